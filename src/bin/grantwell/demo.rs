@@ -1,0 +1,341 @@
+//! `grantwell demo`: the six steps of the client credentials flow over real HTTP, each printed as a curl line with its
+//! answer. Fails where a step does not answer as it should.
+
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use ureq::Agent;
+
+use grantwell::core::client::TokenLifetime;
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::ports::TokenStore;
+use grantwell::core::realm::RealmDefaults;
+use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
+use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::server;
+use grantwell::telemetry::{self, LogLevel, SystemClock};
+
+use crate::authority;
+use crate::failure::Failure;
+use crate::sample::{self, SampleClient};
+
+/// Starts a server with a store in memory and walks the six steps of the flow against it over real HTTP.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
+
+/// Walks the flow.
+///
+/// # Errors
+/// A [`Failure`] that names the first step that did not answer as it should.
+pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
+    telemetry::init_local(LogLevel::Warn);
+
+    // 1. The authorization server, with the two clients of the flow.
+    let registry = Arc::new(SqliteRegistry::in_memory()?);
+    let realm = sample::create_realm(registry.as_ref()).await?;
+    let my_client = MY_CLIENT.register(registry.as_ref(), &realm).await?;
+    let my_resource_server = MY_RESOURCE_SERVER.register(registry.as_ref(), &realm).await?;
+    let authorization_server = start(|address| {
+        let tokens: Arc<dyn TokenStore> = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
+        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+        let base_url = authority::url_of(address);
+        let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
+        Ok(authority::router(&registry, &tokens, &defaults, public_url))
+    })
+    .await?;
+    let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);
+
+    // 2. The resource server, which knows nothing of the first but its URL.
+    let resource_server = Arc::new(ResourceServer {
+        introspection_url: format!("{realm_url}/introspect"),
+        credentials: Credentials { client: &MY_RESOURCE_SERVER, secret: my_resource_server },
+        last_introspection: Mutex::new(None),
+    });
+    let api =
+        start(|_address| Ok(Router::new().route("/orders", get(orders)).with_state(Arc::clone(&resource_server))))
+            .await?;
+
+    // 3. The walk. On its own thread, because the client in it is a blocking one.
+    let walk = Walk {
+        agent: agent(),
+        realm_url,
+        orders_url: format!("{}/orders", authority::url_of(api.address)),
+        client: Credentials { client: &MY_CLIENT, secret: my_client },
+        resource_server,
+    };
+    tokio::task::spawn_blocking(move || walk.all_steps())
+        .await
+        .unwrap_or_else(|error| Err(Failure::new(format!("the walk ended early: {error}"))))?;
+
+    // 4. Both servers end with the demo.
+    authorization_server.stop().await;
+    api.stop().await;
+    Ok(())
+}
+
+/// The client's way through the flow.
+struct Walk {
+    agent: Agent,
+    realm_url: String,
+    orders_url: String,
+    client: Credentials,
+    resource_server: Arc<ResourceServer>,
+}
+
+impl Walk {
+    fn all_steps(&self) -> Result<(), Failure> {
+        let token_url = format!("{}/access_token", self.realm_url);
+
+        say("Step 0. Two confidential clients are registered in realm alpha.\n")?;
+        Self::say_registration(&self.client)?;
+        Self::say_registration(&self.resource_server.credentials)?;
+
+        say("Steps 1 and 2. The client authenticates and gets an access token for the scope it asks for.\n")?;
+        let form = [("grant_type", "client_credentials"), ("scope", "write")];
+        let answer = self.client.post(&self.agent, &token_url, &form)?;
+        answer.say()?;
+        let token = answer.expect_token("write")?;
+
+        say("The same without a scope: it gets its default scope.\n")?;
+        let answer = self.client.post(&self.agent, &token_url, &form[..1])?;
+        answer.say()?;
+        answer.expect_token("write")?;
+
+        say(
+            "Steps 3 to 6. The client calls the resource server, which asks whether the token is valid and lets it in.\n",
+        )?;
+        let answer = self.call_orders(&token)?;
+        self.say_introspection(true)?;
+        answer.say()?;
+        answer.expect(200)?;
+
+        say("The client revokes the token: from now on the resource server turns it away.\n")?;
+        let answer =
+            self.client.post(&self.agent, &format!("{}/token/revoke", self.realm_url), &[("token", token.as_str())])?;
+        answer.say()?;
+        answer.expect(200)?;
+        let answer = self.call_orders(&token)?;
+        self.say_introspection(false)?;
+        answer.say()?;
+        answer.expect(401)?;
+
+        say("Every step answered as it should.\n")
+    }
+
+    fn say_registration(credentials: &Credentials) -> Result<(), Failure> {
+        let client = credentials.client;
+        let mut command = format!("grantwell client create --realm {} --id {}", sample::REALM, client.client_id);
+        let options = [
+            ("--name", Some(client.name)),
+            ("--owner", client.owner),
+            ("--redirect-uri", client.redirect_uri),
+            ("--scope", Some(client.scope)),
+            ("--default-scope", client.default_scope),
+        ];
+        for (option, value) in options {
+            if let Some(value) = value {
+                command.extend([" ", option, " '", value, "'"]);
+            }
+        }
+        let registered = json!({
+            "client_id": client.client_id,
+            "client_secret": credentials.secret.expose_client_secret(),
+            "scope": client.scope,
+        });
+        say(&format!("$ {command}\n{registered}\n"))
+    }
+
+    fn call_orders(&self, token: &str) -> Result<Exchange, Failure> {
+        let request = self.agent.get(&self.orders_url).header("Authorization", format!("Bearer {token}"));
+        Exchange::of(format!("curl -s -H 'Authorization: Bearer {token}' {}", self.orders_url), request.call())
+    }
+
+    /// What the resource server asked on the way, and was told.
+    fn say_introspection(&self, active: bool) -> Result<(), Failure> {
+        let exchange = self.resource_server.take_introspection();
+        let exchange = exchange.ok_or_else(|| Failure::new("the resource server asked nobody about the token"))?;
+        exchange.say()?;
+        exchange.expect(200)?;
+        if exchange.json()?.get("active") == Some(&Value::Bool(active)) {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("introspection should have said that active is {active}")))
+        }
+    }
+}
+
+/// A client that authenticates by HTTP Basic.
+struct Credentials {
+    client: &'static SampleClient,
+    secret: ClientSecret,
+}
+
+impl Credentials {
+    fn post(&self, agent: &Agent, url: &str, form: &[(&str, &str)]) -> Result<Exchange, Failure> {
+        let pair = format!("{}:{}", self.client.client_id, self.secret.expose_client_secret());
+        let mut curl = format!("curl -s -u '{pair}'");
+        for (name, value) in form {
+            curl.extend([" -d ", name, "=", value]);
+        }
+        let request = agent.post(url).header("Authorization", format!("Basic {}", STANDARD.encode(pair)));
+        Exchange::of(format!("{curl} {url}"), request.send_form(form.iter().copied()))
+    }
+}
+
+/// A request as curl would send it, and its answer.
+struct Exchange {
+    curl: String,
+    status: u16,
+    challenge: Option<String>,
+    body: String,
+}
+
+impl Exchange {
+    fn of(curl: String, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Self, Failure> {
+        let failed = |error: ureq::Error| Failure::new(format!("a request of the demo failed: {error}"));
+        let mut answer = answer.map_err(failed)?;
+        let challenge = answer.headers().get("www-authenticate").and_then(|value| value.to_str().ok());
+        let challenge = challenge.map(str::to_owned);
+        Ok(Self {
+            curl,
+            status: answer.status().as_u16(),
+            challenge,
+            body: answer.body_mut().read_to_string().map_err(failed)?,
+        })
+    }
+
+    fn say(&self) -> Result<(), Failure> {
+        let challenge = self.challenge.as_ref().map(|value| format!("WWW-Authenticate: {value}\n")).unwrap_or_default();
+        let body = if self.body.is_empty() { String::new() } else { format!("{}\n", self.body) };
+        say(&format!("$ {}\nHTTP {}\n{challenge}{body}", self.curl, self.status))
+    }
+
+    fn expect(&self, status: u16) -> Result<(), Failure> {
+        if self.status == status {
+            return Ok(());
+        }
+        Err(Failure::new(format!("the last request should have been answered with HTTP {status}")))
+    }
+
+    fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_str(&self.body).map_err(|error| Failure::new(format!("the last answer is no JSON: {error}")))
+    }
+
+    /// The token of a complete answer for `scope` (RFC 6749 §5.1).
+    fn expect_token(&self, scope: &str) -> Result<String, Failure> {
+        self.expect(200)?;
+        let body = self.json()?;
+        let complete = body.get("token_type") == Some(&json!("Bearer"))
+            && body.get("scope") == Some(&json!(scope))
+            && body.get("expires_in").is_some_and(Value::is_u64);
+        match body.get("access_token").and_then(Value::as_str) {
+            Some(token) if complete => Ok(token.to_owned()),
+            _ => Err(Failure::new(format!("the last answer should have been a Bearer token for the scope {scope}"))),
+        }
+    }
+}
+
+/// A protected resource that believes only the authorization server.
+struct ResourceServer {
+    introspection_url: String,
+    credentials: Credentials,
+    last_introspection: Mutex<Option<Exchange>>,
+}
+
+impl ResourceServer {
+    fn take_introspection(&self) -> Option<Exchange> {
+        self.last_introspection.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The scope of an active token, or `None`. Anything but a clear yes is a no.
+    fn introspect(&self, token: &str) -> Option<Scope> {
+        let exchange = self.credentials.post(&agent(), &self.introspection_url, &[("token", token)]).ok()?;
+        let body = exchange.json().ok();
+        *self.last_introspection.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
+        let body = body.filter(|body| body.get("active") == Some(&Value::Bool(true)))?;
+        body.get("scope")?.as_str()?.parse().ok()
+    }
+}
+
+async fn orders(State(server): State<Arc<ResourceServer>>, headers: HeaderMap) -> Response {
+    let token =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).map(str::to_owned);
+    let Some(token) = token else { return challenge(StatusCode::UNAUTHORIZED, "Bearer") };
+    let introspected = tokio::task::spawn_blocking(move || server.introspect(&token)).await;
+    match introspected.ok().flatten() {
+        None => challenge(StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#),
+        Some(scope) if scope.contains("write") => Json(json!({"orders": ["one", "two"]})).into_response(),
+        Some(_) => challenge(StatusCode::FORBIDDEN, r#"Bearer error="insufficient_scope", scope="write""#),
+    }
+}
+
+/// RFC 6750 §3.
+fn challenge(status: StatusCode, challenge: &'static str) -> Response {
+    (status, [(WWW_AUTHENTICATE, challenge)]).into_response()
+}
+
+/// A server of the demo, and the way to end it.
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        // Either may have ended already.
+        let _ended = self.stop.send(());
+        let _ended = self.served.await;
+    }
+}
+
+async fn start(router: impl FnOnce(SocketAddr) -> Result<Router, Failure>) -> Result<Running, Failure> {
+    let failed = |error: io::Error| Failure::new(format!("no loopback port could be opened: {error}"));
+    let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let router = router(address)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(server::serve(listener, router, async move {
+        let _either_way = stopped.await;
+    }));
+    Ok(Running { address, stop, served })
+}
+
+fn agent() -> Agent {
+    // A proxy from the environment would be asked for this machine's own loopback address.
+    Agent::config_builder().http_status_as_error(false).proxy(None).build().into()
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{text}").map_err(|error| Failure::of_output(&error))
+}
+
+const MY_CLIENT: SampleClient = SampleClient {
+    client_id: "myClient",
+    name: "My client",
+    owner: Some("owner@example.com"),
+    redirect_uri: Some("https://www.example.com:443/callback"),
+    scope: "write",
+    default_scope: Some("write"),
+};
+
+const MY_RESOURCE_SERVER: SampleClient = SampleClient {
+    client_id: "myResourceServer",
+    name: "My resource server",
+    owner: Some("owner@example.com"),
+    redirect_uri: None,
+    scope: INTROSPECT_ALL_TOKENS,
+    default_scope: None,
+};

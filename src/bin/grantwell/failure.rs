@@ -1,0 +1,86 @@
+//! How a command ends when it could not do its work: one sentence on stderr that says what happened and what to do, and
+//! exit status 1. (Status 2 is clap's: the command line itself was wrong.)
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use grantwell::config::ConfigError;
+use grantwell::core::client::InvalidRegistration;
+use grantwell::core::client_auth::secret::WeakSecret;
+use grantwell::core::ports::PortError;
+use grantwell::embedded::StoreError;
+
+/// Why a command could not do its work. Holds no secret: it is made to be printed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What happened and what to do.
+    Sentence(String),
+    /// Whoever read stdout has stopped reading, as `head` does: nothing to complain about.
+    OutputClosed,
+}
+
+impl Failure {
+    /// A failure that says `sentence`, which starts in lower case and has no full stop.
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self::Sentence(sentence.into())
+    }
+
+    /// What became of writing to stdout.
+    pub(crate) fn of_output(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::OutputClosed
+        } else {
+            Self::new(format!("the answer could not be written to standard output: {error}"))
+        }
+    }
+
+    /// Says it on stderr; the exit status to end with.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Self::Sentence(sentence) => {
+                // Not eprintln!, which panics where stderr is closed. There is nobody left to tell.
+                let _ = writeln!(io::stderr(), "error: {sentence}");
+                ExitCode::FAILURE
+            }
+            Self::OutputClosed => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<InvalidRegistration> for Failure {
+    fn from(error: InvalidRegistration) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<WeakSecret> for Failure {
+    fn from(error: WeakSecret) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        let advice = match &error {
+            PortError::Unavailable { service: "DynamoDB" | "Secrets Manager", .. } => {
+                "try again; if it stays so, check the AWS credentials and region, and that the variables of the stack's \
+                 export block are this stack's"
+            }
+            PortError::Unavailable { .. } => "try again in a moment",
+            PortError::Corrupt { .. } => "restore it from a backup, or delete it and register it again",
+        };
+        Self::new(format!("{error}; {advice}"))
+    }
+}

@@ -1,0 +1,64 @@
+//! The `grantwell` command: the local server, its demonstration, and the registry of clients and realms.
+
+mod authority;
+mod client;
+mod demo;
+mod failure;
+mod output;
+mod realm;
+mod sample;
+mod serve;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::failure::Failure;
+
+/// A machine-to-machine OAuth 2.0 authorization server: the client credentials grant.
+#[derive(Debug, clap::Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  grantwell demo
+  grantwell serve --listen 127.0.0.1:8080
+  grantwell client create --id myClient --scope write --default-scope write
+
+Every command says more with --help."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Runs the authorization server on this machine
+    Serve(serve::Arguments),
+    /// Starts a server and walks the whole flow against it
+    Demo(demo::Arguments),
+    /// Registers clients, changes them, and rotates their secrets
+    Client(client::Arguments),
+    /// Creates realms and changes their settings
+    Realm(realm::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(CommandLine::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(arguments) => Box::pin(serve::run(arguments)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+        Command::Client(arguments) => Box::pin(client::run(arguments)).await,
+        Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
+    }
+}

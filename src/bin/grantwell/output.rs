@@ -1,0 +1,166 @@
+//! What commands print: JSON for scripts, tables for people, and remarks on stderr.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use grantwell::core::ports::UnixSeconds;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+/// `--output`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OutputArguments {
+    /// How to print the answer [default: table on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    output: Option<Format>,
+}
+
+/// `--output` of commands that print a secret: they have one format, so that no secret ends up in a table's wrapped cell.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JsonOutputArguments {
+    /// Always json; accepted for scripts that say it everywhere
+    #[arg(long, value_name = "FORMAT", value_parser = ["json"])]
+    output: Option<String>,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For scripts
+    Json,
+}
+
+impl OutputArguments {
+    /// The format asked for, or the one that suits who is reading.
+    pub(crate) fn format(&self) -> Format {
+        self.output.unwrap_or(if io::stdout().is_terminal() { Format::Table } else { Format::Json })
+    }
+
+    /// Prints `answer` as JSON, or what `human` makes of it.
+    pub(crate) fn print<T: Serialize>(&self, answer: &T, human: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        match self.format() {
+            Format::Json => json(answer),
+            Format::Table => text(&human(answer)),
+        }
+    }
+}
+
+/// Prints `answer` as JSON.
+pub(crate) fn json<T: Serialize>(answer: &T) -> Result<(), Failure> {
+    // Wiped, because an answer may carry a secret; with room enough that growing leaves no copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    serde_json::to_writer_pretty(&mut *bytes, answer)
+        .map_err(|error| Failure::new(format!("the answer is no JSON: {error}")))?;
+    bytes.push(b'\n');
+    write(&bytes)
+}
+
+/// Prints lines for people.
+pub(crate) fn text(lines: &str) -> Result<(), Failure> {
+    write(format!("{lines}\n").as_bytes())
+}
+
+/// Says something that stops nothing, on stderr.
+pub(crate) fn warn(sentence: &str) {
+    remark("warning", sentence);
+}
+
+/// Says something worth knowing, on stderr.
+pub(crate) fn note(sentence: &str) {
+    remark("note", sentence);
+}
+
+/// A table with a header and one line per record. The first column, the record's name, is broken last.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = empty_table();
+    table.set_header(header.iter().copied());
+    table.add_rows(rows);
+    if let Some(name) = table.column_mut(0) {
+        name.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(24)));
+    }
+    table.trim_fmt()
+}
+
+/// A table of one record's members.
+pub(crate) fn members(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let mut table = empty_table();
+    table.add_rows(rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    if let Some(name) = table.column_mut(0) {
+        name.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table.trim_fmt()
+}
+
+/// A time for people, in UTC. Years of more than four digits stay seconds.
+pub(crate) fn utc(time: UnixSeconds) -> String {
+    const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
+    if time.0 > LAST_SECOND_OF_9999 {
+        return time.to_string();
+    }
+    let (days, second) = (time.0 / 86_400, time.0 % 86_400);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    // Days since 0000-03-01, so that the leap day is the last of its year; an era is 400 years.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn empty_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // The narrowest terminal in use. Its real width is not asked for: a longer value wraps, it is not lost.
+    table.set_width(80);
+    table
+}
+
+fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| Failure::of_output(&error))
+}
+
+fn remark(kind: &str, sentence: &str) {
+    // Not eprintln!, which panics where stderr is closed.
+    let _ = writeln!(io::stderr(), "{kind}: {sentence}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (951_782_399, "2000-02-28 23:59:59Z"),
+            (951_782_400, "2000-02-29 00:00:00Z"),
+            (951_868_800, "2000-03-01 00:00:00Z"),
+            (1_767_225_599, "2025-12-31 23:59:59Z"),
+            (1_767_225_600, "2026-01-01 00:00:00Z"),
+            (4_107_542_400, "2100-03-01 00:00:00Z"),
+            (253_402_300_799, "9999-12-31 23:59:59Z"),
+            (253_402_300_800, "253402300800"),
+        ] {
+            assert_eq!(utc(UnixSeconds(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn tables_stay_within_eighty_columns() {
+        let long = "scope:".repeat(60);
+        let listed = table(&["client_id", "name", "scope"], [vec!["c".repeat(128), "n".repeat(200), long.clone()]]);
+        let shown = members([("client_id", "c".repeat(128)), ("scope", long)]);
+        for line in listed.lines().chain(shown.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! `grantwell realm`: creates realms and changes their settings.
+
+use std::collections::BTreeSet;
+
+use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
+use grantwell::core::ports::UnixSeconds;
+use grantwell::core::realm::{Realm, RealmName, RealmSettings};
+use grantwell::core::scope::{MalformedScope, Scope};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output::{self, OutputArguments};
+use crate::store::{IfAbsent, StoreArguments, next_second, realm_failure, wait_for};
+
+/// `grantwell realm …`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell realm set alpha --default-scope write --token-lifetime 900")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Creates a realm, or changes the settings named
+    ///
+    /// Settings that are not named stay as they are. A list replaces the list before it. A running server follows within
+    /// a minute.
+    #[command(after_help = "Example:
+  grantwell realm set alpha --default-scope write --allowed-scope 'read write' --token-lifetime 900")]
+    Set(Box<Set>),
+    /// Shows a realm's settings
+    #[command(after_help = "Example:
+  grantwell realm show alpha")]
+    Show(Show),
+    /// Lists the realms; root is always among them
+    #[command(after_help = "Example:
+  grantwell realm list --output json")]
+    List(List),
+}
+
+#[derive(Debug, clap::Args)]
+struct Set {
+    /// The realm's name, as it stands in the endpoint's path
+    name: RealmName,
+    /// Granted where neither request nor client name a scope; '' removes it. Repeatable, or separated by spaces
+    #[arg(long, value_name = "SCOPE", value_parser = scope)]
+    default_scope: Vec<Scope>,
+    /// The only scopes that clients of the realm can have; '' removes the limit. Repeatable, or separated by spaces
+    #[arg(long, value_name = "SCOPE", value_parser = scope)]
+    allowed_scope: Vec<Scope>,
+    /// Seconds that access tokens live where the client does not say
+    #[arg(long, value_name = "SECONDS", value_parser = token_lifetime)]
+    token_lifetime: Option<TokenLifetime>,
+    /// Takes the token lifetime back: the server's own applies again
+    #[arg(long, conflicts_with = "token_lifetime")]
+    inherit_token_lifetime: bool,
+    /// The only grant types that clients of the realm can use; none allows no grant, '' removes the limit. Repeatable
+    #[arg(long, value_name = "GRANT_TYPE", value_parser = grant_type_or_any)]
+    grant_type: Vec<GrantTypeValue>,
+    /// Ends every access token that the realm has issued so far
+    #[arg(long)]
+    revoke_tokens: bool,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, clap::Args)]
+struct Show {
+    /// The realm's name
+    name: RealmName,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// A value of `--grant-type`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GrantTypeValue {
+    /// A grant type by name.
+    Named(GrantType),
+    /// `none`.
+    NoGrant,
+    /// An empty value: no limit.
+    Any,
+}
+
+/// A realm as it is shown. `null` is what the realm leaves to the server, or to each client.
+#[derive(Debug, Serialize)]
+struct RealmView<'a> {
+    realm: &'a RealmName,
+    default_scope: Option<&'a Scope>,
+    allowed_scope: Option<&'a Scope>,
+    access_token_lifetime: Option<TokenLifetime>,
+    grant_types: Option<&'a BTreeSet<GrantType>>,
+    tokens_valid_after: UnixSeconds,
+}
+
+#[derive(Debug, Serialize)]
+struct RealmList<'a> {
+    realms: Vec<RealmView<'a>>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { command, store } = arguments;
+    match command {
+        Command::Set(set) => set.run(&store).await,
+        Command::Show(show) => show.run(&store).await,
+        Command::List(list) => list.run(&store).await,
+    }
+}
+
+/// Parses one value of an option that takes scopes; an empty value is no scope.
+pub(crate) fn scope(text: &str) -> Result<Scope, MalformedScope> {
+    if text.is_empty() { Ok(Scope::empty()) } else { text.parse() }
+}
+
+/// Parses a number of seconds.
+pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidRegistration> {
+    text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new)
+}
+
+/// Parses a grant type or `none`.
+pub(crate) fn grant_type(text: &str) -> Result<GrantTypeValue, InvalidRegistration> {
+    if text == "none" { Ok(GrantTypeValue::NoGrant) } else { text.parse().map(GrantTypeValue::Named) }
+}
+
+/// The scopes of every occurrence of an option together; `None` where it does not occur.
+pub(crate) fn union(values: &[Scope]) -> Option<Scope> {
+    let (first, rest) = values.split_first()?;
+    Some(rest.iter().fold(first.clone(), |all, more| all.union(more)))
+}
+
+/// The grant types that the occurrences of `--grant-type` name together, with a warning for those that nobody can use.
+pub(crate) fn grant_types(values: &[GrantTypeValue]) -> Result<BTreeSet<GrantType>, Failure> {
+    let named: BTreeSet<GrantType> = values
+        .iter()
+        .filter_map(|value| match value {
+            GrantTypeValue::Named(grant_type) => Some(grant_type.clone()),
+            GrantTypeValue::NoGrant | GrantTypeValue::Any => None,
+        })
+        .collect();
+    if !named.is_empty() && values.iter().any(|value| !matches!(value, GrantTypeValue::Named(_))) {
+        return Err(Failure::new("--grant-type none and '' stand alone; drop them, or the grant types beside them"));
+    }
+    for other in named.iter().filter(|grant_type| grant_type.as_str() != GrantType::CLIENT_CREDENTIALS) {
+        output::warn(&format!(
+            "this server only implements client_credentials; '{other}' is recorded and gets nobody a token"
+        ));
+    }
+    Ok(named)
+}
+
+impl Set {
+    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+        let store = store.open(IfAbsent::Create).await?;
+        let before = store.find_realm(&self.name).await?.unwrap_or_else(|| Realm::new(self.name.clone()));
+        let mut realm = before.clone();
+        self.apply(&mut realm.settings)?;
+        check(&realm.settings)?;
+
+        // Revision 0 is a realm without a record: writing one is what creates it, even where nothing is set.
+        if realm != before || before.revision == 0 {
+            realm.revision = before.revision.saturating_add(1);
+            store.registrar().put_realm(&realm).await.map_err(|error| realm_failure(error, &realm.name))?;
+        }
+        if self.revoke_tokens {
+            wait_for(realm.settings.tokens_valid_after).await;
+        }
+        self.output.print(&RealmView::of(&realm), RealmView::table)
+    }
+
+    fn apply(&self, settings: &mut RealmSettings) -> Result<(), Failure> {
+        if let Some(scope) = union(&self.default_scope) {
+            settings.default_scope = Some(scope).filter(|scope| !scope.is_empty());
+        }
+        if let Some(scope) = union(&self.allowed_scope) {
+            settings.allowed_scope = Some(scope).filter(|scope| !scope.is_empty());
+        }
+        if self.inherit_token_lifetime || self.token_lifetime.is_some() {
+            settings.access_token_lifetime = self.token_lifetime;
+        }
+        if !self.grant_type.is_empty() {
+            let named = grant_types(&self.grant_type)?;
+            settings.grant_types = Some(named).filter(|_| !self.grant_type.contains(&GrantTypeValue::Any));
+        }
+        if self.revoke_tokens {
+            settings.tokens_valid_after = settings.tokens_valid_after.max(next_second());
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+        let realm = store.open(IfAbsent::Refuse).await?.realm(&self.name).await?;
+        self.output.print(&RealmView::of(&realm), RealmView::table)
+    }
+}
+
+impl List {
+    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+        let store = store.open(IfAbsent::Refuse).await?;
+        let root = RealmName::root();
+        let mut realms = store.registrar().list_realms().await.map_err(|error| realm_failure(error, &root))?;
+        if !realms.iter().any(|realm| realm.name.is_root()) {
+            realms.insert(0, Realm::new(root));
+        }
+        let list = RealmList { realms: realms.iter().map(RealmView::of).collect() };
+        self.output.print(&list, RealmList::table)
+    }
+}
+
+impl<'a> RealmView<'a> {
+    fn of(realm: &'a Realm) -> Self {
+        Self {
+            realm: &realm.name,
+            default_scope: realm.settings.default_scope.as_ref(),
+            allowed_scope: realm.settings.allowed_scope.as_ref(),
+            access_token_lifetime: realm.settings.access_token_lifetime,
+            grant_types: realm.settings.grant_types.as_ref(),
+            tokens_valid_after: realm.settings.tokens_valid_after,
+        }
+    }
+
+    fn table(&self) -> String {
+        output::members([
+            ("realm", self.realm.to_string()),
+            ("default_scope", self.default_scope.map_or_else(|| "not set".into(), Scope::to_string)),
+            ("allowed_scope", self.allowed_scope_text()),
+            ("access_token_lifetime", self.lifetime_text()),
+            ("grant_types", self.grant_types_text()),
+            ("tokens_valid_after", output::utc(self.tokens_valid_after)),
+        ])
+    }
+
+    fn allowed_scope_text(&self) -> String {
+        self.allowed_scope.map_or_else(|| "any".into(), Scope::to_string)
+    }
+
+    fn lifetime_text(&self) -> String {
+        self.access_token_lifetime.map_or_else(|| "the server's".into(), |lifetime| format!("{} s", lifetime.seconds()))
+    }
+
+    fn grant_types_text(&self) -> String {
+        self.grant_types.map_or_else(|| "any".into(), grant_types_text)
+    }
+}
+
+impl RealmList<'_> {
+    fn table(&self) -> String {
+        output::table(
+            &["realm", "default_scope", "allowed_scope", "lifetime", "grant_types"],
+            self.realms.iter().map(|view| {
+                vec![
+                    view.realm.to_string(),
+                    view.default_scope.map(Scope::to_string).unwrap_or_default(),
+                    view.allowed_scope_text(),
+                    view.lifetime_text(),
+                    view.grant_types_text(),
+                ]
+            }),
+        )
+    }
+}
+
+/// Grant types for people.
+pub(crate) fn grant_types_text(grant_types: &BTreeSet<GrantType>) -> String {
+    if grant_types.is_empty() {
+        return "none".into();
+    }
+    grant_types.iter().map(GrantType::as_str).collect::<Vec<_>>().join("\n")
+}
+
+fn grant_type_or_any(text: &str) -> Result<GrantTypeValue, InvalidRegistration> {
+    if text.is_empty() { Ok(GrantTypeValue::Any) } else { grant_type(text) }
+}
+
+/// A default that the realm itself does not allow would turn every request without a scope into `invalid_scope`.
+fn check(settings: &RealmSettings) -> Result<(), Failure> {
+    if let (Some(default), Some(allowed)) = (&settings.default_scope, &settings.allowed_scope)
+        && let Some(outside) = default.tokens().find(|token| !allowed.contains(token))
+    {
+        return Err(Failure::new(format!(
+            "the default scope '{outside}' is not among the realm's allowed scopes '{allowed}'; add it with \
+             --allowed-scope or drop it"
+        )));
+    }
+    Ok(())
+}

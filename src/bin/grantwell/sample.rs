@@ -1,0 +1,60 @@
+//! The realm and the clients that `serve` gives a first visitor and that `demo` walks the flow with.
+
+use grantwell::core::client::{AuthMethod, Client, ClientMetadata, GrantType};
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::ports::{Clock as _, Registrar, UnixSeconds};
+use grantwell::core::realm::Realm;
+use grantwell::core::scope::Scope;
+use grantwell::telemetry::{SystemClock, SystemRandom};
+
+use crate::failure::Failure;
+
+/// The realm of the sample clients, and its path under a server's base URL as ForgeRock's clients know it.
+pub(crate) const REALM: &str = "alpha";
+pub(crate) const REALM_PATH: &str = "/am/oauth2/realms/root/realms/alpha";
+
+/// A client to register with a generated secret.
+pub(crate) struct SampleClient {
+    pub(crate) client_id: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) owner: Option<&'static str>,
+    pub(crate) redirect_uri: Option<&'static str>,
+    pub(crate) scope: &'static str,
+    pub(crate) default_scope: Option<&'static str>,
+}
+
+/// Creates the realm of the sample clients.
+///
+/// # Errors
+/// A [`Failure`] where the registry refuses.
+pub(crate) async fn create_realm(registrar: &dyn Registrar) -> Result<Realm, Failure> {
+    let name = REALM.parse().map_err(|error| Failure::new(format!("{REALM}: {error}")))?;
+    let realm = Realm { revision: 1, ..Realm::new(name) };
+    registrar.put_realm(&realm).await.map_err(|error| Failure::new(error.to_string()))?;
+    Ok(realm)
+}
+
+impl SampleClient {
+    /// Registers the client; returns its secret, which is shown to whoever is watching and stored nowhere.
+    ///
+    /// # Errors
+    /// A [`Failure`] where the registry refuses.
+    pub(crate) async fn register(&self, registrar: &dyn Registrar, realm: &Realm) -> Result<ClientSecret, Failure> {
+        let scope = |text: &str| text.parse::<Scope>().map_err(|error| Failure::new(error.to_string()));
+        let metadata = ClientMetadata {
+            client_name: Some(self.name.to_owned()),
+            contacts: self.owner.into_iter().map(str::to_owned).collect(),
+            redirect_uris: self.redirect_uri.into_iter().map(str::parse).collect::<Result<_, _>>()?,
+            scope: scope(self.scope)?,
+            default_scope: self.default_scope.map(scope).transpose()?,
+            grant_types: [GrantType::client_credentials()].into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
+            access_token_lifetime: None,
+            client_secret_expires_at: UnixSeconds(0),
+        };
+        let client = Client::register(self.client_id.parse()?, realm, metadata, SystemClock.now())?;
+        let secret = ClientSecret::generate(&SystemRandom)?;
+        registrar.register(&client, &secret).await.map_err(|error| Failure::new(error.to_string()))?;
+        Ok(secret)
+    }
+}

@@ -1,0 +1,234 @@
+//! `grantwell serve`: the authorization server on this machine.
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use grantwell::config::ServerConfig;
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::ports::TokenStore;
+use grantwell::core::realm::PublicUrl;
+use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
+use grantwell::embedded::data_dir::DataDir;
+use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::server;
+use grantwell::embedded::tokens::FjallTokens;
+use grantwell::telemetry::{self, SystemClock};
+
+use crate::authority;
+use crate::failure::Failure;
+use crate::sample::{self, SampleClient};
+
+/// Runs the authorization server on this machine until SIGINT or SIGTERM.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
+
+With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them.
+`grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
+GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
+pub(crate) struct Arguments {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit
+    #[arg(long, value_name = "STORE", default_value = "file:grantwell-data", env = "GRANTWELL_STORE")]
+    store: ServedStore,
+    /// The URL by which the world reaches this server; issuers start with it
+    #[arg(long, value_name = "URL")]
+    issuer_base: Option<PublicUrl>,
+    /// Listen on other than loopback addresses: a proxy in front of the server ends TLS
+    #[arg(long)]
+    behind_tls_proxy: bool,
+}
+
+/// A store that a server can own. The command line's `aws` is none: there the functions are the server.
+#[derive(Clone, Debug)]
+enum ServedStore {
+    File(PathBuf),
+    Memory,
+}
+
+impl FromStr for ServedStore {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.strip_prefix("file:")) {
+            ("memory", _) => Ok(Self::Memory),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err("a server's store is file:DIR or memory"),
+        }
+    }
+}
+
+/// What a server keeps, and how to make it safe before the process ends.
+struct Stores {
+    registry: Arc<SqliteRegistry>,
+    tokens: Arc<dyn TokenStore>,
+    on_disk: Option<Arc<FjallTokens>>,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A [`Failure`] where a setting is wrong, the store cannot be opened or the address cannot be listened on.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    // 1. Settings.
+    let config = ServerConfig::from_env()?;
+    telemetry::init_local(config.log_level);
+    let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
+    let configured_url = arguments.issuer_base.or(config.public_url);
+    if arguments.behind_tls_proxy && configured_url.is_none() {
+        tracing::warn!("without --issuer-base the issuer is this server's own http address, not the proxy's URL");
+    }
+
+    // 2. Stores. Opened before the port, so that a second server on the same directory does not answer for a moment.
+    let stores = open(&arguments.store)?;
+
+    // 3. The port, and the signals that end it.
+    let listener = server::listen(address)
+        .await
+        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}; choose another with --listen")))?;
+    let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+    let stop = stop_signal()?;
+
+    // 4. The endpoints.
+    let base_url = authority::url_of(address);
+    let public_url = match configured_url {
+        Some(url) => url,
+        None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
+    };
+    let router = authority::router(&stores.registry, &stores.tokens, &config.realm_defaults, public_url);
+
+    // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
+    let demo = register_demo_clients(&stores.registry).await?;
+    announce(&base_url, demo.as_ref())?;
+    server::serve(listener, router, stop).await;
+    if let Some(tokens) = stores.on_disk {
+        tokens.sync()?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open(store: &ServedStore) -> Result<Stores, Failure> {
+    match store {
+        ServedStore::Memory => Ok(Stores {
+            registry: Arc::new(SqliteRegistry::in_memory()?),
+            tokens: Arc::new(MemoryTokens::new(Arc::new(SystemClock))),
+            on_disk: None,
+        }),
+        ServedStore::File(path) => {
+            let directory = DataDir::open(path)?;
+            let tokens = Arc::new(FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?);
+            Ok(Stores {
+                registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
+                tokens: Arc::clone(&tokens) as _,
+                on_disk: Some(tokens),
+            })
+        }
+    }
+}
+
+/// Secrets travel in the clear over this server's plain HTTP, so it stays on the machine unless a proxy ends TLS.
+fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, Failure> {
+    let resolved = listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    let address = resolved.ok_or_else(|| Failure::new(format!("--listen {listen} is no HOST:PORT")))?;
+    if address.ip().is_loopback() || behind_tls_proxy {
+        return Ok(address);
+    }
+    Err(Failure::new(format!(
+        "{address} is not a loopback address, and client secrets would cross the network in the clear; put a proxy that \
+         ends TLS in front and pass --behind-tls-proxy"
+    )))
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let handler = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be handled: {error}")));
+    let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: answering what is in flight");
+    })
+}
+
+/// What a first visitor needs to try the server.
+struct DemoSecrets {
+    client: ClientSecret,
+    resource_server: ClientSecret,
+}
+
+async fn register_demo_clients(registry: &SqliteRegistry) -> Result<Option<DemoSecrets>, Failure> {
+    if !registry.is_empty().await? {
+        return Ok(None);
+    }
+    let realm = sample::create_realm(registry).await?;
+    Ok(Some(DemoSecrets {
+        client: DEMO_CLIENT.register(registry, &realm).await?,
+        resource_server: DEMO_RESOURCE_SERVER.register(registry, &realm).await?,
+    }))
+}
+
+/// The first line is for programs that wait for the server; what follows is for a person, once.
+fn announce(base_url: &str, demo: Option<&DemoSecrets>) -> Result<(), Failure> {
+    let mut text = format!("listening on {base_url}\n");
+    if let Some(demo) = demo {
+        text.push_str(&first_steps(base_url, demo));
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::of_output(&error))
+}
+
+fn first_steps(base_url: &str, demo: &DemoSecrets) -> String {
+    let realm_url = format!("{base_url}{}", sample::REALM_PATH);
+    let token = format!(
+        "curl -s -u '{}:{}' -d grant_type=client_credentials -d scope=read {realm_url}/access_token",
+        DEMO_CLIENT.client_id,
+        demo.client.expose_client_secret()
+    );
+    let introspect = format!(
+        r#"curl -s -u '{}:{}' -d token="$({token} | cut -d '"' -f 4)" {realm_url}/introspect"#,
+        DEMO_RESOURCE_SERVER.client_id,
+        demo.resource_server.expose_client_secret()
+    );
+    format!(
+        "
+The registry was empty, so a demo client and a demo resource server were registered in realm {}.
+Their secrets are shown this once.
+
+Get an access token:
+{token}
+
+Get one and have it introspected:
+{introspect}
+
+",
+        sample::REALM
+    )
+}
+
+const DEMO_CLIENT: SampleClient = SampleClient {
+    client_id: "demo-client",
+    name: "Demo client",
+    owner: None,
+    redirect_uri: None,
+    scope: "read write",
+    default_scope: Some("read"),
+};
+
+const DEMO_RESOURCE_SERVER: SampleClient = SampleClient {
+    client_id: "demo-resource-server",
+    name: "Demo resource server",
+    owner: None,
+    redirect_uri: None,
+    scope: INTROSPECT_ALL_TOKENS,
+    default_scope: None,
+};

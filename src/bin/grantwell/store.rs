@@ -1,0 +1,221 @@
+//! `--store`: where the commands find the registry of clients and realms, and how they open it.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use grantwell::core::ports::{Clock as _, Registrar, RegistrarError, UnixSeconds};
+use grantwell::core::realm::{Realm, RealmName};
+use grantwell::embedded::data_dir::DataDir;
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::telemetry::SystemClock;
+
+use crate::failure::Failure;
+
+/// `--store` of the commands that manage a registry.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArguments {
+    /// The registry: `file:DIR` as `grantwell serve` has it, or `aws` for the deployed stack
+    #[arg(
+        long,
+        global = true,
+        value_name = "file:DIR|aws",
+        env = "GRANTWELL_STORE",
+        default_value = StoreName::DEFAULT,
+        help_heading = "Where"
+    )]
+    store: StoreName,
+}
+
+/// A store as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreName {
+    /// `file:DIR`: a local server's data directory.
+    File(PathBuf),
+    /// `memory`: ends with its process.
+    Memory,
+    /// `aws`: DynamoDB and Secrets Manager.
+    Aws,
+}
+
+/// The text names no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnknownStore {
+    /// Neither of the names.
+    #[error("a store is file:DIR, memory or aws")]
+    Name,
+    /// `file:` and nothing.
+    #[error("file: needs a directory, such as file:grantwell-data")]
+    NoDirectory,
+    /// The shell replaces `~` at the beginning of a word only, and the word begins with `file:`.
+    #[error("the shell leaves '~' after file: as it is; write file:$HOME/...")]
+    Tilde,
+}
+
+/// What to do where the data directory does not exist yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfAbsent {
+    /// Create it: the command is about to write the first record.
+    Create,
+    /// Say so: there is nothing to read, and a mistyped directory should not come into being.
+    Refuse,
+}
+
+/// An open registry.
+pub(crate) struct Store(Box<dyn Registrar>);
+
+impl StoreName {
+    /// Where `grantwell serve` keeps its data unless told otherwise.
+    pub(crate) const DEFAULT: &str = "file:grantwell-data";
+}
+
+impl FromStr for StoreName {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        match (text, text.strip_prefix("file:")) {
+            ("memory", _) => Ok(Self::Memory),
+            ("aws", _) => Ok(Self::Aws),
+            (_, Some("")) => Err(UnknownStore::NoDirectory),
+            (_, Some(directory)) if directory == "~" || directory.starts_with("~/") => Err(UnknownStore::Tilde),
+            (_, Some(directory)) => Ok(Self::File(directory.into())),
+            (_, None) => Err(UnknownStore::Name),
+        }
+    }
+}
+
+impl StoreArguments {
+    /// Opens the store.
+    pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
+        match &self.store {
+            StoreName::File(directory) => open_file(directory, if_absent).map(|registry| Store(Box::new(registry))),
+            StoreName::Memory => Err(Failure::new(
+                "the memory store ends with the process that has it, so there is nothing to manage in it; use \
+                 --store file:DIR, and run the server on the same one",
+            )),
+            StoreName::Aws => open_aws().await,
+        }
+    }
+}
+
+impl Store {
+    /// The registry's writing side.
+    pub(crate) fn registrar(&self) -> &dyn Registrar {
+        self.0.as_ref()
+    }
+
+    /// The realm's record, or `None` where there is no such realm. The root realm always exists.
+    pub(crate) async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, Failure> {
+        let stored = self.registrar().read_realm(name).await.map_err(|error| realm_failure(error, name))?;
+        Ok(stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root()))))
+    }
+
+    /// The realm's record.
+    pub(crate) async fn realm(&self, name: &RealmName) -> Result<Realm, Failure> {
+        self.find_realm(name).await?.ok_or_else(|| {
+            Failure::new(format!("there is no realm '{name}'; create it with: grantwell realm set {name}"))
+        })
+    }
+}
+
+/// Why a realm could not be read or written.
+pub(crate) fn realm_failure(error: RegistrarError, name: &RealmName) -> Failure {
+    match error {
+        RegistrarError::Port(error) => error.into(),
+        RegistrarError::NotFound => {
+            Failure::new(format!("there is no realm '{name}'; create it with: grantwell realm set {name}"))
+        }
+        RegistrarError::AlreadyExists | RegistrarError::Conflict => Failure::new(format!(
+            "realm '{name}' was changed by somebody else meanwhile; look at it with `grantwell realm show {name}` and \
+             repeat the command"
+        )),
+    }
+}
+
+/// The first second of which no token has been issued yet: what `tokens_valid_after` must be so that every token issued
+/// before now is dead. Tokens are dated in whole seconds, so one issued earlier in this very second carries this second.
+pub(crate) fn next_second() -> UnixSeconds {
+    SystemClock.now().plus(1)
+}
+
+/// Returns once `second`, which is the next one, has begun. A token issued before that would be dated before `second` and
+/// be dead on arrival, and whoever revoked everything may ask for a new token at once.
+pub(crate) async fn wait_for(second: UnixSeconds) {
+    const STEP: Duration = Duration::from_millis(20);
+    // Two seconds at most: a clock that is set back meanwhile must not hold the command.
+    for _ in 0..100 {
+        if SystemClock.now() >= second {
+            return;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Opens `registry.db` only: the tokens belong to the server, which may be running.
+fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<SqliteRegistry, Failure> {
+    let nothing_there = |what: &str| {
+        Failure::new(format!(
+            "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: \
+             grantwell client create",
+            directory.display()
+        ))
+    };
+    if if_absent == IfAbsent::Refuse && !directory.exists() {
+        return Err(nothing_there("there is no data directory"));
+    }
+    let registry_path = DataDir::open(directory)?.registry_path();
+    if if_absent == IfAbsent::Refuse && !registry_path.exists() {
+        return Err(nothing_there("there is no registry in"));
+    }
+    Ok(SqliteRegistry::open(&registry_path)?)
+}
+
+#[cfg(feature = "aws")]
+async fn open_aws() -> Result<Store, Failure> {
+    use std::sync::Arc;
+
+    use grantwell::aws::registrar::AwsRegistrar;
+    use grantwell::aws::sdk;
+    use grantwell::config::RegistryConfig;
+    use grantwell::telemetry::SystemRandom;
+
+    let config = RegistryConfig::from_env()?;
+    let sdk_config = sdk::for_operators().await;
+    Ok(Store(Box::new(AwsRegistrar::new(
+        aws_sdk_dynamodb::Client::new(&sdk_config),
+        aws_sdk_secretsmanager::Client::new(&sdk_config),
+        config.registry_table,
+        config.secret_prefix,
+        Arc::new(SystemRandom),
+    ))))
+}
+
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "the build with AWS awaits here")]
+async fn open_aws() -> Result<Store, Failure> {
+    Err(Failure::new(
+        "this build of grantwell has no AWS in it; install the full one with `cargo install --path . --bin grantwell` and \
+         run that",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_by_its_kind() {
+        assert_eq!("file:a b".parse(), Ok(StoreName::File("a b".into())));
+        assert_eq!("memory".parse(), Ok(StoreName::Memory));
+        assert_eq!("aws".parse(), Ok(StoreName::Aws));
+        for (text, expected) in [
+            ("", UnknownStore::Name),
+            ("grantwell-data", UnknownStore::Name),
+            ("AWS", UnknownStore::Name),
+            ("file:", UnknownStore::NoDirectory),
+            ("file:~/data", UnknownStore::Tilde),
+        ] {
+            assert_eq!(text.parse::<StoreName>(), Err(expected), "{text}");
+        }
+    }
+}

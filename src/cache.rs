@@ -1,0 +1,346 @@
+//! Bounded caches around any adapter: registrations and realms for seconds, digests of secrets for minutes.
+//!
+//! Every cache has a capacity, so that a flood of random client ids costs memory once and not for ever, and remembers
+//! absence too, so that it costs one registry read each at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use moka::Expiry;
+use moka::future::Cache;
+
+use crate::core::client::{Client, ClientId};
+use crate::core::client_auth::secret::ClientSecrets;
+use crate::core::ports::{ClientRegistry, Clock, PortError, SecretSource, UnixSeconds};
+use crate::core::realm::{Realm, RealmName};
+
+/// How long and how much a process remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSettings {
+    /// The most entries of each cache.
+    pub capacity: u64,
+    /// How long a registration or a realm is believed. A change by an operator is seen after this time.
+    pub registration_ttl: Duration,
+    /// How long the absence of a client, a realm or a secret is believed. A new client works after this time.
+    pub absence_ttl: Duration,
+    /// How long a secret is believed before the source is asked again.
+    pub secret_ttl: Duration,
+    /// How long a secret is believed while the source cannot be asked.
+    pub secret_stale_limit: Duration,
+    /// How long to leave a source alone that could not be asked.
+    pub secret_retry_interval: Duration,
+    /// The shortest time between two reloads of a client's secret because a presented one did not match.
+    pub mismatch_interval: Duration,
+}
+
+/// A [`ClientRegistry`] that remembers.
+pub struct CachedRegistry {
+    source: Arc<dyn ClientRegistry>,
+    clients: Cache<ClientKey, Option<Arc<Client>>>,
+    realms: Cache<RealmName, Option<Arc<Realm>>>,
+}
+
+/// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and looks again
+/// when a secret does not match, so that a rotation is seen at once.
+pub struct CachedSecrets {
+    source: Arc<dyn SecretSource>,
+    clock: Arc<dyn Clock>,
+    settings: CacheSettings,
+    entries: Cache<ClientKey, SecretsEntry>,
+    mismatches: Cache<ClientKey, ()>,
+}
+
+impl CacheSettings {
+    /// For a function: every miss is billed and takes milliseconds.
+    pub const FUNCTION: Self = Self {
+        capacity: 10_000,
+        registration_ttl: Duration::from_mins(1),
+        absence_ttl: Duration::from_secs(20),
+        secret_ttl: Duration::from_mins(5),
+        secret_stale_limit: Duration::from_hours(1),
+        secret_retry_interval: Duration::from_secs(30),
+        mismatch_interval: Duration::from_secs(30),
+    };
+
+    /// For the local server: a miss is a read of a local file.
+    pub const LOCAL: Self = Self {
+        registration_ttl: Duration::from_secs(5),
+        absence_ttl: Duration::from_secs(5),
+        secret_ttl: Duration::from_secs(5),
+        secret_retry_interval: Duration::from_secs(5),
+        ..Self::FUNCTION
+    };
+}
+
+impl CachedRegistry {
+    /// Remembers what `source` says as `settings` allow.
+    pub fn new(source: Arc<dyn ClientRegistry>, settings: CacheSettings) -> Self {
+        Self { source, clients: presence_cache(settings), realms: presence_cache(settings) }
+    }
+}
+
+#[async_trait]
+impl ClientRegistry for CachedRegistry {
+    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.clients
+            .try_get_with((realm.clone(), client_id.clone()), self.source.client(realm, client_id))
+            .await
+            .map_err(|error| PortError::clone(&error))
+    }
+
+    async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+        self.realms.try_get_with_by_ref(name, self.source.realm(name)).await.map_err(|error| PortError::clone(&error))
+    }
+}
+
+impl CachedSecrets {
+    /// Remembers what `source` says as `settings` allow.
+    pub fn new(source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
+        Self {
+            source,
+            clock,
+            settings,
+            entries: Cache::builder()
+                .max_capacity(settings.capacity)
+                .time_to_live(settings.secret_stale_limit + settings.secret_retry_interval)
+                .build(),
+            mismatches: Cache::builder()
+                .max_capacity(settings.capacity)
+                .time_to_live(settings.mismatch_interval)
+                .build(),
+        }
+    }
+
+    async fn load(&self, key: &ClientKey) -> Result<SecretsEntry, PortError> {
+        let secrets = self.source.secrets(&key.0, &key.1).await?;
+        let now = self.clock.now();
+        let ttl = if secrets.is_some() { self.settings.secret_ttl } else { self.settings.absence_ttl };
+        Ok(SecretsEntry { secrets, loaded_at: now, ask_again_at: now.plus(ttl.as_secs()) })
+    }
+
+    /// What is remembered, for as long as the source cannot be asked and the stale limit allows.
+    async fn stale(&self, key: ClientKey, entry: SecretsEntry, error: PortError) -> Result<SecretsEntry, PortError> {
+        let now = self.clock.now();
+        let age_seconds = now.since(entry.loaded_at);
+        if age_seconds > self.settings.secret_stale_limit.as_secs() {
+            return Err(error);
+        }
+        tracing::warn!(age_seconds, %error, "serving a remembered client secret because its source cannot be asked");
+        let entry = SecretsEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry };
+        self.entries.insert(key, entry.clone()).await;
+        Ok(entry)
+    }
+}
+
+#[async_trait]
+impl SecretSource for CachedSecrets {
+    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
+        let key = (realm.clone(), client_id.clone());
+        let entry = match self.entries.get(&key).await {
+            None => self
+                .entries
+                .try_get_with_by_ref(&key, self.load(&key))
+                .await
+                .map_err(|error| PortError::clone(&error))?,
+            Some(entry) if self.clock.now() < entry.ask_again_at => entry,
+            Some(entry) => match self.load(&key).await {
+                Ok(fresh) => {
+                    self.entries.insert(key, fresh.clone()).await;
+                    fresh
+                }
+                Err(error) => self.stale(key, entry, error).await?,
+            },
+        };
+        Ok(entry.secrets)
+    }
+
+    async fn secrets_after_mismatch(&self, realm: &RealmName, client_id: &ClientId) -> Option<ClientSecrets> {
+        let key = (realm.clone(), client_id.clone());
+        // One reload per client and interval: guessing secrets must not cost calls.
+        if !self.mismatches.entry_by_ref(&key).or_insert(()).await.is_fresh() {
+            return None;
+        }
+        match self.load(&key).await {
+            Ok(entry) => {
+                self.entries.insert(key, entry.clone()).await;
+                entry.secrets
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a client secret could not be reloaded after a mismatch");
+                None
+            }
+        }
+    }
+}
+
+type ClientKey = (RealmName, ClientId);
+
+#[derive(Clone)]
+struct SecretsEntry {
+    secrets: Option<ClientSecrets>,
+    loaded_at: UnixSeconds,
+    ask_again_at: UnixSeconds,
+}
+
+/// Believes what is there and what is not for different times.
+struct PresenceExpiry {
+    present: Duration,
+    absent: Duration,
+}
+
+impl<K, V> Expiry<K, Option<V>> for PresenceExpiry {
+    fn expire_after_create(&self, _key: &K, value: &Option<V>, _created_at: Instant) -> Option<Duration> {
+        Some(if value.is_some() { self.present } else { self.absent })
+    }
+}
+
+fn presence_cache<K, V>(settings: CacheSettings) -> Cache<K, Option<V>>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(settings.capacity)
+        .expire_after(PresenceExpiry { present: settings.registration_ttl, absent: settings.absence_ttl })
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::core::client_auth::secret::SecretDigest;
+
+    #[derive(Default)]
+    struct Source {
+        answer: Mutex<Option<Result<Option<ClientSecrets>, PortError>>>,
+        calls: AtomicU64,
+        now: AtomicU64,
+    }
+
+    impl Source {
+        fn answers(&self, answer: Result<Option<&str>, ()>) {
+            let answer = answer
+                .map(|secret| secret.map(|text| ClientSecrets { current: SecretDigest::of(text), previous: None }))
+                .map_err(|()| PortError::Unavailable { service: "test", detail: "down".into() });
+            *self.answer.lock().expect("not poisoned") = Some(answer);
+        }
+
+        fn calls(&self) -> u64 {
+            self.calls.load(Ordering::SeqCst)
+        }
+
+        fn advance(&self, seconds: u64) {
+            self.now.fetch_add(seconds, Ordering::SeqCst);
+        }
+    }
+
+    #[async_trait]
+    impl SecretSource for Source {
+        async fn secrets(&self, _: &RealmName, _: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            self.answer.lock().expect("not poisoned").clone().expect("an answer is set")
+        }
+    }
+
+    #[async_trait]
+    impl ClientRegistry for Source {
+        async fn client(&self, _: &RealmName, _: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            Ok(None)
+        }
+
+        async fn realm(&self, _: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+            Ok(None)
+        }
+    }
+
+    impl Clock for Source {
+        fn now(&self) -> UnixSeconds {
+            UnixSeconds(self.now.load(Ordering::SeqCst))
+        }
+    }
+
+    fn cached(source: &Arc<Source>) -> CachedSecrets {
+        CachedSecrets::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
+    }
+
+    fn id(text: &str) -> ClientId {
+        text.parse().expect("a client id")
+    }
+
+    fn is(secrets: Option<ClientSecrets>, text: &str) -> bool {
+        secrets.is_some_and(|secrets| secrets.current.as_bytes() == SecretDigest::of(text).as_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_warm_secret_costs_no_call() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        let cache = cached(&source);
+        for _ in 0..10 {
+            assert!(is(cache.secrets(&RealmName::root(), &id("c")).await.expect("answers"), "one"));
+        }
+        assert_eq!(source.calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_away_is_bridged_for_an_hour_and_no_longer() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        let cache = cached(&source);
+        let ask = async || cache.secrets(&RealmName::root(), &id("c")).await;
+        ask().await.expect("answers");
+
+        source.answers(Err(()));
+        source.advance(301);
+        assert!(is(ask().await.expect("bridged"), "one"));
+        assert!(is(ask().await.expect("bridged"), "one"));
+        assert_eq!(source.calls(), 2, "a source that is away is left alone for a while");
+
+        source.advance(3300);
+        assert!(ask().await.is_err(), "past the limit the failure shows");
+
+        source.answers(Ok(Some("two")));
+        assert!(is(ask().await.expect("back"), "two"));
+    }
+
+    #[tokio::test]
+    async fn guessing_reloads_a_secret_once_per_interval() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        let cache = cached(&source);
+        cache.secrets(&RealmName::root(), &id("c")).await.expect("answers");
+
+        source.answers(Ok(Some("two")));
+        assert!(is(cache.secrets_after_mismatch(&RealmName::root(), &id("c")).await, "two"));
+        for _ in 0..100 {
+            assert!(cache.secrets_after_mismatch(&RealmName::root(), &id("c")).await.is_none());
+        }
+        assert_eq!(source.calls(), 2);
+        assert!(
+            is(cache.secrets(&RealmName::root(), &id("c")).await.expect("answers"), "two"),
+            "and keeps what it saw"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unknown_client_costs_one_read_and_a_flood_stays_bounded() {
+        let source = Arc::new(Source::default());
+        let settings = CacheSettings { capacity: 100, ..CacheSettings::FUNCTION };
+        let cache = CachedRegistry::new(Arc::clone(&source) as _, settings);
+        for _ in 0..10 {
+            assert!(cache.client(&RealmName::root(), &id("nobody")).await.expect("answers").is_none());
+        }
+        assert_eq!(source.calls(), 1);
+
+        for number in 0..10_000 {
+            cache.client(&RealmName::root(), &id(&format!("random-{number}"))).await.expect("answers");
+        }
+        cache.clients.run_pending_tasks().await;
+        assert!(cache.clients.entry_count() <= 100, "{}", cache.clients.entry_count());
+    }
+}

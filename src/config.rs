@@ -1,0 +1,113 @@
+//! Settings of a process, read from the environment once and by name (the README has the table).
+
+use std::env;
+
+use crate::core::client::TokenLifetime;
+use crate::core::realm::{PublicUrl, RealmDefaults};
+use crate::telemetry::LogLevel;
+
+/// Where the registry is: what `--store aws` and every function need.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// The DynamoDB table of realms and registrations.
+    pub registry_table: String,
+    /// The first part of every secret's name.
+    pub secret_prefix: String,
+}
+
+/// What every process that answers requests may be told.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Under which URL the world reaches this server, where that is not what the gateway says.
+    pub public_url: Option<PublicUrl>,
+    /// Settings of realms that do not say themselves.
+    pub realm_defaults: RealmDefaults,
+    /// How much is logged.
+    pub log_level: LogLevel,
+}
+
+/// A setting is missing or malformed. Names the variable, never its value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The variable is not set.
+    #[error("{0} is not set; the stack's ExportBlock output has it ready to paste")]
+    Missing(&'static str),
+    /// The variable's value cannot be read.
+    #[error("{name} cannot be read: {problem}")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// What it should be.
+        problem: String,
+    },
+}
+
+impl RegistryConfig {
+    /// Reads `GRANTWELL_REGISTRY_TABLE` and `GRANTWELL_SECRET_PREFIX`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self { registry_table: registry_table()?, secret_prefix: required("GRANTWELL_SECRET_PREFIX")? })
+    }
+}
+
+impl ServerConfig {
+    /// Reads `GRANTWELL_PUBLIC_URL`, `GRANTWELL_DEFAULT_SCOPE`, `GRANTWELL_ACCESS_TOKEN_LIFETIME` (seconds) and
+    /// `GRANTWELL_LOG_LEVEL`; all may be absent.
+    ///
+    /// # Errors
+    /// [`ConfigError::Malformed`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let lifetime = parsed("GRANTWELL_ACCESS_TOKEN_LIFETIME", |text| {
+            let seconds = text.parse::<u64>().map_err(|error| error.to_string())?;
+            TokenLifetime::new(seconds).map_err(|error| error.to_string())
+        })?;
+        Ok(Self {
+            public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,
+            realm_defaults: RealmDefaults {
+                root_default_scope: parsed("GRANTWELL_DEFAULT_SCOPE", from_text)?,
+                access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
+            },
+            log_level: parsed("GRANTWELL_LOG_LEVEL", from_text)?.unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads `GRANTWELL_REGISTRY_TABLE`.
+///
+/// # Errors
+/// [`ConfigError::Missing`].
+pub fn registry_table() -> Result<String, ConfigError> {
+    required("GRANTWELL_REGISTRY_TABLE")
+}
+
+/// Reads `GRANTWELL_TOKEN_TABLE`.
+///
+/// # Errors
+/// [`ConfigError::Missing`].
+pub fn token_table() -> Result<String, ConfigError> {
+    required("GRANTWELL_TOKEN_TABLE")
+}
+
+fn from_text<T>(text: &str) -> Result<T, String>
+where
+    T: std::str::FromStr,
+    T::Err: ToString,
+{
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn parsed<T>(name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
+    optional(name).map(|text| parse(&text).map_err(|problem| ConfigError::Malformed { name, problem })).transpose()
+}
+
+fn required(name: &'static str) -> Result<String, ConfigError> {
+    optional(name).ok_or(ConfigError::Missing(name))
+}
+
+/// A template cannot leave a variable out, only empty: empty is absent.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn optional(name: &'static str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,46 @@
+//! What is stored of an access token, under the digest of the token.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::client::{Client, ClientId};
+use crate::core::ports::UnixSeconds;
+use crate::core::realm::{Issuer, Realm, RealmName};
+use crate::core::scope::Scope;
+
+/// The facts of an access token that introspection reports (RFC 7662 §2.2). Holds no part of the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenRecord {
+    /// The realm that issued it.
+    pub realm: RealmName,
+    /// The client it was issued to, which is also its subject (RFC 6749 §4.4).
+    pub client_id: ClientId,
+    /// What was granted.
+    pub scope: Scope,
+    /// The issuer as the client addressed it.
+    pub iss: Issuer,
+    /// When it was issued.
+    pub iat: UnixSeconds,
+    /// When it stops being active; also the store's TTL attribute.
+    pub expires_at: UnixSeconds,
+    /// Its identifier, which is no secret.
+    pub jti: String,
+    /// Ties the log lines of this token together.
+    pub audit_tracking_id: String,
+}
+
+impl AccessTokenRecord {
+    /// Whether the token's time is over. Compared on every read, because DynamoDB deletes expired items days late.
+    pub fn has_expired(&self, now: UnixSeconds) -> bool {
+        self.expires_at <= now
+    }
+
+    /// Whether the token still counts, given its client and realm as they are now: both still there, the client active,
+    /// and neither has had its tokens revoked all at once since.
+    pub fn is_honoured_by(&self, client: &Client, realm: &Realm) -> bool {
+        client.is_active()
+            && client.realm == self.realm
+            && client.client_id == self.client_id
+            && self.iat >= client.tokens_valid_after
+            && self.iat >= realm.settings.tokens_valid_after
+    }
+}

@@ -1,0 +1,58 @@
+//! Audit events: one per decision, with what an auditor asks for and never a credential.
+//!
+//! A client id appears only once the registry has named it: what an unknown caller sends as an id may be a secret in the
+//! wrong field.
+
+use super::client::ClientId;
+use super::error::OAuthError;
+use super::realm::RealmName;
+use super::scope::Scope;
+
+/// One decision of an endpoint.
+#[derive(Debug)]
+pub enum AuditEvent<'a> {
+    /// A token was issued and stored.
+    TokenIssued {
+        /// The issuing realm.
+        realm: &'a RealmName,
+        /// The client that got it.
+        client_id: &'a ClientId,
+        /// What was granted.
+        scope: &'a Scope,
+        /// Seconds until it expires.
+        expires_in: u64,
+        /// Ties the log lines of this token together.
+        audit_tracking_id: &'a str,
+    },
+    /// A token was looked at.
+    TokenIntrospected {
+        /// The realm of the endpoint.
+        realm: &'a RealmName,
+        /// The client that asked.
+        caller: &'a ClientId,
+        /// What it was told.
+        active: bool,
+        /// Of the token, where it is active.
+        audit_tracking_id: Option<&'a str>,
+    },
+    /// A revocation was carried out or had nothing to do.
+    TokenRevoked {
+        /// The realm of the endpoint.
+        realm: &'a RealmName,
+        /// The client that asked.
+        caller: &'a ClientId,
+        /// Whether an active token ended by it.
+        revoked: bool,
+    },
+    /// A request was refused.
+    Refused {
+        /// The endpoint, such as `token`.
+        endpoint: &'static str,
+        /// The realm that was addressed.
+        realm: &'a RealmName,
+        /// The client, where it had authenticated.
+        client_id: Option<&'a ClientId>,
+        /// Why.
+        error: &'a OAuthError,
+    },
+}

@@ -1,0 +1,502 @@
+//! Client: a registration and its invariants (RFC 6749 §2, member names of RFC 7591 §2).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::ports::{PortError, Random, UnixSeconds};
+use super::realm::{Realm, RealmName};
+use super::scope::Scope;
+
+/// A client identifier (RFC 6749 §2.2): 1 to 128 characters of `[A-Za-z0-9._@-]`, compared byte for byte.
+///
+/// The alphabet is what Basic carries unchanged whether or not a client form-encodes it, and what a Secrets Manager name
+/// may contain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientId(String);
+
+/// A grant type's registered name (RFC 7591 §2), such as `client_credentials`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GrantType(String);
+
+/// How a client may authenticate at the token, introspection and revocation endpoints (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// HTTP Basic (RFC 6749 §2.3.1).
+    ClientSecretBasic,
+    /// `client_id` and `client_secret` in the request body (RFC 6749 §2.3.1).
+    ClientSecretPost,
+}
+
+/// Whether a client may do anything at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientStatus {
+    /// Authenticates, gets tokens, and its tokens are active.
+    Active,
+    /// Fails to authenticate like an unknown client; its tokens are inactive.
+    Disabled,
+}
+
+/// Seconds an access token lives: 1 to [`TokenLifetime::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct TokenLifetime(u64);
+
+/// What an operator decides about a client; everything else about a [`Client`] follows or is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMetadata {
+    /// Human-readable name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// Owners: people responsible for the application.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    /// Sign-in URLs.
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Every scope the client can be granted.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Granted where a request names no scope; always a subset of `scope`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_scope: Option<Scope>,
+    /// Grant types the client may use.
+    #[serde(default)]
+    pub grant_types: BTreeSet<GrantType>,
+    /// Authentication methods the client may use; never empty.
+    pub token_endpoint_auth_methods: BTreeSet<AuthMethod>,
+    /// Seconds the client's access tokens live; the realm's setting where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<TokenLifetime>,
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
+    #[serde(default)]
+    pub client_secret_expires_at: UnixSeconds,
+}
+
+/// A confidential client's registration. Never holds the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Unique in its realm.
+    pub client_id: ClientId,
+    /// The realm that owns it.
+    pub realm: RealmName,
+    /// What its operator decided.
+    #[serde(flatten)]
+    pub metadata: ClientMetadata,
+    /// Whether it may do anything at all.
+    pub status: ClientStatus,
+    /// When it was registered.
+    pub client_id_issued_at: UnixSeconds,
+    /// Its tokens issued before this time are inactive. Starts as the time of registration, so that tokens of a deleted
+    /// client do not come back to life with a new one of the same id.
+    pub tokens_valid_after: UnixSeconds,
+    /// Counts the changes; a write that names an older one is refused.
+    pub revision: u64,
+}
+
+/// Why a registration was refused. The texts say what to do and never repeat a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRegistration {
+    /// The client id is outside its alphabet or length.
+    #[error("a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-'")]
+    ClientId,
+    /// The grant type is no name that RFC 7591 knows.
+    #[error("'{0}' is no grant type; name client_credentials, another of RFC 7591 section 2, or none")]
+    GrantType(String),
+    /// The lifetime is out of range.
+    #[error("a token lifetime is 1 to {max} seconds", max = TokenLifetime::MAX)]
+    TokenLifetime,
+    /// The redirect URI is not absolute or has a fragment.
+    #[error("'{0}' is no sign-in URL; give an absolute URI without a fragment (RFC 6749 section 3.1.2)")]
+    RedirectUri(String),
+    /// A default scope is not among the client's scopes.
+    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope or drop it")]
+    DefaultScope(String),
+    /// The realm does not allow a scope of the client.
+    #[error("realm {realm} does not allow the scope '{scope}'; its allowed scopes are '{allowed}'")]
+    ScopeOutsideRealm {
+        /// The realm.
+        realm: RealmName,
+        /// The first scope token that the realm does not allow.
+        scope: String,
+        /// What it allows.
+        allowed: Scope,
+    },
+    /// No authentication method is left.
+    #[error("a client needs at least one authentication method: client_secret_basic or client_secret_post")]
+    NoAuthMethod,
+    /// A name or owner is empty, too long or has control characters.
+    #[error("the {0} is empty, longer than 256 characters, or has control characters")]
+    Text(&'static str),
+    /// More values of one kind than a registration may hold.
+    #[error("a client has at most {max} {what}", max = ClientMetadata::MAX_VALUES)]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+    },
+}
+
+/// An absolute URI without a fragment (RFC 6749 §3.1.2), kept as it was written: comparison is by character.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RedirectUri(String);
+
+impl Client {
+    /// A new, active registration (revision 1) in `realm`.
+    ///
+    /// # Errors
+    /// [`InvalidRegistration`] as [`ClientMetadata::check`] says.
+    pub fn register(
+        client_id: ClientId,
+        realm: &Realm,
+        metadata: ClientMetadata,
+        now: UnixSeconds,
+    ) -> Result<Self, InvalidRegistration> {
+        metadata.check(realm)?;
+        Ok(Self {
+            client_id,
+            realm: realm.name.clone(),
+            metadata,
+            status: ClientStatus::Active,
+            client_id_issued_at: now,
+            tokens_valid_after: now,
+            revision: 1,
+        })
+    }
+
+    /// Whether the client is active.
+    pub fn is_active(&self) -> bool {
+        self.status == ClientStatus::Active
+    }
+
+    /// Whether the client is registered for `method`.
+    pub fn allows_method(&self, method: AuthMethod) -> bool {
+        self.metadata.token_endpoint_auth_methods.contains(&method)
+    }
+
+    /// Whether both the client and its realm allow `grant_type`.
+    pub fn allows_grant(&self, grant_type: &GrantType, realm: &Realm) -> bool {
+        self.metadata.grant_types.contains(grant_type)
+            && realm.settings.grant_types.as_ref().is_none_or(|allowed| allowed.contains(grant_type))
+    }
+
+    /// Every scope token the client can be granted now: its own, as far as the realm (still) allows them.
+    pub fn grantable_scope(&self, realm: &Realm) -> Scope {
+        match &realm.settings.allowed_scope {
+            Some(allowed) => self.metadata.scope.intersection(allowed),
+            None => self.metadata.scope.clone(),
+        }
+    }
+
+    /// Whether the secret has expired.
+    pub fn secret_has_expired(&self, now: UnixSeconds) -> bool {
+        let expires_at = self.metadata.client_secret_expires_at;
+        expires_at != UnixSeconds(0) && expires_at <= now
+    }
+}
+
+impl ClientMetadata {
+    /// The most owners, sign-in URLs, scope tokens or grant types of one client. DynamoDB's items end at 400 KB.
+    pub const MAX_VALUES: usize = 200;
+
+    /// Checks what one member says against the others and against the realm.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self, realm: &Realm) -> Result<(), InvalidRegistration> {
+        for (what, count) in [
+            ("owners", self.contacts.len()),
+            ("sign-in URLs", self.redirect_uris.len()),
+            ("scopes", self.scope.tokens().count()),
+            ("grant types", self.grant_types.len()),
+        ] {
+            if count > Self::MAX_VALUES {
+                return Err(InvalidRegistration::TooMany { what });
+            }
+        }
+        if let Some(name) = &self.client_name {
+            check_text("name", name)?;
+        }
+        for owner in &self.contacts {
+            check_text("owner", owner)?;
+        }
+        if self.token_endpoint_auth_methods.is_empty() {
+            return Err(InvalidRegistration::NoAuthMethod);
+        }
+        if let Some(outside) =
+            self.default_scope.iter().flat_map(Scope::tokens).find(|token| !self.scope.contains(token))
+        {
+            return Err(InvalidRegistration::DefaultScope(outside.to_owned()));
+        }
+        if let Some(allowed) = &realm.settings.allowed_scope
+            && let Some(outside) = self.scope.tokens().find(|token| !allowed.contains(token))
+        {
+            return Err(InvalidRegistration::ScopeOutsideRealm {
+                realm: realm.name.clone(),
+                scope: outside.to_owned(),
+                allowed: allowed.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl ClientId {
+    /// A random identifier of 128 bits.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where the random source fails.
+    pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
+        let mut bytes = [0; 16];
+        random.fill(&mut bytes)?;
+        Ok(Self(super::access_token::opaque::base64url(&bytes)))
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = InvalidRegistration;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRegistration> {
+        let well_formed = (1..=128).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-'));
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidRegistration::ClientId) }
+    }
+}
+
+impl GrantType {
+    /// The grant this server implements (RFC 6749 §4.4).
+    pub const CLIENT_CREDENTIALS: &str = "client_credentials";
+
+    /// The grant this server implements.
+    pub fn client_credentials() -> Self {
+        Self(Self::CLIENT_CREDENTIALS.to_owned())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GrantType {
+    type Err = InvalidRegistration;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRegistration> {
+        let registered = ["authorization_code", "implicit", "password", Self::CLIENT_CREDENTIALS, "refresh_token"]
+            .contains(&text)
+            || text.strip_prefix("urn:ietf:params:oauth:grant-type:").is_some_and(|rest| {
+                !rest.is_empty() && rest.len() <= 64 && rest.bytes().all(|byte| byte.is_ascii_graphic())
+            });
+        if registered {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidRegistration::GrantType(text.escape_default().take(64).collect()))
+        }
+    }
+}
+
+impl AuthMethod {
+    /// Every method this server implements, as metadata documents list them.
+    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// The registered name (RFC 7591 §2).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+impl ClientStatus {
+    /// The name as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl TokenLifetime {
+    /// Thirty days. A machine can ask again; a token that outlives its reason cannot be taken back by forgetting it.
+    pub const MAX: u64 = 30 * 24 * 3600;
+    /// An hour.
+    pub const DEFAULT: Self = Self(3600);
+
+    /// A lifetime of `seconds`.
+    ///
+    /// # Errors
+    /// [`InvalidRegistration::TokenLifetime`] outside 1 to [`Self::MAX`].
+    pub fn new(seconds: u64) -> Result<Self, InvalidRegistration> {
+        if (1..=Self::MAX).contains(&seconds) { Ok(Self(seconds)) } else { Err(InvalidRegistration::TokenLifetime) }
+    }
+
+    /// The lifetime in seconds.
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for RedirectUri {
+    type Err = InvalidRegistration;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRegistration> {
+        let refused = || InvalidRegistration::RedirectUri(text.escape_default().take(256).collect());
+        if text.len() > 2048 || text.contains('#') || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(refused());
+        }
+        Url::parse(text).map_err(|_| refused())?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl RedirectUri {
+    /// The URI as it was registered.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `TryFrom<String>` and `Into<String>` for serde, on top of `FromStr`.
+macro_rules! text_conversions {
+    ($($name:ty),+) => {$(
+        impl TryFrom<String> for $name {
+            type Error = InvalidRegistration;
+
+            fn try_from(text: String) -> Result<Self, InvalidRegistration> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+text_conversions!(ClientId, GrantType, RedirectUri);
+
+impl TryFrom<u64> for TokenLifetime {
+    type Error = InvalidRegistration;
+
+    fn try_from(seconds: u64) -> Result<Self, InvalidRegistration> {
+        Self::new(seconds)
+    }
+}
+
+impl From<TokenLifetime> for u64 {
+    fn from(lifetime: TokenLifetime) -> Self {
+        lifetime.0
+    }
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), InvalidRegistration> {
+    let length = text.chars().count();
+    // A control character would let a registration forge lines of a terminal or a log.
+    if length == 0 || length > 256 || text.chars().any(char::is_control) {
+        return Err(InvalidRegistration::Text(what));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> ClientMetadata {
+        ClientMetadata {
+            client_name: Some("My client".into()),
+            contacts: vec!["owner@example.com".into()],
+            redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
+            scope: "read write".parse().expect("well formed"),
+            default_scope: Some("write".parse().expect("well formed")),
+            grant_types: [GrantType::client_credentials()].into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
+            access_token_lifetime: None,
+            client_secret_expires_at: UnixSeconds(0),
+        }
+    }
+
+    fn realm() -> Realm {
+        Realm::new(RealmName::root())
+    }
+
+    #[test]
+    fn a_registration_survives_storage() {
+        let client =
+            Client::register("myClient".parse().expect("an id"), &realm(), metadata(), UnixSeconds(7)).expect("valid");
+        let stored = serde_json::to_string(&client).expect("serializes");
+        assert!(stored.contains(r#""scope":"read write""#) && stored.contains(r#""client_id":"myClient""#), "{stored}");
+        assert_eq!(serde_json::from_str::<Client>(&stored).expect("reads back"), client);
+    }
+
+    #[test]
+    fn a_default_scope_is_one_of_the_clients_scopes() {
+        let mut wrong = metadata();
+        wrong.default_scope = Some("admin".parse().expect("well formed"));
+        assert_eq!(wrong.check(&realm()), Err(InvalidRegistration::DefaultScope("admin".into())));
+    }
+
+    #[test]
+    fn a_realm_can_limit_scopes_and_takes_them_back_later() {
+        let mut narrow = realm();
+        narrow.settings.allowed_scope = Some("write".parse().expect("well formed"));
+        assert!(matches!(metadata().check(&narrow), Err(InvalidRegistration::ScopeOutsideRealm { .. })));
+
+        let client =
+            Client::register("c".parse().expect("an id"), &realm(), metadata(), UnixSeconds(7)).expect("valid");
+        assert_eq!(client.grantable_scope(&narrow).to_string(), "write");
+    }
+
+    #[test]
+    fn ids_that_basic_or_secrets_manager_would_change_are_refused() {
+        for id in ["", "a b", "a+b", "a%b", "a:b", "a/b", "é", "arn:aws:secretsmanager:x", &"a".repeat(129)] {
+            assert_eq!(id.parse::<ClientId>(), Err(InvalidRegistration::ClientId), "{id}");
+        }
+        assert!("6f1c.My_client@host-1".parse::<ClientId>().is_ok());
+    }
+
+    #[test]
+    fn a_redirect_uri_is_absolute_and_has_no_fragment() {
+        for uri in ["callback", "/callback", "https://a/#f", "https://a/\n", ""] {
+            assert!(uri.parse::<RedirectUri>().is_err(), "{uri:?}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_forge_terminal_output() {
+        let mut forged = metadata();
+        forged.client_name = Some("a\u{1b}[2J".into());
+        assert_eq!(forged.check(&realm()), Err(InvalidRegistration::Text("name")));
+    }
+
+    #[test]
+    fn a_secret_expires_at_its_second() {
+        let mut client =
+            Client::register("c".parse().expect("an id"), &realm(), metadata(), UnixSeconds(7)).expect("valid");
+        assert!(!client.secret_has_expired(UnixSeconds(u64::MAX)));
+        client.metadata.client_secret_expires_at = UnixSeconds(10);
+        assert!(!client.secret_has_expired(UnixSeconds(9)) && client.secret_has_expired(UnixSeconds(10)));
+    }
+}

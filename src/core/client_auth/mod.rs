@@ -1,0 +1,142 @@
+//! Client authentication (RFC 6749 §2.3): which method a request uses, and whether the client is who it says.
+//!
+//! Unknown client, disabled client and wrong secret are one path: every presented secret is digested and compared,
+//! whether or not there is anything to compare it with, and every failure has the same public answer.
+
+pub mod secret;
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::client::{AuthMethod, Client, ClientId};
+use super::error::{ClientAuthFailure, OAuthError};
+use super::params::Params;
+use super::ports::{ClientRegistry, Clock, SecretSource};
+use super::realm::Realm;
+use secret::{ClientSecrets, PresentedSecret};
+
+/// Parameters by which a client identifies itself in the request body.
+pub const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+
+/// What a request presents to authenticate its client, decoded but not verified.
+pub struct Credentials {
+    method: AuthMethod,
+    /// Not yet known to be well formed: a registered id is, so anything else is an unknown client.
+    unverified_client_id: Zeroizing<String>,
+    secret: PresentedSecret,
+}
+
+/// Verifies credentials against the registry and the secrets.
+pub struct ClientAuthenticator {
+    registry: Arc<dyn ClientRegistry>,
+    secrets: Arc<dyn SecretSource>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Credentials {
+    /// Finds the one authentication method of a request: at most one Authorization header value, and the body.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] for two methods at once or two different client ids (RFC 6749 §2.3);
+    /// [`OAuthError::InvalidClient`] for none, one that is not implemented, or a credential that does not decode.
+    pub fn from_request(authorization: &[&[u8]], params: &Params) -> Result<Self, OAuthError> {
+        let body_id = params.single("client_id")?;
+        let body_secret = params.single("client_secret")?;
+        let assertion = params.single("client_assertion")?.or(params.single("client_assertion_type")?);
+
+        let methods = [!authorization.is_empty(), body_secret.is_some(), assertion.is_some()];
+        if methods.iter().filter(|used| **used).count() > 1 {
+            return Err(OAuthError::InvalidRequest("the request uses more than one client authentication method"));
+        }
+        if assertion.is_some() {
+            return Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotSupported));
+        }
+        match (authorization, body_id, body_secret) {
+            ([value], body_id, None) => {
+                let credentials = secret::decode_basic(value)?;
+                if body_id.is_some_and(|id| id != credentials.unverified_client_id.as_str()) {
+                    return Err(OAuthError::InvalidRequest(
+                        "client_id differs from the one in the Authorization header",
+                    ));
+                }
+                Ok(credentials)
+            }
+            // HTTP API joins repeated headers with a comma, which no Basic credential has: malformed there, so here too.
+            ([_, _, ..], _, _) => Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed)),
+            ([], Some(id), Some(presented)) => Self::new(AuthMethod::ClientSecretPost, id, presented),
+            ([], _, _) | ([_], _, Some(_)) => Err(OAuthError::InvalidClient(ClientAuthFailure::NoCredentials)),
+        }
+    }
+
+    /// # Errors
+    /// [`OAuthError::InvalidClient`] for an id or a secret that is empty or not VSCHAR (RFC 6749 Appendix A.1, A.2).
+    fn new(method: AuthMethod, client_id: &str, secret: &str) -> Result<Self, OAuthError> {
+        let is_vschar = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+        if !is_vschar(client_id) || !is_vschar(secret) {
+            return Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed));
+        }
+        Ok(Self {
+            method,
+            unverified_client_id: Zeroizing::new(client_id.to_owned()),
+            secret: PresentedSecret::new(secret),
+        })
+    }
+}
+
+impl ClientAuthenticator {
+    /// Verifies against these stores.
+    pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
+        Self { registry, secrets, clock }
+    }
+
+    /// The client that the credentials belong to.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidClient`] where they belong to no active client; [`OAuthError::Unavailable`] where a store
+    /// cannot be asked.
+    pub async fn authenticate(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, OAuthError> {
+        // 1. What the registry says. A text that is no client id is an unknown client, without a look-up.
+        let client = match credentials.unverified_client_id.parse::<ClientId>() {
+            Ok(client_id) => self.registry.client(&realm.name, &client_id).await?,
+            Err(_) => None,
+        };
+        let standing = self.standing(client, credentials.method);
+
+        // 2. What the secret store says, asked only for a client that may authenticate this way.
+        let secrets = match &standing {
+            Ok(client) => self.secrets.secrets(&realm.name, &client.client_id).await?,
+            Err(_) => None,
+        };
+
+        // 3. One comparison for everybody, known or not.
+        let mut verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
+        if !verified
+            && let Ok(client) = &standing
+            && let Some(newer) = self.secrets.secrets_after_mismatch(&realm.name, &client.client_id).await
+        {
+            verified = ClientSecrets::verify(Some(&newer), &credentials.secret);
+        }
+
+        // 4. Only now, whether there was a client at all.
+        match standing {
+            Ok(client) if verified => Ok(client),
+            Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
+            Err(failure) => Err(OAuthError::InvalidClient(failure)),
+        }
+    }
+
+    fn standing(&self, client: Option<Arc<Client>>, method: AuthMethod) -> Result<Arc<Client>, ClientAuthFailure> {
+        let client = client.ok_or(ClientAuthFailure::UnknownClient)?;
+        if !client.is_active() {
+            return Err(ClientAuthFailure::Disabled);
+        }
+        if !client.allows_method(method) {
+            return Err(ClientAuthFailure::MethodNotRegistered);
+        }
+        if client.secret_has_expired(self.clock.now()) {
+            return Err(ClientAuthFailure::SecretExpired);
+        }
+        Ok(client)
+    }
+}

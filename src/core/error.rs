@@ -1,0 +1,132 @@
+//! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
+//! input) and, where there is one, a private reason for the log.
+
+use super::ports::PortError;
+
+/// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
+#[derive(Debug, thiserror::Error)]
+pub enum OAuthError {
+    /// A parameter is missing, repeated or malformed. The text is the public description.
+    #[error("invalid_request: {0}")]
+    InvalidRequest(&'static str),
+    /// Client authentication failed. Every reason has the same public answer.
+    #[error("invalid_client: {0}")]
+    InvalidClient(ClientAuthFailure),
+    /// The requested scope is malformed, unknown or beyond what the client registered.
+    #[error("invalid_scope: {0}")]
+    InvalidScope(&'static str),
+    /// The client is not registered for this grant type.
+    #[error("unauthorized_client")]
+    UnauthorizedClient,
+    /// The grant type is not one this server implements.
+    #[error("unsupported_grant_type")]
+    UnsupportedGrantType,
+    /// No realm has this name.
+    #[error("no such realm")]
+    UnknownRealm,
+    /// A store could not be reached or is throttled; the request may be sent again.
+    #[error("temporarily unavailable: {0}")]
+    Unavailable(String),
+    /// A stored item cannot be read, or the random source failed: an operator has to look.
+    #[error("server error: {0}")]
+    Server(String),
+}
+
+/// The private reason of an `invalid_client`: for the audit log only. The answer is the same for all of them, so that a
+/// caller cannot learn which client ids exist (RFC 6749 §10.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientAuthFailure {
+    /// Neither an Authorization header nor credentials in the body.
+    #[error("no credentials")]
+    NoCredentials,
+    /// The Authorization header is no Basic credential, or the credential does not decode.
+    #[error("malformed credentials")]
+    Malformed,
+    /// The method is one this server does not implement.
+    #[error("authentication method not supported")]
+    MethodNotSupported,
+    /// No client of the realm has this id.
+    #[error("unknown client")]
+    UnknownClient,
+    /// The client is disabled.
+    #[error("client is disabled")]
+    Disabled,
+    /// The client is registered for another authentication method (a downgrade attempt, or a wrong setting).
+    #[error("authentication method not registered for the client")]
+    MethodNotRegistered,
+    /// The client's secret has expired.
+    #[error("client secret has expired")]
+    SecretExpired,
+    /// The secret is neither the current nor the previous one.
+    #[error("wrong secret")]
+    WrongSecret,
+}
+
+impl OAuthError {
+    /// The `error` member (RFC 6749 §5.2, RFC 6749 §4.1.2.1 for the server's own failures).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidClient(_) => "invalid_client",
+            Self::InvalidScope(_) => "invalid_scope",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnknownRealm => "not_found",
+            Self::Unavailable(_) => "temporarily_unavailable",
+            Self::Server(_) => "server_error",
+        }
+    }
+
+    /// The `error_description` member: a sentence for the client's developer, without anything from the request.
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(description) | Self::InvalidScope(description) => description,
+            Self::InvalidClient(_) => "client authentication failed",
+            Self::UnauthorizedClient => "the client is not registered for this grant type",
+            Self::UnsupportedGrantType => "this server implements the client_credentials grant",
+            Self::UnknownRealm => "no such realm",
+            Self::Unavailable(_) => "the server cannot answer now, try again",
+            Self::Server(_) => "the server could not complete the request",
+        }
+    }
+
+    /// What the audit log calls this refusal: the code, or the private reason of an `invalid_client`.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::InvalidClient(failure) => failure.to_string(),
+            other => other.code().to_owned(),
+        }
+    }
+}
+
+impl From<PortError> for OAuthError {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            PortError::Corrupt { .. } => Self::Server(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_text_stays_within_the_characters_of_appendix_a() {
+        let errors = [
+            OAuthError::InvalidClient(ClientAuthFailure::WrongSecret),
+            OAuthError::UnauthorizedClient,
+            OAuthError::UnsupportedGrantType,
+            OAuthError::UnknownRealm,
+            OAuthError::Unavailable("detail".into()),
+            OAuthError::Server("detail".into()),
+        ];
+        for error in errors {
+            for text in [error.code(), error.description()] {
+                assert!(text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{text}");
+            }
+            assert!(!error.description().contains("detail"));
+        }
+    }
+}

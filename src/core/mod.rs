@@ -1,0 +1,18 @@
+//! The protocol and its ports: no AWS, no HTTP server, no environment, no clock, no file.
+//!
+//! Endpoints ([`token`], [`introspection`], [`revocation`], [`metadata`]) read as the numbered phases of their RFC.
+//! What they need from outside is in [`ports`]; who implements it is no concern of this module.
+
+pub mod access_token;
+pub mod audit;
+pub mod client;
+pub mod client_auth;
+pub mod error;
+pub mod introspection;
+pub mod metadata;
+pub mod params;
+pub mod ports;
+pub mod realm;
+pub mod revocation;
+pub mod scope;
+pub mod token;

@@ -1,0 +1,171 @@
+//! Request parameters: a strict `application/x-www-form-urlencoded` decoder (RFC 6749 §3.2, Appendix B).
+//!
+//! The libraries at hand turn `%zz` into itself and broken UTF-8 into U+FFFD, so that two requests which differ on the
+//! wire look alike after decoding. Here whatever does not decode exactly is an error.
+
+use zeroize::Zeroizing;
+
+use super::error::OAuthError;
+
+/// The most parameters one request may carry.
+pub const MAX_PARAMETERS: usize = 100;
+
+/// Decoded parameters in the order of the request. Values are wiped on drop: one of them may be a secret.
+pub struct Params(Vec<(String, Zeroizing<String>)>);
+
+impl Params {
+    /// Decodes a form body or a query string. Empty pairs and pairs without a name are ignored; a name without `=` has
+    /// an empty value.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] for a broken percent escape, text that is not UTF-8, a byte order mark, or more
+    /// than [`MAX_PARAMETERS`] pairs.
+    pub fn parse(form: &[u8]) -> Result<Self, OAuthError> {
+        if form.starts_with(b"\xef\xbb\xbf") {
+            return Err(OAuthError::InvalidRequest("the parameters start with a byte order mark"));
+        }
+        let mut pairs = Vec::new();
+        for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            if pairs.len() == MAX_PARAMETERS {
+                return Err(OAuthError::InvalidRequest("the request has more than 100 parameters"));
+            }
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
+            let name = decode(halves.next().unwrap_or_default()).ok_or(UNDECODABLE)?;
+            let value = decode(halves.next().unwrap_or_default()).ok_or(UNDECODABLE)?;
+            if !name.is_empty() {
+                pairs.push((name.to_string(), value));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of a parameter that may appear once. An empty value counts as absent (RFC 6749 §3.2: "sent without a
+    /// value MUST be treated as if they were omitted").
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] where the name appears more than once, with or without a value.
+    pub fn single(&self, name: &str) -> Result<Option<&str>, OAuthError> {
+        let mut values = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(OAuthError::InvalidRequest("a parameter is repeated"));
+        }
+        Ok(first.filter(|value| !value.is_empty()))
+    }
+
+    /// Whether any of `names` appears, with or without a value.
+    pub fn contains_any(&self, names: &[&str]) -> bool {
+        self.0.iter().any(|(name, _)| names.contains(&name.as_str()))
+    }
+}
+
+/// Decodes one form-encoded name, value or Basic credential: `+` is a space, `%` is followed by two hex digits, and the
+/// bytes are UTF-8. `None` for anything else.
+pub(crate) fn decode(encoded: &[u8]) -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(encoded.len()));
+    let mut rest = encoded;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = match byte {
+            b'+' => {
+                bytes.push(b' ');
+                tail
+            }
+            b'%' => {
+                let (high, low, after) = match tail {
+                    [high, low, after @ ..] => (hex_digit(*high)?, hex_digit(*low)?, after),
+                    _ => return None,
+                };
+                bytes.push(high << 4 | low);
+                after
+            }
+            _ => {
+                bytes.push(byte);
+                tail
+            }
+        };
+    }
+    std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+const UNDECODABLE: OAuthError =
+    OAuthError::InvalidRequest("a parameter is not form-urlencoded UTF-8 (RFC 6749 Appendix B)");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn single(form: &str, name: &str) -> Option<String> {
+        let params = Params::parse(form.as_bytes()).expect("decodes");
+        params.single(name).expect("appears once").map(str::to_owned)
+    }
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        assert_eq!(single("%67rant_type=client%5Fcredentials", "grant_type").as_deref(), Some("client_credentials"));
+        assert_eq!(single("scope=a+b", "scope").as_deref(), Some("a b"));
+        assert_eq!(single("scope=a%20b", "scope").as_deref(), Some("a b"));
+        assert_eq!(single("scope=a%2Bb", "scope").as_deref(), Some("a+b"));
+        assert_eq!(single("scope=%C3%a9", "scope").as_deref(), Some("é"));
+    }
+
+    #[test]
+    fn an_empty_value_is_an_absent_parameter() {
+        assert_eq!(single("scope=", "scope"), None);
+        assert_eq!(single("scope", "scope"), None);
+        assert_eq!(single("&&=x&a=1&", "a").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn names_are_case_sensitive_and_semicolons_do_not_separate() {
+        assert_eq!(single("GRANT_TYPE=x", "grant_type"), None);
+        assert_eq!(single("a=1;b=2", "a").as_deref(), Some("1;b=2"));
+        assert_eq!(single("a=1;b=2", "b"), None);
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_an_error_even_where_one_is_empty() {
+        for form in ["scope=a&scope=a", "scope=&scope=a", "scope&scope"] {
+            let params = Params::parse(form.as_bytes()).expect("decodes");
+            assert!(matches!(params.single("scope"), Err(OAuthError::InvalidRequest(_))), "{form}");
+            assert_eq!(params.single("other").expect("absent"), None);
+        }
+    }
+
+    #[test]
+    fn what_does_not_decode_exactly_is_an_error() {
+        for form in
+            [&b"a=%zz"[..], b"a=%", b"a=%f", b"a=%u0041", b"%=1", b"a=\xff", b"a=%ff", b"\xef\xbb\xbfa=1", b"a=%+1"]
+        {
+            assert!(matches!(Params::parse(form), Err(OAuthError::InvalidRequest(_))), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_parameters_are_the_most() {
+        assert!(Params::parse("a=1&".repeat(100).as_bytes()).is_ok());
+        assert!(Params::parse("a=1&".repeat(101).as_bytes()).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn decoding_never_panics(form in proptest::collection::vec(proptest::num::u8::ANY, 0..256)) {
+            let _ = Params::parse(&form);
+        }
+
+        #[test]
+        fn what_a_client_encodes_comes_back(value in "\\PC{1,32}") {
+            let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            let decoded = decode(encoded.as_bytes()).expect("encoded by the standard");
+            proptest::prop_assert_eq!(decoded.as_str(), value.as_str());
+        }
+    }
+}

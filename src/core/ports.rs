@@ -1,0 +1,218 @@
+//! What the protocol needs from outside, each port as narrow as one call. One conformance suite per port runs on every
+//! adapter (`tests/it/conformance`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::access_token::opaque::TokenDigest;
+use super::access_token::record::AccessTokenRecord;
+use super::audit::AuditEvent;
+use super::client::{Client, ClientId};
+use super::client_auth::secret::{ClientSecret, ClientSecrets};
+use super::realm::{Realm, RealmName};
+
+/// Reads realms and registrations.
+#[async_trait]
+pub trait ClientRegistry: Send + Sync {
+    /// The registration of `client_id` in `realm`, whatever its status.
+    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError>;
+
+    /// The realm's own record. The root realm exists even where this is `None`.
+    async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError>;
+}
+
+/// Reads the secrets of registered clients. Only ever asked for a client that the registry has just named: a miss is
+/// billed, and Secrets Manager takes ARNs for names.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// Digests of the current and the previous secret; `None` where the client has no secret.
+    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError>;
+
+    /// Called when a presented secret matched neither: a source that caches may look again, at most so often that
+    /// guessing costs nothing. `None` where there is nothing newer.
+    async fn secrets_after_mismatch(&self, _realm: &RealmName, _client_id: &ClientId) -> Option<ClientSecrets> {
+        None
+    }
+}
+
+/// Keeps access tokens by the digest of the token; the token itself reaches no store.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    /// Stores a token's record until it expires. Returns only once the record is durable against a crash of the process.
+    async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError>;
+
+    /// The record of a token, read consistently with every finished `put` and `revoke`. May return expired records: the
+    /// caller compares `expires_at`.
+    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError>;
+
+    /// Ends a token of `client_id` in `realm`, in one step with the check that it is that client's.
+    async fn revoke(
+        &self,
+        digest: &TokenDigest,
+        realm: &RealmName,
+        client_id: &ClientId,
+        now: UnixSeconds,
+    ) -> Result<Revocation, PortError>;
+}
+
+/// What became of a request to revoke a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The token was active and is no longer.
+    Revoked,
+    /// No such token, or it has expired: there is nothing to revoke.
+    NotFound,
+    /// The token is another client's and stays as it is.
+    NotOwner,
+}
+
+impl Revocation {
+    /// What revoking the token of this record means for the client that asks.
+    pub fn of(record: Option<&AccessTokenRecord>, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
+        match record {
+            Some(record) if record.has_expired(now) => Self::NotFound,
+            Some(record) if record.realm == *realm && record.client_id == *client_id => Self::Revoked,
+            Some(_) => Self::NotOwner,
+            None => Self::NotFound,
+        }
+    }
+}
+
+/// Writes realms, registrations and secrets, for an operator's command line. The server itself only reads.
+#[async_trait]
+pub trait Registrar: Send + Sync {
+    /// Adds a client and its first secret. The registration is stored only where no client has its id.
+    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError>;
+
+    /// Replaces a registration whose stored revision is one less than `client.revision`.
+    async fn replace(&self, client: &Client) -> Result<(), RegistrarError>;
+
+    /// Removes a registration and its secrets.
+    async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
+
+    /// Makes `secret` the current one; what was current becomes previous and stays valid.
+    async fn rotate_secret(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        secret: &ClientSecret,
+    ) -> Result<(), RegistrarError>;
+
+    /// Ends the validity of the previous secret, if there is one.
+    async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
+
+    /// A registration as it is stored now, never from a cache.
+    async fn read(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, RegistrarError>;
+
+    /// Registrations of a realm in ascending order of client id, at most `limit`, those after `after`.
+    async fn list(
+        &self,
+        realm: &RealmName,
+        after: Option<&ClientId>,
+        limit: usize,
+    ) -> Result<ClientPage, RegistrarError>;
+
+    /// Creates a realm (revision 1) or replaces one whose stored revision is one less than `realm.revision`.
+    async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError>;
+
+    /// A realm's record as it is stored now; `None` where it has none.
+    async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError>;
+
+    /// Every realm that has a record, in ascending order of name.
+    async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError>;
+}
+
+/// One page of registrations.
+#[derive(Clone, Debug)]
+pub struct ClientPage {
+    /// In ascending order of client id.
+    pub clients: Vec<Client>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<ClientId>,
+}
+
+/// The time, so that expiry can be tested.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> UnixSeconds;
+}
+
+/// Cryptographically secure random bytes.
+pub trait Random: Send + Sync {
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where the source has none to give; no token is made of anything less.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError>;
+}
+
+/// Takes one event per decision. Never fails: a decision is not undone because its log line was lost.
+pub trait AuditSink: Send + Sync {
+    /// Records one decision.
+    fn record(&self, event: &AuditEvent<'_>);
+}
+
+/// Why a port could not do its work. The details name services and error codes, never data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// Out of reach, throttled, or refusing: try again.
+    #[error("{service} is unavailable: {detail}")]
+    Unavailable {
+        /// The service, such as `DynamoDB`.
+        service: &'static str,
+        /// The service's error code or the kind of failure.
+        detail: String,
+    },
+    /// A stored item is not what this version can read. Never guessed at.
+    #[error("{service} holds an item that cannot be read: {detail}")]
+    Corrupt {
+        /// The service, such as `DynamoDB`.
+        service: &'static str,
+        /// Which part could not be read.
+        detail: String,
+    },
+}
+
+/// Why a change to the registry was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrarError {
+    /// A client with this id exists in the realm.
+    #[error("a client with this id exists already")]
+    AlreadyExists,
+    /// No client has this id in the realm.
+    #[error("no client has this id")]
+    NotFound,
+    /// Somebody else changed the record between reading and writing.
+    #[error("the record was changed by somebody else meanwhile; read it again and repeat the change")]
+    Conflict,
+    /// The store could not do its work.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// Whole seconds since 1970-01-01T00:00:00Z (RFC 7519's NumericDate without fractions).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixSeconds(pub u64);
+
+impl UnixSeconds {
+    /// The time `seconds` later; the end of time where that does not fit.
+    #[must_use]
+    pub fn plus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// Seconds from `earlier` to `self`; 0 where `earlier` is later.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for UnixSeconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}

@@ -1,0 +1,245 @@
+//! Realms: tenants with their own clients and provider settings, and the issuer that names one to the world.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::client::{GrantType, TokenLifetime};
+use super::error::OAuthError;
+use super::ports::{ClientRegistry, UnixSeconds};
+use super::scope::Scope;
+
+/// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RealmName(String);
+
+/// The text is no realm name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a realm name has 1 to 64 characters of A-Z, a-z, 0-9, _ and -")]
+pub struct MalformedRealmName;
+
+/// Provider settings of a realm. What is not set falls back to the server's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealmSettings {
+    /// Granted where a request names no scope and the client has no default of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_scope: Option<Scope>,
+    /// The only scopes that clients of this realm can be granted; absent means whatever each client registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_scope: Option<Scope>,
+    /// Seconds an access token lives where the client sets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<TokenLifetime>,
+    /// The only grant types that clients of this realm can use; absent means whatever each client registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_types: Option<BTreeSet<GrantType>>,
+    /// Tokens of this realm issued before this time are inactive.
+    #[serde(default)]
+    pub tokens_valid_after: UnixSeconds,
+}
+
+/// A realm: its name, its settings, and the revision that a change must name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realm {
+    /// The name in the endpoint's path.
+    pub name: RealmName,
+    /// Provider settings.
+    #[serde(flatten)]
+    pub settings: RealmSettings,
+    /// Counts the changes; a write that names an older one is refused, so that two operators cannot undo each other.
+    #[serde(default)]
+    pub revision: u64,
+}
+
+/// Finds realms, and gives the root realm, which always exists, its configured defaults.
+pub struct Realms {
+    registry: Arc<dyn ClientRegistry>,
+    defaults: RealmDefaults,
+}
+
+/// What the server's configuration says for realms that do not say it themselves.
+#[derive(Clone, Debug)]
+pub struct RealmDefaults {
+    /// Default scope of the root realm while it has no record of its own.
+    pub root_default_scope: Option<Scope>,
+    /// Seconds an access token lives where neither client nor realm say.
+    pub access_token_lifetime: TokenLifetime,
+}
+
+/// The base URL under which the world reaches this server: scheme, host and an optional path prefix, without a slash at
+/// the end. Comes from configuration or from the gateway's own word, never from the Host header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+/// The text is no usable public URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a public URL is http(s)://HOST[:PORT][/PATH], without credentials, query or fragment")]
+pub struct MalformedPublicUrl;
+
+/// An issuer identifier (RFC 8414 §2): the public URL followed by the realm's path, as the caller used it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Issuer(String);
+
+impl RealmName {
+    /// The name of the realm that always exists.
+    pub const ROOT: &str = "root";
+
+    /// The realm that always exists.
+    pub fn root() -> Self {
+        Self(Self::ROOT.to_owned())
+    }
+
+    /// Whether this is the root realm.
+    pub fn is_root(&self) -> bool {
+        self.0 == Self::ROOT
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path form that introspection answers carry: `/` for root, `/alpha` for its child alpha.
+    pub fn path(&self) -> String {
+        if self.is_root() { "/".to_owned() } else { format!("/{}", self.0) }
+    }
+}
+
+impl FromStr for RealmName {
+    type Err = MalformedRealmName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedRealmName> {
+        let well_formed = (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(MalformedRealmName) }
+    }
+}
+
+impl TryFrom<String> for RealmName {
+    type Error = MalformedRealmName;
+
+    fn try_from(text: String) -> Result<Self, MalformedRealmName> {
+        text.parse()
+    }
+}
+
+impl From<RealmName> for String {
+    fn from(name: RealmName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for RealmName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl Realm {
+    /// A realm that sets nothing itself.
+    pub fn new(name: RealmName) -> Self {
+        Self { name, settings: RealmSettings::default(), revision: 0 }
+    }
+}
+
+impl Realms {
+    /// Looks realms up in `registry`.
+    pub fn new(registry: Arc<dyn ClientRegistry>, defaults: RealmDefaults) -> Self {
+        Self { registry, defaults }
+    }
+
+    /// The realm of this name with every default filled in that a realm has.
+    ///
+    /// # Errors
+    /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
+    pub async fn find(&self, name: &RealmName) -> Result<Arc<Realm>, OAuthError> {
+        let realm = match self.registry.realm(name).await? {
+            Some(realm) => realm,
+            None if name.is_root() => Arc::new(Realm::new(RealmName::root())),
+            None => return Err(OAuthError::UnknownRealm),
+        };
+        if !name.is_root() || realm.settings.default_scope.is_some() || self.defaults.root_default_scope.is_none() {
+            return Ok(realm);
+        }
+        let mut root = Realm::clone(&realm);
+        root.settings.default_scope.clone_from(&self.defaults.root_default_scope);
+        Ok(Arc::new(root))
+    }
+
+    /// Seconds a token of this realm lives where its client does not say.
+    pub fn access_token_lifetime(&self, realm: &Realm) -> TokenLifetime {
+        realm.settings.access_token_lifetime.unwrap_or(self.defaults.access_token_lifetime)
+    }
+}
+
+impl PublicUrl {
+    /// The issuer of the realm under `base_path`, such as `/am/oauth2/realms/root/realms/alpha`.
+    pub fn issuer(&self, base_path: &str) -> Issuer {
+        Issuer(format!("{}{base_path}", self.0))
+    }
+
+    /// The URL without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = MalformedPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, MalformedPublicUrl> {
+        let url = Url::parse(text).map_err(|_| MalformedPublicUrl)?;
+        let usable = matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if usable { Ok(Self(url.as_str().trim_end_matches('/').to_owned())) } else { Err(MalformedPublicUrl) }
+    }
+}
+
+impl Issuer {
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_not_cleaned() {
+        assert!("alpha".parse::<RealmName>().is_ok());
+        for text in ["", "a b", "a/b", "é", "..", "%61", &"a".repeat(65)] {
+            assert_eq!(text.parse::<RealmName>(), Err(MalformedRealmName), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_issuer_is_the_public_url_and_the_path() {
+        let public: PublicUrl = "https://auth.example.com/".parse().expect("a URL");
+        assert_eq!(public.issuer("/oauth2").as_str(), "https://auth.example.com/oauth2");
+    }
+
+    #[test]
+    fn a_public_url_has_no_credentials_query_or_fragment() {
+        for text in ["auth.example.com", "ftp://a", "https://u:p@a", "https://a/?q", "https://a/#f", "https://"] {
+            assert_eq!(text.parse::<PublicUrl>(), Err(MalformedPublicUrl), "{text}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1).
+
+use std::sync::Arc;
+
+use uuid::Builder;
+
+use super::access_token::opaque::{OpaqueToken, base64url};
+use super::access_token::record::AccessTokenRecord;
+use super::audit::AuditEvent;
+use super::client::{Client, GrantType};
+use super::client_auth::{ClientAuthenticator, Credentials};
+use super::error::OAuthError;
+use super::params::Params;
+use super::ports::{AuditSink, Clock, Random, TokenStore};
+use super::realm::{Issuer, Realm, RealmName, Realms};
+use super::scope::Scope;
+
+/// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
+pub const PARAMETERS: [&str; 2] = ["grant_type", "scope"];
+
+/// The token endpoint of every realm.
+pub struct TokenEndpoint {
+    /// Finds the realm.
+    pub realms: Realms,
+    /// Authenticates the client.
+    pub clients: ClientAuthenticator,
+    /// Keeps what was issued.
+    pub tokens: Arc<dyn TokenStore>,
+    /// Dates it.
+    pub clock: Arc<dyn Clock>,
+    /// Makes it unguessable.
+    pub random: Arc<dyn Random>,
+    /// Records the decision.
+    pub audit: Arc<dyn AuditSink>,
+}
+
+/// A token request as HTTP delivered it.
+pub struct TokenRequest<'a> {
+    /// The realm in the path.
+    pub realm: &'a RealmName,
+    /// The issuer as the client addressed it.
+    pub issuer: &'a Issuer,
+    /// The values of every Authorization header.
+    pub authorization: &'a [&'a [u8]],
+    /// The body's parameters.
+    pub params: &'a Params,
+}
+
+/// A successful answer (RFC 6749 §5.1). `token_type` is always `Bearer`.
+#[derive(Debug)]
+pub struct TokenResponse {
+    /// The token, stored before this exists.
+    pub access_token: OpaqueToken,
+    /// What was granted.
+    pub scope: Scope,
+    /// Seconds until it expires.
+    pub expires_in: u64,
+}
+
+impl TokenEndpoint {
+    /// Issues an access token.
+    ///
+    /// # Errors
+    /// Any of [`OAuthError`]; nothing is stored in that case, or at worst a token that nobody knows.
+    pub async fn issue(&self, request: TokenRequest<'_>) -> Result<TokenResponse, OAuthError> {
+        let mut authenticated = None;
+        let result = self.issue_to(&request, &mut authenticated).await;
+        if let Err(error) = &result {
+            self.audit.record(&AuditEvent::Refused {
+                endpoint: "token",
+                realm: request.realm,
+                client_id: authenticated.as_ref().map(|client| &client.client_id),
+                error,
+            });
+        }
+        result
+    }
+
+    async fn issue_to(
+        &self,
+        request: &TokenRequest<'_>,
+        authenticated: &mut Option<Arc<Client>>,
+    ) -> Result<TokenResponse, OAuthError> {
+        // 1. The realm, and the request's own form (§3.2).
+        let realm = self.realms.find(request.realm).await?;
+        let grant_type = request.params.single("grant_type")?;
+        let requested_scope = request.params.single("scope")?;
+        let credentials = Credentials::from_request(request.authorization, request.params)?;
+
+        // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
+        let client = self.clients.authenticate(&realm, &credentials).await?;
+        let client: &Client = authenticated.insert(client);
+
+        // 3. The grant (§4.4.2).
+        require_client_credentials(grant_type, client, &realm)?;
+
+        // 4. The scope (§3.3).
+        let scope = grant_scope(requested_scope, client, &realm)?;
+
+        // 5. The token and what is kept of it.
+        let lifetime =
+            client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
+        let access_token = OpaqueToken::generate(self.random.as_ref())?;
+        let now = self.clock.now();
+        let record = AccessTokenRecord {
+            realm: realm.name.clone(),
+            client_id: client.client_id.clone(),
+            scope,
+            iss: request.issuer.clone(),
+            iat: now,
+            expires_at: now.plus(lifetime.seconds()),
+            jti: base64url(&self.random_bytes()?),
+            audit_tracking_id: Builder::from_random_bytes(self.random_bytes()?).into_uuid().to_string(),
+        };
+
+        // 6. Stored first, answered second: nobody holds a token that the server does not know.
+        self.tokens.put(&access_token.digest(), &record).await?;
+
+        // 7. The answer (§5.1).
+        self.audit.record(&AuditEvent::TokenIssued {
+            realm: &realm.name,
+            client_id: &client.client_id,
+            scope: &record.scope,
+            expires_in: lifetime.seconds(),
+            audit_tracking_id: &record.audit_tracking_id,
+        });
+        Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds() })
+    }
+
+    fn random_bytes(&self) -> Result<[u8; 16], OAuthError> {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.
+fn require_client_credentials(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
+    match grant_type {
+        None => Err(OAuthError::InvalidRequest("grant_type is missing")),
+        Some(GrantType::CLIENT_CREDENTIALS) => {
+            if client.allows_grant(&GrantType::client_credentials(), realm) {
+                Ok(())
+            } else {
+                Err(OAuthError::UnauthorizedClient)
+            }
+        }
+        Some(_) => Err(OAuthError::UnsupportedGrantType),
+    }
+}
+
+/// RFC 6749 §3.3: what was asked for where the client may have all of it, else an error; what the client or else the
+/// realm has as default where nothing was asked for. Never more than the client registered, never silently less than it
+/// asked for.
+fn grant_scope(requested: Option<&str>, client: &Client, realm: &Realm) -> Result<Scope, OAuthError> {
+    let grantable = client.grantable_scope(realm);
+    if let Some(requested) = requested {
+        let requested: Scope =
+            requested.parse().map_err(|_| OAuthError::InvalidScope("the scope is malformed (RFC 6749 section 3.3)"))?;
+        return if requested.is_subset(&grantable) {
+            Ok(requested)
+        } else {
+            Err(OAuthError::InvalidScope("the scope is unknown or the client is not registered for it"))
+        };
+    }
+    // A realm's default applies to each client as far as the client is registered for it.
+    let default = client.metadata.default_scope.as_ref().or(realm.settings.default_scope.as_ref());
+    let default = default.map(|scope| scope.intersection(&grantable)).filter(|scope| !scope.is_empty());
+    default.ok_or(OAuthError::InvalidScope("no scope was requested and the client has no default scope"))
+}

@@ -1,0 +1,50 @@
+//! One machine's adapters: SQLite for what an operator registers, fjall for what the server issues, memory for tests and
+//! the demo; and the local server that accepts connections for them.
+
+pub mod data_dir;
+pub mod memory;
+pub mod registry;
+pub mod server;
+pub mod tokens;
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a data directory could not be used. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory could not be created or read.
+    #[error("the data directory {} cannot be used: {source}; choose another with --store file:DIR", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Other users of the machine can read it.
+    #[error("the data directory {} is open to other users; run: chmod 700 {}", path.display(), path.display())]
+    OpenToOthers {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another server owns the tokens in it.
+    #[error("another server is running on {}; stop it, or choose another directory with --store file:DIR", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A later version has written it.
+    #[error("{} was written by a later version of grantwell; use that version", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file in it cannot be opened.
+    #[error("{} cannot be opened: {detail}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}

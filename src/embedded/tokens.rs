@@ -1,0 +1,137 @@
+//! Issued tokens on disk: a fjall keyspace, owned by the one server that runs on the data directory.
+//!
+//! Key: the token's digest. Value: `expires_at` as eight big-endian bytes, then the record as JSON. The number in front
+//! is what compaction reads to drop expired tokens without parsing the rest.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::StoreError;
+use crate::core::access_token::opaque::TokenDigest;
+use crate::core::access_token::record::AccessTokenRecord;
+use crate::core::client::ClientId;
+use crate::core::ports::{Clock, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::realm::RealmName;
+
+/// A [`TokenStore`] on disk. A write has reached the operating system when it returns, so that it survives `kill -9`;
+/// only a power cut or a crash of the machine can lose the last moments.
+pub struct FjallTokens {
+    database: Database,
+    tokens: Keyspace,
+}
+
+impl FjallTokens {
+    /// Opens the keyspace under `path`. Compaction drops tokens that have expired by `clock`.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process has it open; [`StoreError::Unusable`] otherwise.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let failed = |error: fjall::Error| match error {
+            fjall::Error::Locked => StoreError::InUse { path: path.parent().unwrap_or(path).to_owned() },
+            other => StoreError::Unusable { path: path.to_owned(), detail: other.to_string() },
+        };
+        let filter: Arc<dyn Factory> = Arc::new(DropExpired { clock: AssertUnwindSafe(clock) });
+        let database = Database::builder(path)
+            .cache_size(BLOCK_CACHE_BYTES)
+            .worker_threads(1)
+            .with_compaction_filter_factories(Arc::new(move |_keyspace| Some(Arc::clone(&filter))))
+            .open()
+            .map_err(failed)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let tokens = database.keyspace("tokens", options).map_err(failed)?;
+        Ok(Self { database, tokens })
+    }
+
+    /// Has the disk itself confirm everything written so far; for a shutdown.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`].
+    pub fn sync(&self) -> Result<(), PortError> {
+        self.database.persist(PersistMode::SyncAll).map_err(|error| unavailable(&error))
+    }
+
+    fn record(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
+        self.tokens
+            .get(digest.as_bytes())
+            .map_err(|error| unavailable(&error))?
+            .map(|value| {
+                let (_expires_at, json) = value.split_first_chunk::<8>().ok_or_else(|| corrupt("too short"))?;
+                serde_json::from_slice(json).map_err(|_| corrupt("not a token record"))
+            })
+            .transpose()
+    }
+}
+
+/// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would.
+#[async_trait]
+impl TokenStore for FjallTokens {
+    async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
+        let mut value = record.expires_at.0.to_be_bytes().to_vec();
+        serde_json::to_writer(&mut value, record).map_err(|_| corrupt("does not serialize"))?;
+        self.tokens.insert(*digest.as_bytes(), value).map_err(|error| unavailable(&error))
+    }
+
+    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
+        self.record(digest)
+    }
+
+    async fn revoke(
+        &self,
+        digest: &TokenDigest,
+        realm: &RealmName,
+        client_id: &ClientId,
+        now: UnixSeconds,
+    ) -> Result<Revocation, PortError> {
+        // A token never changes its owner, so nothing can come between the check and the removal.
+        let outcome = Revocation::of(self.record(digest)?.as_ref(), realm, client_id, now);
+        if outcome == Revocation::Revoked {
+            self.tokens.remove(*digest.as_bytes()).map_err(|error| unavailable(&error))?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// Drops expired tokens while tables are merged, which costs no scan of their own.
+struct DropExpired {
+    clock: AssertUnwindSafe<Arc<dyn Clock>>,
+}
+
+struct DropExpiredAt(UnixSeconds);
+
+impl Factory for DropExpired {
+    fn name(&self) -> &'static str {
+        "drop-expired-tokens"
+    }
+
+    fn make_filter(&self, _context: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(DropExpiredAt(self.clock.now()))
+    }
+}
+
+impl CompactionFilter for DropExpiredAt {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _context: &Context) -> CompactionFilterResult {
+        let value = item.value()?;
+        let expired = value
+            .split_first_chunk::<8>()
+            .is_some_and(|(expires_at, _record)| UnixSeconds(u64::from_be_bytes(*expires_at)) <= self.0);
+        // Without a tombstone: should an older version of an expired token come back, it is as expired.
+        Ok(if expired { Verdict::Destroy } else { Verdict::Keep })
+    }
+}
+
+fn unavailable(error: &fjall::Error) -> PortError {
+    PortError::Unavailable { service: SERVICE, detail: error.to_string() }
+}
+
+fn corrupt(detail: &str) -> PortError {
+    PortError::Corrupt { service: SERVICE, detail: detail.to_owned() }
+}
+
+const SERVICE: &str = "the token keyspace";
+const BLOCK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+const MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;

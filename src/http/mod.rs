@@ -1,0 +1,6 @@
+//! HTTP around the protocol: which path is which endpoint ([`routes`]), what a request says ([`request`]), and what an
+//! answer looks like ([`response`]).
+
+pub mod request;
+pub mod response;
+pub mod routes;

@@ -1,0 +1,191 @@
+//! What an HTTP request says, parsed before any endpoint sees it: the realm in its path, the issuer by which the world
+//! knows that realm, and the parameters of its form.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::request::Parts;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use zeroize::Zeroizing;
+
+use super::response::Refusal;
+use crate::core::client_auth;
+use crate::core::error::OAuthError;
+use crate::core::params::Params;
+use crate::core::realm::{Issuer, PublicUrl, RealmName};
+
+/// The largest body that is read: 64 KiB. A larger one is refused before it is kept.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The realm that a path names, and the issuer as the caller addressed it.
+pub struct Addressed {
+    /// The realm.
+    pub realm: RealmName,
+    /// The public base URL and the realm's path.
+    pub issuer: Issuer,
+}
+
+/// A form request of a client: where it went, who it says it is, what it asks.
+pub struct FormRequest {
+    /// The realm and its issuer.
+    pub addressed: Addressed,
+    /// The values of every Authorization header, wiped on drop.
+    authorization: Vec<Zeroizing<Vec<u8>>>,
+    /// The body's parameters.
+    pub params: Params,
+}
+
+impl Addressed {
+    /// Reads the realm out of `base_path`, such as `/am/oauth2/realms/root/realms/alpha`.
+    ///
+    /// # Errors
+    /// [`OAuthError::UnknownRealm`] where the path names no well-formed realm; [`OAuthError::Server`] where the server
+    /// was built without a public URL.
+    pub fn by_path(parts: &Parts, base_path: &str) -> Result<Self, OAuthError> {
+        let public = parts
+            .extensions
+            .get::<PublicUrl>()
+            .ok_or_else(|| OAuthError::Server("the request carries no public URL".to_owned()))?;
+        let below = base_path.strip_prefix("/am").unwrap_or(base_path);
+        let realm = match below {
+            "/oauth2" | "/oauth2/realms/root" => RealmName::root(),
+            _ => below
+                .strip_prefix("/oauth2/realms/root/realms/")
+                .and_then(|name| name.parse().ok())
+                .ok_or(OAuthError::UnknownRealm)?,
+        };
+        Ok(Self { realm, issuer: public.issuer(base_path) })
+    }
+}
+
+impl FormRequest {
+    /// Reads a POST to `{base}/{endpoint}` whose own parameters are `endpoint_parameters`.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for another media type, an encoded, oversized or undecodable body, or parameters in the query string.
+    pub async fn read(request: Request, endpoint: &'static str, endpoint_parameters: &[&str]) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+
+        // 1. Where it went. The router matched the endpoint, so the rest of the path is the base.
+        let base_path =
+            parts.uri.path().strip_suffix(endpoint).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
+        let addressed = Addressed::by_path(&parts, base_path)?;
+
+        // 2. Credentials and parameters MUST NOT be in the request URI (RFC 6749 §2.3.1): URIs end up in logs.
+        refuse_parameters_in_query(&parts, endpoint_parameters)?;
+
+        // 3. The body (RFC 6749 §3.2, Appendix B).
+        require_form(&parts)?;
+        let body = read_body(body).await?;
+        let params = Params::parse(&body)?;
+
+        let authorization = parts
+            .headers
+            .get_all(AUTHORIZATION)
+            .iter()
+            .map(|value| Zeroizing::new(value.as_bytes().to_vec()))
+            .collect();
+        Ok(Self { addressed, authorization, params })
+    }
+
+    /// The values of every Authorization header.
+    pub fn authorization(&self) -> Vec<&[u8]> {
+        self.authorization.iter().map(|value| value.as_slice()).collect()
+    }
+}
+
+fn refuse_parameters_in_query(parts: &Parts, endpoint_parameters: &[&str]) -> Result<(), OAuthError> {
+    let query = Params::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
+    if query.contains_any(endpoint_parameters) || query.contains_any(&client_auth::PARAMETERS) {
+        return Err(OAuthError::InvalidRequest("parameters belong in the request body, not in the query string"));
+    }
+    Ok(())
+}
+
+/// Media types are case-insensitive, and the only charset a form can have here is UTF-8.
+fn require_form(parts: &Parts) -> Result<(), Refusal> {
+    const NOT_A_FORM: OAuthError = OAuthError::InvalidRequest(
+        "the body must be application/x-www-form-urlencoded in UTF-8, named so by one Content-Type header",
+    );
+    // Never inflated: a small body could become a large one.
+    if parts.headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::UnsupportedContentEncoding);
+    }
+    let mut values = parts.headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(NOT_A_FORM.into()) };
+    let text = value.to_str().map_err(|_| NOT_A_FORM)?;
+    let mut pieces = text.split(';').map(str::trim);
+    let is_form = pieces.next().is_some_and(|media| media.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    let is_utf8 = pieces.filter(|parameter| !parameter.is_empty()).all(|parameter| {
+        parameter.split_once('=').is_none_or(|(name, value)| {
+            !name.trim_end().eq_ignore_ascii_case("charset")
+                || value.trim_start().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+    });
+    if is_form && is_utf8 { Ok(()) } else { Err(NOT_A_FORM.into()) }
+}
+
+async fn read_body(body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(Zeroizing::new(collected.to_bytes().into())),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::PayloadTooLarge),
+        Err(_) => Err(OAuthError::InvalidRequest("the body ended early").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(content_type: Option<&str>) -> Parts {
+        let mut request = axum::http::Request::new(());
+        if let Some(value) = content_type {
+            request.headers_mut().insert(CONTENT_TYPE, value.parse().expect("a header value"));
+        }
+        request.extensions_mut().insert("https://auth.example.com".parse::<PublicUrl>().expect("a URL"));
+        request.into_parts().0
+    }
+
+    #[test]
+    fn a_form_is_a_form_in_any_case_and_only_in_utf8() {
+        for value in [
+            "application/x-www-form-urlencoded",
+            "Application/X-WWW-Form-URLEncoded",
+            "application/x-www-form-urlencoded; charset=UTF-8",
+            "application/x-www-form-urlencoded;charset=\"utf-8\"",
+            "application/x-www-form-urlencoded; charset=utf-8 ",
+        ] {
+            assert!(require_form(&parts(Some(value))).is_ok(), "{value}");
+        }
+        for value in [
+            "application/json",
+            "application/x-www-form-urlencodedX",
+            "application/x-www-form-urlencoded; charset=iso-8859-1",
+            "application/x-www-form-urlencoded; charset=utf-16",
+            "multipart/form-data; boundary=x",
+            "",
+        ] {
+            assert!(require_form(&parts(Some(value))).is_err(), "{value}");
+        }
+        assert!(require_form(&parts(None)).is_err());
+    }
+
+    #[test]
+    fn every_base_path_names_its_realm_and_its_issuer() {
+        for (path, realm) in [
+            ("/oauth2", "root"),
+            ("/am/oauth2", "root"),
+            ("/oauth2/realms/root", "root"),
+            ("/am/oauth2/realms/root", "root"),
+            ("/oauth2/realms/root/realms/alpha", "alpha"),
+            ("/am/oauth2/realms/root/realms/alpha", "alpha"),
+        ] {
+            let addressed = Addressed::by_path(&parts(None), path).expect(path);
+            assert_eq!(addressed.realm.as_str(), realm);
+            assert_eq!(addressed.issuer.as_str(), format!("https://auth.example.com{path}"));
+        }
+        for path in ["", "/am", "/oauth2/realms/alpha", "/oauth2/realms/root/realms/%61lpha", "/am/am/oauth2"] {
+            assert!(matches!(Addressed::by_path(&parts(None), path), Err(OAuthError::UnknownRealm)), "{path}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What an answer looks like: always JSON, never stored by anybody (RFC 6749 §5.1, §5.2).
+
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::core::error::OAuthError;
+use crate::core::realm::RealmName;
+use crate::core::token::TokenResponse;
+
+/// Seconds a client is asked to wait before it tries again after a 503.
+pub const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// A request that is not answered with what it asked for: a protocol error, or something HTTP itself objects to.
+#[derive(Debug)]
+pub enum Refusal {
+    /// An error of the protocol (RFC 6749 §5.2).
+    OAuth(OAuthError),
+    /// The path exists, the method does not (RFC 9110 §15.5.6).
+    MethodNotAllowed {
+        /// The methods that do.
+        allow: &'static str,
+    },
+    /// The path does not exist.
+    NotFound,
+    /// The body is larger than this server reads.
+    PayloadTooLarge,
+    /// The body is compressed.
+    UnsupportedContentEncoding,
+}
+
+/// A token answer's body (RFC 6749 §5.1): the one place where a token is written.
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    scope: String,
+    token_type: &'static str,
+    expires_in: u64,
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+impl From<OAuthError> for Refusal {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
+}
+
+impl Refusal {
+    /// The answer. `realm` names the protection space of a 401 (RFC 9110 §11.5).
+    pub fn into_response_for(self, realm: Option<&RealmName>) -> Response {
+        let (status, error, error_description) = match &self {
+            Self::OAuth(error) => (status_of(error), error.code(), error.description()),
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "this path does not answer to this method")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "no endpoint has this path"),
+            Self::PayloadTooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is larger than 64 KiB")
+            }
+            Self::UnsupportedContentEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "the body must not have a Content-Encoding")
+            }
+        };
+        let mut response = json(status, &ErrorBody { error, error_description });
+        if let Some((name, value)) = self.header(realm) {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn header(&self, realm: Option<&RealmName>) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::OAuth(OAuthError::InvalidClient(_)) => {
+                let challenge =
+                    format!(r#"Basic realm="{}", charset="UTF-8""#, realm.map_or("grantwell", RealmName::as_str));
+                Some((WWW_AUTHENTICATE, HeaderValue::from_str(&challenge).ok()?))
+            }
+            Self::OAuth(OAuthError::Unavailable(_)) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS.into())),
+            Self::MethodNotAllowed { allow } => Some((ALLOW, HeaderValue::from_static(allow))),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.into_response_for(None)
+    }
+}
+
+/// The status table of RFC 6749 §5.2. Exhaustive, so that a new error does not compile until it has its row.
+fn status_of(error: &OAuthError) -> StatusCode {
+    match error {
+        OAuthError::InvalidRequest(_)
+        | OAuthError::InvalidScope(_)
+        | OAuthError::UnauthorizedClient
+        | OAuthError::UnsupportedGrantType => StatusCode::BAD_REQUEST,
+        OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
+        OAuthError::UnknownRealm => StatusCode::NOT_FOUND,
+        OAuthError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        OAuthError::Server(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A token answer (RFC 6749 §5.1).
+pub fn token(response: &TokenResponse) -> Response {
+    json(
+        StatusCode::OK,
+        &TokenBody {
+            access_token: response.access_token.expose_token(),
+            scope: response.scope.to_string(),
+            token_type: "Bearer",
+            expires_in: response.expires_in,
+        },
+    )
+}
+
+/// A successful answer with a JSON body.
+pub fn ok(body: &impl Serialize) -> Response {
+    json(StatusCode::OK, body)
+}
+
+/// A successful answer without a body (RFC 7009 §2.2).
+pub fn empty() -> Response {
+    with_headers(StatusCode::OK, Vec::new())
+}
+
+/// The answer to a request whose handler panicked: no detail leaves the process.
+pub fn after_panic() -> Response {
+    Refusal::OAuth(OAuthError::Server("a handler panicked".to_owned())).into_response()
+}
+
+/// The answer to a request that could not be finished within the time it had.
+pub fn out_of_time() -> Response {
+    Refusal::OAuth(OAuthError::Unavailable("the request ran out of time".to_owned())).into_response()
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => with_headers(status, bytes),
+        Err(_) => with_headers(StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"server_error"}"#.to_vec()),
+    }
+}
+
+fn with_headers(status: StatusCode, body: Vec<u8>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (PRAGMA, HeaderValue::from_static("no-cache")),
+    ];
+    (status, headers, body).into_response()
+}

@@ -1,0 +1,156 @@
+//! The one route table: which path is which endpoint, for the functions and for the local server alike.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::request::{Addressed, FormRequest};
+use super::response::{self, Refusal};
+use crate::core::introspection::{self, IntrospectionEndpoint, IntrospectionRequest};
+use crate::core::metadata::MetadataEndpoint;
+use crate::core::realm::RealmName;
+use crate::core::revocation::{self, RevocationEndpoint, RevocationRequest};
+use crate::core::token::{self, TokenEndpoint, TokenRequest};
+
+/// The paths under which a realm's endpoints are found. Those under `/am` are ForgeRock's own, so that a client written
+/// for it works after a change of host.
+pub const BASE_PATHS: [&str; 6] = [
+    "/oauth2",
+    "/oauth2/realms/root",
+    "/oauth2/realms/root/realms/{realm}",
+    "/am/oauth2",
+    "/am/oauth2/realms/root",
+    "/am/oauth2/realms/root/realms/{realm}",
+];
+
+/// `POST {base}/access_token`.
+pub fn token_routes(endpoint: TokenEndpoint) -> Router {
+    at_every_base("access_token", &form_endpoint(issue_token)).with_state(Arc::new(endpoint))
+}
+
+/// `POST {base}/introspect`.
+pub fn introspection_routes(endpoint: IntrospectionEndpoint) -> Router {
+    at_every_base("introspect", &form_endpoint(introspect)).with_state(Arc::new(endpoint))
+}
+
+/// `POST {base}/token/revoke`.
+pub fn revocation_routes(endpoint: RevocationEndpoint) -> Router {
+    at_every_base("token/revoke", &form_endpoint(revoke)).with_state(Arc::new(endpoint))
+}
+
+/// `GET {base}/.well-known/oauth-authorization-server`, its OpenID alias, and RFC 8414 §3.1's own form with the base
+/// after the well-known path.
+pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
+    let mut router = Router::new();
+    for base in BASE_PATHS {
+        for path in [format!("{base}{WELL_KNOWN}"), format!("{base}{OPENID_WELL_KNOWN}"), format!("{WELL_KNOWN}{base}")]
+        {
+            router = router.route(&path, get(metadata).fallback(async || method_not_allowed("GET, HEAD")));
+        }
+    }
+    router.with_state(Arc::new(endpoint))
+}
+
+/// What every process puts around its routes: a JSON 404 for other paths, and a JSON 500 in place of a panic.
+pub fn finish(routes: Router) -> Router {
+    routes.fallback(async || Refusal::NotFound).layer(CatchPanicLayer::custom(|_panic: Box<dyn Any + Send>| {
+        // The panic's message stays out of the answer and out of the log: it may quote what it choked on.
+        tracing::error!("a request handler panicked");
+        response::after_panic()
+    }))
+}
+
+/// [`finish`], and a JSON 503 for a request that takes longer than `limit`, so that a slow body holds no connection.
+pub fn finish_within(routes: Router, limit: Duration) -> Router {
+    finish(routes).layer(middleware::from_fn(move |request: Request, next: Next| async move {
+        tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_elapsed| response::out_of_time())
+    }))
+}
+
+const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
+const OPENID_WELL_KNOWN: &str = "/.well-known/openid-configuration";
+
+fn at_every_base<S: Clone + Send + Sync + 'static>(endpoint: &str, handler: &MethodRouter<S>) -> Router<S> {
+    BASE_PATHS.iter().fold(Router::new(), |router, base| router.route(&format!("{base}/{endpoint}"), handler.clone()))
+}
+
+fn form_endpoint<H, T, S>(handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    post(handler).fallback(async || method_not_allowed("POST"))
+}
+
+fn method_not_allowed(allow: &'static str) -> Refusal {
+    Refusal::MethodNotAllowed { allow }
+}
+
+async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Request) -> Response {
+    let form = match FormRequest::read(request, "access_token", &token::PARAMETERS).await {
+        Ok(form) => form,
+        Err(refusal) => return refusal.into_response_for(None),
+    };
+    let realm = &form.addressed.realm;
+    let issued = endpoint
+        .issue(TokenRequest {
+            realm,
+            issuer: &form.addressed.issuer,
+            authorization: &form.authorization(),
+            params: &form.params,
+        })
+        .await;
+    answer(realm, issued.map(|issued| response::token(&issued)))
+}
+
+async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
+    let form = match FormRequest::read(request, "introspect", &introspection::PARAMETERS).await {
+        Ok(form) => form,
+        Err(refusal) => return refusal.into_response_for(None),
+    };
+    let realm = &form.addressed.realm;
+    let introspected = endpoint
+        .introspect(IntrospectionRequest { realm, authorization: &form.authorization(), params: &form.params })
+        .await;
+    answer(realm, introspected.map(|introspection| response::ok(&introspection)))
+}
+
+async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
+    let form = match FormRequest::read(request, "token/revoke", &revocation::PARAMETERS).await {
+        Ok(form) => form,
+        Err(refusal) => return refusal.into_response_for(None),
+    };
+    let realm = &form.addressed.realm;
+    let revoked =
+        endpoint.revoke(RevocationRequest { realm, authorization: &form.authorization(), params: &form.params }).await;
+    answer(realm, revoked.map(|()| response::empty()))
+}
+
+async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let path = parts.uri.path();
+    let base_path = path
+        .strip_prefix(WELL_KNOWN)
+        .or_else(|| path.strip_suffix(WELL_KNOWN))
+        .or_else(|| path.strip_suffix(OPENID_WELL_KNOWN))
+        .unwrap_or_default();
+    let addressed = match Addressed::by_path(&parts, base_path) {
+        Ok(addressed) => addressed,
+        Err(error) => return Refusal::OAuth(error).into_response_for(None),
+    };
+    let document = endpoint.document(&addressed.realm, addressed.issuer).await;
+    answer(&addressed.realm, document.map(|document| response::ok(&document)))
+}
+
+fn answer(realm: &RealmName, result: Result<Response, crate::core::error::OAuthError>) -> Response {
+    result.unwrap_or_else(|error| Refusal::OAuth(error).into_response_for(Some(realm)))
+}

@@ -1,0 +1,37 @@
+//! Grantwell: a machine-to-machine OAuth 2.0 authorization server.
+//!
+//! It runs the client credentials grant (RFC 6749 §4.4) with introspection (RFC 7662), revocation (RFC 7009) and metadata
+//! (RFC 8414), as AWS Lambda functions behind API Gateway and as one local process on an embedded store.
+//!
+//! # Layers, one direction
+//! ```text
+//! src/bin/*      composition roots: read config, build adapters, serve one router
+//!    |
+//! src/http       axum routers and extractors; the only module that knows both HTTP and OAuth
+//! src/cache      bounded caches around any adapter
+//! src/aws        DynamoDB, Secrets Manager and API Gateway adapters    (http, aws and embedded
+//! src/embedded   SQLite, fjall and memory adapters, the local server    never import each other)
+//!    |
+//! src/core       the protocol and its ports: no AWS, no HTTP server, no environment, no clock, no file
+//! ```
+//!
+//! # Where does my line go?
+//! - A rule of a specification: the file of `core` that carries the noun's name.
+//! - A header, status or media type: `http`.
+//! - How a fact is stored: `aws` or `embedded`, and its description in `docs/storage.md`.
+//! - A setting: `config`, and the table in the README.
+//! - Which adapter a process uses: its file in `bin`.
+
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "http")]
+pub mod cache;
+#[cfg(feature = "http")]
+pub mod config;
+pub mod core;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+pub mod telemetry;

@@ -1,0 +1,140 @@
+//! What a process lends to the core and to its operator: the system's clock and random source, and the log.
+//!
+//! Only this crate's events pass the filter below `warn`, whatever `RUST_LOG` says: libraries log bodies and headers at
+//! their lower levels.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::core::audit::AuditEvent;
+use crate::core::error::OAuthError;
+use crate::core::ports::{AuditSink, Clock, PortError, Random, UnixSeconds};
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+/// The operating system's random source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+/// Writes one log line per decision.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TracingAudit;
+
+/// How much this crate logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What an operator must act on.
+    Error,
+    /// What an operator should know.
+    Warn,
+    /// One line per decision, too.
+    #[default]
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The text is no log level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a log level is error, warn, info, debug or trace")]
+pub struct UnknownLogLevel;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
+    fn now(&self) -> UnixSeconds {
+        // A clock before 1970 makes every token look unissued rather than the process panic.
+        UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+}
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError> {
+        getrandom::fill(bytes)
+            .map_err(|error| PortError::Unavailable { service: "the random source", detail: error.to_string() })
+    }
+}
+
+impl AuditSink for TracingAudit {
+    fn record(&self, event: &AuditEvent<'_>) {
+        match event {
+            AuditEvent::TokenIssued { realm, client_id, scope, expires_in, audit_tracking_id } => tracing::info!(
+                %realm, %client_id, %scope, expires_in_seconds = expires_in, audit_tracking_id, "token issued"
+            ),
+            AuditEvent::TokenIntrospected { realm, caller, active, audit_tracking_id } => {
+                tracing::info!(%realm, client_id = %caller, active, audit_tracking_id, "token introspected");
+            }
+            AuditEvent::TokenRevoked { realm, caller, revoked } => {
+                tracing::info!(%realm, client_id = %caller, revoked, "revocation answered");
+            }
+            AuditEvent::Refused { endpoint, realm, client_id, error } => {
+                let client_id = client_id.map(ToString::to_string);
+                let reason = error.reason();
+                match error {
+                    OAuthError::Server(_) => {
+                        tracing::error!(endpoint, %realm, client_id, reason, detail = %error, "request failed");
+                    }
+                    OAuthError::Unavailable(_) => {
+                        tracing::warn!(endpoint, %realm, client_id, reason, detail = %error, "request failed");
+                    }
+                    _ => tracing::info!(endpoint, %realm, client_id, reason, "request refused"),
+                }
+            }
+        }
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = UnknownLogLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLogLevel> {
+        match text {
+            "error" => Ok(Self::Error),
+            "warn" => Ok(Self::Warn),
+            "info" => Ok(Self::Info),
+            "debug" => Ok(Self::Debug),
+            "trace" => Ok(Self::Trace),
+            _ => Err(UnknownLogLevel),
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        })
+    }
+}
+
+/// Logs lines for people to stderr. Does nothing where the process logs already.
+pub fn init_local(level: LogLevel) {
+    let _already_set =
+        tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr).with_ansi(false).try_init();
+}
+
+/// Logs one JSON object per line to stdout, where Lambda takes it. Does nothing where the process logs already.
+pub fn init_lambda(level: LogLevel) {
+    let _already_set = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter(level))
+        .try_init();
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    EnvFilter::new(format!("warn,grantwell={level}"))
+}
