@@ -1,1 +1,25 @@
-fn main() {}
+//! The `introspect` Lambda function: tells resource servers about tokens (RFC 7662).
+
+use std::sync::Arc;
+
+use grantwell::aws::function::Function;
+use grantwell::aws::gateway;
+use grantwell::core::introspection::IntrospectionEndpoint;
+use grantwell::http::{response, routes};
+use grantwell::telemetry::{SystemClock, TracingAudit};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let function = Function::start().await?;
+    let registry = function.registry()?;
+    let endpoint = IntrospectionEndpoint {
+        realms: function.realms(&registry),
+        clients: function.authenticator(&registry)?,
+        registry,
+        tokens: function.tokens()?,
+        clock: Arc::new(SystemClock),
+        audit: Arc::new(TracingAudit),
+    };
+    let router = routes::finish(routes::introspection_routes(endpoint));
+    gateway::serve(router, function.public_url(), response::out_of_time).await
+}

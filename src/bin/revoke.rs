@@ -1,1 +1,24 @@
-fn main() {}
+//! The `revoke` Lambda function: ends tokens (RFC 7009).
+
+use std::sync::Arc;
+
+use grantwell::aws::function::Function;
+use grantwell::aws::gateway;
+use grantwell::core::revocation::RevocationEndpoint;
+use grantwell::http::{response, routes};
+use grantwell::telemetry::{SystemClock, TracingAudit};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let function = Function::start().await?;
+    let registry = function.registry()?;
+    let endpoint = RevocationEndpoint {
+        realms: function.realms(&registry),
+        clients: function.authenticator(&registry)?,
+        tokens: function.tokens()?,
+        clock: Arc::new(SystemClock),
+        audit: Arc::new(TracingAudit),
+    };
+    let router = routes::finish(routes::revocation_routes(endpoint));
+    gateway::serve(router, function.public_url(), response::out_of_time).await
+}

@@ -1,1 +1,25 @@
-fn main() {}
+//! The `token` Lambda function: issues access tokens (RFC 6749 §4.4).
+
+use std::sync::Arc;
+
+use grantwell::aws::function::Function;
+use grantwell::aws::gateway;
+use grantwell::core::token::TokenEndpoint;
+use grantwell::http::{response, routes};
+use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let function = Function::start().await?;
+    let registry = function.registry()?;
+    let endpoint = TokenEndpoint {
+        realms: function.realms(&registry),
+        clients: function.authenticator(&registry)?,
+        tokens: function.tokens()?,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        audit: Arc::new(TracingAudit),
+    };
+    let router = routes::finish(routes::token_routes(endpoint));
+    gateway::serve(router, function.public_url(), response::out_of_time).await
+}

@@ -1,7 +1,7 @@
 //! What an HTTP request says, parsed before any endpoint sees it: the realm in its path, the issuer by which the world
 //! knows that realm, and the parameters of its form.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -52,6 +52,8 @@ impl Addressed {
             _ => below
                 .strip_prefix("/oauth2/realms/root/realms/")
                 .and_then(|name| name.parse().ok())
+                // root is no child of itself: a third name would be a third issuer of one realm.
+                .filter(|realm: &RealmName| !realm.is_root())
                 .ok_or(OAuthError::UnknownRealm)?,
         };
         Ok(Self { realm, issuer: public.issuer(base_path) })
@@ -126,6 +128,10 @@ fn require_form(parts: &Parts) -> Result<(), Refusal> {
 }
 
 async fn read_body(body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    // Said to be too large by its Content-Length: refused before the client is asked for it (100 Continue) or sends it.
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(Refusal::PayloadTooLarge);
+    }
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(Zeroizing::new(collected.to_bytes().into())),
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::PayloadTooLarge),
@@ -184,7 +190,14 @@ mod tests {
             assert_eq!(addressed.realm.as_str(), realm);
             assert_eq!(addressed.issuer.as_str(), format!("https://auth.example.com{path}"));
         }
-        for path in ["", "/am", "/oauth2/realms/alpha", "/oauth2/realms/root/realms/%61lpha", "/am/am/oauth2"] {
+        for path in [
+            "",
+            "/am",
+            "/oauth2/realms/alpha",
+            "/oauth2/realms/root/realms/%61lpha",
+            "/oauth2/realms/root/realms/root",
+            "/am/am/oauth2",
+        ] {
             assert!(matches!(Addressed::by_path(&parts(None), path), Err(OAuthError::UnknownRealm)), "{path}");
         }
     }

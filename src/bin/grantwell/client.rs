@@ -76,6 +76,7 @@ enum Command {
     /// What is not named stays as it is. A list replaces the list before it, and an empty value ('') removes what was
     /// set. A running server follows within a minute.
     #[command(
+        override_usage = "grantwell client update [OPTIONS] <ID|--id <ID>> <WHAT TO CHANGE>...",
         after_help = "Examples:
   grantwell client update myClient --scope 'read write' --token-lifetime 900
   grantwell client update myClient --default-scope '' --revoke-tokens",
@@ -652,18 +653,18 @@ impl ClientList<'_> {
         if self.clients.is_empty() {
             return format!("realm {realm} has no clients here; register one with: grantwell client create");
         }
-        let table = output::table(
-            &["client_id", "name", "status", "scope", "lifetime"],
-            self.clients.iter().map(|client| {
-                vec![
-                    client.client_id.to_string(),
-                    client.client_name.unwrap_or_default().to_owned(),
-                    client.status.as_str().to_owned(),
-                    client.scope.to_string(),
-                    client.lifetime_text(),
-                ]
-            }),
-        );
+        let row = |client: &ClientView<'_>| {
+            vec![
+                client.client_id.to_string(),
+                client.client_name.unwrap_or_default().to_owned(),
+                client.status.as_str().to_owned(),
+                client.scope.to_string(),
+                client.lifetime_text(),
+            ]
+        };
+        let rows: Vec<_> = self.clients.iter().map(row).collect();
+        // A generated id has 22 characters.
+        let table = output::table(&["client_id", "name", "status", "scope", "lifetime"], 22, &rows);
         match &self.next_page_token {
             Some(token) => format!("{table}\nThere are more; go on with: --starting-token {token}"),
             None => table,

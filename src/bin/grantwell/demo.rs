@@ -116,20 +116,14 @@ impl Walk {
         say(
             "Steps 3 to 6. The client calls the resource server, which asks whether the token is valid and lets it in.\n",
         )?;
-        let answer = self.call_orders(&token)?;
-        self.say_introspection(true)?;
-        answer.say()?;
-        answer.expect(200)?;
+        self.call_orders(&token, true)?.expect(200)?;
 
         say("The client revokes the token: from now on the resource server turns it away.\n")?;
         let answer =
             self.client.post(&self.agent, &format!("{}/token/revoke", self.realm_url), &[("token", token.as_str())])?;
         answer.say()?;
         answer.expect(200)?;
-        let answer = self.call_orders(&token)?;
-        self.say_introspection(false)?;
-        answer.say()?;
-        answer.expect(401)?;
+        self.call_orders(&token, false)?.expect(401)?;
 
         say("Every step answered as it should.\n")
     }
@@ -157,22 +151,24 @@ impl Walk {
         say(&format!("$ {command}\n{registered}\n"))
     }
 
-    fn call_orders(&self, token: &str) -> Result<Exchange, Failure> {
+    /// Steps 3 to 6: the call, what the resource server asks meanwhile and is told, and its answer.
+    fn call_orders(&self, token: &str, active: bool) -> Result<Exchange, Failure> {
         let request = self.agent.get(&self.orders_url).header("Authorization", format!("Bearer {token}"));
-        Exchange::of(format!("curl -s -H 'Authorization: Bearer {token}' {}", self.orders_url), request.call())
-    }
+        let curl = format!("curl -s -H 'Authorization: Bearer {token}' {}", self.orders_url);
+        let answer = Exchange::of(curl, request.call())?;
+        let introspection = self.resource_server.take_introspection();
+        let introspection = introspection.ok_or_else(|| Failure::new("the resource server asked nobody"))?;
 
-    /// What the resource server asked on the way, and was told.
-    fn say_introspection(&self, active: bool) -> Result<(), Failure> {
-        let exchange = self.resource_server.take_introspection();
-        let exchange = exchange.ok_or_else(|| Failure::new("the resource server asked nobody about the token"))?;
-        exchange.say()?;
-        exchange.expect(200)?;
-        if exchange.json()?.get("active") == Some(&Value::Bool(active)) {
-            Ok(())
-        } else {
-            Err(Failure::new(format!("introspection should have said that active is {active}")))
+        say(&format!("$ {}\n\n  Meanwhile the resource server asks:\n", answer.curl))?;
+        say(&format!("  {}\n", introspection.text().trim_end().replace('\n', "\n  ")))?;
+        say("  and answers the client:\n")?;
+        say(&answer.answer_text())?;
+
+        introspection.expect(200)?;
+        if introspection.json()?.get("active") != Some(&Value::Bool(active)) {
+            return Err(Failure::new(format!("introspection should have said that active is {active}")));
         }
+        Ok(answer)
     }
 }
 
@@ -217,9 +213,17 @@ impl Exchange {
     }
 
     fn say(&self) -> Result<(), Failure> {
+        say(&self.text())
+    }
+
+    fn text(&self) -> String {
+        format!("$ {}\n{}", self.curl, self.answer_text())
+    }
+
+    fn answer_text(&self) -> String {
         let challenge = self.challenge.as_ref().map(|value| format!("WWW-Authenticate: {value}\n")).unwrap_or_default();
         let body = if self.body.is_empty() { String::new() } else { format!("{}\n", self.body) };
-        say(&format!("$ {}\nHTTP {}\n{challenge}{body}", self.curl, self.status))
+        format!("HTTP {}\n{challenge}{body}", self.status)
     }
 
     fn expect(&self, status: u16) -> Result<(), Failure> {

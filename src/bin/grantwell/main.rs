@@ -20,7 +20,6 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Parser)]
 #[command(
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     after_help = "Examples:
   grantwell demo

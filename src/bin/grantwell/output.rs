@@ -74,13 +74,23 @@ pub(crate) fn note(sentence: &str) {
     remark("note", sentence);
 }
 
-/// A table with a header and one line per record. The first column, the record's name, is broken last.
-pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+/// A table with a header and one line per record. The first column, the record's name, keeps `name_width` characters as
+/// far as it needs them; the others share what is left, but no heading or short word is broken.
+pub(crate) fn table(header: &[&str], name_width: usize, rows: &[Vec<String>]) -> String {
+    const SHORT_WORD: usize = 10;
+    const PADDING: usize = 2;
+
     let mut table = empty_table();
     table.set_header(header.iter().copied());
     table.add_rows(rows);
-    if let Some(name) = table.column_mut(0) {
-        name.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(24)));
+    for (position, heading) in header.iter().enumerate() {
+        let cells = rows.iter().filter_map(|row| row.get(position));
+        let longest_word = cells.flat_map(|cell| cell.split_whitespace()).map(|word| word.chars().count()).max();
+        let kept = longest_word.unwrap_or(0).min(if position == 0 { name_width } else { SHORT_WORD });
+        let width = u16::try_from(kept.max(heading.len()) + PADDING).unwrap_or(0);
+        if let Some(column) = table.column_mut(position) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
     }
     table.trim_fmt()
 }
@@ -157,7 +167,8 @@ mod tests {
     #[test]
     fn tables_stay_within_eighty_columns() {
         let long = "scope:".repeat(60);
-        let listed = table(&["client_id", "name", "scope"], [vec!["c".repeat(128), "n".repeat(200), long.clone()]]);
+        let row = ["c".repeat(128), "n".repeat(200), long.clone(), long.clone(), long.clone()];
+        let listed = table(&["client_id", "name", "default_scope", "allowed_scope", "grant_types"], 22, &[row.into()]);
         let shown = members([("client_id", "c".repeat(128)), ("scope", long)]);
         for line in listed.lines().chain(shown.lines()) {
             assert!(line.chars().count() <= 80, "{line}");

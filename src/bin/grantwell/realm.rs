@@ -258,18 +258,17 @@ impl<'a> RealmView<'a> {
 
 impl RealmList<'_> {
     fn table(&self) -> String {
-        output::table(
-            &["realm", "default_scope", "allowed_scope", "lifetime", "grant_types"],
-            self.realms.iter().map(|view| {
-                vec![
-                    view.realm.to_string(),
-                    view.default_scope.map(Scope::to_string).unwrap_or_default(),
-                    view.allowed_scope_text(),
-                    view.lifetime_text(),
-                    view.grant_types_text(),
-                ]
-            }),
-        )
+        let row = |view: &RealmView<'_>| {
+            vec![
+                view.realm.to_string(),
+                view.default_scope.map(Scope::to_string).unwrap_or_default(),
+                view.allowed_scope_text(),
+                view.lifetime_text(),
+                view.grant_types_text(),
+            ]
+        };
+        let rows: Vec<_> = self.realms.iter().map(row).collect();
+        output::table(&["realm", "default_scope", "allowed_scope", "lifetime", "grant_types"], 12, &rows)
     }
 }
 

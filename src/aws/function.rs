@@ -1,0 +1,73 @@
+//! What every Lambda function starts with: its settings, one SDK configuration, and the cached adapters it asks for.
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+
+use super::registry::DynamoRegistry;
+use super::sdk;
+use super::secrets::SecretsManagerSecrets;
+use super::tokens::DynamoTokens;
+use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets};
+use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
+use crate::core::client_auth::ClientAuthenticator;
+use crate::core::ports::{ClientRegistry, TokenStore};
+use crate::core::realm::{PublicUrl, Realms};
+use crate::telemetry::{self, SystemClock};
+
+/// A Lambda function before it has an endpoint. Builds only the adapters that are asked for, so that each function needs
+/// the settings and the permissions of what it does and no others.
+pub struct Function {
+    config: ServerConfig,
+    sdk: SdkConfig,
+}
+
+impl Function {
+    /// Reads the settings, starts the log, and prepares the SDK.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that cannot be read.
+    pub async fn start() -> Result<Self, ConfigError> {
+        let config = ServerConfig::from_env()?;
+        telemetry::init_lambda(config.log_level);
+        Ok(Self { config, sdk: sdk::for_functions().await })
+    }
+
+    /// Realms and registrations.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn registry(&self) -> Result<Arc<dyn ClientRegistry>, ConfigError> {
+        let registry = DynamoRegistry::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::registry_table()?);
+        Ok(Arc::new(CachedRegistry::new(Arc::new(registry), CacheSettings::FUNCTION)))
+    }
+
+    /// Finds realms in `registry`.
+    pub fn realms(&self, registry: &Arc<dyn ClientRegistry>) -> Realms {
+        Realms::new(Arc::clone(registry), self.config.realm_defaults.clone())
+    }
+
+    /// Authenticates the clients of `registry` with the secrets of Secrets Manager.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn authenticator(&self, registry: &Arc<dyn ClientRegistry>) -> Result<ClientAuthenticator, ConfigError> {
+        let prefix = RegistryConfig::from_env()?.secret_prefix;
+        let source = SecretsManagerSecrets::new(aws_sdk_secretsmanager::Client::new(&self.sdk), prefix);
+        let secrets = CachedSecrets::new(Arc::new(source), Arc::new(SystemClock), CacheSettings::FUNCTION);
+        Ok(ClientAuthenticator::new(Arc::clone(registry), Arc::new(secrets), Arc::new(SystemClock)))
+    }
+
+    /// Issued tokens. Never cached: a revoked one is gone at once.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn tokens(&self) -> Result<Arc<dyn TokenStore>, ConfigError> {
+        Ok(Arc::new(DynamoTokens::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::token_table()?)))
+    }
+
+    /// The configured public URL; the gateway's own word counts where there is none.
+    pub fn public_url(&self) -> Option<PublicUrl> {
+        self.config.public_url.clone()
+    }
+}

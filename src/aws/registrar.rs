@@ -1,0 +1,481 @@
+//! Registrar on the registry table and Secrets Manager, for an operator's command line.
+//!
+//! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
+//! disabled until its secret is written, and loses its registration before its secret.
+//!
+//! Every write carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
+//! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
+use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
+use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
+use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
+
+use super::registry::{
+    CLIENT_PREFIX, Consistency, ITEM, REALM, REALM_PREFIX, client_key, fetch, read_client, read_realm, realm_key,
+};
+use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
+use super::secrets::{PREVIOUS, secret_name, secret_string};
+use crate::core::access_token::opaque::base64url;
+use crate::core::client::{Client, ClientId, ClientStatus};
+use crate::core::client_auth::secret::ClientSecret;
+use crate::core::ports::{ClientPage, PortError, Random, Registrar, RegistrarError};
+use crate::core::realm::{Realm, RealmName};
+
+/// Manages the registrations and secrets of a deployed stack with the operator's own credentials.
+pub struct AwsRegistrar {
+    dynamodb: DynamoDb,
+    secrets_manager: SecretsManager,
+    registry_table: String,
+    secret_prefix: String,
+    random: Arc<dyn Random>,
+}
+
+impl AwsRegistrar {
+    /// Manages the table of this name, and the secrets whose names start with `secret_prefix`, which has no slash at its
+    /// end.
+    pub fn new(
+        dynamodb: DynamoDb,
+        secrets_manager: SecretsManager,
+        registry_table: impl Into<String>,
+        secret_prefix: impl Into<String>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            dynamodb,
+            secrets_manager,
+            registry_table: registry_table.into(),
+            secret_prefix: secret_prefix.into(),
+            random,
+        }
+    }
+}
+
+#[async_trait]
+impl Registrar for AwsRegistrar {
+    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
+        // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
+        //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
+        let write_id = self.write_id()?;
+        let pending = Client { status: ClientStatus::Disabled, ..client.clone() };
+        if let Written::Refused(_) = self.put_client(&pending, &write_id, &Condition::Absent).await? {
+            return Err(RegistrarError::AlreadyExists);
+        }
+
+        // 2. The secret, and 3. the registration as it was asked for.
+        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
+        let completed = match self.store_first_secret(&name, &client.client_id, secret).await {
+            Ok(()) => self.put_client(client, &write_id, &Condition::WrittenBy(&write_id)).await,
+            Err(error) => Err(error),
+        };
+        match completed {
+            Ok(Written::Stored) => Ok(()),
+            Ok(Written::Refused(_)) => Err(RegistrarError::Conflict),
+            Err(error) => {
+                self.withdraw(client, &write_id).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn replace(&self, client: &Client) -> Result<(), RegistrarError> {
+        let Some(previous) = client.revision.checked_sub(1) else { return Err(RegistrarError::Conflict) };
+        let write_id = self.write_id()?;
+        match self.put_client(client, &write_id, &Condition::Revision(previous)).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(Some(_)) => Err(RegistrarError::Conflict),
+            Written::Refused(None) => Err(RegistrarError::NotFound),
+        }
+    }
+
+    async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
+        // The registration first: from here on nobody authenticates as this client.
+        let answer = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(client_key(realm, client_id)))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "DeleteItem", &error))?;
+
+        // The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
+        self.delete_secret(&secret_name(&self.secret_prefix, realm, client_id)).await?;
+        if answer.attributes.is_some() { Ok(()) } else { Err(RegistrarError::NotFound) }
+    }
+
+    async fn rotate_secret(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        secret: &ClientSecret,
+    ) -> Result<(), RegistrarError> {
+        self.read(realm, client_id).await?;
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        // Secrets Manager moves AWSPREVIOUS to the version that was current until now.
+        match self.put_secret(&name, client_id, secret).await? {
+            SecretWritten::Stored => Ok(()),
+            // Somebody deleted the secret behind the registration's back; a new one repairs that.
+            SecretWritten::Missing => Ok(self.store_first_secret(&name, client_id, secret).await?),
+        }
+    }
+
+    async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
+        self.read(realm, client_id).await?;
+        Ok(self.unstage_previous(&secret_name(&self.secret_prefix, realm, client_id)).await?)
+    }
+
+    async fn read(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, RegistrarError> {
+        let key = client_key(realm, client_id);
+        let item = fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?;
+        Ok(read_client(item.ok_or(RegistrarError::NotFound)?, realm, client_id)?)
+    }
+
+    async fn list(
+        &self,
+        realm: &RealmName,
+        after: Option<&ClientId>,
+        limit: usize,
+    ) -> Result<ClientPage, RegistrarError> {
+        let start = after.map(|client_id| client_key(realm, client_id));
+        // One more than asked for tells whether there is a next page.
+        let items = self.query(realm, CLIENT_PREFIX, start, limit.saturating_add(1)).await?;
+        let has_next = items.len() > limit;
+        let clients: Vec<Client> =
+            items.into_iter().take(limit).map(|item| read_listed(item, CLIENT_PREFIX)).collect::<Result<_, _>>()?;
+        let next = clients.last().filter(|_| has_next).map(|client| client.client_id.clone());
+        Ok(ClientPage { clients, next })
+    }
+
+    async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        let condition = match realm.revision {
+            0 => return Err(RegistrarError::Conflict),
+            1 => Condition::Absent,
+            revision => Condition::Revision(revision - 1),
+        };
+        let write_id = self.write_id()?;
+        let mut item = to_item(realm, "a realm record")?;
+        item.extend(realm_key(&realm.name));
+        match self.put(item, &write_id, &condition).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(_) => Err(RegistrarError::Conflict),
+        }
+    }
+
+    async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError> {
+        let item = fetch(&self.dynamodb, &self.registry_table, realm_key(name), Consistency::Strong).await?;
+        Ok(item.map(|item| read_realm(item, name)).transpose()?)
+    }
+
+    async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {
+        let items = self.query(&RealmName::root(), REALM_PREFIX, None, usize::MAX).await?;
+        Ok(items.into_iter().map(|item| read_listed(item, REALM_PREFIX)).collect::<Result<_, _>>()?)
+    }
+}
+
+/// When a write may happen.
+enum Condition<'a> {
+    /// Nothing has this key.
+    Absent,
+    /// The stored item has this revision.
+    Revision(u64),
+    /// The stored item comes from this write.
+    WrittenBy(&'a str),
+}
+
+/// What became of a conditional write.
+enum Written {
+    Stored,
+    /// The condition did not hold; with what is stored, if anything is.
+    Refused(Option<HashMap<String, AttributeValue>>),
+}
+
+/// What became of a new version of a secret.
+enum SecretWritten {
+    Stored,
+    /// There is no secret of this name.
+    Missing,
+}
+
+/// The registry table.
+impl AwsRegistrar {
+    async fn put_client(
+        &self,
+        client: &Client,
+        write_id: &str,
+        condition: &Condition<'_>,
+    ) -> Result<Written, PortError> {
+        let mut item = to_item(client, "a client registration")?;
+        item.extend(client_key(&client.realm, &client.client_id));
+        self.put(item, write_id, condition).await
+    }
+
+    async fn put(
+        &self,
+        mut item: HashMap<String, AttributeValue>,
+        write_id: &str,
+        condition: &Condition<'_>,
+    ) -> Result<Written, PortError> {
+        let write_id = AttributeValue::S(write_id.to_owned());
+        item.insert(WRITE_ID.to_owned(), write_id.clone());
+        let request = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.registry_table)
+            .set_item(Some(item))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match condition {
+            Condition::Absent => {
+                request.condition_expression("attribute_not_exists(#item)").expression_attribute_names("#item", ITEM)
+            }
+            Condition::Revision(revision) => request
+                .condition_expression("#revision = :revision")
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_values(":revision", AttributeValue::N(revision.to_string())),
+            Condition::WrittenBy(other) => request
+                .condition_expression("#write_id = :write_id")
+                .expression_attribute_names("#write_id", WRITE_ID)
+                .expression_attribute_values(":write_id", AttributeValue::S((*other).to_owned())),
+        };
+        match request.send().await {
+            Ok(_) => Ok(Written::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                    let stored = refusal.item().cloned();
+                    let is_own = stored.as_ref().and_then(|item| item.get(WRITE_ID)) == Some(&write_id);
+                    Ok(if is_own { Written::Stored } else { Written::Refused(stored) })
+                }
+                _ => Err(unavailable(DYNAMODB, "PutItem", &error)),
+            },
+        }
+    }
+
+    /// Takes back a registration whose secret could not be stored. Where that fails too, the client stays behind disabled:
+    /// it can be deleted, and until then does nothing.
+    async fn withdraw(&self, client: &Client, write_id: &str) {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(client_key(&client.realm, &client.client_id)))
+            .condition_expression("#write_id = :write_id")
+            .expression_attribute_names("#write_id", WRITE_ID)
+            .expression_attribute_values(":write_id", AttributeValue::S(write_id.to_owned()))
+            .send()
+            .await;
+        if let Err(error) = deleted
+            && !matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_)))
+        {
+            let error = unavailable(DYNAMODB, "DeleteItem", &error);
+            let (realm, client_id) = (&client.realm, &client.client_id);
+            tracing::warn!(%realm, %client_id, %error, "a registration without its secret stays behind, disabled; delete it");
+        }
+    }
+
+    /// At most `limit` items of a realm whose sort key starts with `prefix`, in ascending order, those after `start`.
+    async fn query(
+        &self,
+        realm: &RealmName,
+        prefix: &str,
+        mut start: Option<HashMap<String, AttributeValue>>,
+        limit: usize,
+    ) -> Result<Vec<HashMap<String, AttributeValue>>, PortError> {
+        let mut items = Vec::new();
+        // An answer ends at 1 MB, whatever its limit.
+        loop {
+            let missing = limit - items.len();
+            let answer = self
+                .dynamodb
+                .query()
+                .table_name(&self.registry_table)
+                .consistent_read(true)
+                .key_condition_expression("#realm = :realm AND begins_with(#item, :prefix)")
+                .expression_attribute_names("#realm", REALM)
+                .expression_attribute_names("#item", ITEM)
+                .expression_attribute_values(":realm", AttributeValue::S(realm.as_str().to_owned()))
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+                .set_exclusive_start_key(start)
+                .set_limit(i32::try_from(missing).ok())
+                .send()
+                .await
+                .map_err(|error| unavailable(DYNAMODB, "Query", &error))?;
+            items.extend(answer.items.unwrap_or_default().into_iter().take(missing));
+            start = answer.last_evaluated_key.filter(|key| !key.is_empty());
+            if start.is_none() || items.len() >= limit {
+                return Ok(items);
+            }
+        }
+    }
+
+    fn write_id(&self) -> Result<String, PortError> {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes)?;
+        Ok(base64url(&bytes))
+    }
+}
+
+/// Secrets Manager.
+impl AwsRegistrar {
+    /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
+    async fn store_first_secret(
+        &self,
+        name: &str,
+        client_id: &ClientId,
+        secret: &ClientSecret,
+    ) -> Result<(), PortError> {
+        // A deleted secret keeps its name occupied for a while, even if its deletion was forced.
+        let mut pauses = LEFTOVER_PAUSES.iter();
+        loop {
+            let created = self
+                .secrets_manager
+                .create_secret()
+                .name(name)
+                .description("An OAuth 2.0 client secret, managed by grantwell")
+                .secret_string(secret_string(client_id, secret)?.as_str())
+                .send()
+                .await;
+            let Err(error) = created else { return Ok(()) };
+            match error.as_service_error() {
+                Some(CreateSecretError::ResourceExistsException(_)) => {}
+                // Scheduled for deletion.
+                Some(CreateSecretError::InvalidRequestException(_)) => self.restore_secret(name).await?,
+                _ => return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error)),
+            }
+
+            // A secret left over from an earlier client of this id: what it held must not be accepted as the previous one.
+            if let Ok(SecretWritten::Stored) = self.put_secret(name, client_id, secret).await {
+                return self.unstage_previous(name).await;
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
+            };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// Adds a version, which becomes the current one.
+    async fn put_secret(
+        &self,
+        name: &str,
+        client_id: &ClientId,
+        secret: &ClientSecret,
+    ) -> Result<SecretWritten, PortError> {
+        let answer = self
+            .secrets_manager
+            .put_secret_value()
+            .secret_id(name)
+            .secret_string(secret_string(client_id, secret)?.as_str())
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(SecretWritten::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(PutSecretValueError::ResourceNotFoundException(_)) => Ok(SecretWritten::Missing),
+                _ => Err(unavailable(SECRETS_MANAGER, "PutSecretValue", &error)),
+            },
+        }
+    }
+
+    /// Takes the stage off the previous version, if there is one: without a stage nothing reads it.
+    async fn unstage_previous(&self, name: &str) -> Result<(), PortError> {
+        let secret = self
+            .secrets_manager
+            .describe_secret()
+            .secret_id(name)
+            .send()
+            .await
+            .map_err(|error| unavailable(SECRETS_MANAGER, "DescribeSecret", &error))?;
+        let versions = secret.version_ids_to_stages.unwrap_or_default();
+        let previous = versions.into_iter().find(|(_, stages)| stages.iter().any(|stage| stage == PREVIOUS));
+        let Some((version_id, _)) = previous else { return Ok(()) };
+        self.secrets_manager
+            .update_secret_version_stage()
+            .secret_id(name)
+            .version_stage(PREVIOUS)
+            .remove_from_version_id(version_id)
+            .send()
+            .await
+            .map_err(|error| unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error))?;
+        Ok(())
+    }
+
+    /// Takes back a scheduled deletion. A secret that is gone meanwhile, or past restoring, is no error: the caller tries
+    /// to create it again.
+    async fn restore_secret(&self, name: &str) -> Result<(), PortError> {
+        match self.secrets_manager.restore_secret().secret_id(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    RestoreSecretError::ResourceNotFoundException(_) | RestoreSecretError::InvalidRequestException(_),
+                ) => Ok(()),
+                _ => Err(unavailable(SECRETS_MANAGER, "RestoreSecret", &error)),
+            },
+        }
+    }
+
+    async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
+        // Without the recovery window: whoever deletes a client does not want its secret back, and a secret that waits for
+        // its deletion blocks the name for weeks.
+        let answer =
+            self.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteSecretError::ResourceNotFoundException(_)) => Ok(()),
+                _ => Err(unavailable(SECRETS_MANAGER, "DeleteSecret", &error)),
+            },
+        }
+    }
+}
+
+/// An item of a listing. An operator has to find the one that cannot be read, so the error names its key.
+fn read_listed<T: Listed>(item: HashMap<String, AttributeValue>, prefix: &str) -> Result<T, PortError> {
+    let key = item.get(ITEM).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let listed: T = from_item(item, &key)?;
+    if key.strip_prefix(prefix) == Some(listed.name()) {
+        Ok(listed)
+    } else {
+        Err(corrupt(DYNAMODB, &format!("{key} with the name of another")))
+    }
+}
+
+/// What a listing lists.
+trait Listed: serde::de::DeserializeOwned {
+    /// What stands in its sort key.
+    fn name(&self) -> &str;
+}
+
+impl Listed for Client {
+    fn name(&self) -> &str {
+        self.client_id.as_str()
+    }
+}
+
+impl Listed for Realm {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+/// The attribute that tells one's own write from somebody else's.
+const WRITE_ID: &str = "write_id";
+
+/// How long to wait for Secrets Manager to let go of a name.
+const LEFTOVER_PAUSES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];

@@ -1,0 +1,235 @@
+//! Client registry on the registry table: partition key `realm`, sort key `item`, other attributes named as RFC 7591 names
+//! them.
+//!
+//! A client of realm alpha is `alpha` / `client#myClient`. A realm is a child of root, so alpha itself is
+//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
+use crate::core::client::{Client, ClientId};
+use crate::core::ports::{ClientRegistry, PortError};
+use crate::core::realm::{Realm, RealmName};
+
+/// Reads registrations and realms for the functions.
+pub struct DynamoRegistry {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+impl DynamoRegistry {
+    /// Reads the table of this name.
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
+        Self { dynamodb, table: table.into() }
+    }
+}
+
+// Both reads are eventually consistent: half the price, and the answer is cached for seconds anyway.
+#[async_trait]
+impl ClientRegistry for DynamoRegistry {
+    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        let key = client_key(realm, client_id);
+        let item = fetch(&self.dynamodb, &self.table, key, Consistency::Eventual).await?;
+        item.map(|item| read_client(item, realm, client_id).map(Arc::new)).transpose()
+    }
+
+    async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+        let item = fetch(&self.dynamodb, &self.table, realm_key(name), Consistency::Eventual).await?;
+        item.map(|item| read_realm(item, name).map(Arc::new)).transpose()
+    }
+}
+
+/// Whether a read waits for every finished write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consistency {
+    Strong,
+    Eventual,
+}
+
+/// One item of the registry table.
+pub(super) async fn fetch(
+    dynamodb: &DynamoDb,
+    table: &str,
+    key: HashMap<String, AttributeValue>,
+    consistency: Consistency,
+) -> Result<Option<HashMap<String, AttributeValue>>, PortError> {
+    let answer = dynamodb
+        .get_item()
+        .table_name(table)
+        .set_key(Some(key))
+        .consistent_read(consistency == Consistency::Strong)
+        .send()
+        .await
+        .map_err(|error| unavailable(DYNAMODB, "GetItem", &error))?;
+    Ok(answer.item)
+}
+
+/// # Errors
+/// [`PortError::Corrupt`], also where the item says that it is another client: a row copied by hand must not give one
+/// client's rights to another.
+pub(super) fn read_client(
+    item: HashMap<String, AttributeValue>,
+    realm: &RealmName,
+    client_id: &ClientId,
+) -> Result<Client, PortError> {
+    let client: Client = from_item(item, "a client registration")?;
+    if client.realm != *realm || client.client_id != *client_id {
+        return Err(corrupt(DYNAMODB, "a client registration whose client_id is not the one of its key"));
+    }
+    Ok(client)
+}
+
+/// # Errors
+/// [`PortError::Corrupt`], also where the item says that it is another realm.
+pub(super) fn read_realm(item: HashMap<String, AttributeValue>, name: &RealmName) -> Result<Realm, PortError> {
+    let realm: Realm = from_item(item, "a realm record")?;
+    if realm.name != *name {
+        return Err(corrupt(DYNAMODB, "a realm record whose name is not the one of its key"));
+    }
+    Ok(realm)
+}
+
+pub(super) fn client_key(realm: &RealmName, client_id: &ClientId) -> HashMap<String, AttributeValue> {
+    key(realm, format!("{CLIENT_PREFIX}{client_id}"))
+}
+
+pub(super) fn realm_key(name: &RealmName) -> HashMap<String, AttributeValue> {
+    key(&RealmName::root(), format!("{REALM_PREFIX}{name}"))
+}
+
+fn key(realm: &RealmName, item: String) -> HashMap<String, AttributeValue> {
+    [(REALM.to_owned(), AttributeValue::S(realm.as_str().to_owned())), (ITEM.to_owned(), AttributeValue::S(item))]
+        .into()
+}
+
+/// The table's partition key: the realm that owns the item.
+pub(super) const REALM: &str = "realm";
+/// The table's sort key: the kind and the name of the item.
+pub(super) const ITEM: &str = "item";
+/// Start of a client's sort key.
+pub(super) const CLIENT_PREFIX: &str = "client#";
+/// Start of a realm's sort key.
+pub(super) const REALM_PREFIX: &str = "realm#";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::sdk::to_item;
+    use crate::core::client::{AuthMethod, ClientMetadata, GrantType, TokenLifetime};
+    use crate::core::ports::UnixSeconds;
+    use crate::core::scope::Scope;
+
+    fn client() -> Client {
+        let metadata = ClientMetadata {
+            client_name: Some("My client".into()),
+            contacts: vec!["owner@example.com".into()],
+            redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
+            scope: "read write".parse().expect("well formed"),
+            default_scope: Some("write".parse().expect("well formed")),
+            grant_types: [GrantType::client_credentials()].into(),
+            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            access_token_lifetime: Some(TokenLifetime::DEFAULT),
+            client_secret_expires_at: UnixSeconds(1_795_415_820),
+        };
+        let realm = Realm::new("alpha".parse().expect("a name"));
+        Client::register("myClient".parse().expect("an id"), &realm, metadata, UnixSeconds(7)).expect("valid")
+    }
+
+    fn stored(client: &Client) -> HashMap<String, AttributeValue> {
+        let mut item = to_item(client, "a client registration").expect("an item");
+        item.extend(client_key(&client.realm, &client.client_id));
+        item
+    }
+
+    #[test]
+    fn a_registration_is_stored_under_the_names_of_rfc_7591() {
+        let client = client();
+        let item = stored(&client);
+        let text = |name: &str| item[name].as_s().expect("a string").as_str();
+        assert_eq!((text("realm"), text("item")), ("alpha", "client#myClient"));
+        assert_eq!((text("client_id"), text("scope"), text("status")), ("myClient", "read write", "active"));
+        assert_eq!(item["client_id_issued_at"], AttributeValue::N("7".into()));
+        assert_eq!(item["grant_types"], AttributeValue::L(vec![AttributeValue::S("client_credentials".into())]));
+        assert_eq!(read_client(item, &client.realm, &client.client_id), Ok(client));
+    }
+
+    #[test]
+    fn attributes_of_a_later_version_are_left_alone() {
+        let client = client();
+        let mut item = stored(&client);
+        item.insert("of_a_later_version".into(), AttributeValue::Bool(true));
+        assert_eq!(read_client(item, &client.realm, &client.client_id), Ok(client));
+    }
+
+    #[test]
+    fn an_unreadable_registration_is_corrupt_and_repeats_nothing_of_it() {
+        let client = client();
+        for (attribute, value, detail) in [
+            ("status", None, "a client registration without attribute status"),
+            (
+                "token_endpoint_auth_methods",
+                None,
+                "a client registration without attribute token_endpoint_auth_methods",
+            ),
+            (
+                "status",
+                Some(AttributeValue::S("canary".into())),
+                "a client registration with an attribute of the wrong form",
+            ),
+            (
+                "scope",
+                Some(AttributeValue::S("canary  \"".into())),
+                "a client registration with an attribute of the wrong form",
+            ),
+            (
+                "revision",
+                Some(AttributeValue::N("canary".into())),
+                "a client registration with an attribute of the wrong form",
+            ),
+            (
+                "redirect_uris",
+                Some(AttributeValue::S("canary".into())),
+                "a client registration with an attribute of the wrong form",
+            ),
+            (
+                "client_id",
+                Some(AttributeValue::S("canary".into())),
+                "a client registration whose client_id is not the one of its key",
+            ),
+            (
+                "realm",
+                Some(AttributeValue::S("canary".into())),
+                "a client registration whose client_id is not the one of its key",
+            ),
+        ] {
+            let mut item = stored(&client);
+            match value {
+                Some(value) => item.insert(attribute.into(), value),
+                None => item.remove(attribute),
+            };
+            let error = read_client(item, &client.realm, &client.client_id).expect_err(attribute);
+            assert_eq!(error, PortError::Corrupt { service: "DynamoDB", detail: detail.into() });
+        }
+    }
+
+    #[test]
+    fn a_realm_is_a_child_of_root_and_every_setting_survives() {
+        let mut realm = Realm::new("alpha".parse().expect("a name"));
+        realm.revision = 3;
+        realm.settings.default_scope = Some("write".parse().expect("well formed"));
+        realm.settings.allowed_scope = Some(Scope::empty());
+        realm.settings.access_token_lifetime = Some(TokenLifetime::DEFAULT);
+        realm.settings.grant_types = Some([GrantType::client_credentials()].into());
+        realm.settings.tokens_valid_after = UnixSeconds(9);
+        let mut item = to_item(&realm, "a realm record").expect("an item");
+        item.extend(realm_key(&realm.name));
+        assert_eq!(item["realm"], AttributeValue::S("root".into()));
+        assert_eq!(item["item"], AttributeValue::S("realm#alpha".into()));
+        assert_eq!(read_realm(item, &realm.name), Ok(realm));
+    }
+}

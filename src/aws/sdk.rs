@@ -1,0 +1,151 @@
+//! How this server calls AWS: whose credentials, how long it waits, how often it tries again, and what the port learns of
+//! a failure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
+use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::core::ports::PortError;
+
+/// The service's name in errors.
+pub(super) const DYNAMODB: &str = "DynamoDB";
+/// The service's name in errors.
+pub(super) const SECRETS_MANAGER: &str = "Secrets Manager";
+
+/// Configuration for a Lambda function: region and credentials are in its environment, so neither files nor the instance
+/// metadata service are asked during a cold start.
+///
+/// Endpoints follow `AWS_ENDPOINT_URL` and its variants for one service, as in every AWS SDK.
+pub async fn for_functions() -> SdkConfig {
+    aws_config::defaults(behavior())
+        .region(EnvironmentVariableRegionProvider::new())
+        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        .retry_config(retries())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(1))
+                .operation_attempt_timeout(Duration::from_millis(1500))
+                // One operation; the gateway's deadline bounds all those of a request together.
+                .operation_timeout(Duration::from_secs(4))
+                .build(),
+        )
+        .load()
+        .await
+}
+
+/// Configuration for an operator's command line: the default chain of profiles, single sign-on and credential processes.
+///
+/// Its limits are wider, because the first call waits for the chain too, and a person at a terminal waits for the answer.
+pub async fn for_operators() -> SdkConfig {
+    aws_config::defaults(behavior())
+        .retry_config(retries())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .operation_attempt_timeout(Duration::from_secs(10))
+                .operation_timeout(Duration::from_secs(30))
+                .build(),
+        )
+        .load()
+        .await
+}
+
+/// What the port learns of a call that failed. The only place that reads the SDK's errors: whatever AWS did not answer, or
+/// refused, may work later and is [`PortError::Unavailable`]. Answers that mean something to the protocol (an item is not
+/// there, a condition does not hold) are taken out before.
+///
+/// The detail carries the operation and AWS's error code with a word of advice, never AWS's message: that may repeat the
+/// request.
+pub(super) fn unavailable<E, R>(service: &'static str, operation: &str, error: &SdkError<E, R>) -> PortError
+where
+    E: ProvideErrorMetadata,
+{
+    let detail = match error {
+        SdkError::ServiceError(answer) => {
+            let code = answer.err().code().map_or_else(|| "an error without a code".to_owned(), printable);
+            match advice(service, &code) {
+                Some(advice) => format!("{operation}: {code} ({advice})"),
+                None => format!("{operation}: {code}"),
+            }
+        }
+        SdkError::TimeoutError(_) => format!("{operation}: timeout"),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => format!("{operation}: timeout while connecting"),
+        SdkError::DispatchFailure(failure) if failure.is_io() => format!("{operation}: no connection"),
+        SdkError::DispatchFailure(_) => {
+            format!("{operation}: the request could not be sent (are there AWS credentials and a region?)")
+        }
+        SdkError::ResponseError(_) => format!("{operation}: the answer was cut off or no answer of this service"),
+        _ => format!("{operation}: the request could not be made (are there AWS credentials and a region?)"),
+    };
+    PortError::Unavailable { service, detail }
+}
+
+/// An item that this version cannot read. `what` says which kind of item; never one of its values.
+pub(super) fn corrupt(service: &'static str, what: &str) -> PortError {
+    PortError::Corrupt { service, detail: what.to_owned() }
+}
+
+/// What a DynamoDB item says. Attributes that `T` does not know are left alone.
+pub(super) fn from_item<T: DeserializeOwned>(
+    item: HashMap<String, AttributeValue>,
+    what: &str,
+) -> Result<T, PortError> {
+    serde_dynamo::from_item(item).map_err(|error| {
+        // Every other message may repeat a value; the name of a missing attribute is this program's own word.
+        let message = error.to_string();
+        match message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            Some(attribute) => corrupt(DYNAMODB, &format!("{what} without attribute {attribute}")),
+            None => corrupt(DYNAMODB, &format!("{what} with an attribute of the wrong form")),
+        }
+    })
+}
+
+/// The attributes of a DynamoDB item that says `value`.
+pub(super) fn to_item<T: Serialize>(value: &T, what: &str) -> Result<HashMap<String, AttributeValue>, PortError> {
+    serde_dynamo::to_item(value).map_err(|_| corrupt(DYNAMODB, &format!("{what} that cannot be written")))
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(3)
+        // Short, because a client waits; the SDK adds jitter and gives up early when most calls fail.
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_millis(400))
+}
+
+/// What an operator can do about an error code.
+fn advice(service: &str, code: &str) -> Option<&'static str> {
+    match code {
+        "AccessDeniedException" => Some("these credentials lack the permission"),
+        "ResourceNotFoundException" if service == DYNAMODB => {
+            Some("the table does not exist in this account and region")
+        }
+        "InvalidRequestException" if service == SECRETS_MANAGER => {
+            Some("if the secret is scheduled for deletion, restore it or delete and register the client again")
+        }
+        "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException" => {
+            Some("the AWS credentials have expired or are wrong")
+        }
+        _ => None,
+    }
+}
+
+/// An error code has letters and digits only. Whatever else answers on the endpoint cannot write into the log.
+fn printable(code: &str) -> String {
+    code.chars().filter(|character| character.is_ascii_alphanumeric() || *character == '.').take(64).collect()
+}
+
+/// Named, so that an update of the SDK changes no default silently.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}

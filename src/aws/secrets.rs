@@ -1,0 +1,168 @@
+//! Secret source on Secrets Manager: `<prefix>/<realm>/clients/<client_id>` holds `{"client_id","client_secret"}`, so that
+//! IAM can let an application read its own secret. The versions staged `AWSCURRENT` and `AWSPREVIOUS` are both accepted,
+//! so that a rotation needs no downtime.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::sdk::{SECRETS_MANAGER, corrupt, unavailable};
+use crate::core::client::ClientId;
+use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::ports::{PortError, SecretSource};
+use crate::core::realm::RealmName;
+
+/// Reads the clients' secrets for the functions.
+pub struct SecretsManagerSecrets {
+    secrets_manager: SecretsManager,
+    prefix: String,
+}
+
+impl SecretsManagerSecrets {
+    /// Reads the secrets whose names start with `prefix`, which has no slash at its end.
+    pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>) -> Self {
+        Self { secrets_manager, prefix: prefix.into() }
+    }
+
+    /// The digest of one version; `None` where the secret has no version of this stage, or is gone.
+    async fn version(
+        &self,
+        name: &str,
+        stage: &'static str,
+        client_id: &ClientId,
+    ) -> Result<Option<SecretDigest>, PortError> {
+        let answer = self.secrets_manager.get_secret_value().secret_id(name).version_stage(stage).send().await;
+        match answer {
+            Ok(mut answer) => {
+                // The SDK's own buffers are beyond reach; this copy, at least, does not stay behind.
+                let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
+                read_secret(&text, client_id).map(Some)
+            }
+            Err(error) => match error.as_service_error() {
+                // The second is what a secret answers that an operator has scheduled for deletion.
+                Some(
+                    GetSecretValueError::ResourceNotFoundException(_) | GetSecretValueError::InvalidRequestException(_),
+                ) => Ok(None),
+                _ => Err(unavailable(SECRETS_MANAGER, "GetSecretValue", &error)),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl SecretSource for SecretsManagerSecrets {
+    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
+        let name = secret_name(&self.prefix, realm, client_id);
+        let (current, previous) =
+            tokio::join!(self.version(&name, CURRENT, client_id), self.version(&name, PREVIOUS, client_id));
+        let Some(current) = current? else { return Ok(None) };
+        let previous = match previous {
+            // A broken current version is corrected by storing a good one, which makes the broken one the previous: that must
+            // not lock the client out. It is not accepted, so nothing is guessed.
+            Err(PortError::Corrupt { detail, .. }) => {
+                tracing::warn!(%realm, %client_id, detail, "the previous secret cannot be read and is not accepted");
+                None
+            }
+            other => other?,
+        };
+        Ok(Some(ClientSecrets { current, previous }))
+    }
+}
+
+/// The name of a client's secret. Realm names and client ids have no slash, so two clients never share one.
+pub(super) fn secret_name(prefix: &str, realm: &RealmName, client_id: &ClientId) -> String {
+    format!("{prefix}/{realm}/clients/{client_id}")
+}
+
+/// What is stored under that name.
+pub(super) fn secret_string(client_id: &ClientId, secret: &ClientSecret) -> Result<Zeroizing<String>, PortError> {
+    #[derive(Serialize)]
+    struct Stored<'a> {
+        client_id: &'a ClientId,
+        client_secret: &'a str,
+    }
+
+    serde_json::to_string(&Stored { client_id, client_secret: secret.expose_client_secret() })
+        .map(Zeroizing::new)
+        .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written"))
+}
+
+fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortError> {
+    // serde's message may repeat a part of the secret.
+    let stored: StoredSecret = serde_json::from_str(text)
+        .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that is not {\"client_id\",\"client_secret\"}"))?;
+    if stored.client_id != client_id.as_str() {
+        return Err(corrupt(SECRETS_MANAGER, "a client secret whose client_id is not the one of its name"));
+    }
+    if stored.client_secret.is_empty() {
+        return Err(corrupt(SECRETS_MANAGER, "a client secret that is empty"));
+    }
+    Ok(SecretDigest::of(&stored.client_secret))
+}
+
+/// The form in Secrets Manager. Other members are the application's and are left alone.
+#[derive(Deserialize)]
+struct StoredSecret {
+    client_id: String,
+    client_secret: String,
+}
+
+impl Drop for StoredSecret {
+    fn drop(&mut self) {
+        self.client_secret.zeroize();
+    }
+}
+
+impl fmt::Debug for StoredSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("StoredSecret([REDACTED])")
+    }
+}
+
+/// The stage of the newest version.
+const CURRENT: &str = "AWSCURRENT";
+/// The stage of the version before it.
+pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_id() -> ClientId {
+        "myClient".parse().expect("an id")
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let secret = ClientSecret::given(r#"quotes " and \ slashes"#, false).expect("long enough");
+        let text = secret_string(&client_id(), &secret).expect("text");
+        let digest = read_secret(&text, &client_id()).expect("readable");
+        assert_eq!(digest.as_bytes(), secret.digest().as_bytes());
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_reaches_no_error() {
+        for text in [
+            "",
+            "canary",
+            r#""canary""#,
+            r#"{"client_id":"myClient"}"#,
+            r#"{"client_id":"myClient","client_secret":["canary"]}"#,
+            r#"{"client_id":"canary","client_secret":"canary"}"#,
+            r#"{"client_id":"myClient","client_secret":""}"#,
+        ] {
+            let error = read_secret(text, &client_id()).expect_err(text);
+            assert!(matches!(error, PortError::Corrupt { .. }) && !error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_application_may_keep_more_in_its_secret() {
+        let text = r#"{"client_id":"myClient","client_secret":"s","token_url":"https://auth.example.com"}"#;
+        assert_eq!(read_secret(text, &client_id()).expect("readable").as_bytes(), SecretDigest::of("s").as_bytes());
+    }
+}

@@ -1,0 +1,127 @@
+//! Token store on the token table: partition key `id`, the digest of the token, and the TTL attribute `expires_at`.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+
+use super::sdk::{DYNAMODB, from_item, to_item, unavailable};
+use crate::core::access_token::opaque::TokenDigest;
+use crate::core::access_token::record::AccessTokenRecord;
+use crate::core::client::ClientId;
+use crate::core::ports::{PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::realm::RealmName;
+
+/// Keeps access tokens for the functions.
+pub struct DynamoTokens {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+impl DynamoTokens {
+    /// Keeps them in the table of this name.
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
+        Self { dynamodb, table: table.into() }
+    }
+}
+
+#[async_trait]
+impl TokenStore for DynamoTokens {
+    async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
+        let mut item = to_item(record, RECORD)?;
+        item.extend(key(digest));
+        // Without a condition. 256 random bits meet no other token, and with a condition the SDK's own second attempt, after
+        // a first whose answer was lost, would look like a collision.
+        self.dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "PutItem", &error))?;
+        Ok(())
+    }
+
+    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
+        let answer = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(digest)))
+            // A token is used right after it was issued, and a revoked one must be gone at once.
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "GetItem", &error))?;
+        answer.item.map(|item| from_item(item, RECORD)).transpose()
+    }
+
+    async fn revoke(
+        &self,
+        digest: &TokenDigest,
+        realm: &RealmName,
+        client_id: &ClientId,
+        now: UnixSeconds,
+    ) -> Result<Revocation, PortError> {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(digest)))
+            .condition_expression("#client_id = :client_id AND #realm = :realm")
+            .expression_attribute_names("#client_id", "client_id")
+            .expression_attribute_names("#realm", "realm")
+            .expression_attribute_values(":client_id", AttributeValue::S(client_id.as_str().to_owned()))
+            .expression_attribute_values(":realm", AttributeValue::S(realm.as_str().to_owned()))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let found = match deleted {
+            Ok(answer) => answer.attributes,
+            Err(error) => match error.as_service_error() {
+                // What is still there belongs to somebody else. Nothing may be there because the SDK's first attempt, whose
+                // answer was lost, has ended the token already; the client gets the same 200.
+                Some(DeleteItemError::ConditionalCheckFailedException(refusal)) => refusal.item().cloned(),
+                _ => return Err(unavailable(DYNAMODB, "DeleteItem", &error)),
+            },
+        };
+        let record: Option<AccessTokenRecord> = found.map(|item| from_item(item, RECORD)).transpose()?;
+        Ok(Revocation::of(record.as_ref(), realm, client_id, now))
+    }
+}
+
+fn key(digest: &TokenDigest) -> HashMap<String, AttributeValue> {
+    [("id".to_owned(), AttributeValue::S(format!("token#{}", digest.to_base64url())))].into()
+}
+
+const RECORD: &str = "a token record";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::realm::PublicUrl;
+
+    #[test]
+    fn a_record_is_flat_and_its_times_are_numbers() {
+        let public: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+        let record = AccessTokenRecord {
+            realm: "alpha".parse().expect("a name"),
+            client_id: "myClient".parse().expect("an id"),
+            scope: "read write".parse().expect("well formed"),
+            iss: public.issuer("/oauth2"),
+            iat: UnixSeconds(1_795_415_820),
+            expires_at: UnixSeconds(1_795_419_420),
+            jti: "identifier".into(),
+            audit_tracking_id: "tracking".into(),
+        };
+        let item = to_item(&record, RECORD).expect("an item");
+        assert_eq!(item["expires_at"], AttributeValue::N("1795419420".into()));
+        assert_eq!(item["scope"], AttributeValue::S("read write".into()));
+        assert_eq!(item["iss"], AttributeValue::S("https://auth.example.com/oauth2".into()));
+        assert_eq!(item.len(), 8);
+        assert_eq!(from_item::<AccessTokenRecord>(item, RECORD), Ok(record));
+    }
+}
