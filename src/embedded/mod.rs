@@ -40,7 +40,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A file in it cannot be opened.
-    #[error("{} cannot be opened: {detail}", path.display())]
+    #[error("{} cannot be opened: {detail}; restore it from a backup, or choose another directory with --store file:DIR", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,8 @@
 //! Realms, registrations and digests of secrets in one SQLite file, which the server reads and the command line writes at
 //! the same time. A secret itself is stored nowhere.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +32,13 @@ impl SqliteRegistry {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let unusable =
             |error: rusqlite::Error| StoreError::Unusable { path: path.to_owned(), detail: error.to_string() };
+        // SQLite gives its journals the mode of the file: readable by nobody else, even where a copy leaves the directory.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| StoreError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
         Self::prepare(Connection::open(path).map_err(unusable)?, path)
     }
 

@@ -238,7 +238,7 @@ struct RedirectUriValue(Option<RedirectUri>);
 
 /// A client as it is shown, under the names of RFC 7591. `null` is what the client leaves to its realm.
 #[derive(Serialize)]
-struct ClientView<'a> {
+pub(crate) struct ClientView<'a> {
     client_id: &'a ClientId,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<&'a str>,
@@ -328,9 +328,7 @@ impl Create {
         let client = Client::register(client_id, &realm, metadata, now)?;
         store.registrar().register(&client, &secret).await.map_err(|error| place.failure(error, &client.client_id))?;
 
-        let view = ClientView { client_secret: Some(secret.expose_client_secret()), ..ClientView::of(&client) };
-        output::json(&ClientView { tokens_valid_after: None, ..view })
-            .map_err(|failure| secret_not_delivered(failure, &client))
+        output::json(&ClientView::created(&client, &secret)).map_err(|failure| secret_not_delivered(failure, &client))
     }
 }
 
@@ -454,8 +452,8 @@ impl RotateSecret {
         output::json(&answer).map_err(|failure| secret_not_delivered(failure, &client))?;
         trouble.map_or(Ok(()), |failure| match failure {
             Failure::Sentence(sentence) => Err(Failure::new(format!(
-                "the secret printed is current, but its lifetime could not be set: {sentence}; then set it with: grantwell \
-                 client update {client_id} --secret-lifetime SECONDS"
+                "the secret printed is current, but its lifetime could not be set: {sentence}; then set it with: {}",
+                command(&format!("update {client_id} --secret-lifetime SECONDS"), &place.realm)
             ))),
             closed @ Failure::OutputClosed => Err(closed),
         })
@@ -521,15 +519,18 @@ impl Place {
         let realm = &self.realm;
         Failure::new(match error {
             RegistrarError::AlreadyExists => format!(
-                "realm '{realm}' has a client '{client_id}' already, which stays as it is; change that with `grantwell client \
-                 update {client_id}`, or choose another --id"
+                "realm '{realm}' has a client '{client_id}' already, which stays as it is; change that with `{}`, or choose \
+                 another --id",
+                command(&format!("update {client_id}"), realm)
             ),
             RegistrarError::NotFound => format!(
-                "realm '{realm}' has no client '{client_id}'; see those it has with: grantwell client list --realm {realm}"
+                "realm '{realm}' has no client '{client_id}'; see those it has with: {}",
+                command("list", realm)
             ),
             RegistrarError::Conflict => format!(
-                "client '{client_id}' was changed by somebody else meanwhile, and nothing was written; look at it with \
-                 `grantwell client show {client_id}` and repeat the command"
+                "client '{client_id}' was changed by somebody else meanwhile, and nothing was written; look at it with `{}` \
+                 and repeat the command",
+                command(&format!("show {client_id}"), realm)
             ),
             RegistrarError::Port(error) => return error.into(),
         })
@@ -595,6 +596,11 @@ impl SecretArguments {
 }
 
 impl<'a> ClientView<'a> {
+    /// A client just registered, with its secret: the one answer that has it.
+    pub(crate) fn created(client: &'a Client, secret: &'a ClientSecret) -> Self {
+        Self { client_secret: Some(secret.expose_client_secret()), tokens_valid_after: None, ..Self::of(client) }
+    }
+
     fn of(client: &'a Client) -> Self {
         let metadata = &client.metadata;
         let methods: Vec<AuthMethod> = metadata.token_endpoint_auth_methods.iter().copied().collect();
@@ -651,7 +657,7 @@ impl<'a> ClientView<'a> {
 impl ClientList<'_> {
     fn table(&self, realm: &RealmName) -> String {
         if self.clients.is_empty() {
-            return format!("realm {realm} has no clients here; register one with: grantwell client create");
+            return format!("realm {realm} has no clients here; register one with: {}", command("create", realm));
         }
         let row = |client: &ClientView<'_>| {
             vec![
@@ -716,12 +722,17 @@ fn secret_not_delivered(failure: Failure, client: &Client) -> Failure {
         Failure::Sentence(sentence) => sentence,
         Failure::OutputClosed => "standard output was closed".into(),
     };
+    let id = &client.client_id;
     Failure::new(format!(
-        "client '{id}' has its secret, but you do not: {reason}; make a new one with: grantwell client rotate-secret {id} \
-         --realm {realm}",
-        id = client.client_id,
-        realm = client.realm
+        "client '{id}' has its secret, but you do not: {reason}; make a new one with: {}",
+        command(&format!("rotate-secret {id}"), &client.realm)
     ))
+}
+
+/// A command to suggest, which names the realm where the default is another.
+fn command(rest: &str, realm: &RealmName) -> String {
+    let realm = if realm.is_root() { String::new() } else { format!(" --realm {realm}") };
+    format!("grantwell client {rest}{realm}")
 }
 
 fn list_failure(error: RegistrarError) -> Failure {

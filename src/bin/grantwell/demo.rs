@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use ureq::Agent;
 
-use grantwell::core::client::TokenLifetime;
+use grantwell::core::client::{Client, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::ports::TokenStore;
-use grantwell::core::realm::RealmDefaults;
+use grantwell::core::ports::{Registrar, TokenStore};
+use grantwell::core::realm::{Realm, RealmDefaults};
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
@@ -28,11 +28,16 @@ use grantwell::embedded::server;
 use grantwell::telemetry::{self, LogLevel, SystemClock};
 
 use crate::authority;
+use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
 /// Starts a server with a store in memory and walks the six steps of the flow against it over real HTTP.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell demo
+
+Exit status 0 says that every step answered as it should. Nothing stays behind.")]
 pub(crate) struct Arguments {}
 
 /// Walks the flow.
@@ -45,8 +50,8 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     // 1. The authorization server, with the two clients of the flow.
     let registry = Arc::new(SqliteRegistry::in_memory()?);
     let realm = sample::create_realm(registry.as_ref()).await?;
-    let my_client = MY_CLIENT.register(registry.as_ref(), &realm).await?;
-    let my_resource_server = MY_RESOURCE_SERVER.register(registry.as_ref(), &realm).await?;
+    let my_client = Credentials::register(&MY_CLIENT, registry.as_ref(), &realm).await?;
+    let my_resource_server = Credentials::register(&MY_RESOURCE_SERVER, registry.as_ref(), &realm).await?;
     let authorization_server = start(|address| {
         let tokens: Arc<dyn TokenStore> = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
@@ -60,7 +65,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     // 2. The resource server, which knows nothing of the first but its URL.
     let resource_server = Arc::new(ResourceServer {
         introspection_url: format!("{realm_url}/introspect"),
-        credentials: Credentials { client: &MY_RESOURCE_SERVER, secret: my_resource_server },
+        credentials: my_resource_server,
         last_introspection: Mutex::new(None),
     });
     let api =
@@ -72,7 +77,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         agent: agent(),
         realm_url,
         orders_url: format!("{}/orders", authority::url_of(api.address)),
-        client: Credentials { client: &MY_CLIENT, secret: my_client },
+        client: my_client,
         resource_server,
     };
     tokio::task::spawn_blocking(move || walk.all_steps())
@@ -129,7 +134,7 @@ impl Walk {
     }
 
     fn say_registration(credentials: &Credentials) -> Result<(), Failure> {
-        let client = credentials.client;
+        let client = credentials.sample;
         let mut command = format!("grantwell client create --realm {} --id {}", sample::REALM, client.client_id);
         let options = [
             ("--name", Some(client.name)),
@@ -143,11 +148,8 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered = json!({
-            "client_id": client.client_id,
-            "client_secret": credentials.secret.expose_client_secret(),
-            "scope": client.scope,
-        });
+        let registered = serde_json::to_string_pretty(&ClientView::created(&credentials.client, &credentials.secret))
+            .map_err(|error| Failure::new(error.to_string()))?;
         say(&format!("$ {command}\n{registered}\n"))
     }
 
@@ -174,13 +176,23 @@ impl Walk {
 
 /// A client that authenticates by HTTP Basic.
 struct Credentials {
-    client: &'static SampleClient,
+    sample: &'static SampleClient,
+    client: Client,
     secret: ClientSecret,
 }
 
 impl Credentials {
+    async fn register(
+        sample: &'static SampleClient,
+        registrar: &dyn Registrar,
+        realm: &Realm,
+    ) -> Result<Self, Failure> {
+        let (client, secret) = sample.register(registrar, realm).await?;
+        Ok(Self { sample, client, secret })
+    }
+
     fn post(&self, agent: &Agent, url: &str, form: &[(&str, &str)]) -> Result<Exchange, Failure> {
-        let pair = format!("{}:{}", self.client.client_id, self.secret.expose_client_secret());
+        let pair = format!("{}:{}", self.sample.client_id, self.secret.expose_client_secret());
         let mut curl = format!("curl -s -u '{pair}'");
         for (name, value) in form {
             curl.extend([" -d ", name, "=", value]);

@@ -167,8 +167,11 @@ mod tests {
     #[test]
     fn tables_stay_within_eighty_columns() {
         let long = "scope:".repeat(60);
-        let row = ["c".repeat(128), "n".repeat(200), long.clone(), long.clone(), long.clone()];
-        let listed = table(&["client_id", "name", "default_scope", "allowed_scope", "grant_types"], 22, &[row.into()]);
+        let row = ["x".repeat(128), "n".repeat(200), long.clone(), long.clone(), long.clone()];
+        let rows = [row.into()];
+        let mut listed = table(&["client_id", "name", "status", "scope", "lifetime"], 22, &rows);
+        listed.push('\n');
+        listed.push_str(&table(&["realm", "default_scope", "allowed_scope", "lifetime", "grant_types"], 12, &rows));
         let shown = members([("client_id", "c".repeat(128)), ("scope", long)]);
         for line in listed.lines().chain(shown.lines()) {
             assert!(line.chars().count() <= 80, "{line}");

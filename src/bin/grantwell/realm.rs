@@ -239,7 +239,7 @@ impl<'a> RealmView<'a> {
             ("allowed_scope", self.allowed_scope_text()),
             ("access_token_lifetime", self.lifetime_text()),
             ("grant_types", self.grant_types_text()),
-            ("tokens_valid_after", output::utc(self.tokens_valid_after)),
+            ("tokens_valid_after", self.tokens_valid_after_text()),
         ])
     }
 
@@ -249,6 +249,10 @@ impl<'a> RealmView<'a> {
 
     fn lifetime_text(&self) -> String {
         self.access_token_lifetime.map_or_else(|| "the server's".into(), |lifetime| format!("{} s", lifetime.seconds()))
+    }
+
+    fn tokens_valid_after_text(&self) -> String {
+        if self.tokens_valid_after == UnixSeconds(0) { "not set".into() } else { output::utc(self.tokens_valid_after) }
     }
 
     fn grant_types_text(&self) -> String {

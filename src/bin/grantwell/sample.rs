@@ -35,11 +35,15 @@ pub(crate) async fn create_realm(registrar: &dyn Registrar) -> Result<Realm, Fai
 }
 
 impl SampleClient {
-    /// Registers the client; returns its secret, which is shown to whoever is watching and stored nowhere.
+    /// Registers the client; returns it with its secret, which is shown to whoever is watching and stored nowhere.
     ///
     /// # Errors
     /// A [`Failure`] where the registry refuses.
-    pub(crate) async fn register(&self, registrar: &dyn Registrar, realm: &Realm) -> Result<ClientSecret, Failure> {
+    pub(crate) async fn register(
+        &self,
+        registrar: &dyn Registrar,
+        realm: &Realm,
+    ) -> Result<(Client, ClientSecret), Failure> {
         let scope = |text: &str| text.parse::<Scope>().map_err(|error| Failure::new(error.to_string()));
         let metadata = ClientMetadata {
             client_name: Some(self.name.to_owned()),
@@ -55,6 +59,6 @@ impl SampleClient {
         let client = Client::register(self.client_id.parse()?, realm, metadata, SystemClock.now())?;
         let secret = ClientSecret::generate(&SystemRandom)?;
         registrar.register(&client, &secret).await.map_err(|error| Failure::new(error.to_string()))?;
-        Ok(secret)
+        Ok((client, secret))
     }
 }

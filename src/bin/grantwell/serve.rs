@@ -171,10 +171,9 @@ async fn register_demo_clients(registry: &SqliteRegistry) -> Result<Option<DemoS
         return Ok(None);
     }
     let realm = sample::create_realm(registry).await?;
-    Ok(Some(DemoSecrets {
-        client: DEMO_CLIENT.register(registry, &realm).await?,
-        resource_server: DEMO_RESOURCE_SERVER.register(registry, &realm).await?,
-    }))
+    let (_, client) = DEMO_CLIENT.register(registry, &realm).await?;
+    let (_, resource_server) = DEMO_RESOURCE_SERVER.register(registry, &realm).await?;
+    Ok(Some(DemoSecrets { client, resource_server }))
 }
 
 /// The first line is for programs that wait for the server; what follows is for a person, once.
