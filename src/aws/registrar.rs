@@ -127,7 +127,7 @@ impl Registrar for AwsRegistrar {
         match self.put_secret(&name, client_id, secret).await? {
             SecretWritten::Stored => Ok(()),
             // Somebody deleted the secret behind the registration's back; a new one repairs that.
-            SecretWritten::Missing => Ok(self.store_first_secret(&name, client_id, secret).await?),
+            SecretWritten::Gone => Ok(self.store_first_secret(&name, client_id, secret).await?),
         }
     }
 
@@ -204,8 +204,8 @@ enum Written {
 /// What became of a new version of a secret.
 enum SecretWritten {
     Stored,
-    /// There is no secret of this name.
-    Missing,
+    /// There is no secret of this name, or it is scheduled for deletion.
+    Gone,
 }
 
 /// The registry table.
@@ -346,15 +346,17 @@ impl AwsRegistrar {
                 .send()
                 .await;
             let Err(error) = created else { return Ok(()) };
-            match error.as_service_error() {
-                Some(CreateSecretError::ResourceExistsException(_)) => {}
-                // Scheduled for deletion.
-                Some(CreateSecretError::InvalidRequestException(_)) => self.restore_secret(name).await?,
-                _ => return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error)),
+            if !matches!(
+                error.as_service_error(),
+                Some(CreateSecretError::ResourceExistsException(_) | CreateSecretError::InvalidRequestException(_))
+            ) {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
             }
 
-            // A secret left over from an earlier client of this id: what it held must not be accepted as the previous one.
-            if let Ok(SecretWritten::Stored) = self.put_secret(name, client_id, secret).await {
+            // A secret left over from an earlier client of this id, possibly scheduled for deletion: taken over, and what it
+            // held must not be accepted as the previous one.
+            self.restore_secret(name).await?;
+            if let SecretWritten::Stored = self.put_secret(name, client_id, secret).await? {
                 return self.unstage_previous(name).await;
             }
             let Some(pause) = pauses.next() else {
@@ -381,7 +383,9 @@ impl AwsRegistrar {
         match answer {
             Ok(_) => Ok(SecretWritten::Stored),
             Err(error) => match error.as_service_error() {
-                Some(PutSecretValueError::ResourceNotFoundException(_)) => Ok(SecretWritten::Missing),
+                Some(
+                    PutSecretValueError::ResourceNotFoundException(_) | PutSecretValueError::InvalidRequestException(_),
+                ) => Ok(SecretWritten::Gone),
                 _ => Err(unavailable(SECRETS_MANAGER, "PutSecretValue", &error)),
             },
         }
@@ -410,8 +414,8 @@ impl AwsRegistrar {
         Ok(())
     }
 
-    /// Takes back a scheduled deletion. A secret that is gone meanwhile, or past restoring, is no error: the caller tries
-    /// to create it again.
+    /// Takes back a scheduled deletion, if there is one. A secret that is gone meanwhile, or past restoring, is no error:
+    /// the caller tries to create it again.
     async fn restore_secret(&self, name: &str) -> Result<(), PortError> {
         match self.secrets_manager.restore_secret().secret_id(name).send().await {
             Ok(_) => Ok(()),

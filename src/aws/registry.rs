@@ -120,9 +120,10 @@ pub(super) const REALM_PREFIX: &str = "realm#";
 mod tests {
     use super::*;
     use crate::aws::sdk::to_item;
-    use crate::core::client::{AuthMethod, ClientMetadata, GrantType, TokenLifetime};
+    use crate::core::client::{AuthMethod, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
     use crate::core::ports::UnixSeconds;
     use crate::core::scope::Scope;
+    use crate::telemetry::SystemRandom;
 
     fn client() -> Client {
         let metadata = ClientMetadata {
@@ -137,7 +138,9 @@ mod tests {
             client_secret_expires_at: UnixSeconds(1_795_415_820),
         };
         let realm = Realm::new("alpha".parse().expect("a name"));
-        Client::register("myClient".parse().expect("an id"), &realm, metadata, UnixSeconds(7)).expect("valid")
+        let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+        Client::register("myClient".parse().expect("an id"), &realm, metadata, registration_id, UnixSeconds(7))
+            .expect("valid")
     }
 
     fn stored(client: &Client) -> HashMap<String, AttributeValue> {

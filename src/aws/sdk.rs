@@ -149,3 +149,53 @@ fn printable(code: &str) -> String {
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    fn answered(code: Option<&str>) -> SdkError<GetItemError, ()> {
+        let mut metadata = ErrorMetadata::builder().message("canary");
+        if let Some(code) = code {
+            metadata = metadata.code(code);
+        }
+        SdkError::service_error(GetItemError::generic(metadata.build()), ())
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_code_and_never_by_its_message() {
+        for (error, expected) in [
+            (answered(Some("ThrottlingException")), "GetItem: ThrottlingException"),
+            (answered(Some("InternalServerError")), "GetItem: InternalServerError"),
+            (
+                answered(Some("AccessDeniedException")),
+                "GetItem: AccessDeniedException (these credentials lack the permission)",
+            ),
+            (answered(Some("For\nged \"code\"")), "GetItem: Forgedcode"),
+            (answered(None), "GetItem: an error without a code"),
+            (SdkError::timeout_error("canary"), "GetItem: timeout"),
+            (SdkError::dispatch_failure(ConnectorError::timeout("canary".into())), "GetItem: timeout while connecting"),
+            (SdkError::dispatch_failure(ConnectorError::io("canary".into())), "GetItem: no connection"),
+            (SdkError::response_error("canary", ()), "GetItem: the answer was cut off or no answer of this service"),
+        ] {
+            let expected = PortError::Unavailable { service: "DynamoDB", detail: expected.into() };
+            assert_eq!(unavailable(DYNAMODB, "GetItem", &error), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_table_is_the_operators_business_and_a_missing_secret_is_not_one() {
+        let detail = |error: PortError| error.to_string();
+        let table = unavailable(DYNAMODB, "GetItem", &answered(Some("ResourceNotFoundException")));
+        assert!(detail(table).ends_with("(the table does not exist in this account and region)"));
+        let metadata = ErrorMetadata::builder().code("ResourceNotFoundException").build();
+        let secret = SdkError::service_error(GetSecretValueError::generic(metadata), ());
+        let secret = unavailable::<_, ()>(SECRETS_MANAGER, "GetSecretValue", &secret);
+        assert!(detail(secret).ends_with("GetSecretValue: ResourceNotFoundException"));
+    }
+}

@@ -102,7 +102,9 @@ const RECORD: &str = "a token record";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::client::RegistrationId;
     use crate::core::realm::PublicUrl;
+    use crate::telemetry::SystemRandom;
 
     #[test]
     fn a_record_is_flat_and_its_times_are_numbers() {
@@ -110,6 +112,7 @@ mod tests {
         let record = AccessTokenRecord {
             realm: "alpha".parse().expect("a name"),
             client_id: "myClient".parse().expect("an id"),
+            registration_id: RegistrationId::generate(&SystemRandom).expect("random bytes"),
             scope: "read write".parse().expect("well formed"),
             iss: public.issuer("/oauth2"),
             iat: UnixSeconds(1_795_415_820),
@@ -121,7 +124,7 @@ mod tests {
         assert_eq!(item["expires_at"], AttributeValue::N("1795419420".into()));
         assert_eq!(item["scope"], AttributeValue::S("read write".into()));
         assert_eq!(item["iss"], AttributeValue::S("https://auth.example.com/oauth2".into()));
-        assert_eq!(item.len(), 8);
+        assert_eq!(item.len(), 9);
         assert_eq!(from_item::<AccessTokenRecord>(item, RECORD), Ok(record));
     }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::access_token::opaque::base64url;
 use super::ports::{PortError, Random, UnixSeconds};
 use super::realm::{Realm, RealmName};
 use super::scope::Scope;
@@ -33,6 +34,11 @@ pub enum AuthMethod {
     /// `client_id` and `client_secret` in the request body (RFC 6749 §2.3.1).
     ClientSecretPost,
 }
+
+/// 128 random bits that name one registration for ever. No secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RegistrationId(String);
 
 /// Whether a client may do anything at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,10 +98,13 @@ pub struct Client {
     pub metadata: ClientMetadata,
     /// Whether it may do anything at all.
     pub status: ClientStatus,
+    /// Tells this registration from an earlier one of the same id. A token carries it, so that the tokens of a deleted
+    /// client do not come back to life with its successor, however fast the one follows the other.
+    pub registration_id: RegistrationId,
     /// When it was registered.
     pub client_id_issued_at: UnixSeconds,
-    /// Its tokens issued before this time are inactive. Starts as the time of registration, so that tokens of a deleted
-    /// client do not come back to life with a new one of the same id.
+    /// Its tokens issued before this time are inactive.
+    #[serde(default)]
     pub tokens_valid_after: UnixSeconds,
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
@@ -157,6 +166,7 @@ impl Client {
         client_id: ClientId,
         realm: &Realm,
         metadata: ClientMetadata,
+        registration_id: RegistrationId,
         now: UnixSeconds,
     ) -> Result<Self, InvalidRegistration> {
         metadata.check(realm)?;
@@ -165,8 +175,9 @@ impl Client {
             realm: realm.name.clone(),
             metadata,
             status: ClientStatus::Active,
+            registration_id,
             client_id_issued_at: now,
-            tokens_valid_after: now,
+            tokens_valid_after: UnixSeconds(0),
             revision: 1,
         })
     }
@@ -254,14 +265,22 @@ impl ClientId {
     /// # Errors
     /// [`PortError::Unavailable`] where the random source fails.
     pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
-        let mut bytes = [0; 16];
-        random.fill(&mut bytes)?;
-        Ok(Self(super::access_token::opaque::base64url(&bytes)))
+        random_name(random).map(Self)
     }
 
     /// The identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl RegistrationId {
+    /// A new identifier.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where the random source fails.
+    pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
+        random_name(random).map(Self)
     }
 }
 
@@ -411,6 +430,13 @@ impl From<TokenLifetime> for u64 {
     }
 }
 
+/// 128 random bits in base64url.
+pub(super) fn random_name(random: &dyn Random) -> Result<String, PortError> {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes)?;
+    Ok(base64url(&bytes))
+}
+
 fn check_text(what: &'static str, text: &str) -> Result<(), InvalidRegistration> {
     let length = text.chars().count();
     // A control character would let a registration forge lines of a terminal or a log.
@@ -438,14 +464,24 @@ mod tests {
         }
     }
 
+    fn registration_id() -> RegistrationId {
+        RegistrationId("registration".into())
+    }
+
     fn realm() -> Realm {
         Realm::new(RealmName::root())
     }
 
     #[test]
     fn a_registration_survives_storage() {
-        let client =
-            Client::register("myClient".parse().expect("an id"), &realm(), metadata(), UnixSeconds(7)).expect("valid");
+        let client = Client::register(
+            "myClient".parse().expect("an id"),
+            &realm(),
+            metadata(),
+            registration_id(),
+            UnixSeconds(7),
+        )
+        .expect("valid");
         let stored = serde_json::to_string(&client).expect("serializes");
         assert!(stored.contains(r#""scope":"read write""#) && stored.contains(r#""client_id":"myClient""#), "{stored}");
         assert_eq!(serde_json::from_str::<Client>(&stored).expect("reads back"), client);
@@ -465,7 +501,8 @@ mod tests {
         assert!(matches!(metadata().check(&narrow), Err(InvalidRegistration::ScopeOutsideRealm { .. })));
 
         let client =
-            Client::register("c".parse().expect("an id"), &realm(), metadata(), UnixSeconds(7)).expect("valid");
+            Client::register("c".parse().expect("an id"), &realm(), metadata(), registration_id(), UnixSeconds(7))
+                .expect("valid");
         assert_eq!(client.grantable_scope(&narrow).to_string(), "write");
     }
 
@@ -494,7 +531,8 @@ mod tests {
     #[test]
     fn a_secret_expires_at_its_second() {
         let mut client =
-            Client::register("c".parse().expect("an id"), &realm(), metadata(), UnixSeconds(7)).expect("valid");
+            Client::register("c".parse().expect("an id"), &realm(), metadata(), registration_id(), UnixSeconds(7))
+                .expect("valid");
         assert!(!client.secret_has_expired(UnixSeconds(u64::MAX)));
         client.metadata.client_secret_expires_at = UnixSeconds(10);
         assert!(!client.secret_has_expired(UnixSeconds(9)) && client.secret_has_expired(UnixSeconds(10)));

@@ -129,7 +129,7 @@ impl IntrospectionEndpoint {
         };
 
         // 4. Whether this caller may know about it (§2.2, §4).
-        if !may_introspect(caller, &record) {
+        if !may_introspect(caller, &realm, &record) {
             return Ok(Introspection::inactive());
         }
 
@@ -211,9 +211,9 @@ pub(super) fn require_token(token: Option<&str>) -> Result<&str, OAuthError> {
 }
 
 /// A client may look at its own tokens; a resource server at all of its realm, or of every realm, where its registration
-/// has the scope for that.
-fn may_introspect(caller: &Client, record: &AccessTokenRecord) -> bool {
-    let scope = &caller.metadata.scope;
+/// has the scope for that and its realm (still) allows it.
+fn may_introspect(caller: &Client, realm: &Realm, record: &AccessTokenRecord) -> bool {
+    let scope = caller.grantable_scope(realm);
     if scope.contains(INTROSPECT_ALL_TOKENS_ANY_REALM) {
         return true;
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use uuid::Builder;
 
-use super::access_token::opaque::{OpaqueToken, base64url};
+use super::access_token::opaque::OpaqueToken;
 use super::access_token::record::AccessTokenRecord;
 use super::audit::AuditEvent;
-use super::client::{Client, GrantType};
+use super::client::{Client, GrantType, random_name};
 use super::client_auth::{ClientAuthenticator, Credentials};
 use super::error::OAuthError;
 use super::params::Params;
@@ -105,12 +105,13 @@ impl TokenEndpoint {
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
             client_id: client.client_id.clone(),
+            registration_id: client.registration_id.clone(),
             scope,
             iss: request.issuer.clone(),
             iat: now,
             expires_at: now.plus(lifetime.seconds()),
-            jti: base64url(&self.random_bytes()?),
-            audit_tracking_id: Builder::from_random_bytes(self.random_bytes()?).into_uuid().to_string(),
+            jti: random_name(self.random.as_ref())?,
+            audit_tracking_id: self.audit_tracking_id()?,
         };
 
         // 6. Stored first, answered second: nobody holds a token that the server does not know.
@@ -127,10 +128,10 @@ impl TokenEndpoint {
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds() })
     }
 
-    fn random_bytes(&self) -> Result<[u8; 16], OAuthError> {
+    fn audit_tracking_id(&self) -> Result<String, OAuthError> {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes)?;
-        Ok(bytes)
+        Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
     }
 }
 

@@ -8,7 +8,7 @@ use clap::ArgGroup;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use grantwell::core::client::{
     AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, GrantType, InvalidRegistration, RedirectUri,
-    TokenLifetime,
+    RegistrationId, TokenLifetime,
 };
 use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
 use grantwell::core::ports::{Clock as _, PortError, RegistrarError, UnixSeconds};
@@ -325,7 +325,7 @@ impl Create {
 
         let store = place.store.open(IfAbsent::Create).await?;
         let realm = store.realm(&place.realm).await?;
-        let client = Client::register(client_id, &realm, metadata, now)?;
+        let client = Client::register(client_id, &realm, metadata, RegistrationId::generate(&SystemRandom)?, now)?;
         store.registrar().register(&client, &secret).await.map_err(|error| place.failure(error, &client.client_id))?;
 
         output::json(&ClientView::created(&client, &secret)).map_err(|failure| secret_not_delivered(failure, &client))

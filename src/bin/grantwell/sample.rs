@@ -1,6 +1,6 @@
 //! The realm and the clients that `serve` gives a first visitor and that `demo` walks the flow with.
 
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, GrantType};
+use grantwell::core::client::{AuthMethod, Client, ClientMetadata, GrantType, RegistrationId};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::ports::{Clock as _, Registrar, UnixSeconds};
 use grantwell::core::realm::Realm;
@@ -56,7 +56,8 @@ impl SampleClient {
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
         };
-        let client = Client::register(self.client_id.parse()?, realm, metadata, SystemClock.now())?;
+        let registration_id = RegistrationId::generate(&SystemRandom)?;
+        let client = Client::register(self.client_id.parse()?, realm, metadata, registration_id, SystemClock.now())?;
         let secret = ClientSecret::generate(&SystemRandom)?;
         registrar.register(&client, &secret).await.map_err(|error| Failure::new(error.to_string()))?;
         Ok((client, secret))

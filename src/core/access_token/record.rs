@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::client::{Client, ClientId};
+use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::ports::UnixSeconds;
 use crate::core::realm::{Issuer, Realm, RealmName};
 use crate::core::scope::Scope;
@@ -14,6 +14,8 @@ pub struct AccessTokenRecord {
     pub realm: RealmName,
     /// The client it was issued to, which is also its subject (RFC 6749 §4.4).
     pub client_id: ClientId,
+    /// The registration of that client: one of the same id that comes after it inherits no tokens.
+    pub registration_id: RegistrationId,
     /// What was granted.
     pub scope: Scope,
     /// The issuer as the client addressed it.
@@ -40,6 +42,7 @@ impl AccessTokenRecord {
         client.is_active()
             && client.realm == self.realm
             && client.client_id == self.client_id
+            && client.registration_id == self.registration_id
             && self.iat >= client.tokens_valid_after
             && self.iat >= realm.settings.tokens_valid_after
     }

@@ -1,0 +1,497 @@
+//! DynamoDB and Secrets Manager, on an emulator that `AWS_ENDPOINT_URL` names: the suites, and what only these two
+//! services can do wrong.
+#![cfg(feature = "aws")]
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
+use grantwell::aws::registrar::AwsRegistrar;
+use grantwell::aws::registry::DynamoRegistry;
+use grantwell::aws::sdk;
+use grantwell::aws::secrets::SecretsManagerSecrets;
+use grantwell::aws::tokens::DynamoTokens;
+use grantwell::core::access_token::opaque::OpaqueToken;
+use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::ports::{
+    ClientRegistry as _, PortError, Random as _, Registrar as _, RegistrarError, SecretSource as _, TokenStore as _,
+};
+use grantwell::core::realm::Realm;
+use grantwell::telemetry::SystemRandom;
+
+use super::{Opened, RegistryPorts, TokenPorts, assert_accepted, client, client_id, generated, realm, realm_name};
+
+mod tokens {
+    use super::super::token_store::token_store_suite;
+
+    token_store_suite!(super::dynamo_tokens().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod registry {
+    use super::super::registry::registry_suite;
+    use super::super::secrets::secrets_suite;
+
+    registry_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
+    secrets_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
+    let stack = Stack::create().await;
+    for (id, is_scheduled_for_deletion) in [("kept", false), ("deleted", true)] {
+        let (client, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
+        let old = |secret: &str| format!(r#"{{"client_id":"{id}","client_secret":"{secret}"}}"#);
+        stack.secrets_manager.create_secret().name(&name).secret_string(old("old")).send().await.expect("created");
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(old("older"));
+        put.send().await.expect("put");
+        if is_scheduled_for_deletion {
+            stack.secrets_manager.delete_secret().secret_id(&name).send().await.expect("scheduled");
+            let secrets = stack.secrets().secrets(&client.realm, &client.client_id).await;
+            assert!(secrets.expect("read").is_none(), "a secret scheduled for deletion is gone");
+        }
+
+        let secret = generated();
+        stack.registrar().register(&client, &secret).await.expect("registered");
+        let secrets = stack.secrets().secrets(&client.realm, &client.client_id).await.expect("read");
+        assert_accepted(secrets.as_ref(), &secret, None);
+        assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(client));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_registration_whose_secret_cannot_be_stored_is_taken_back() {
+    let stack = Stack::create().await;
+    let client = client(&realm("alpha"), "myClient");
+    let registered = stack.registrar_without_secrets_manager().register(&client, &generated()).await;
+    let detail = "CreateSecret: no connection".to_owned();
+    let expected = RegistrarError::Port(PortError::Unavailable { service: "Secrets Manager", detail });
+    assert_eq!(registered, Err(expected));
+    assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Err(RegistrarError::NotFound));
+    stack.registrar().register(&client, &generated()).await.expect("registered when Secrets Manager is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_client_is_disabled_until_its_secret_is_stored() {
+    let stack = Stack::create().await;
+    let client = client(&realm("alpha"), "myClient");
+    // Accepts connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let registrar = stack.registrar_with(stack.secrets_manager_at(&silent));
+    let registration = client.clone();
+    let waiting = tokio::spawn(async move { registrar.register(&registration, &generated()).await });
+    let stored = loop {
+        match stack.registrar().read(&client.realm, &client.client_id).await {
+            Ok(stored) => break stored,
+            Err(RegistrarError::NotFound) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(stored, Client { status: ClientStatus::Disabled, ..client });
+    // As if the operator's machine went down: nothing takes the registration back, and nothing accepts the client.
+    waiting.abort();
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_deletion_that_failed_halfway_is_completed_by_the_next() {
+    let stack = Stack::create().await;
+    let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
+    stack.registrar().register(&client, &secret).await.expect("registered");
+    let (realm, id) = (&client.realm, &client.client_id);
+
+    let deleted = stack.registrar_without_secrets_manager().delete(realm, id).await;
+    assert!(matches!(deleted, Err(RegistrarError::Port(PortError::Unavailable { .. }))), "{deleted:?}");
+    assert_eq!(stack.registrar().read(realm, id).await, Err(RegistrarError::NotFound), "the registration goes first");
+    assert!(stack.secrets().secrets(realm, id).await.expect("read").is_some());
+
+    assert_eq!(stack.registrar().delete(realm, id).await, Err(RegistrarError::NotFound));
+    assert!(stack.secrets().secrets(realm, id).await.expect("read").is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_lost_secret_is_repaired_by_a_rotation() {
+    let stack = Stack::create().await;
+    let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
+    stack.registrar().register(&client, &generated()).await.expect("registered");
+    let name = format!("{}/alpha/clients/myClient", stack.name);
+    let lost = stack.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true);
+    lost.send().await.expect("deleted");
+    assert!(stack.secrets().secrets(&client.realm, &client.client_id).await.expect("read").is_none());
+    stack.registrar().rotate_secret(&client.realm, &client.client_id, &secret).await.expect("rotated");
+    let secrets = stack.secrets().secrets(&client.realm, &client.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &secret, None);
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
+    let stack = Stack::create().await;
+    let (realm, id) = (realm_name("alpha"), client_id("myClient"));
+    let name = format!("{}/alpha/clients/myClient", stack.name);
+    let good = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
+    stack.secrets_manager.create_secret().name(&name).secret_string(good).send().await.expect("created");
+    let good = ClientSecret::given("good-good-good-good", false).expect("a secret");
+    for text in ["canary", r#"{"client_id":"canary","client_secret":"canary"}"#] {
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(text);
+        put.send().await.expect("put");
+        let error = stack.secrets().secrets(&realm, &id).await.expect_err("corrupt");
+        assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+
+        // Once corrected, the broken version is the previous one. It is not accepted, and locks nobody out.
+        let put = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(put);
+        put.send().await.expect("put");
+        assert_accepted(stack.secrets().secrets(&realm, &id).await.expect("read").as_ref(), &good, None);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn an_item_of_another_form_is_corrupt_and_reaches_no_error() {
+    let stack = Stack::create().await;
+    let client = client(&realm("alpha"), "myClient");
+    stack.registrar().register(&client, &generated()).await.expect("registered");
+    stack.overwrite("alpha", "client#myClient", "status", AttributeValue::S("canary".to_owned())).await;
+
+    let detail = "a client registration with an attribute of the wrong form".to_owned();
+    let expected = PortError::Corrupt { service: "DynamoDB", detail };
+    let registry = stack.registry();
+    assert_eq!(registry.client(&client.realm, &client.client_id).await, Err(expected.clone()));
+    let read = stack.registrar().read(&client.realm, &client.client_id).await;
+    assert_eq!(read, Err(RegistrarError::Port(expected)));
+    let listed = stack.registrar().list(&client.realm, None, 10).await.expect_err("corrupt");
+    let expected = "DynamoDB holds an item that cannot be read: client#myClient with an attribute of the wrong form";
+    assert_eq!(listed.to_string(), expected, "an operator has to find it");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_row_copied_by_hand_gives_nobody_anothers_rights() {
+    let stack = Stack::create().await;
+    let client = client(&realm("alpha"), "myClient");
+    stack.registrar().register(&client, &generated()).await.expect("registered");
+    let mut item = stack.item("alpha", "client#myClient").await;
+    item.insert("item".to_owned(), AttributeValue::S("client#other".to_owned()));
+    let put = stack.dynamodb.put_item().table_name(&stack.registry_table).set_item(Some(item));
+    put.send().await.expect("put");
+
+    let error = stack.registry().client(&client.realm, &client_id("other")).await.expect_err("corrupt");
+    assert!(matches!(error, PortError::Corrupt { service: "DynamoDB", .. }), "{error}");
+    let listed = stack.registrar().list(&client.realm, None, 10).await.expect_err("corrupt");
+    assert!(listed.to_string().ends_with("client#other with the name of another"), "{listed}");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn the_tables_hold_no_credential() {
+    let stack = Stack::create().await;
+    let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
+    stack.registrar().register(&client, &secret).await.expect("registered");
+    let item = format!("{:?}", stack.item("alpha", "client#myClient").await);
+    assert!(item.contains("myClient") && !item.contains(secret.expose_client_secret()), "{item}");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_long_realm_is_listed_across_answers_of_a_megabyte() {
+    let stack = Stack::create().await;
+    // Registrations as large as they get, put in directly: a hundred secrets would take a while.
+    let template = Client {
+        metadata: ClientMetadata {
+            contacts: vec!["o".repeat(200); 100],
+            ..client(&realm("alpha"), "template").metadata
+        },
+        ..client(&realm("alpha"), "template")
+    };
+    stack.registrar().register(&template, &generated()).await.expect("registered");
+    let item = stack.item("alpha", "client#template").await;
+    for number in 0..100 {
+        let mut item = item.clone();
+        item.insert("item".to_owned(), AttributeValue::S(format!("client#{number:03}")));
+        item.insert("client_id".to_owned(), AttributeValue::S(format!("{number:03}")));
+        let put = stack.dynamodb.put_item().table_name(&stack.registry_table).set_item(Some(item));
+        put.send().await.expect("put");
+    }
+    let page = stack.registrar().list(&template.realm, None, 1000).await.expect("listed");
+    assert_eq!((page.clients.len(), page.next), (101, None));
+    let page = stack.registrar().list(&template.realm, None, 100).await.expect("listed");
+    assert_eq!((page.clients.len(), page.next), (100, Some(client_id("099"))));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn what_aws_refuses_is_unavailable_and_says_what_to_do() {
+    let stack = Stack::create().await;
+    let detail = "GetItem: ResourceNotFoundException (the table does not exist in this account and region)".to_owned();
+    let expected = PortError::Unavailable { service: "DynamoDB", detail };
+    let registry = DynamoRegistry::new(stack.dynamodb.clone(), "no-such-table");
+    assert_eq!(registry.realm(&realm_name("alpha")).await, Err(expected.clone()));
+    let registrar = AwsRegistrar::new(
+        stack.dynamodb.clone(),
+        stack.secrets_manager.clone(),
+        "no-such-table",
+        &stack.name,
+        Arc::new(SystemRandom),
+    );
+    let read = registrar.read(&realm_name("alpha"), &client_id("myClient")).await;
+    assert_eq!(read, Err(RegistrarError::Port(expected)));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_store_that_does_not_answer_is_unavailable_in_time() {
+    let stack = Stack::create().await;
+    // Accepts connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", silent.local_addr().expect("bound"));
+    let config = aws_sdk_dynamodb::config::Builder::from(&stack.sdk).endpoint_url(endpoint).build();
+    let tokens = DynamoTokens::new(DynamoDb::from_conf(config), &stack.token_table);
+    let digest = OpaqueToken::generate(&SystemRandom).expect("random bytes").digest();
+
+    let started = Instant::now();
+    let error = tokens.get(&digest).await.expect_err("no answer");
+    assert_eq!(error, PortError::Unavailable { service: "DynamoDB", detail: "GetItem: timeout".to_owned() });
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
+    let stack = Stack::create().await;
+    let lossy = aws_sdk_dynamodb::config::Builder::from(&stack.sdk).endpoint_url(lossy_endpoint());
+    let lossy = DynamoDb::from_conf(lossy.build());
+    let registrar = AwsRegistrar::new(
+        lossy.clone(),
+        stack.secrets_manager.clone(),
+        &stack.registry_table,
+        &stack.name,
+        Arc::new(SystemRandom),
+    );
+    let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
+    registrar.register(&client, &secret).await.expect("registered");
+    let changed = Client { revision: 2, status: ClientStatus::Disabled, ..client.clone() };
+    registrar.replace(&changed).await.expect("replaced");
+    registrar.put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("created");
+    registrar.put_realm(&Realm { revision: 2, ..realm("alpha") }).await.expect("changed");
+    assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(changed));
+    assert_eq!(registrar.register(&client, &secret).await, Err(RegistrarError::AlreadyExists));
+
+    let tokens = DynamoTokens::new(lossy, &stack.token_table);
+    let digest = OpaqueToken::generate(&SystemRandom).expect("random bytes").digest();
+    let record = super::token_store::record("myClient");
+    tokens.put(&digest, &record).await.expect("stored");
+    assert_eq!(tokens.get(&digest).await, Ok(Some(record.clone())));
+    tokens.revoke(&digest, &record.realm, &record.client_id, super::NOW).await.expect("ended");
+    assert_eq!(tokens.get(&digest).await, Ok(None));
+}
+
+async fn dynamo_tokens() -> Opened<TokenPorts> {
+    let stack = Stack::create().await;
+    let tokens = DynamoTokens::new(stack.dynamodb.clone(), &stack.token_table);
+    Opened::new(TokenPorts { tokens: Arc::new(tokens) }, stack)
+}
+
+async fn registry_ports() -> Opened<RegistryPorts> {
+    let stack = Stack::create().await;
+    let ports = RegistryPorts {
+        registry: Arc::new(stack.registry()),
+        registrar: Arc::new(stack.registrar()),
+        secrets: Arc::new(stack.secrets()),
+    };
+    Opened::new(ports, stack)
+}
+
+/// Tables and secrets under a name that no other test has.
+struct Stack {
+    name: String,
+    registry_table: String,
+    token_table: String,
+    sdk: SdkConfig,
+    dynamodb: DynamoDb,
+    secrets_manager: SecretsManager,
+}
+
+impl Stack {
+    async fn create() -> Self {
+        require_emulator();
+        // As the functions call AWS.
+        let sdk = sdk::for_functions().await;
+        let mut bytes = [0; 8];
+        SystemRandom.fill(&mut bytes).expect("random bytes");
+        let name = format!("grantwell-test-{:016x}", u64::from_be_bytes(bytes));
+        let stack = Self {
+            registry_table: format!("{name}-registry"),
+            token_table: format!("{name}-tokens"),
+            dynamodb: DynamoDb::new(&sdk),
+            secrets_manager: SecretsManager::new(&sdk),
+            sdk,
+            name,
+        };
+        stack.create_table(&stack.registry_table, &[("realm", KeyType::Hash), ("item", KeyType::Range)]).await;
+        stack.create_table(&stack.token_table, &[("id", KeyType::Hash)]).await;
+        stack
+    }
+
+    async fn create_table(&self, name: &str, key: &[(&str, KeyType)]) {
+        let mut request = self.dynamodb.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+        for (attribute, key_type) in key {
+            let definition = AttributeDefinition::builder()
+                .attribute_name(*attribute)
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .expect("complete");
+            let element = KeySchemaElement::builder()
+                .attribute_name(*attribute)
+                .key_type(key_type.clone())
+                .build()
+                .expect("complete");
+            request = request.attribute_definitions(definition).key_schema(element);
+        }
+        request.send().await.expect("the emulator creates a table");
+    }
+
+    fn registry(&self) -> DynamoRegistry {
+        DynamoRegistry::new(self.dynamodb.clone(), &self.registry_table)
+    }
+
+    fn secrets(&self) -> SecretsManagerSecrets {
+        SecretsManagerSecrets::new(self.secrets_manager.clone(), &self.name)
+    }
+
+    fn registrar(&self) -> AwsRegistrar {
+        self.registrar_with(self.secrets_manager.clone())
+    }
+
+    fn registrar_without_secrets_manager(&self) -> AwsRegistrar {
+        // A port that is closed by the time it is called.
+        let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+        self.registrar_with(self.secrets_manager_at(&closed))
+    }
+
+    fn secrets_manager_at(&self, listener: &TcpListener) -> SecretsManager {
+        let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk).endpoint_url(endpoint);
+        SecretsManager::from_conf(config.build())
+    }
+
+    fn registrar_with(&self, secrets_manager: SecretsManager) -> AwsRegistrar {
+        AwsRegistrar::new(
+            self.dynamodb.clone(),
+            secrets_manager,
+            &self.registry_table,
+            &self.name,
+            Arc::new(SystemRandom),
+        )
+    }
+
+    async fn item(&self, realm: &str, item: &str) -> HashMap<String, AttributeValue> {
+        let read = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.registry_table)
+            .key("realm", AttributeValue::S(realm.to_owned()))
+            .key("item", AttributeValue::S(item.to_owned()));
+        read.send().await.expect("read").item.expect("an item")
+    }
+
+    async fn overwrite(&self, realm: &str, item: &str, attribute: &str, value: AttributeValue) {
+        let mut stored = self.item(realm, item).await;
+        stored.insert(attribute.to_owned(), value);
+        let put = self.dynamodb.put_item().table_name(&self.registry_table).set_item(Some(stored));
+        put.send().await.expect("put");
+    }
+}
+
+/// A test that fails leaves as little behind as one that passes.
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let (name, tables) = (self.name.clone(), [self.registry_table.clone(), self.token_table.clone()]);
+        // On a runtime of its own, because the test's may be the one that is unwinding; what it cannot delete stays.
+        let deletion = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let sdk = sdk::for_functions().await;
+                let (dynamodb, secrets_manager) = (DynamoDb::new(&sdk), SecretsManager::new(&sdk));
+                for table in tables {
+                    let _ = dynamodb.delete_table().table_name(table).send().await;
+                }
+                let own = Filter::builder().key(FilterNameStringType::Name).values(name).build();
+                let listed = secrets_manager.list_secrets().filters(own).send().await;
+                for secret in listed.ok().and_then(|listed| listed.secret_list).unwrap_or_default() {
+                    let delete = secrets_manager.delete_secret().force_delete_without_recovery(true);
+                    let _ = delete.set_secret_id(secret.name).send().await;
+                }
+            });
+        });
+        let _ = deletion.join();
+    }
+}
+
+/// The address of a proxy that carries every request to the emulator and loses every other answer on the way back.
+fn lossy_endpoint() -> String {
+    let emulator = require_emulator();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        for (number, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.expect("a connection");
+            let request = read_message(&connection);
+            let mut upstream = TcpStream::connect(&emulator).expect("the emulator");
+            upstream.write_all(&request).expect("sent");
+            // Once its length has arrived the emulator's answer is whole, whether or not it closes the connection.
+            let answer = read_message(&upstream);
+            if number % 2 == 1 {
+                connection.write_all(&answer).expect("answered");
+            }
+        }
+    });
+    endpoint
+}
+
+/// Headers and body of one HTTP message.
+fn read_message(stream: &TcpStream) -> Vec<u8> {
+    let mut reader = BufReader::new(stream);
+    let (mut message, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line");
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        message.extend_from_slice(line.as_bytes());
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a body");
+    message.extend(body);
+    message
+}
+
+/// The emulator's address. These tests create and delete tables and secrets, and must never do that in somebody's account.
+#[expect(clippy::disallowed_methods, reason = "the SDK reads this variable and says nothing where it is missing")]
+fn require_emulator() -> String {
+    let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
+    let address = endpoint.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
+    address
+        .filter(|address| address.starts_with("127.0.0.1:") || address.starts_with("localhost:"))
+        .expect("AWS_ENDPOINT_URL must name an emulator on this machine, as `make test` has it")
+        .to_owned()
+}

@@ -1,0 +1,133 @@
+//! One suite per port, run by every adapter: what the core may rely on, whoever keeps the data.
+//!
+//! [`token_store`], [`registry`] and [`secrets`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
+//! cases. A new adapter is a new module of that kind, and a new rule of a port a new case.
+
+/// A test for each case of a suite. `$open` is evaluated anew for each.
+macro_rules! tests_of_cases {
+    // One case after the other, because a macro cannot repeat the attributes inside a repetition of the cases.
+    ($(#[$attribute:meta])*, $open:expr; $suite:ident: $case:ident, $($others:ident,)*) => {
+        #[tokio::test(flavor = "multi_thread")]
+        $(#[$attribute])*
+        async fn $case() {
+            let opened = $open;
+            $crate::conformance::$suite::$case(&opened.ports).await;
+        }
+        $crate::conformance::tests_of_cases! { $(#[$attribute])*, $open; $suite: $($others,)* }
+    };
+    ($(#[$attribute:meta])*, $open:expr; $suite:ident:) => {};
+}
+use tests_of_cases;
+
+mod aws;
+mod embedded;
+mod registry;
+mod secrets;
+mod token_store;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
+use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
+use grantwell::core::ports::{ClientRegistry, Clock, Registrar, SecretSource, TokenStore, UnixSeconds};
+use grantwell::core::realm::{Realm, RealmName};
+use grantwell::telemetry::SystemRandom;
+
+/// An adapter under test, opened on a store of its own that goes when this is dropped.
+pub(crate) struct Opened<P> {
+    pub(crate) ports: P,
+    _store: Box<dyn Any>,
+}
+
+/// The ports of what an operator registers: three views of one store.
+pub(crate) struct RegistryPorts {
+    pub(crate) registry: Arc<dyn ClientRegistry>,
+    pub(crate) registrar: Arc<dyn Registrar>,
+    pub(crate) secrets: Arc<dyn SecretSource>,
+}
+
+/// The port of what the server issues.
+pub(crate) struct TokenPorts {
+    pub(crate) tokens: Arc<dyn TokenStore>,
+}
+
+impl<P> Opened<P> {
+    fn new(ports: P, store: impl Any) -> Self {
+        Self { ports, _store: Box::new(store) }
+    }
+}
+
+impl RegistryPorts {
+    fn of<A: ClientRegistry + Registrar + SecretSource + 'static>(adapter: A) -> Self {
+        let adapter = Arc::new(adapter);
+        Self { registry: adapter.clone(), registrar: adapter.clone(), secrets: adapter }
+    }
+
+    /// Registers a client and gives back what was registered, with its secret.
+    async fn registered(&self, realm: &Realm, id: &str) -> (Client, ClientSecret) {
+        let (client, secret) = (client(realm, id), generated());
+        self.registrar.register(&client, &secret).await.expect("registered");
+        (client, secret)
+    }
+}
+
+/// Time stands still.
+pub(crate) struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> UnixSeconds {
+        NOW
+    }
+}
+
+/// A client that sets everything a registration can say.
+fn client(realm: &Realm, id: &str) -> Client {
+    let metadata = ClientMetadata {
+        client_name: Some("My client, \"quoted\" and Zoë".to_owned()),
+        contacts: vec!["owner@example.com".to_owned(), "other@example.com".to_owned()],
+        redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
+        scope: "read write".parse().expect("well formed"),
+        default_scope: Some("write".parse().expect("well formed")),
+        grant_types: [GrantType::client_credentials()].into(),
+        token_endpoint_auth_methods: AuthMethod::ALL.into(),
+        access_token_lifetime: Some(TokenLifetime::new(60).expect("in range")),
+        client_secret_expires_at: NOW.plus(3600),
+    };
+    Client::register(client_id(id), realm, metadata, registration_id(), NOW).expect("valid")
+}
+
+fn registration_id() -> RegistrationId {
+    RegistrationId::generate(&SystemRandom).expect("random bytes")
+}
+
+fn client_id(text: &str) -> ClientId {
+    text.parse().expect("an id")
+}
+
+fn realm_name(text: &str) -> RealmName {
+    text.parse().expect("a name")
+}
+
+fn realm(text: &str) -> Realm {
+    Realm::new(realm_name(text))
+}
+
+fn generated() -> ClientSecret {
+    ClientSecret::generate(&SystemRandom).expect("random bytes")
+}
+
+/// Whether the secrets are exactly these: the current, and the previous if there is one.
+#[track_caller]
+fn assert_accepted(secrets: Option<&ClientSecrets>, current: &ClientSecret, previous: Option<&ClientSecret>) {
+    let secrets = secrets.expect("a client with a secret");
+    assert_eq!(secrets.current.as_bytes(), current.digest().as_bytes(), "the current secret");
+    assert_eq!(
+        secrets.previous.as_ref().map(|digest| *digest.as_bytes()),
+        previous.map(|secret| *secret.digest().as_bytes()),
+        "the previous secret"
+    );
+}
+
+/// 23 November 2026.
+const NOW: UnixSeconds = UnixSeconds(1_795_415_820);

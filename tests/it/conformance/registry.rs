@@ -1,0 +1,248 @@
+//! Client registry and registrar: what one writes the other reads, and of two writers one wins.
+
+use std::sync::Arc;
+
+use grantwell::core::client::{Client, ClientStatus, GrantType, TokenLifetime};
+use grantwell::core::ports::{RegistrarError, UnixSeconds};
+use grantwell::core::realm::Realm;
+use grantwell::core::scope::Scope;
+
+use super::{NOW, RegistryPorts, assert_accepted, client, client_id, generated, realm, realm_name};
+
+/// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
+macro_rules! registry_suite {
+    ($open:expr $(; #[$attribute:meta])*) => {
+        $crate::conformance::tests_of_cases! { $(#[$attribute])*, $open; registry:
+            a_registration_reads_back_whole,
+            a_registration_of_the_least_reads_back_whole,
+            an_unknown_client_is_not_found,
+            an_id_is_registered_once,
+            of_two_registrations_at_once_one_wins,
+            a_change_names_the_revision_it_changes,
+            a_deleted_client_is_gone,
+            an_id_starts_a_new_life_after_its_deletion,
+            the_same_id_in_two_realms_is_two_clients,
+            a_listing_pages_in_order_of_id,
+            a_listing_is_of_one_realm,
+            a_realm_is_created_and_changed,
+            realms_are_listed_in_order_of_name,
+        }
+    };
+}
+pub(crate) use registry_suite;
+
+pub(crate) async fn a_registration_reads_back_whole(ports: &RegistryPorts) {
+    let (client, _) = ports.registered(&realm("alpha"), "myClient").await;
+    assert_stored(ports, &client).await;
+}
+
+pub(crate) async fn a_registration_of_the_least_reads_back_whole(ports: &RegistryPorts) {
+    let mut client = client(&realm("alpha"), "myClient");
+    let least = &mut client.metadata;
+    least.client_name = None;
+    least.contacts.clear();
+    least.redirect_uris.clear();
+    least.scope = Scope::empty();
+    least.default_scope = None;
+    least.grant_types.clear();
+    least.access_token_lifetime = None;
+    least.client_secret_expires_at = UnixSeconds(0);
+    client.status = ClientStatus::Disabled;
+    ports.registrar.register(&client, &generated()).await.expect("registered");
+    assert_stored(ports, &client).await;
+}
+
+pub(crate) async fn an_unknown_client_is_not_found(ports: &RegistryPorts) {
+    ports.registered(&realm("alpha"), "myClient").await;
+    // Ids are compared by case.
+    for id in ["unknown", "MyClient", "myClient2", "myClien"] {
+        let mut unknown = client(&realm("alpha"), id);
+        unknown.revision = 2;
+        assert_gone(ports, &unknown).await;
+        assert_eq!(ports.registrar.replace(&unknown).await, Err(RegistrarError::NotFound));
+        let deleted = ports.registrar.delete(&unknown.realm, &unknown.client_id).await;
+        assert_eq!(deleted, Err(RegistrarError::NotFound));
+        assert_gone(ports, &unknown).await;
+    }
+}
+
+pub(crate) async fn an_id_is_registered_once(ports: &RegistryPorts) {
+    let (first, secret) = ports.registered(&realm("alpha"), "myClient").await;
+    let mut second = first.clone();
+    second.metadata.client_name = Some("Another".to_owned());
+    for _ in 0..2 {
+        let registered = ports.registrar.register(&second, &generated()).await;
+        assert_eq!(registered, Err(RegistrarError::AlreadyExists));
+    }
+    // Not even the very same registration is a success: its caller would show a secret that is not stored.
+    assert_eq!(ports.registrar.register(&first, &generated()).await, Err(RegistrarError::AlreadyExists));
+    assert_stored(ports, &first).await;
+    let secrets = ports.secrets.secrets(&first.realm, &first.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &secret, None);
+}
+
+pub(crate) async fn of_two_registrations_at_once_one_wins(ports: &RegistryPorts) {
+    let client = client(&realm("alpha"), "myClient");
+    let (left, right) = (generated(), generated());
+    let (left_result, right_result) =
+        tokio::join!(ports.registrar.register(&client, &left), ports.registrar.register(&client, &right));
+    let winner = match (left_result, right_result) {
+        (Ok(()), Err(RegistrarError::AlreadyExists)) => left,
+        (Err(RegistrarError::AlreadyExists), Ok(())) => right,
+        other => panic!("{other:?}"),
+    };
+    assert_stored(ports, &client).await;
+    let secrets = ports.secrets.secrets(&client.realm, &client.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &winner, None);
+}
+
+pub(crate) async fn a_change_names_the_revision_it_changes(ports: &RegistryPorts) {
+    let (original, secret) = ports.registered(&realm("alpha"), "myClient").await;
+    let mut changed = original.clone();
+    changed.metadata.scope = "write".parse().expect("well formed");
+    changed.metadata.access_token_lifetime = None;
+    changed.status = ClientStatus::Disabled;
+    changed.revision = 2;
+    ports.registrar.replace(&changed).await.expect("replaced");
+    assert_stored(ports, &changed).await;
+
+    // The same change again, one that has not seen the last, and one from nowhere.
+    for revision in [2, 1, 0, 4] {
+        let late = Client { revision, ..original.clone() };
+        assert_eq!(ports.registrar.replace(&late).await, Err(RegistrarError::Conflict), "revision {revision}");
+    }
+    assert_stored(ports, &changed).await;
+    let secrets = ports.secrets.secrets(&original.realm, &original.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &secret, None);
+}
+
+pub(crate) async fn a_deleted_client_is_gone(ports: &RegistryPorts) {
+    let (client, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let (neighbour, neighbours_secret) = ports.registered(&realm("alpha"), "myClient2").await;
+    ports.registrar.delete(&client.realm, &client.client_id).await.expect("deleted");
+    assert_gone(ports, &client).await;
+    let again = ports.registrar.delete(&client.realm, &client.client_id).await;
+    assert_eq!(again, Err(RegistrarError::NotFound));
+
+    assert_stored(ports, &neighbour).await;
+    let secrets = ports.secrets.secrets(&neighbour.realm, &neighbour.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &neighbours_secret, None);
+}
+
+pub(crate) async fn an_id_starts_a_new_life_after_its_deletion(ports: &RegistryPorts) {
+    let (first_life, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm_name, id) = (&first_life.realm, &first_life.client_id);
+    ports.registrar.rotate_secret(realm_name, id, &generated()).await.expect("rotated");
+    ports.registrar.delete(realm_name, id).await.expect("deleted");
+
+    let (second_life, secret) = ports.registered(&realm("alpha"), "myClient").await;
+    assert_stored(ports, &second_life).await;
+    assert_accepted(ports.secrets.secrets(realm_name, id).await.expect("read").as_ref(), &secret, None);
+}
+
+pub(crate) async fn the_same_id_in_two_realms_is_two_clients(ports: &RegistryPorts) {
+    let (in_root, _) = ports.registered(&realm("root"), "myClient").await;
+    let (in_alpha, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let changed = Client { revision: 2, status: ClientStatus::Disabled, ..in_alpha.clone() };
+    ports.registrar.replace(&changed).await.expect("replaced");
+    assert_stored(ports, &in_root).await;
+    assert_stored(ports, &changed).await;
+
+    ports.registrar.delete(&in_root.realm, &in_root.client_id).await.expect("deleted");
+    assert_gone(ports, &in_root).await;
+    assert_stored(ports, &changed).await;
+}
+
+pub(crate) async fn a_listing_pages_in_order_of_id(ports: &RegistryPorts) {
+    let alpha = realm("alpha");
+    // Ascending by byte, which is what a script that goes on after the last id relies on.
+    let ids = ["-a", "0", "A", "B", "_", "a", "a-b", "ab", "b"];
+    for id in ids.iter().rev() {
+        ports.registered(&alpha, id).await;
+    }
+    for limit in [1, 2, 3, 8, 9, 10, 1000] {
+        let mut listed = Vec::new();
+        let mut after = None;
+        loop {
+            let page = ports.registrar.list(&alpha.name, after.as_ref(), limit).await.expect("listed");
+            assert!(page.clients.len() <= limit, "{limit}");
+            listed.extend(page.clients.into_iter().map(|client| client.client_id.to_string()));
+            let Some(next) = page.next else { break };
+            assert!(listed.len() < ids.len(), "a page of {limit} says that there are more, and there are none");
+            after = Some(next);
+        }
+        assert_eq!(listed, ids, "in pages of {limit}");
+    }
+
+    let after_a_stranger = ports.registrar.list(&alpha.name, Some(&client_id("a0")), 2).await.expect("listed");
+    let listed: Vec<_> = after_a_stranger.clients.iter().map(|client| client.client_id.as_str()).collect();
+    assert_eq!((listed, after_a_stranger.next), (vec!["ab", "b"], None));
+    let after_the_last = ports.registrar.list(&alpha.name, Some(&client_id("b")), 2).await.expect("listed");
+    assert!(after_the_last.clients.is_empty() && after_the_last.next.is_none());
+}
+
+pub(crate) async fn a_listing_is_of_one_realm(ports: &RegistryPorts) {
+    let (in_root, _) = ports.registered(&realm("root"), "myClient").await;
+    let (in_alpha, _) = ports.registered(&realm("alpha"), "myClient").await;
+    ports.registrar.put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("created");
+
+    for (name, expected) in [("root", vec![in_root]), ("alpha", vec![in_alpha]), ("alph", vec![]), ("Alpha", vec![])] {
+        let page = ports.registrar.list(&realm_name(name), None, 10).await.expect("listed");
+        assert_eq!(page.clients, expected, "{name}");
+        assert_eq!(page.next, None, "{name}");
+    }
+}
+
+pub(crate) async fn a_realm_is_created_and_changed(ports: &RegistryPorts) {
+    let mut alpha = realm("alpha");
+    assert_eq!(ports.registrar.read_realm(&alpha.name).await, Ok(None));
+    assert_eq!(ports.registry.realm(&alpha.name).await, Ok(None));
+
+    // A change of what is not there.
+    alpha.revision = 2;
+    assert_eq!(ports.registrar.put_realm(&alpha).await, Err(RegistrarError::Conflict));
+    assert_eq!(ports.registrar.read_realm(&alpha.name).await, Ok(None));
+
+    alpha.revision = 1;
+    ports.registrar.put_realm(&alpha).await.expect("created");
+    assert_eq!(ports.registrar.read_realm(&alpha.name).await, Ok(Some(alpha.clone())));
+    assert_eq!(ports.registrar.put_realm(&alpha).await, Err(RegistrarError::Conflict), "it exists by now");
+
+    let mut changed = alpha.clone();
+    changed.settings.default_scope = Some("write".parse().expect("well formed"));
+    changed.settings.allowed_scope = Some("read write".parse().expect("well formed"));
+    changed.settings.access_token_lifetime = Some(TokenLifetime::new(60).expect("in range"));
+    changed.settings.grant_types = Some([GrantType::client_credentials()].into());
+    changed.settings.tokens_valid_after = NOW;
+    changed.revision = 2;
+    ports.registrar.put_realm(&changed).await.expect("changed");
+    for revision in [1, 2, 4] {
+        let late = Realm { revision, ..alpha.clone() };
+        assert_eq!(ports.registrar.put_realm(&late).await, Err(RegistrarError::Conflict), "revision {revision}");
+    }
+    assert_eq!(ports.registrar.read_realm(&alpha.name).await, Ok(Some(changed.clone())));
+    assert_eq!(ports.registry.realm(&alpha.name).await, Ok(Some(Arc::new(changed))));
+}
+
+pub(crate) async fn realms_are_listed_in_order_of_name(ports: &RegistryPorts) {
+    assert_eq!(ports.registrar.list_realms().await, Ok(vec![]));
+    let names = ["Beta", "alpha", "beta", "root"];
+    for name in names.iter().rev() {
+        ports.registrar.put_realm(&Realm { revision: 1, ..realm(name) }).await.expect("created");
+    }
+    ports.registered(&realm("root"), "myClient").await;
+    let realms = ports.registrar.list_realms().await.expect("listed");
+    assert_eq!(realms.iter().map(|realm| realm.name.as_str()).collect::<Vec<_>>(), names);
+}
+
+async fn assert_stored(ports: &RegistryPorts, client: &Client) {
+    assert_eq!(ports.registrar.read(&client.realm, &client.client_id).await, Ok(client.clone()));
+    let read = ports.registry.client(&client.realm, &client.client_id).await;
+    assert_eq!(read, Ok(Some(Arc::new(client.clone()))));
+}
+
+async fn assert_gone(ports: &RegistryPorts, client: &Client) {
+    assert_eq!(ports.registrar.read(&client.realm, &client.client_id).await, Err(RegistrarError::NotFound));
+    assert_eq!(ports.registry.client(&client.realm, &client.client_id).await, Ok(None));
+    assert!(ports.secrets.secrets(&client.realm, &client.client_id).await.expect("read").is_none());
+}

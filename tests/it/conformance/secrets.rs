@@ -1,0 +1,91 @@
+//! Secret source: the current secret and, during a rotation, the one before it.
+
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::ports::RegistrarError;
+
+use super::{RegistryPorts, assert_accepted, client, client_id, generated, realm};
+
+/// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
+macro_rules! secrets_suite {
+    ($open:expr $(; #[$attribute:meta])*) => {
+        $crate::conformance::tests_of_cases! { $(#[$attribute])*, $open; secrets:
+            an_unknown_client_has_no_secret,
+            a_new_client_has_one_secret,
+            a_secret_of_any_characters_is_kept,
+            a_rotation_keeps_the_secret_before_it,
+            the_previous_secret_ends_on_its_own,
+            the_same_id_in_two_realms_has_two_secrets,
+        }
+    };
+}
+pub(crate) use secrets_suite;
+
+pub(crate) async fn an_unknown_client_has_no_secret(ports: &RegistryPorts) {
+    let (alpha, id) = (realm("alpha"), client_id("unknown"));
+    assert!(ports.secrets.secrets(&alpha.name, &id).await.expect("read").is_none());
+    let rotated = ports.registrar.rotate_secret(&alpha.name, &id, &generated()).await;
+    assert_eq!(rotated, Err(RegistrarError::NotFound));
+    assert!(ports.secrets.secrets(&alpha.name, &id).await.expect("read").is_none(), "rotating does not make a client");
+    let revoked = ports.registrar.revoke_previous_secret(&alpha.name, &id).await;
+    assert_eq!(revoked, Err(RegistrarError::NotFound));
+}
+
+pub(crate) async fn a_new_client_has_one_secret(ports: &RegistryPorts) {
+    let (client, secret) = ports.registered(&realm("alpha"), "myClient").await;
+    let secrets = ports.secrets.secrets(&client.realm, &client.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &secret, None);
+}
+
+pub(crate) async fn a_secret_of_any_characters_is_kept(ports: &RegistryPorts) {
+    // Every character that a secret may have (RFC 6749 Appendix A.2).
+    let text: String = (0x20..=0x7e_u8).map(char::from).collect();
+    let (client, secret) = (client(&realm("alpha"), "myClient"), ClientSecret::given(&text, false).expect("a secret"));
+    ports.registrar.register(&client, &secret).await.expect("registered");
+    let secrets = ports.secrets.secrets(&client.realm, &client.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &secret, None);
+}
+
+pub(crate) async fn a_rotation_keeps_the_secret_before_it(ports: &RegistryPorts) {
+    let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm, id) = (&client.realm, &client.client_id);
+    let (second, third) = (generated(), generated());
+
+    ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
+    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &second, Some(&first));
+
+    ports.registrar.rotate_secret(realm, id, &third).await.expect("rotated");
+    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &third, Some(&second));
+
+    assert_eq!(ports.registrar.read(realm, id).await, Ok(client.clone()), "the registration is as it was");
+}
+
+pub(crate) async fn the_previous_secret_ends_on_its_own(ports: &RegistryPorts) {
+    let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm, id) = (&client.realm, &client.client_id);
+
+    ports.registrar.revoke_previous_secret(realm, id).await.expect("there is none, which is what was asked for");
+    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &first, None);
+
+    let second = generated();
+    ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
+    for _ in 0..2 {
+        ports.registrar.revoke_previous_secret(realm, id).await.expect("revoked");
+        assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &second, None);
+    }
+
+    let third = generated();
+    ports.registrar.rotate_secret(realm, id, &third).await.expect("rotated");
+    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &third, Some(&second));
+}
+
+pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPorts) {
+    let (in_alpha, secret_in_alpha) = ports.registered(&realm("alpha"), "myClient").await;
+    let (in_beta, secret_in_beta) = ports.registered(&realm("beta"), "myClient").await;
+    ports.registrar.rotate_secret(&in_beta.realm, &in_beta.client_id, &generated()).await.expect("rotated");
+
+    let secrets = ports.secrets.secrets(&in_alpha.realm, &in_alpha.client_id).await.expect("read");
+    assert_accepted(secrets.as_ref(), &secret_in_alpha, None);
+    let secrets = ports.secrets.secrets(&in_beta.realm, &in_beta.client_id).await.expect("read");
+    let previous = secrets.expect("a client with a secret").previous.expect("a previous secret");
+    assert_eq!(previous.as_bytes(), secret_in_beta.digest().as_bytes());
+}

@@ -1,0 +1,313 @@
+//! What a server's death, restart, neighbours and failing store may do: nothing to a registered client or an acknowledged
+//! token, and never a wrong answer (rows R-04, I-17, V-07 and E-06 of the protocol's cases).
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection as Registry;
+use serde_json::Value;
+
+use crate::support::cli::{Registered, Store, basic};
+use crate::support::http::{Answer, Connection, Request};
+use crate::support::server::{Server, Start};
+use crate::support::{NOTICED_WITHIN, poll};
+
+const GRANT: &str = "grant_type=client_credentials";
+const CLIENT: [&str; 4] = ["--scope", "a", "--default-scope", "a"];
+const THREADS: usize = 4;
+
+fn grant(client: &Registered) -> Request {
+    Request::form("/oauth2/access_token", GRANT).by(client)
+}
+
+/// Asks for tokens from several threads, kills the server once `enough` are acknowledged, and gives all that were.
+fn tokens_until_killed(server: &mut Server, client: &Registered, enough: usize) -> Vec<String> {
+    let acknowledged = AtomicUsize::new(0);
+    let stream = |server: &Server| {
+        let mut tokens = Vec::new();
+        while let Ok(answer) = grant(client).try_send(server) {
+            tokens.push(answer.assert_token("a"));
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        tokens
+    };
+    thread::scope(|scope| {
+        let streams: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| stream(server))).collect();
+        poll("tokens are acknowledged", Duration::from_mins(1), || {
+            (acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+        server.signal("KILL");
+        streams.into_iter().flat_map(|stream| stream.join().expect("no answer is wrong")).collect()
+    })
+}
+
+fn assert_all_active(server: &Server, client: &Registered, tokens: &[String]) {
+    thread::scope(|scope| {
+        for part in tokens.chunks(tokens.len().div_ceil(THREADS)) {
+            scope.spawn(move || part.iter().for_each(|token| drop(server.introspect(client, token).assert_active())));
+        }
+    });
+}
+
+#[test]
+fn kill_9_at_any_moment_loses_no_client_and_no_acknowledged_token() {
+    let store = Store::new();
+    let client = store.register("root", "first", &CLIENT);
+    let mut clients = vec![client.clone()];
+    let mut tokens = Vec::<String>::new();
+    let mut revoked = Vec::<String>::new();
+    for (round, enough) in [1, 40, 150, 400].into_iter().enumerate() {
+        let mut server = Start::on(&store.argument()).spawn();
+        // Everything of the rounds before is still there.
+        for client in &clients {
+            server.token(client, "a");
+        }
+        if !tokens.is_empty() {
+            assert_all_active(&server, &client, &tokens);
+        }
+        for token in &revoked {
+            server.introspect(&client, token).assert_inactive();
+        }
+
+        // Registered and revoked just before the end.
+        let token = server.token(&client, "a");
+        clients.push(store.register("root", &format!("registered-{round}"), &CLIENT));
+        assert_eq!(server.revoke(&client, &token).status, 200);
+        revoked.push(token);
+        let acknowledged = tokens_until_killed(&mut server, &client, enough);
+        assert!(acknowledged.len() >= enough);
+        tokens.extend(acknowledged);
+        server.wait();
+    }
+    let server = Start::on(&store.argument()).spawn();
+    assert_all_active(&server, &client, &tokens);
+    for token in &revoked {
+        server.introspect(&client, token).assert_inactive();
+    }
+    for client in &clients {
+        server.token(client, "a");
+    }
+    let listed: Value = serde_json::from_str(&store.run(&["client", "list", "--output", "json"])).expect("JSON");
+    assert_eq!(listed["clients"].as_array().map(Vec::len), Some(clients.len()), "{listed}");
+}
+
+#[test]
+fn sigterm_and_sigint_answer_what_is_in_flight_and_exit_0() {
+    for signal in ["TERM", "INT"] {
+        let store = Store::new();
+        let client = store.register("root", "slow", &CLIENT);
+        let mut server = Start::on(&store.argument()).spawn();
+        let before = server.token(&client, "a");
+
+        // In flight for certain: the handler has asked for the body.
+        let mut connection = Connection::open(&server);
+        let wire = grant(&client).header("Expect", "100-continue").to_bytes(&server);
+        let (head, body) = wire.split_at(wire.len() - GRANT.len());
+        connection.send(head);
+        assert_eq!(connection.interim(), 100);
+
+        // Connections without a request must not hold the server.
+        let _never_used = Connection::open(&server);
+        let mut idle = Connection::open(&server);
+        idle.send(b"GET /oauth2/.well-known/oauth-authorization-server HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(idle.answer(true).status, 200);
+
+        server.signal(signal);
+        server.wait_until_closed();
+        let (first, second) = body.split_at(7);
+        connection.send(first);
+        connection.send(second);
+        let answered = connection.answer(true).assert_token("a");
+        let asked = Instant::now();
+        assert_eq!(server.wait().code(), Some(0), "SIG{signal}");
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "SIG{signal}: idle connections held it {:?}",
+            asked.elapsed()
+        );
+
+        let server = Start::on(&store.argument()).spawn();
+        for token in [before, answered] {
+            server.introspect(&client, &token).assert_active();
+        }
+    }
+}
+
+#[test]
+fn a_request_that_never_ends_does_not_hold_a_stopping_server_for_ever() {
+    let store = Store::new();
+    let client = store.register("root", "endless", &CLIENT);
+    let mut server = Start::on(&store.argument()).spawn();
+    let mut connection = Connection::open(&server);
+    let wire = grant(&client).header("Expect", "100-continue").to_bytes(&server);
+    connection.send(&wire[..wire.len() - GRANT.len()]);
+    assert_eq!(connection.interim(), 100);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_server_on_the_same_directory_is_refused() {
+    let store = Store::new();
+    let client = store.register("root", "only", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    let refused = Start::on(&store.argument()).expect_refusal();
+    assert_sentence(&refused, &[&store.directory().display().to_string()]);
+    server.token(&client, "a");
+    drop(server);
+    // A dead server's lock is nobody's.
+    Start::on(&store.argument()).spawn().token(&client, "a");
+}
+
+#[test]
+fn an_address_beyond_this_machine_needs_a_tls_proxy() {
+    for listen in ["0.0.0.0:0", "192.0.2.1:8080", "[::]:0"] {
+        let refused = Start::on("memory").arguments(&["--listen", listen]).expect_refusal();
+        assert_sentence(&refused, &["loopback", "--behind-tls-proxy"]);
+    }
+    let server = Start::on("memory").arguments(&["--listen", "0.0.0.0:0", "--behind-tls-proxy"]).spawn();
+    Request::form("/oauth2/access_token", GRANT).send(&server).assert_401("root");
+}
+
+#[test]
+fn a_port_in_use_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let store = Store::new();
+    let refused = Start::on(&store.argument()).arguments(&["--listen", &address]).expect_refusal();
+    assert_sentence(&refused, &[&address, "--listen"]);
+}
+
+#[test]
+fn a_directory_that_others_can_read_is_refused() {
+    let store = Store::new();
+    store.register("root", "any", &CLIENT);
+    let mode = || fs::metadata(store.directory()).expect("it exists").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o700);
+    fs::set_permissions(store.directory(), Permissions::from_mode(0o755)).expect("ours");
+    let refused = Start::on(&store.argument()).expect_refusal();
+    assert_sentence(&refused, &[&store.directory().display().to_string()]);
+    assert_eq!(mode(), 0o755, "and left as it is");
+}
+
+#[test]
+fn the_first_start_prints_curl_lines_that_work_and_the_second_none() {
+    let store = Store::new();
+    let mut server = Start::on(&store.argument()).spawn();
+    assert_eq!(
+        fs::metadata(store.directory()).expect("it exists").permissions().mode() & 0o777,
+        0o700,
+        "the data directory is its owner's"
+    );
+    assert_curl_lines_work(&server);
+    let secrets: Vec<String> = secrets_in(&server.stdout());
+    assert!(secrets.len() >= 2, "{}", server.stdout());
+    assert!(!secrets.iter().any(|secret| server.stderr().contains(secret)), "the log holds no secret");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+
+    let mut server = Start::on(&store.argument()).spawn();
+    let url = server.url();
+    server.kill();
+    let (stdout, _) = server.into_output();
+    assert_eq!(stdout, format!("listening on {url}\n"));
+}
+
+#[test]
+fn the_memory_stores_curl_lines_work_too() {
+    assert_curl_lines_work(&Start::on("memory").spawn());
+}
+
+#[test]
+fn r_04_i_17_v_07_a_registry_that_cannot_be_asked_is_503_everywhere_and_never_an_inactive_token() {
+    let store = Store::new();
+    let client = store.register("root", "known", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+
+    sql(&store, "ALTER TABLE clients RENAME TO clients_gone");
+    let refused = |answer: Answer| {
+        answer.assert_refused(503, "temporarily_unavailable");
+        let seconds = answer.header("retry-after").and_then(|text| text.parse::<u64>().ok());
+        assert!(seconds.is_some_and(|seconds| (1..=60).contains(&seconds)), "{answer:?}");
+    };
+    refused(wait_for_status(503, || server.token_request(&client, "")));
+    refused(server.introspect(&client, &token));
+    refused(server.revoke(&client, &token));
+    // Nor does an outage tell who exists.
+    let stranger = Request::form("/oauth2/access_token", GRANT);
+    refused(stranger.clone().by(&client.with_secret("wrong")).send(&server));
+    refused(stranger.header("Authorization", basic("unknown", "wrong")).send(&server));
+    assert!(server.stderr().contains("request failed"), "the operator is told\n{}", server.stderr());
+
+    sql(&store, "ALTER TABLE clients_gone RENAME TO clients");
+    // An outage is not remembered.
+    server.introspect(&client, &token).assert_active();
+    server.token(&client, "a");
+}
+
+#[test]
+fn e_06_a_corrupt_record_is_500_and_never_a_guess() {
+    let store = Store::new();
+    let client = store.register("root", "corrupt", &CLIENT);
+    let bystander = store.register("root", "bystander", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    sql(&store, r#"UPDATE clients SET registration = '{"canary":1}' WHERE client_id = 'corrupt'"#);
+    wait_for_status(500, || server.token_request(&client, "")).assert_refused(500, "server_error");
+    server.introspect(&client, &token).assert_refused(500, "server_error");
+    server.introspect(&bystander, &token).assert_inactive();
+    server.token(&bystander, "a");
+    assert!(server.stderr().contains("request failed"), "the operator is told\n{}", server.stderr());
+    assert!(!server.stderr().contains("canary"), "a log names the fault, not the data:\n{}", server.stderr());
+}
+
+fn sql(store: &Store, statement: &str) {
+    let registry = Registry::open(store.directory().join("registry.db")).expect("the registry");
+    registry.execute_batch(statement).expect("a statement");
+}
+
+fn wait_for_status(status: u16, ask: impl Fn() -> Answer) -> Answer {
+    poll("the store's fault shows", NOTICED_WITHIN, || Some(ask()).filter(|answer| answer.status == status))
+}
+
+/// Runs every printed curl line as a visitor would, through the shell.
+fn assert_curl_lines_work(server: &Server) {
+    // The lines follow the announcement at once, but perhaps not in the same read.
+    let printed = poll("curl lines are printed", Duration::from_secs(10), || {
+        Some(server.stdout()).filter(|text| text.contains("/access_token\n") && text.contains("/introspect\n"))
+    });
+    assert!(printed.starts_with(&format!("listening on {}\n", server.url())), "{printed}");
+    let (mut granted, mut active) = (0, 0);
+    for line in printed.lines().filter(|line| line.starts_with("curl ")) {
+        let output = Command::new("sh").args(["-c", line]).output().expect("sh runs");
+        let answer: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {line}: {output:?}"));
+        assert!(output.status.success(), "{line}: {output:?}");
+        granted += usize::from(answer["access_token"].is_string() && answer["token_type"] == "Bearer");
+        active += usize::from(answer["active"] == true);
+    }
+    assert_eq!((granted, active), (1, 1), "{printed}");
+}
+
+fn secrets_in(text: &str) -> Vec<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    text.split(|c| !is_part(c)).filter(|word| word.starts_with("gws_")).map(str::to_owned).collect()
+}
+
+/// Asserts a refusal as the command line makes it: nothing on stdout, one sentence on stderr, a status that is not 0.
+#[track_caller]
+fn assert_sentence(refused: &Output, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code().is_some_and(|code| code != 0), "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    let sentence = stderr.lines().last().unwrap_or_default();
+    assert!(sentence.starts_with("error: ") && sentence.split(' ').count() > 6, "{stderr}");
+    assert!(parts.iter().all(|part| stderr.contains(part)), "{parts:?} in {stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("RUST_BACKTRACE"), "{stderr}");
+}

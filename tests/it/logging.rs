@@ -1,0 +1,142 @@
+//! What the log never holds: rows Z-01 and Z-02 of the protocol's cases, at the most talkative level there is.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::support::cli::{Registered, Store, basic, percent_encode_all};
+use crate::support::http::{Connection, Request};
+use crate::support::server::{Server, Start};
+
+const ENDPOINTS: [&str; 3] = ["/oauth2/access_token", "/oauth2/introspect", "/oauth2/token/revoke"];
+const GRANT: &str = "grant_type=client_credentials";
+
+fn start(store: &Store) -> Server {
+    Start::on(&store.argument())
+        .environment("GRANTWELL_LOG_LEVEL", "trace")
+        .environment("RUST_LOG", "trace")
+        .environment("RUST_BACKTRACE", "full")
+        .spawn()
+}
+
+#[test]
+fn z_01_no_credential_token_body_or_query_reaches_the_log() {
+    let store = Store::new();
+    let methods = ["--auth-method", "client_secret_basic", "--auth-method", "client_secret_post"];
+    let settings = [&["--scope", "a", "--default-scope", "a"][..], &methods].concat();
+    let client = store.register_with_secret("root", "logged", "canary-of-the-real-secret", &settings);
+    let disabled = store.register_with_secret("root", "disabled", "canary-of-a-disabled-client", &settings);
+    store.client("disable", &disabled, &[]);
+    let mut server = start(&store);
+
+    let token = server.token(&client, "a");
+    server.introspect(&client, &token).assert_active();
+    assert_eq!(server.revoke(&client, &token).status, 200);
+    server.introspect(&client, &token).assert_inactive();
+    let rotated = store.rotate_secret(&client, &[]);
+    let second_token = server.wait_until_granted("the new secret works", &rotated, "").assert_token("a");
+
+    let wrong = client.with_secret("canary-of-a-wrong-secret");
+    let stranger = Registered { client_id: "canary-client".into(), ..wrong.clone() };
+    for endpoint in ENDPOINTS {
+        let form = |body: &str| Request::form(endpoint, body);
+        let own = format!("client_id=logged&client_secret={}", client.client_secret);
+        for request in [
+            form("token=canary-token&scope=canary-scope&grant_type=canary-grant").by(&client),
+            form(&format!("{GRANT}&token={second_token}&{own}")),
+            form(&format!("{GRANT}&token=canary-token&client_id=logged&client_secret=canary-of-a-wrong-secret")),
+            form(GRANT).by(&wrong),
+            form(GRANT).by(&stranger),
+            form(GRANT).by(&disabled),
+            form(GRANT).header("Authorization", "Bearer canary-bearer"),
+            form(GRANT).header("Authorization", "canary-of-no-scheme"),
+            form(GRANT).header("Authorization", "Basic canary!"),
+            form(GRANT).header("Authorization", basic("canary%zz", "canary")),
+            form(GRANT).by(&client).header("Authorization", client.basic()),
+            form(&format!("{own}&{own}")),
+            form(&format!("{own}&canary=%zz")),
+            form(&format!("{own}&pad={}", "canary".repeat(20_000))),
+            form(&"canary=1&".repeat(200)).by(&client),
+            form("canary").by(&client).header("Cookie", "session=canary").header("User-Agent", "canary/1.0"),
+            form(&format!("client_assertion_type=canary&client_assertion=canary.canary.canary&{GRANT}")),
+            Request::new("POST", endpoint)
+                .header("Content-Type", "application/json")
+                .body(r#"{"client_secret":"canary"}"#),
+            Request::new("POST", endpoint)
+                .header("Content-Type", "canary/canary")
+                .header("Content-Encoding", "canary")
+                .body("canary"),
+            Request::new("GET", &format!("{endpoint}?{GRANT}&token=canary&{own}")),
+            Request::form(&format!("{endpoint}?token=canary&{own}"), ""),
+            Request::form(&format!("/canary/{}?{own}", percent_encode_all("canary")), own.as_str()).by(&client),
+            Request::new("GET", &format!("/oauth2/.well-known/oauth-authorization-server?{own}")).by(&client),
+            Request::form(&format!("/oauth2/realms/root/realms/nowhere{}", &endpoint[7..]), own.as_str()).by(&client),
+        ] {
+            request.send_raw(&server);
+        }
+    }
+    // A connection that dies in the middle of a secret, and one that never was HTTP.
+    let mut broken = Connection::open(&server);
+    let wire = Request::form(ENDPOINTS[0], format!("{GRANT}&client_secret=canary")).header("Content-Length", "500");
+    broken.send(&wire.to_bytes(&server));
+    drop(broken);
+    Connection::open(&server).send(b"canary canary canary\r\nAuthorization: canary\r\n\r\n");
+    server.token(&rotated, "a");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+
+    let (stdout, stderr) = server.into_output();
+    let log = format!("{stdout}{stderr}");
+    for event in ["token issued", "token introspected", "request refused"] {
+        assert!(log.contains(event), "the log says what happened: no '{event}' in\n{log}");
+    }
+    assert!(log.contains("logged"), "and which client did it\n{log}");
+    let secrets = [&client, &rotated, &wrong, &disabled, &stranger].map(|client| client.client_secret.clone());
+    let pairs = [&client, &rotated, &wrong, &disabled, &stranger]
+        .map(|client| STANDARD.encode(format!("{}:{}", client.client_id, client.client_secret)));
+    let encoded = STANDARD.encode("canary%zz:canary");
+    for text in secrets.iter().chain(&pairs).chain([&token, &second_token, &encoded]) {
+        assert!(!log.contains(text.as_str()), "{text} is in\n{log}");
+        // Nor the greater part of it, as a truncated header would show.
+        assert!(!log.contains(&text[..text.len() / 2]), "half of {text} is in\n{log}");
+    }
+    assert!(!log.to_lowercase().contains("canary"), "something that a caller sent is in\n{log}");
+}
+
+#[test]
+fn z_02_nobody_can_write_lines_of_the_log() {
+    let store = Store::new();
+    let client = store.register("root", "logged", &["--scope", "a", "--default-scope", "a"]);
+    let mut server = start(&store);
+    let line = "2026-01-01T00:00:00.000000Z  INFO grantwell: forged\u{1b}[2J";
+    for breaker in ["\r\n", "\n", "\r", "\u{1b}[31m", "\u{2028}", "\u{85}", "\"}\n{\"", &"A".repeat(4096)] {
+        let forged = percent_encode_all(&format!("{breaker}{line}"));
+        for request in [
+            Request::form(ENDPOINTS[0], format!("{GRANT}&scope={forged}")).by(&client),
+            Request::form(ENDPOINTS[0], format!("grant_type={forged}")).by(&client),
+            Request::form(ENDPOINTS[0], format!("{GRANT}&client_id={forged}&client_secret={forged}")),
+            Request::form(ENDPOINTS[0], format!("{GRANT}&{forged}={forged}")).by(&client),
+            Request::form(ENDPOINTS[0], GRANT).header("Authorization", basic(&forged, &forged)),
+            Request::form(ENDPOINTS[1], format!("token={forged}&token_type_hint={forged}")).by(&client),
+            Request::form(ENDPOINTS[2], format!("token={forged}")).by(&client),
+            Request::form(&format!("/oauth2/realms/root/realms/{forged}/access_token"), GRANT).by(&client),
+            Request::new("GET", &format!("/{forged}?{forged}")),
+            Request::new("GET", "/oauth2").header("User-Agent", format!("x\ty {line}").replace('\u{1b}', "")),
+            Request::new("GET", "/oauth2").header("User-Agent", line),
+        ] {
+            request.send_raw(&server);
+        }
+    }
+    server.token(&client, "a");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+
+    let (stdout, stderr) = server.into_output();
+    let log = format!("{stdout}{stderr}");
+    assert!(!log.contains("forged"), "{log}");
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
+    for line in stderr.lines() {
+        let bytes = line.as_bytes();
+        assert!(bytes.len() > 20 && bytes[4] == b'-' && bytes[10] == b'T', "a line of its own making: {line:?}");
+        assert!(bytes.len() < 1024, "{line}");
+    }
+}

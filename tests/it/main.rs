@@ -1,0 +1,19 @@
+//! The integration tests: black-box HTTP against the real local server, a module per endpoint or concern; the same suite
+//! for every adapter of a port; the command line.
+
+mod client_auth;
+mod command_line;
+#[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
+mod conformance;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod durability;
+mod envelope;
+mod introspection;
+mod logging;
+mod metadata;
+mod parameters;
+mod revocation;
+mod scope;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod support;
+mod token;

@@ -1,0 +1,219 @@
+//! A real local server in a process of its own.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::cli::GRANTWELL;
+use super::poll;
+
+const LISTENING: &str = "listening on http://";
+const LIFETIME: &str = "GRANTWELL_ACCESS_TOKEN_LIFETIME";
+const STARTS_WITHIN: Duration = Duration::from_mins(1);
+
+/// How a server is started.
+pub(crate) struct Start {
+    store: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    remove_afterwards: String,
+}
+
+/// A running server, killed on drop.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    stdout: Captured,
+    stderr: Captured,
+    /// Kills the server when this process ends without dropping it, as it does with a server in a static.
+    watchdog: Child,
+}
+
+/// What a process has written so far.
+struct Captured {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Start {
+    /// `grantwell serve --listen 127.0.0.1:0 --store STORE`.
+    pub(crate) fn on(store: &str) -> Self {
+        Self {
+            store: store.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            remove_afterwards: String::new(),
+        }
+    }
+
+    /// With further arguments.
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// With a variable in its environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Removes this directory when the test process has ended.
+    pub(crate) fn remove_afterwards(mut self, directory: &Path) -> Self {
+        self.remove_afterwards = directory.display().to_string();
+        self
+    }
+
+    /// Starts it and waits until it accepts connections.
+    pub(crate) fn spawn(self) -> Server {
+        let mut child = self.command().spawn().expect("grantwell starts");
+        let watchdog = watch(&child, &self.remove_afterwards);
+        let (stdout, listening) = capture(child.stdout.take().expect("piped"));
+        let (stderr, _) = capture(child.stderr.take().expect("piped"));
+        let announced = listening.recv_timeout(STARTS_WITHIN).ok();
+        let Some(address) = announced.and_then(|address| address.parse().ok()) else {
+            let _ = child.kill();
+            let (stdout, stderr) = (stdout.all(), stderr.all());
+            panic!("the server announced no address\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+        };
+        Server { child, address, stdout, stderr, watchdog }
+    }
+
+    /// Runs a server that is expected to end by itself.
+    pub(crate) fn expect_refusal(self) -> Output {
+        let mut child = self.command().spawn().expect("grantwell starts");
+        poll("the server refuses to start", STARTS_WITHIN, || child.try_wait().expect("a child").map(|_| ()));
+        child.wait_with_output().expect("its output")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(GRANTWELL);
+        command.arg("serve");
+        if !self.arguments.iter().any(|argument| argument == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        for name in ["RUST_LOG", "GRANTWELL_LOG_LEVEL", "GRANTWELL_PUBLIC_URL", "GRANTWELL_DEFAULT_SCOPE", LIFETIME] {
+            // Of the person who runs the tests, not of the tests.
+            command.env_remove(name);
+        }
+        command
+            .args(["--store", &self.store])
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Server {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What it has written to stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.so_far()
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.so_far()
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "kill -{name}");
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the server was running");
+        self.child.wait().expect("the server ends");
+    }
+
+    /// Waits until it refuses connections.
+    pub(crate) fn wait_until_closed(&self) {
+        poll("the listener closes", Duration::from_secs(20), || TcpStream::connect(self.address).err());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        poll("the server ends", Duration::from_secs(30), || self.child.try_wait().expect("a child"))
+    }
+
+    /// Everything it wrote to stdout and to stderr; for a server that has ended.
+    pub(crate) fn into_output(mut self) -> (String, String) {
+        (self.stdout.join(), self.stderr.join())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The watchdog first: afterwards the process id may be another process's.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Captured {
+    fn so_far(&self) -> String {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn join(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+        self.so_far()
+    }
+
+    fn all(mut self) -> String {
+        self.join()
+    }
+}
+
+/// Ends with its stdin, which this process holds; then kills the server.
+fn watch(server: &Child, remove_afterwards: &str) -> Child {
+    Command::new("sh")
+        .args(["-c", r#"cat >/dev/null; kill -9 "$0" 2>/dev/null; [ -z "$1" ] || rm -rf -- "$1""#])
+        .args([&server.id().to_string(), remove_afterwards])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh starts")
+}
+
+/// Reads a stream to its end in the background; the receiver gets the address of the first `listening on` line.
+fn capture(stream: impl Read + Send + 'static) -> (Captured, Receiver<String>) {
+    let text = Arc::new(Mutex::new(Vec::new()));
+    let (sender, receiver) = mpsc::channel();
+    let written = Arc::clone(&text);
+    let reader = thread::spawn(move || {
+        let mut lines = BufReader::new(stream);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            let address = String::from_utf8_lossy(&line).strip_prefix(LISTENING).map(|rest| rest.trim_end().to_owned());
+            written.lock().unwrap_or_else(PoisonError::into_inner).append(&mut line);
+            if let Some(address) = address {
+                let _ = sender.send(address);
+            }
+        }
+    });
+    (Captured { text, reader: Some(reader) }, receiver)
+}

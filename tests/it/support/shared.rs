@@ -1,0 +1,75 @@
+//! One server for most tests, on a store of its own. Tests that change clients register their own, named after the row
+//! they check.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+use super::cli::{Registered, Store};
+use super::server::{Server, Start};
+
+/// The base path of realm alpha, where most tests are.
+pub(crate) const ALPHA: &str = "/oauth2/realms/root/realms/alpha";
+/// The challenge of a 401 in realm alpha.
+pub(crate) const ALPHA_CHALLENGE: &str = r#"Basic realm="alpha", charset="UTF-8""#;
+
+/// A running server and the clients that every test may use and none may change.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) server: Server,
+    /// Realm alpha: scopes `read write a b a+b A api:read`, default `write`, Basic.
+    pub(crate) app: Registered,
+    /// Realm alpha: another client like `app`.
+    pub(crate) other: Registered,
+    /// Realm alpha: scope `read write`, default `write`, Basic and post.
+    pub(crate) post_app: Registered,
+    /// Realm alpha: may introspect every token of it.
+    pub(crate) resource_server: Registered,
+    /// Realm beta: a client like `app`.
+    pub(crate) beta_app: Registered,
+    /// Realm root: a client like `app`.
+    pub(crate) root_app: Registered,
+    /// Realm root: may introspect every token of every realm.
+    pub(crate) any_realm_server: Registered,
+}
+
+/// The server, started by the first test that asks.
+pub(crate) fn shared() -> &'static Shared {
+    static SHARED: LazyLock<Shared> = LazyLock::new(Shared::start);
+    &SHARED
+}
+
+/// The issuer under a base path.
+pub(crate) fn issuer(base: &str) -> String {
+    format!("{}{base}", shared().server.url())
+}
+
+impl Shared {
+    fn start() -> Self {
+        // A static is never dropped: the server's watchdog removes the directory.
+        let directory: PathBuf = TempDir::with_prefix("grantwell-it-").expect("a temporary directory").keep();
+        let store = Store::at(directory.join("data"));
+        for realm in ["alpha", "beta"] {
+            store.set_realm(realm, &[]);
+        }
+        let app = ["--scope", "read write a b a+b A api:read", "--default-scope", "write"];
+        let post = ["--scope", "read write", "--default-scope", "write", "--auth-method", "client_secret_basic"];
+        let post = [&post[..], &["--auth-method", "client_secret_post"]].concat();
+        Self {
+            app: store.register("alpha", "shared-app", &app),
+            other: store.register("alpha", "shared-other", &app),
+            post_app: store.register("alpha", "shared-post", &post),
+            resource_server: store.register("alpha", "shared-rs", &["--scope", "am-introspect-all-tokens"]),
+            beta_app: store.register("beta", "shared-app", &app),
+            root_app: store.register("root", "shared-root-app", &app),
+            any_realm_server: store.register(
+                "root",
+                "shared-any-realm-rs",
+                &["--scope", "am-introspect-all-tokens-any-realm"],
+            ),
+            server: Start::on(&store.argument()).remove_afterwards(&directory).spawn(),
+            store,
+        }
+    }
+}
