@@ -5,6 +5,7 @@ mod client_auth;
 mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
 mod conformance;
+mod demo;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod durability;
 mod envelope;

@@ -1,0 +1,44 @@
+//! `grantwell demo`: what a first visitor sees of the flow.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::cli::GRANTWELL;
+
+#[test]
+fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
+    let elsewhere = TempDir::new().expect("a temporary directory");
+    let output = Command::new(GRANTWELL).arg("demo").current_dir(elsewhere.path()).output().expect("it runs");
+    let shown = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(elsewhere.path().read_dir().expect("readable").count(), 0);
+
+    let lines: Vec<&str> = shown.lines().map(str::trim_start).collect();
+    let commands: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("$ ")).collect();
+    let statuses: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("HTTP ")).collect();
+    let bodies: Vec<Value> = lines
+        .iter()
+        .filter(|line| line.starts_with("{\""))
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect();
+
+    // Two registrations; two tokens; a call and its introspection; a revocation; a call and its introspection.
+    assert!(commands[0].contains("client create") && commands[0].contains("--id myClient"), "{}", commands[0]);
+    assert!(commands[0].contains("'https://www.example.com:443/callback'"), "{}", commands[0]);
+    assert!(commands[1].contains("--id myResourceServer"), "{}", commands[1]);
+    assert_eq!(commands.len(), 9, "{commands:#?}");
+    assert!(commands[2..].iter().all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
+    assert_eq!(statuses, ["200", "200", "200", "200", "200", "200", "401"].map(str::to_owned));
+
+    let token = bodies[0]["access_token"].as_str().expect("a token");
+    assert!(token.starts_with("gwt_"));
+    assert_eq!((&bodies[0]["scope"], &bodies[1]["scope"]), (&"write".into(), &"write".into()));
+    assert_ne!(bodies[0]["access_token"], bodies[1]["access_token"]);
+    assert_eq!(bodies[2]["active"], true);
+    assert_eq!(bodies[2]["client_id"], "myClient");
+    assert_eq!(bodies[4], serde_json::json!({"active": false}));
+    assert!(commands[4].contains(token) && commands[6].contains(token), "{commands:#?}");
+}
