@@ -1,6 +1,6 @@
 //! What an answer looks like: always JSON, never stored by anybody (RFC 6749 §5.1, §5.2).
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -82,6 +82,8 @@ impl Refusal {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_str(&challenge).ok()?))
             }
             Self::OAuth(OAuthError::Unavailable(_)) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS.into())),
+            // RFC 9110 §12.5.3: what would have been understood.
+            Self::UnsupportedContentEncoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             Self::MethodNotAllowed { allow } => Some((ALLOW, HeaderValue::from_static(allow))),
             _ => None,
         }

@@ -4,11 +4,13 @@
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use grantwell::core::access_token::opaque::TokenDigest;
 use rusqlite::Connection as Registry;
 use serde_json::Value;
 
@@ -310,4 +312,32 @@ fn assert_sentence(refused: &Output, parts: &[&str]) {
     assert!(sentence.starts_with("error: ") && sentence.split(' ').count() > 6, "{stderr}");
     assert!(parts.iter().all(|part| stderr.contains(part)), "{parts:?} in {stderr}");
     assert!(!stderr.contains("panicked") && !stderr.contains("RUST_BACKTRACE"), "{stderr}");
+}
+
+#[test]
+fn i_16_the_data_directory_holds_the_digest_of_a_token_and_never_the_token() {
+    let store = Store::new();
+    let client = store.register("root", "known", &["--scope", "a"]);
+    let mut server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    server.signal("TERM");
+    server.wait();
+
+    let digest = TokenDigest::of_presented(&token).expect("a token of this server");
+    let holds = |needle: &[u8]| {
+        files_below(store.directory())
+            .iter()
+            .any(|path| fs::read(path).expect("readable").windows(needle.len()).any(|window| window == needle))
+    };
+    assert!(holds(digest.as_bytes()), "the search finds what is there");
+    assert!(!holds(token.as_bytes()) && !holds(&token.as_bytes()[4..]), "the token is on the disk");
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).expect("readable") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
 }

@@ -1,0 +1,112 @@
+# The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
+# A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler and Python 3.11 or newer; `make test-sam` also
+# needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+# Where cargo puts what it builds; the Python tests run the function binaries from there.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export GRANTWELL_BIN_DIR := $(TARGET)/debug
+
+VENV := .venv/test
+VENV_SAM := .venv/sam
+SAM_BUILD := .sam-test/build
+# A command that makes a machine ready for `sam local` before test-sam looks at it; none by default.
+SAM_PREPARE ?=
+
+export SAM_CLI_TELEMETRY := 0
+export PYTHONDONTWRITEBYTECODE := 1
+
+##@ Tests
+
+.PHONY: test
+test: ## Everything but containers: what a change must pass
+	@$(MAKE) --no-print-directory fmt
+	@$(MAKE) --no-print-directory core-only
+	@$(MAKE) --no-print-directory clippy-embedded
+	@$(MAKE) --no-print-directory clippy
+	@$(MAKE) --no-print-directory lint-template
+	@$(MAKE) --no-print-directory test-rust
+	@$(MAKE) --no-print-directory test-aws
+
+.PHONY: fmt
+fmt: ## Formatting
+	cargo fmt --check
+
+.PHONY: core-only
+core-only: ## The protocol alone compiles: no HTTP, no AWS, no database
+	cargo check --lib --no-default-features --locked
+
+.PHONY: clippy-embedded
+clippy-embedded: ## Lints of the local command, built without the AWS SDK
+	cargo clippy --all-targets --no-default-features --features embedded --locked -- -D warnings
+
+.PHONY: clippy
+clippy: ## Lints of everything
+	cargo clippy --all-targets --all-features --locked -- -D warnings
+
+.PHONY: lint-template
+lint-template: $(VENV)/.ready ## cfn-lint on template.yaml
+	$(VENV)/bin/cfn-lint template.yaml
+
+.PHONY: test-rust
+test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulator included
+	$(VENV)/bin/python tests/aws/emulator.py run -- cargo test --all-features --locked -- --include-ignored
+
+.PHONY: build
+build: ## The command and the function binaries, unoptimized
+	cargo build --bins --all-features --locked
+
+.PHONY: test-aws
+test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
+	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam
+
+##@ With a Docker engine
+
+.PHONY: test-sam
+test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, and sam local invoke for every file of events/
+	$(if $(SAM_PREPARE),$(SAM_PREPARE))
+	@docker info >/dev/null 2>&1 || { \
+	  echo 'make test-sam: no Docker engine answers. Install and start one (docker info must work), then run this again.' >&2; \
+	  exit 1; }
+	@[ "$$(uname -m)" = x86_64 ] || { \
+	  echo 'make test-sam: builds for x86_64, and this machine is not one.' >&2; exit 1; }
+	cargo build --bin grantwell --all-features --locked
+	PATH="$(abspath $(VENV_SAM))/bin:$$PATH" AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+	PATH="$(abspath $(VENV_SAM))/bin:$$PATH" sam build --parameter-overrides Architecture=x86_64 --build-dir $(SAM_BUILD)
+	SAM=$(abspath $(VENV_SAM))/bin/sam GRANTWELL_SAM_BUILD=$(abspath $(SAM_BUILD)) \
+	  $(VENV)/bin/python -m pytest tests/aws/sam
+
+.PHONY: emulator
+emulator: $(VENV)/.ready build ## A seeded AWS emulator for `sam local invoke` by hand; prints the variables to paste
+	$(VENV)/bin/python tests/aws/emulator.py serve --for-containers --seed $(GRANTWELL_BIN_DIR)/grantwell
+
+##@ Other
+
+# A virtual environment is made again only when its requirements change. The stamp is written last.
+$(VENV)/.ready: tests/aws/requirements.txt
+	$(call make_venv,$(VENV),$<)
+
+$(VENV_SAM)/.ready: tests/aws/requirements-sam.txt
+	$(call make_venv,$(VENV_SAM),$<)
+
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+  echo 'Python 3.11 or newer is needed; name it with PYTHON=... if python3 is older.' >&2; exit 1; }
+$(PYTHON) -m venv --clear $(1) || { \
+  echo 'Python cannot make a virtual environment; on Debian and Ubuntu install python3-venv.' >&2; exit 1; }
+$(1)/bin/pip install --quiet --disable-pip-version-check --requirement $(2)
+touch $@
+endef
+
+.PHONY: clean
+clean: ## Removes what the targets above have made, cargo's target directory aside
+	rm -rf .venv .sam-test .aws-sam
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

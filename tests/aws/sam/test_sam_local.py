@@ -1,0 +1,78 @@
+"""Every file of events/ through `sam local invoke`: SAM's own build, in a container, against a seeded emulator.
+
+`make test-sam` builds and sets the variables; the expectations are those of test_events.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import seed
+import template as sam
+from emulator import Emulator, container_view, without_aws
+from expectations import EVENTS, EXPECTATIONS, assert_answer
+from runtime_api import Answer
+
+BUILT = Path(os.environ.get("GRANTWELL_SAM_BUILD", sam.ROOT / ".sam-test" / "build")).resolve()
+IMAGE = "public.ecr.aws/lambda/provided:al2023"
+AMAZON_LINUX_2023_GLIBC = (2, 34)
+
+
+@pytest.fixture(scope="module")
+def local(binaries: Path) -> Iterator[tuple[Emulator, dict[str, str]]]:
+    """A seeded emulator that containers can reach, and the environment to run `sam` in.
+
+    SAM gives a function the value of a declared variable from its own environment, so AWS_ENDPOINT_URL reaches it.
+    """
+    view = container_view()
+    with Emulator(view.listen) as emulator:
+        seed.seed(emulator.url, emulator.operator, binaries / "grantwell")
+        environment = without_aws(os.environ) | emulator.variables()
+        environment |= {"AWS_ENDPOINT_URL": f"http://{view.name}:{emulator.port}", "SAM_CLI_TELEMETRY": "0"}
+        yield emulator, environment
+
+
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> None:
+    emulator, environment = local
+    # revoke/own uses up its token.
+    seed.put_tokens(emulator.url, emulator.operator, seed.REGISTRY_TABLE, seed.TOKEN_TABLE)
+    command = [
+        *(os.environ.get("SAM", "sam"), "local", "invoke", name.split("/")[0].capitalize() + "Function"),
+        *("--template", str(BUILT / "template.yaml"), "--event", str(EVENTS / f"{name}.json")),
+        *("--parameter-overrides", "Architecture=x86_64"),
+        *(["--skip-pull-image"] if image_is_local() else []),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    # The response is the last line of stdout; the function's own log comes before it.
+    last = done.stdout.strip().splitlines()[-1:] or pytest.fail(f"no response:\n{done.stderr}")
+    assert_answer(Answer.from_payload(json.loads(last[0])), EXPECTATIONS[name])
+
+
+@pytest.mark.parametrize("function", sam.functions(sam.load()), ids=lambda function: function.logical_id)
+def test_the_built_binary_runs_on_amazon_linux_2023(function: sam.Function) -> None:
+    """A binary linked on this machine may need a newer C library than the function's runtime has."""
+    bootstrap = BUILT / function.logical_id / "bootstrap"
+    assert shutil.which("objdump"), "objdump is missing: install binutils"
+    command = ["objdump", "-T", str(bootstrap)]
+    symbols = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    versions = re.findall(r"GLIBC_([0-9]+(?:\.[0-9]+)+)", symbols)
+    needed = {tuple(int(part) for part in version.split(".")) for version in versions}
+    assert needed, "no versioned symbol found, so this check proves nothing"
+    assert max(needed) <= AMAZON_LINUX_2023_GLIBC
+
+
+def image_is_local() -> bool:
+    return (
+        subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, timeout=30, check=False).returncode
+        == 0
+    )

@@ -1,0 +1,219 @@
+"""What the files under events/ assume: a realm, four clients and four tokens with fixed, public values.
+
+The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
+no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
+The values are published in this repository, so the seed refuses any address but an emulator on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import template
+from emulator import ANYONE, REGION, Credentials, client, is_this_machine, without_aws
+
+REALM = "alpha"
+# `sam local` resolves !Ref of a table to its logical id, so these are the names a function sees there.
+REGISTRY_TABLE = "RegistryTable"
+TOKEN_TABLE = "TokenTable"
+SECRET_PREFIX = "grantwell"
+ISSUER = "https://grantwell0.execute-api.us-east-1.amazonaws.com/am/oauth2/realms/root/realms/alpha"
+
+
+@dataclass(frozen=True)
+class SeededClient:
+    """A registration that the events use."""
+
+    id: str
+    auth_method: str
+    scope: str
+
+    @property
+    def secret(self) -> str:
+        return f"not-a-secret-{self.id}-0123456789"
+
+    @property
+    def basic(self) -> str:
+        """The credential part of its Authorization header."""
+        return base64.b64encode(f"{self.id}:{self.secret}".encode()).decode()
+
+
+MY_CLIENT = SeededClient("myClient", "client_secret_basic", "write")
+MY_POST_CLIENT = SeededClient("myPostClient", "client_secret_post", "write")
+MY_RESOURCE_SERVER = SeededClient("myResourceServer", "client_secret_basic", "am-introspect-all-tokens")
+OTHER_CLIENT = SeededClient("otherClient", "client_secret_basic", "write")
+CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT)
+
+
+@dataclass(frozen=True)
+class SeededToken:
+    """A token that the events use; `lifetime` is counted from the seeding."""
+
+    name: str
+    owner: SeededClient
+    lifetime: int
+
+    @property
+    def value(self) -> str:
+        """`gwt_` and 43 base64url characters, as the token endpoint makes them."""
+        return "gwt_" + self.name.ljust(43, "0")
+
+    @property
+    def id(self) -> str:
+        """Its key in the token table: the digest, never the token."""
+        digest = hashlib.sha256(self.value.encode()).digest()
+        return "token#" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+ACTIVE = SeededToken("seeded-active-", MY_CLIENT, lifetime=30 * 86400)
+# Still in the table though it has expired: DynamoDB's TTL deletes up to days late.
+EXPIRED = SeededToken("seeded-expired-", MY_CLIENT, lifetime=-60)
+REVOCABLE = SeededToken("seeded-revocable-", MY_CLIENT, lifetime=30 * 86400)
+FOREIGN = SeededToken("seeded-foreign-", OTHER_CLIENT, lifetime=30 * 86400)
+TOKENS = (ACTIVE, EXPIRED, REVOCABLE, FOREIGN)
+
+
+def seed(
+    url: str,
+    credentials: Credentials,
+    grantwell: Path,
+    *,
+    registry_table: str = REGISTRY_TABLE,
+    token_table: str = TOKEN_TABLE,
+    secret_prefix: str = SECRET_PREFIX,
+) -> None:
+    """Creates what is missing: the tables, the realm, the clients and their secrets; then puts every token anew."""
+    if not is_this_machine(urlsplit(url).hostname or ""):
+        raise SystemExit(
+            f"seed: {url} is not on this machine; the seeded secrets are public, they go into an emulator only"
+        )
+    create_tables(url, credentials, {"RegistryTable": registry_table, "TokenTable": token_table})
+    register_clients(url, credentials, grantwell, registry_table, secret_prefix)
+    put_tokens(url, credentials, registry_table, token_table)
+
+
+def create_tables(url: str, credentials: Credentials, names: dict[str, str]) -> None:
+    """Creates the template's tables, by the template's own keys, under the given names where they do not exist."""
+    dynamodb = client("dynamodb", url, credentials)
+    existing = set(dynamodb.list_tables()["TableNames"])
+    tables = template.resources(template.load(), "AWS::DynamoDB::Table")
+    for logical_id, name in names.items():
+        if name not in existing:
+            properties = tables[logical_id]["Properties"]
+            dynamodb.create_table(
+                TableName=name,
+                BillingMode=properties["BillingMode"],
+                AttributeDefinitions=properties["AttributeDefinitions"],
+                KeySchema=properties["KeySchema"],
+            )
+
+
+def register_clients(
+    url: str, credentials: Credentials, grantwell: Path, registry_table: str, secret_prefix: str
+) -> None:
+    """Runs the command line as an operator would, the secrets on standard input."""
+    environment = operator_environment(url, credentials, registry_table, secret_prefix)
+    _run(environment, grantwell, "realm", "set", REALM, "--store", "aws")
+    for each in CLIENTS:
+        settings = ("--scope", each.scope, "--default-scope", each.scope, "--token-lifetime", "3600")
+        register_client(environment, grantwell, REALM, each, settings)
+
+
+def register_client(
+    environment: dict[str, str], grantwell: Path, realm: str, client: SeededClient, settings: tuple[str, ...]
+) -> None:
+    """Registers a client unless an earlier run did."""
+    where = ("--store", "aws", "--realm", realm)
+    if _run(environment, grantwell, "client", "show", client.id, *where, may_fail=True):
+        return
+    _run(
+        environment,
+        grantwell,
+        *("client", "create", *where, "--id", client.id, "--name", f"Example {client.id}"),
+        *("--owner", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
+        *("--grant-type", "client_credentials", "--auth-method", client.auth_method, "--secret-stdin", *settings),
+        stdin=client.secret + "\n",
+    )
+
+
+def operator_environment(url: str, credentials: Credentials, registry_table: str, secret_prefix: str) -> dict[str, str]:
+    """What the stack's ExportBlock gives an operator, and where AWS is."""
+    return {
+        **without_aws(os.environ),
+        **credentials.variables(),
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "GRANTWELL_REGISTRY_TABLE": registry_table,
+        "GRANTWELL_SECRET_PREFIX": secret_prefix,
+    }
+
+
+def _run(
+    environment: dict[str, str], grantwell: Path, *arguments: str, stdin: str = "", may_fail: bool = False
+) -> bool:
+    done = subprocess.run(
+        [str(grantwell), *arguments],
+        env=environment,
+        input=stdin,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0 and not may_fail:
+        raise SystemExit(f"seed: grantwell {' '.join(arguments)} failed with {done.returncode}:\n{done.stderr}")
+    return done.returncode == 0
+
+
+def put_tokens(url: str, credentials: Credentials, registry_table: str, token_table: str) -> None:
+    """Writes each token's item in the layout of docs/storage.md, replacing what an earlier run left.
+
+    A token belongs to one registration of its client, whose random name only the registry knows.
+    """
+    dynamodb = client("dynamodb", url, credentials)
+    now = int(time.time())
+    for token in TOKENS:
+        issued = now if token.lifetime > 0 else now - 3600
+        registration = dynamodb.get_item(
+            TableName=registry_table,
+            Key={"realm": {"S": REALM}, "item": {"S": f"client#{token.owner.id}"}},
+        )["Item"]
+        dynamodb.put_item(
+            TableName=token_table,
+            Item={
+                "id": {"S": token.id},
+                "expires_at": {"N": str(now + token.lifetime)},
+                "realm": {"S": REALM},
+                "client_id": {"S": token.owner.id},
+                "registration_id": registration["registration_id"],
+                "scope": {"S": token.owner.scope},
+                "iss": {"S": ISSUER},
+                "iat": {"N": str(issued)},
+                "jti": {"S": f"jti-of-{token.name}"},
+                "audit_tracking_id": {"S": f"audit-of-{token.name}"},
+            },
+        )
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="seed an emulator with the clients and tokens that events/ uses")
+    parser.add_argument("--grantwell", type=Path, default=template.ROOT / "target/debug/grantwell")
+    given = parser.parse_args(arguments)
+    url = os.environ.get("AWS_ENDPOINT_URL")
+    if not url:
+        raise SystemExit("seed: set AWS_ENDPOINT_URL to the emulator's address, http://127.0.0.1:PORT")
+    seed(url, ANYONE, given.grantwell)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

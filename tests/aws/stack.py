@@ -1,0 +1,158 @@
+"""template.yaml as a deployed stack: SAM's translator, moto's CloudFormation, then only what the stack itself answers.
+
+Names, environments and roles are read back from the stack's resources, so that a test sees what a function on AWS would
+see. Two things that moto cannot do are kept apart, and said here: it does not know HTTP APIs (gateway.py reads the routes
+from the translated template), and its IAM enforces actions only, wanting resource "*" (aws_calls.py checks the ARNs).
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import template as sam
+from emulator import Credentials, Emulator
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One permission of a role, with its ARN resolved by the stack."""
+
+    sid: str
+    action: str
+    resource: str
+
+
+@dataclass(frozen=True)
+class DeployedFunction:
+    """A function as the stack made it."""
+
+    logical_id: str
+    binary: str
+    name: str
+    environment: Mapping[str, str]
+    timeout_seconds: int
+    memory_mb: int
+    role_arn: str
+    statements: tuple[Statement, ...]
+
+
+class Stack:
+    """One deployment of the template, or of a test's changed copy of it."""
+
+    def __init__(
+        self, emulator: Emulator, source: sam.Json, name: str, parameters: Mapping[str, str] | None = None
+    ) -> None:
+        self.emulator = emulator
+        self.name = name
+        self.translated = sam.translate(source)
+        _upload_code(emulator)
+        cloudformation = emulator.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps(self.translated),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in (parameters or {}).items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        if stack["StackStatus"] != "CREATE_COMPLETE":
+            raise AssertionError(f"stack {name}: {stack}")
+        self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+        self.parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+        summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+        self._ids: dict[str, str] = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
+        with emulator.iam_paused():
+            deployed = {each["FunctionName"]: each for each in emulator.client("lambda").list_functions()["Functions"]}
+        self.functions = {
+            each.logical_id: self._function(each, deployed[self._ids[each.logical_id]])
+            for each in sam.functions(source)
+        }
+        for logical_id in sam.resources(source, "AWS::IAM::Role"):
+            self._let_moto_enforce(self._ids[logical_id])
+
+    def physical_id(self, logical_id: str) -> str:
+        return self._ids[logical_id]
+
+    def credentials(self, role_arn: str) -> Credentials:
+        """What the Lambda service puts into a function's environment: temporary credentials of its role."""
+        # The role trusts the Lambda service alone, which no caller of an emulator can be: so IAM looks away.
+        with self.emulator.iam_paused():
+            sts = self.emulator.client("sts")
+            given = sts.assume_role(RoleArn=role_arn, RoleSessionName="function")["Credentials"]
+        return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+    def credentials_without(self, function: DeployedFunction, action: str) -> Credentials:
+        """Credentials of a role that is the function's own but for one action."""
+        iam = self.emulator.client("iam")
+        name = f"{self.name}-{function.binary}-without-{action.replace(':', '-')}"
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_LAMBDA_MAY_ASSUME)["Role"]
+        remaining = [each for each in function.statements if each.action != action]
+        assert len(remaining) < len(function.statements), f"{function.logical_id} has no {action} to drop"
+        iam.put_role_policy(RoleName=name, PolicyName=function.binary, PolicyDocument=_enforceable(remaining))
+        return self.credentials(role["Arn"])
+
+    def _function(self, declared: sam.Function, found: Mapping[str, Any]) -> DeployedFunction:
+        return DeployedFunction(
+            logical_id=declared.logical_id,
+            binary=declared.binary,
+            name=found["FunctionName"],
+            # Lambda's variables are strings; moto keeps a Number parameter's type.
+            environment={name: str(value) for name, value in found["Environment"]["Variables"].items()},
+            timeout_seconds=found["Timeout"],
+            memory_mb=int(found["MemorySize"]),
+            role_arn=found["Role"],
+            statements=tuple(self._statements(found["Role"].rsplit("/", 1)[1])),
+        )
+
+    def _statements(self, role: str) -> list[Statement]:
+        iam = self.emulator.client("iam")
+        assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], f"{role} has a managed policy"
+        found = []
+        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+            if isinstance(document, str):  # moto hands back Python's text for what CloudFormation gave as an object
+                document = ast.literal_eval(document)
+            for each in document["Statement"]:
+                found.append(Statement(each["Sid"], each["Action"], each["Resource"]))
+        return found
+
+    def _let_moto_enforce(self, role: str) -> None:
+        """Rewrites a role's policies with Resource "*", the only one moto's enforcement understands."""
+        iam = self.emulator.client("iam")
+        statements = self._statements(role)
+        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=_enforceable(statements))
+
+
+def _enforceable(statements: list[Statement]) -> str:
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Sid": s.sid, "Effect": "Allow", "Action": s.action, "Resource": "*"} for s in statements],
+        }
+    )
+
+
+def _upload_code(emulator: Emulator) -> None:
+    """Lambda wants code to exist. The processes run the built binaries themselves, so its content does not matter."""
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket="code")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("bootstrap", "")
+    s3.put_object(Bucket="code", Key="bootstrap.zip", Body=archive.getvalue())
+
+
+_LAMBDA_MAY_ASSUME = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)

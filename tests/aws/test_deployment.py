@@ -1,0 +1,252 @@
+"""The deployed stack decides whether a function works: environment, table keys and permissions, each with its negative control.
+
+Functions run with precisely the variables that the stack gave them and the credentials of the role that it gave them, IAM
+enforced. A control then takes one thing away, and the function has to fail as designed: 503 or no answer, never a token.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+import seed
+import template as sam
+from aws_calls import AwsCalls, Call, allows
+from conftest import StartFunction, reseed
+from emulator import Emulator
+from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_answer, event
+from runtime_api import Answer, FunctionFailed
+from stack import Stack, Statement
+
+DATA_ACTIONS = {
+    "TokenFunction": ["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"],
+    "IntrospectFunction": ["dynamodb:GetItem", "secretsmanager:GetSecretValue"],
+    "RevokeFunction": ["dynamodb:GetItem", "dynamodb:DeleteItem", "secretsmanager:GetSecretValue"],
+    "MetadataFunction": ["dynamodb:GetItem"],
+}
+DATA_STATEMENTS = {
+    "TokenFunction": ["ReadRegistrations", "StoreTokens", "ReadClientSecrets"],
+    "IntrospectFunction": ["ReadRegistrations", "ReadTokens", "ReadClientSecrets"],
+    "RevokeFunction": ["ReadRegistrations", "DeleteTokens", "ReadClientSecrets"],
+    "MetadataFunction": ["ReadRegistrations"],
+}
+REQUIRED_VARIABLES = {
+    "TokenFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+    "IntrospectFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+    "RevokeFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+    "MetadataFunction": ["GRANTWELL_REGISTRY_TABLE"],
+}
+OPTIONAL_VARIABLES = [
+    "GRANTWELL_PUBLIC_URL",
+    "GRANTWELL_ACCESS_TOKEN_LIFETIME",
+    "GRANTWELL_DEFAULT_SCOPE",
+    "GRANTWELL_LOG_LEVEL",
+]
+
+
+def pairs(table: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(function, each) for function, listed in table.items() for each in listed]
+
+
+def data(statements: tuple[Statement, ...]) -> list[Statement]:
+    """The permissions a function itself uses; those on logs are used by the Lambda service for it."""
+    return [each for each in statements if not each.action.startswith("logs:")]
+
+
+def test_the_tables_of_controls_cover_every_permission_of_the_stack(stack: Stack) -> None:
+    assert {n: sorted({s.action for s in data(f.statements)}) for n, f in stack.functions.items()} == {
+        name: sorted(actions) for name, actions in DATA_ACTIONS.items()
+    }
+    assert {n: [s.sid for s in data(f.statements)] for n, f in stack.functions.items()} == DATA_STATEMENTS
+
+
+def test_the_stack_sets_exactly_the_variables_that_the_functions_read(stack: Stack) -> None:
+    """AWS_ENDPOINT_URL is not among them: with default parameters a function can only talk to AWS."""
+    for name, function in stack.functions.items():
+        assert sorted(function.environment) == sorted(REQUIRED_VARIABLES[name] + OPTIONAL_VARIABLES), name
+        assert all(function.environment[variable] for variable in REQUIRED_VARIABLES[name]), name
+        assert {variable: function.environment[variable] for variable in OPTIONAL_VARIABLES} == {
+            "GRANTWELL_PUBLIC_URL": stack.parameters["PublicUrl"],
+            "GRANTWELL_ACCESS_TOKEN_LIFETIME": stack.parameters["AccessTokenLifetime"],
+            "GRANTWELL_DEFAULT_SCOPE": stack.parameters["DefaultScope"],
+            "GRANTWELL_LOG_LEVEL": stack.parameters["LogLevel"],
+        }
+
+
+def test_the_export_block_points_the_command_line_at_the_stack(stack: Stack) -> None:
+    assert stack.outputs["ExportBlock"].splitlines() == [
+        "export AWS_REGION=us-east-1",
+        f"export GRANTWELL_REGISTRY_TABLE={stack.physical_id('RegistryTable')}",
+        "export GRANTWELL_SECRET_PREFIX=grantwell",
+    ]
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_a_function_works_with_its_role_and_uses_all_of_it(
+    name: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    """The role allows every call on its very ARN, and no statement of the role goes unused: least privilege, both ways."""
+    function = seeded.functions[name]
+    with AwsCalls(emulator, function.statements) as aws:
+        answer = start(function, endpoint=aws.url).call(event(WORK[name]))
+        assert_answer(answer, EXPECTATIONS[WORK[name]])
+        assert aws.refused == []
+        unused = [s for s in data(function.statements) if not any(allows(s, call) for call in aws.calls)]
+        assert unused == []
+
+
+@pytest.mark.parametrize(("name", "sid"), pairs(DATA_STATEMENTS))
+def test_without_one_statement_the_function_answers_503(
+    name: str, sid: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    function = seeded.functions[name]
+    reduced = [statement for statement in function.statements if statement.sid != sid]
+    assert len(reduced) == len(function.statements) - 1
+    with AwsCalls(emulator, reduced) as aws:
+        assert_answer(start(function, endpoint=aws.url).call(event(WORK[name])), UNAVAILABLE)
+        assert aws.refused, "the function failed for another reason"
+
+
+@pytest.mark.parametrize(("name", "sid"), pairs(DATA_STATEMENTS))
+def test_a_statement_on_another_resource_is_no_permission(
+    name: str, sid: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    """The ARN counts, not only the action: the same statement for a neighbour's table or secrets refuses the call."""
+    function = seeded.functions[name]
+    moved = [
+        Statement(s.sid, s.action, s.resource.replace("grantwell", "neighbour")) if s.sid == sid else s
+        for s in function.statements
+    ]
+    assert moved != list(function.statements)
+    with AwsCalls(emulator, moved) as aws:
+        assert_answer(start(function, endpoint=aws.url).call(event(WORK[name])), UNAVAILABLE)
+        assert aws.refused
+
+
+@pytest.mark.parametrize(("name", "action"), pairs(DATA_ACTIONS))
+def test_under_motos_iam_a_missing_action_is_a_503(
+    name: str, action: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    """The same control by an enforcement that nobody here wrote."""
+    function = seeded.functions[name]
+    credentials = seeded.credentials_without(function, action)
+    assert_answer(start(function, credentials=credentials).call(event(WORK[name])), UNAVAILABLE)
+
+
+@pytest.mark.parametrize(("name", "variable"), pairs(REQUIRED_VARIABLES))
+def test_without_a_required_variable_a_function_does_not_start(
+    name: str, variable: str, seeded: Stack, start: StartFunction
+) -> None:
+    function = seeded.functions[name]
+    environment = {each: value for each, value in function.environment.items() if each != variable}
+    with pytest.raises(FunctionFailed) as failed:
+        start(function, environment=environment).call(event(WORK[name]))
+    assert variable in str(failed.value), "the message does not name the missing variable"
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [("TokenTable", "token_id"), ("RegistryTable", "tenant")],
+)
+def test_a_wrong_table_key_is_found(
+    table: str,
+    wrong: str,
+    source: sam.Json,
+    emulator: Emulator,
+    binaries: Path,
+    start: StartFunction,
+    registered: Stack,
+) -> None:
+    """The template's keys are the adapters' keys: rename one in a copy of the template, and no token is issued."""
+    changed = copy.deepcopy(source)
+    properties = changed["Resources"][table]["Properties"]
+    right = properties["KeySchema"][0]["AttributeName"]
+    properties["KeySchema"][0]["AttributeName"] = wrong
+    for attribute in properties["AttributeDefinitions"]:
+        if attribute["AttributeName"] == right:
+            attribute["AttributeName"] = wrong
+    broken = Stack(emulator, changed, f"broken-{table.lower()}")
+    function = broken.functions["TokenFunction"]
+    # The other table is the good stack's, seeded: the wrong key is the only fault.
+    other = "GRANTWELL_TOKEN_TABLE" if table == "RegistryTable" else "GRANTWELL_REGISTRY_TABLE"
+    environment = {**function.environment, other: registered.functions["TokenFunction"].environment[other]}
+    credentials = broken.credentials(function.role_arn)
+    answer = start(function, environment=environment, credentials=credentials).call(event("token/basic"))
+    assert answer.status in (500, 503), answer
+    assert answer.json["error"] in ("server_error", "temporarily_unavailable")
+    assert "access_token" not in answer.json
+
+
+def test_a_second_stack_with_other_parameters_works_beside_the_first(
+    source: sam.Json, emulator: Emulator, binaries: Path, start: StartFunction, registered: Stack
+) -> None:
+    parameters = {
+        "SecretPrefix": "team/second",
+        "PublicUrl": "https://as.example.com",
+        "AccessTokenLifetime": "120",
+        "DefaultScope": "read write",
+    }
+    second = Stack(emulator, source, "second", parameters)
+    reseed(second, emulator, binaries)
+
+    def call(name: str, given: sam.Json) -> Answer:
+        function = second.functions[name]
+        return start(function, credentials=second.credentials(function.role_arn)).call(given)
+
+    answer = call("MetadataFunction", event("metadata/root"))
+    assert answer.json["issuer"] == "https://as.example.com/oauth2"
+    assert_answer(call("TokenFunction", event("token/basic")), EXPECTATIONS["token/basic"])
+
+    # A client of realm root that says nothing itself gets what the stack's parameters say.
+    plain = seed.SeededClient("plainClient", "client_secret_basic", "read write admin")
+    seed.register_client(
+        seed.operator_environment(
+            emulator.url, emulator.operator, second.physical_id("RegistryTable"), second.parameters["SecretPrefix"]
+        ),
+        binaries / "grantwell",
+        "root",
+        plain,
+        ("--scope", plain.scope),
+    )
+    asked = event("token/basic-no-scope")
+    asked["rawPath"] = asked["requestContext"]["http"]["path"] = "/oauth2/access_token"
+    asked["headers"]["authorization"] = f"Basic {plain.basic}"
+    answer = call("TokenFunction", asked)
+    assert (answer.status, answer.json.get("scope"), answer.json.get("expires_in")) == (200, "read write", 120)
+    assert second.outputs["TokenEndpoint"] == "https://as.example.com/am/oauth2/realms/root/realms/alpha/access_token"
+
+
+def test_the_policy_evaluation_of_these_tests_is_strict() -> None:
+    """The checker itself: a wrong action, table, region or prefix must not pass."""
+    table = "arn:aws:dynamodb:us-east-1:123456789012:table/grantwell-TokenTable-1"
+    read = Statement("Read", "dynamodb:GetItem", table)
+    assert allows(read, Call("dynamodb:GetItem", table))
+    assert not allows(read, Call("dynamodb:PutItem", table))
+    assert not allows(read, Call("dynamodb:GetItem", table + "2"))
+    assert not allows(read, Call("dynamodb:GetItem", table.replace("us-east-1", "eu-west-1")))
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:grantwell/"
+    secrets = Statement("Secrets", "secretsmanager:GetSecretValue", secret + "*/clients/*")
+    assert allows(secrets, Call("secretsmanager:GetSecretValue", secret + "alpha/clients/myClient-AbCdEf"))
+    assert not allows(secrets, Call("secretsmanager:GetSecretValue", secret + "alpha/signing-keys-AbCdEf"))
+    assert not allows(
+        secrets, Call("secretsmanager:GetSecretValue", secret.replace("grantwell", "other") + "a/clients/b")
+    )
+
+
+def test_moto_enforces_iam_in_this_run(seeded: Stack, emulator: Emulator) -> None:
+    """The controls above mean something only while the emulator refuses: a role may not do what it was not given."""
+    role = seeded.credentials(seeded.functions["MetadataFunction"].role_arn)
+    dynamodb = emulator.client("dynamodb", role)
+    dynamodb.get_item(
+        TableName=seeded.physical_id("RegistryTable"), Key={"realm": {"S": "root"}, "item": {"S": "realm#alpha"}}
+    )
+    with pytest.raises(dynamodb.exceptions.ClientError, match="AccessDenied"):
+        dynamodb.scan(TableName=seeded.physical_id("RegistryTable"))
+
+
+def test_answer_reading_refuses_what_api_gateway_would(seeded: Stack) -> None:
+    for payload in ({}, {"statusCode": "200"}, {"statusCode": 200, "headers": {"a": None}}, "text"):
+        with pytest.raises(FunctionFailed):
+            Answer.from_payload(payload)

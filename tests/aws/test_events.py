@@ -1,0 +1,101 @@
+"""Every file of events/ through the built function binaries, over a real Lambda Runtime API and under the stack's IAM role."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+
+import seed
+from conftest import StartFunction
+from expectations import EXPECTATIONS, assert_answer, event, files
+from runtime_api import LambdaRuntime
+from stack import Stack
+
+
+def function_of(name: str) -> str:
+    return name.split("/")[0].capitalize() + "Function"
+
+
+def test_every_event_has_an_expected_answer_and_the_reverse() -> None:
+    assert files().keys() == EXPECTATIONS.keys()
+
+
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_event(name: str, seeded: Stack, start: StartFunction) -> None:
+    function = start(seeded.functions[function_of(name)])
+    assert_answer(function.call(event(name)), EXPECTATIONS[name])
+
+
+def test_a_function_answers_one_event_after_another(seeded: Stack, start: StartFunction) -> None:
+    """A warm sandbox: caches are filled, connections are reused, and a refusal leaves nothing behind for the next caller."""
+    running = {name: start(function) for name, function in seeded.functions.items()}
+    for _ in range(2):
+        for name, expected in EXPECTATIONS.items():
+            if name != "revoke/own":
+                assert_answer(running[function_of(name)].call(event(name)), expected)
+
+
+def test_an_unknown_client_and_a_wrong_secret_get_the_same_answer(seeded: Stack, start: StartFunction) -> None:
+    token = start(seeded.functions["TokenFunction"])
+    unknown, wrong = token.call(event("token/unknown-client")), token.call(event("token/wrong-secret"))
+    assert (unknown.status, unknown.body) == (wrong.status, wrong.body)
+    assert dict(unknown.headers) == dict(wrong.headers)
+
+
+def test_two_tokens_differ(seeded: Stack, start: StartFunction) -> None:
+    token = start(seeded.functions["TokenFunction"])
+    first, second = (token.call(event("token/basic")).json["access_token"] for _ in range(2))
+    assert first != second
+
+
+def test_revoking_ends_the_token_and_only_the_owners(seeded: Stack, start: StartFunction) -> None:
+    introspect, revoke = start(seeded.functions["IntrospectFunction"]), start(seeded.functions["RevokeFunction"])
+
+    def is_active(token: seed.SeededToken) -> bool:
+        asked = event("introspect/active")
+        asked["body"] = base64.b64encode(f"token={token.value}".encode()).decode()
+        return introspect.call(asked).json["active"] is True
+
+    assert is_active(seed.REVOCABLE) and is_active(seed.FOREIGN)
+    assert_answer(revoke.call(event("revoke/own")), EXPECTATIONS["revoke/own"])
+    assert_answer(revoke.call(event("revoke/foreign")), EXPECTATIONS["revoke/foreign"])
+    assert not is_active(seed.REVOCABLE)
+    assert is_active(seed.FOREIGN)
+    # A second time is a success too (RFC 7009 §2.2).
+    assert_answer(revoke.call(event("revoke/own")), EXPECTATIONS["revoke/own"])
+
+
+def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded: Stack, start: StartFunction) -> None:
+    secrets = {"wrong secret": "not-a-secret-someoneElse-0123456789", "password": "not-a-password-0123456789"}
+    for client in seed.CLIENTS:
+        secrets[f"secret of {client.id}"] = client.secret
+        secrets[f"Basic credential of {client.id}"] = client.basic.rstrip("=")
+        secrets[f"encoded secret of {client.id}"] = quote(client.secret, safe="")
+    for token in seed.TOKENS:
+        secrets[token.name] = token.value
+    running: dict[str, LambdaRuntime] = {}
+    for name, function in seeded.functions.items():
+        credentials = seeded.credentials(function.role_arn)
+        secrets[f"AWS key of {name}"] = credentials.secret_access_key
+        secrets[f"AWS session of {name}"] = credentials.session_token or pytest.fail("a role without a session token")
+        talkative = {**function.environment, "GRANTWELL_LOG_LEVEL": "trace", "RUST_LOG": "trace"}
+        running[name] = start(function, environment=talkative, credentials=credentials)
+    for name in EXPECTATIONS:
+        given = event(name)
+        if given.get("body"):
+            secrets[f"body of {name}"] = given["body"]
+        authorization = (given.get("headers") or {}).get("authorization", "")
+        if authorization:
+            secrets[f"Authorization of {name}"] = authorization.removeprefix("Basic ").rstrip("=")
+        answer = running[function_of(name)].call(given)
+        if name.startswith("token/") and answer.status == 200:
+            secrets[f"token issued to {name}"] = json.loads(answer.body)["access_token"]
+    for name, sandbox in running.items():
+        logs = sandbox.logs()
+        # Public metadata decides nothing, so there may be nothing to log.
+        assert logs.strip() or name == "MetadataFunction", f"{name} logged nothing, so this test proves nothing"
+        for what, secret in secrets.items():
+            assert secret not in logs, f"{name} logged the {what}"

@@ -1,0 +1,206 @@
+"""Static rules of template.yaml: what moto and the translator would let pass."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+import template as sam
+
+BASES = [
+    prefix + base
+    for prefix in ("", "/am")
+    for base in ("/oauth2", "/oauth2/realms/root", "/oauth2/realms/root/realms/{realm}")
+]
+WELL_KNOWN = "/.well-known/oauth-authorization-server"
+ROUTES = {
+    "TokenFunction": {f"{base}/access_token" for base in BASES},
+    "IntrospectFunction": {f"{base}/introspect" for base in BASES},
+    "RevokeFunction": {f"{base}/token/revoke" for base in BASES},
+    "MetadataFunction": {f"{base}{WELL_KNOWN}" for base in BASES}
+    | {f"{base}/.well-known/openid-configuration" for base in BASES}
+    | {f"{WELL_KNOWN}{base}" for base in BASES},
+}
+REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
+TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
+SECRETS = {
+    "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}/*/clients/*"
+}
+# What each function may touch, its own log group aside. A change here is a change of the security model.
+PERMISSIONS: dict[str, list[tuple[str, sam.Json]]] = {
+    "token": [("dynamodb:GetItem", REGISTRY), ("dynamodb:PutItem", TOKENS), ("secretsmanager:GetSecretValue", SECRETS)],
+    "introspect": [
+        ("dynamodb:GetItem", REGISTRY),
+        ("dynamodb:GetItem", TOKENS),
+        ("secretsmanager:GetSecretValue", SECRETS),
+    ],
+    "revoke": [
+        ("dynamodb:GetItem", REGISTRY),
+        ("dynamodb:DeleteItem", TOKENS),
+        ("secretsmanager:GetSecretValue", SECRETS),
+    ],
+    "metadata": [("dynamodb:GetItem", REGISTRY)],
+}
+FUNCTIONS = ["TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"]
+
+
+@pytest.fixture(scope="module")
+def translated(source: sam.Json) -> sam.Json:
+    return sam.translate(source)
+
+
+def test_every_function_binary_of_the_package_is_a_function_and_the_reverse(source: sam.Json) -> None:
+    package = tomllib.loads((sam.ROOT / "Cargo.toml").read_text(encoding="utf-8"))
+    built = {each["name"] for each in package["bin"] if "aws" in each.get("required-features", [])}
+    deployed = {function.binary: function.logical_id for function in sam.functions(source)}
+    assert built == deployed.keys()
+    assert deployed == {name: f"{name.capitalize()}Function" for name in built}
+
+
+def test_the_functions_are_the_ones_that_these_tests_know(source: sam.Json) -> None:
+    assert [function.logical_id for function in sam.functions(source)] == FUNCTIONS
+
+
+def test_the_routes_are_exactly_the_documented_ones_for_any_method(translated: sam.Json) -> None:
+    found: dict[str, set[str]] = {}
+    for route in sam.routes(translated):
+        assert (route.method, route.payload_format) == ("ANY", "2.0"), route
+        found.setdefault(route.function, set()).add(route.path)
+    assert found == ROUTES
+
+
+@pytest.mark.parametrize("logical_id", FUNCTIONS)
+def test_a_function_is_built_and_limited_as_designed(translated: sam.Json, source: sam.Json, logical_id: str) -> None:
+    assert source["Resources"][logical_id]["Metadata"]["BuildMethod"] == "rust-cargolambda"
+    properties = translated["Resources"][logical_id]["Properties"]
+    assert properties["Runtime"] == "provided.al2023"
+    assert properties["Handler"] == "bootstrap"
+    assert properties["Architectures"] == [{"Ref": "Architecture"}]
+    # HTTP API gives up after 30 s and an authorizer after 10: the function must fail by itself before.
+    assert 5 <= properties["Timeout"] < 10
+    log_group = logical_id.replace("Function", "LogGroup")
+    assert properties["LoggingConfig"]["LogGroup"] == {"Ref": log_group}
+    assert properties["Role"] == {"Fn::GetAtt": [logical_id.replace("Function", "Role"), "Arn"]}
+
+
+@pytest.mark.parametrize("name", PERMISSIONS)
+def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated: sam.Json, name: str) -> None:
+    role = translated["Resources"][f"{name.capitalize()}Role"]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    assert role["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    (policy,) = role["Policies"]
+    granted: list[tuple[str, sam.Json]] = []
+    for statement in policy["PolicyDocument"]["Statement"]:
+        assert statement.keys() == {"Sid", "Effect", "Action", "Resource"}
+        assert statement["Effect"] == "Allow"
+        assert re.fullmatch(r"[a-z]+:[A-Za-z]+", statement["Action"]), statement
+        assert isinstance(statement["Resource"], dict), f"a literal or a list of resources: {statement}"
+        granted.append((statement["Action"], statement["Resource"]))
+    own_logs = {"Fn::GetAtt": [f"{name.capitalize()}LogGroup", "Arn"]}
+    logs = [("logs:CreateLogStream", own_logs), ("logs:PutLogEvents", own_logs)]
+    assert granted == PERMISSIONS[name] + logs
+
+
+def test_there_is_no_role_but_one_per_function(translated: sam.Json) -> None:
+    assert sam.resources(translated, "AWS::IAM::Role").keys() == {f"{name.capitalize()}Role" for name in PERMISSIONS}
+    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+        assert not sam.resources(translated, kind)
+
+
+def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Json) -> None:
+    table = translated["Resources"]["RegistryTable"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    properties = table["Properties"]
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["DeletionProtectionEnabled"] == {"Ref": "ProtectRegistry"}
+    assert "TimeToLiveSpecification" not in properties
+    assert properties["KeySchema"] == [
+        {"AttributeName": "realm", "KeyType": "HASH"},
+        {"AttributeName": "item", "KeyType": "RANGE"},
+    ]
+
+
+def test_the_token_table_drops_expired_items(translated: sam.Json) -> None:
+    properties = translated["Resources"]["TokenTable"]["Properties"]
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert properties["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+
+
+def test_every_table_is_encrypted_and_billed_by_request(translated: sam.Json) -> None:
+    tables = sam.resources(translated, "AWS::DynamoDB::Table")
+    assert tables.keys() == {"RegistryTable", "TokenTable"}
+    for table in tables.values():
+        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+        assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
+        # A generated name: a named table could not be replaced, and two stacks would collide.
+        assert "TableName" not in table["Properties"]
+
+
+def test_every_log_group_has_a_retention(translated: sam.Json) -> None:
+    groups = sam.resources(translated, "AWS::Logs::LogGroup")
+    assert groups.keys() == {"ApiLogGroup", *(f"{name.capitalize()}LogGroup" for name in PERMISSIONS)}
+    for group in groups.values():
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_the_api_is_throttled(translated: sam.Json) -> None:
+    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    assert stage["Properties"]["StageName"] == "$default"
+    assert stage["Properties"]["DefaultRouteSettings"] == {
+        "ThrottlingBurstLimit": {"Ref": "ThrottleBurst"},
+        "ThrottlingRateLimit": {"Ref": "ThrottleRate"},
+    }
+
+
+def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
+    """An allow-list: a path, a query, a header or a user agent is where a clumsy client leaves its credential."""
+    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    named = set(re.findall(r"\$[A-Za-z.{}]+", stage["Properties"]["AccessLogSettings"]["Format"]))
+    assert named == {
+        "$context.requestId",
+        "$context.requestTimeEpoch",
+        "$context.identity.sourceIp",
+        "$context.httpMethod",
+        "$context.routeKey",
+        "$context.protocol",
+        "$context.status",
+        "$context.responseLength",
+        "$context.responseLatency",
+        "$context.integration.status",
+        "$context.integration.latency",
+        "$context.integration.requestId",
+        "$context.error.responseType",
+    }
+
+
+def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
+    for name, parameter in source["Parameters"].items():
+        assert parameter.get("Description"), name
+        assert {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys(), f"{name} takes anything"
+        assert "Default" in parameter, f"{name} has no default: sam deploy would need an argument"
+    for name, output in source["Outputs"].items():
+        assert output.get("Description"), name
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        ("SecretPrefix", ["grantwell", "prod/grantwell", "a"], ["", "/a", "a/", "a//b", "a b", "a*"]),
+        (
+            "PublicUrl",
+            ["", "https://as.example.com", "https://a.example:8443/auth"],
+            ["http://a", "https://a/", "https://a/?q"],
+        ),
+        ("DefaultScope", ["", "read", "read write:all"], [" read", "read ", "a  b", 'a"b', "a\\b"]),
+    ],
+)
+def test_a_parameters_pattern_admits_what_it_should(
+    source: sam.Json, parameter: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = re.compile(source["Parameters"][parameter]["AllowedPattern"])
+    assert [value for value in good if not pattern.search(value)] == []
+    assert [value for value in bad if pattern.search(value)] == []
