@@ -1,26 +1,27 @@
 //! API Gateway in front of the routers: its events become requests, and answers what it takes for one. Payload 2.0 (HTTP
 //! API, function URL) and payload 1.0 (REST API) are both understood.
 //!
-//! `lambda_http` runs the function, but the event is read here and not by its conversion, which (1.3) panics on a query
-//! string, Host or X-Forwarded-Proto header that makes no URI, all three the caller's, and keeps only the last of a REST
-//! API's repeated headers, so that a second Authorization header would go unseen.
+//! `lambda_http` converts both ways. It trusts an event more than a caller deserves, and panics, so it sees only what
+//! `harmless` makes of it (docs/decisions/0009-events-are-made-harmless-before-lambda-http.md).
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderValue, Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::service_fn;
-use serde::{Deserialize, Serialize};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, service_fn};
+use serde::{Deserialize as _, Serialize};
+use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
-use url::form_urlencoded;
 
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
@@ -41,11 +42,7 @@ pub async fn serve(
     out_of_time: fn() -> Response,
 ) -> Result<(), lambda_http::Error> {
     let gateway = &Gateway { router, public_url, out_of_time };
-    let handler = service_fn(async |invocation: LambdaEvent<serde_json::Value>| {
-        let time_left = time_left(invocation.context.deadline());
-        Ok::<_, Infallible>(gateway.answer(invocation.payload, time_left).await)
-    });
-    lambda_runtime::run(handler).await
+    lambda_runtime::run(service_fn(async |invocation| Ok::<_, Infallible>(gateway.answer(invocation).await))).await
 }
 
 struct Gateway {
@@ -54,24 +51,48 @@ struct Gateway {
     out_of_time: fn() -> Response,
 }
 
+/// Where a request went. `lambda_http` would resolve `..` in the path, and put a REST API's stage before it.
+struct Address {
+    path: String,
+    public_base: PublicUrl,
+}
+
 impl Gateway {
-    async fn answer(&self, event: serde_json::Value, time_left: Duration) -> Answer {
-        // A payload that is nothing like an event, such as the console's test event, has no member in common with one.
-        let event = Event::deserialize(event).unwrap_or_default();
-        let payload = event.payload();
-        match event.into_request(self.public_url.as_ref()) {
-            Ok(request) => {
-                let response = self.route(request, time_left).await;
-                Answer::new(response, payload).await.unwrap_or_else(|| {
-                    let error = OAuthError::Server("a response is no text".to_owned());
-                    Answer::without_router(StatusCode::INTERNAL_SERVER_ERROR, &error, payload)
-                })
+    async fn answer(&self, LambdaEvent { payload: event, context }: LambdaEvent<Value>) -> impl Serialize + use<> {
+        let time_left = time_left(context.deadline());
+        let (converted, address) = match self.read(&event) {
+            Ok((converted, address)) => (converted, Ok(address)),
+            // A refusal goes through the adapter too, for the form of the event's version.
+            Err(reason) if event.get("httpMethod").is_some_and(Value::is_string) => {
+                (LambdaRequest::ApiGatewayV1(ApiGatewayProxyRequest::default()), Err(reason))
             }
-            Err(reason) => {
-                tracing::warn!(reason, "an event was refused before it reached a router");
-                Answer::without_router(StatusCode::BAD_REQUEST, &OAuthError::InvalidRequest(reason), payload)
-            }
-        }
+            Err(reason) => (LambdaRequest::ApiGatewayV2(ApiGatewayV2httpRequest::default()), Err(reason)),
+        };
+        let service = service_fn(async |request: lambda_http::Request| {
+            let request = address.as_ref().map_err(|reason| *reason).and_then(|address| address.put_on(request));
+            let response = match request {
+                Ok(request) => self.route(request, time_left).await,
+                Err(reason) => refused(reason),
+            };
+            Ok::<_, Infallible>(with_joined_headers(response))
+        });
+        let Ok(answer) = Adapter::from(service).oneshot(LambdaEvent::new(converted, context)).await;
+        answer
+    }
+
+    /// # Errors
+    /// A description for the caller, where the event is no HTTP request.
+    fn read(&self, event: &Value) -> Result<(LambdaRequest, Address), &'static str> {
+        let converted = LambdaRequest::deserialize(harmless(event)?).map_err(|_| "a method or header is malformed")?;
+
+        // A REST API's own path has no stage, its context's has.
+        let path = text(event, "/rawPath")?.or(text(event, "/requestContext/path")?).or(text(event, "/path")?);
+        let (prefix, path) = split_prefix(path.unwrap_or_default());
+        let public_base = match &self.public_url {
+            Some(configured) => configured.clone(),
+            None => public_base(text(event, "/requestContext/domainName")?, prefix)?,
+        };
+        Ok((converted, Address { path: escaped(path, PATH), public_base }))
     }
 
     async fn route(&self, request: Request<Body>, time_left: Duration) -> Response {
@@ -92,113 +113,103 @@ fn time_left(deadline: SystemTime) -> Duration {
     deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE)
 }
 
-/// What matters of an event. Every member may be missing or null, so that no event fails to be read.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Event {
-    // Payload 2.0.
-    raw_path: Option<String>,
-    raw_query_string: Option<String>,
-    // Payload 1.0.
-    http_method: Option<String>,
-    path: Option<String>,
-    multi_value_headers: Option<BTreeMap<String, Option<Vec<String>>>>,
-    query_string_parameters: Option<BTreeMap<String, Option<String>>>,
-    multi_value_query_string_parameters: Option<BTreeMap<String, Option<Vec<String>>>>,
-    // Both.
-    headers: Option<BTreeMap<String, Option<String>>>,
-    request_context: Option<RequestContext>,
-    body: Option<String>,
-    is_base64_encoded: Option<bool>,
+/// For what never reaches a router: an error like any other, made here.
+fn refused(reason: &'static str) -> Response {
+    tracing::warn!(reason, "an event was refused before it reached a router");
+    let error = OAuthError::InvalidRequest(reason);
+    let body = json!({"error": error.code(), "error_description": error.description()}).to_string();
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
+    (StatusCode::BAD_REQUEST, headers, body).into_response()
 }
 
-/// What the gateway itself says about the request; a caller has no hand in it.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RequestContext {
-    domain_name: Option<String>,
-    http: Option<HttpContext>,
-    path: Option<String>,
+/// Payload 2.0 has one value a header, and of several `lambda_http` (1.3) keeps the first; joined they mean the same
+/// (RFC 9110 §5.3). A value that is no text would fail the whole invocation; no response of this server has one.
+fn with_joined_headers(mut response: Response) -> Response {
+    let joined = response.headers().keys().filter_map(|name| {
+        let values: Vec<_> = response.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        Some((name.clone(), HeaderValue::from_str(&values.join(", ")).ok()?))
+    });
+    *response.headers_mut() = joined.collect();
+    response
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct HttpContext {
-    method: Option<String>,
-}
-
-/// The version of the event, and so of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Payload {
-    V1,
-    V2,
-}
-
-impl Event {
-    fn payload(&self) -> Payload {
-        if self.http_method.is_some() { Payload::V1 } else { Payload::V2 }
-    }
-
-    /// # Errors
-    /// A description for the caller, where the event is no HTTP request.
-    fn into_request(mut self, public_url: Option<&PublicUrl>) -> Result<Request<Body>, &'static str> {
-        let context = self.request_context.take().unwrap_or_default();
-        let query = self.query();
-
-        let method = self.http_method.or(context.http.and_then(|http| http.method));
-        let method = method.ok_or("the event is no HTTP request")?;
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| "the method is malformed")?;
-
-        // A REST API's own path has no stage, its context's has.
-        let path = self.raw_path.or(context.path).or(self.path).unwrap_or_default();
-        let (prefix, path) = split_prefix(&path);
-        let public_base = match public_url {
-            Some(configured) => configured.clone(),
-            None => public_base(context.domain_name.as_deref(), prefix)?,
-        };
-
-        let target = format!("{}{}", escaped(path, PATH), query);
-        let target: PathAndQuery = target.parse().map_err(|_| "the path or the query string is malformed")?;
-        let body = match self.body {
-            Some(text) if self.is_base64_encoded == Some(true) => {
-                STANDARD.decode(text).map_err(|_| "the body is malformed")?
-            }
-            Some(text) => text.into_bytes(),
-            None => Vec::new(),
-        };
-
-        let mut request = Request::new(Body::from(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = target.into();
-        *request.headers_mut() = headers(self.headers, self.multi_value_headers)?;
-        request.extensions_mut().insert(public_base);
+impl Address {
+    fn put_on(&self, request: lambda_http::Request) -> Result<Request<Body>, &'static str> {
+        let mut request = request.map(Body::new);
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let target: Result<PathAndQuery, _> = format!("{}{query}", self.path).parse();
+        *request.uri_mut() = target.map_err(|_| "the path or the query string is malformed")?.into();
+        request.extensions_mut().insert(self.public_base.clone());
         Ok(request)
     }
+}
 
-    /// The query string with its question mark, or nothing.
-    fn query(&mut self) -> String {
-        if let Some(raw) = self.raw_query_string.take().filter(|raw| !raw.is_empty()) {
-            return format!("?{}", escaped(&raw, QUERY));
-        }
-        // A REST API has decoded the parameters already. Encoded again they mean the same.
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        match self.multi_value_query_string_parameters.take() {
-            Some(parameters) => {
-                for (name, values) in parameters {
-                    for value in values.unwrap_or_default() {
-                        query.append_pair(&name, &value);
-                    }
-                }
-            }
-            None => {
-                for (name, value) in self.query_string_parameters.take().unwrap_or_default() {
-                    query.append_pair(&name, &value.unwrap_or_default());
-                }
-            }
-        }
-        let query = query.finish();
-        if query.is_empty() { query } else { format!("?{query}") }
+/// As much of an event as `lambda_http` needs, in a form in which it panics on nothing and loses nothing.
+///
+/// Whatever it would make a URL of is missing, and so is what an emulator may leave null. A malformed method or header is
+/// left for it to refuse.
+fn harmless(event: &Value) -> Result<Value, &'static str> {
+    let v1_method = text(event, "/httpMethod")?;
+    // An empty method would be taken for GET.
+    let method = v1_method.or(text(event, "/requestContext/http/method")?).filter(|method| !method.is_empty());
+    let method = method.ok_or(NO_REQUEST)?;
+    // Only its own version's: a malformed event of one version would be read as one of the other, with less in it.
+    let context = if v1_method.is_some() { json!({"httpMethod": method}) } else { json!({"http": {"method": method}}) };
+
+    let mut headers = lists(event, "multiValueHeaders", "headers")?;
+    headers.retain(|name, _| !["host", "x-forwarded-proto"].iter().any(|unwanted| name.eq_ignore_ascii_case(unwanted)));
+
+    let query = text(event, "/rawQueryString")?.unwrap_or_default();
+    if query.len() > MAX_LENGTH {
+        return Err(TOO_LONG);
     }
+
+    let body = text(event, "/body")?;
+    let is_base64 = event.get("isBase64Encoded").filter(|flag| !flag.is_null()).unwrap_or(&Value::Bool(false));
+    if is_base64 == &Value::Bool(true) && STANDARD.decode(body.unwrap_or_default()).is_err() {
+        return Err("the body is malformed");
+    }
+
+    Ok(json!({
+        "httpMethod": method,
+        "requestContext": context,
+        "headers": headers,
+        "rawQueryString": escaped(query, QUERY),
+        "multiValueQueryStringParameters": lists(event, "multiValueQueryStringParameters", "queryStringParameters")?,
+        "body": body,
+        "isBase64Encoded": is_base64,
+    }))
+}
+
+/// A member that is text, missing or null. Credentials may be in it, so an error does not show it.
+fn text<'a>(event: &'a Value, pointer: &str) -> Result<Option<&'a str>, &'static str> {
+    match event.pointer(pointer) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(NO_REQUEST),
+    }
+}
+
+/// A REST API gives headers and parameters twice: by name the list of all values, and the last value. The lists of both,
+/// where a repeated header stays repeated whichever way its name is written. No list is empty, on which `lambda_http` panics.
+fn lists(event: &Value, multiple: &str, single: &str) -> Result<Map<String, Value>, &'static str> {
+    let mut lists = Map::new();
+    let mut length = 0;
+    for member in [multiple, single] {
+        let listed: Vec<String> = lists.keys().cloned().collect();
+        let fields = event.get(member).filter(|fields| !fields.is_null());
+        for (name, value) in fields.map_or(Ok(&Map::new()), |fields| fields.as_object().ok_or(NO_REQUEST))? {
+            let values = match value {
+                Value::Null => Vec::new(),
+                Value::Array(values) => values.clone(),
+                value => vec![value.clone()],
+            };
+            if !values.is_empty() && !listed.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
+                length += values.iter().map(|v| name.len() + v.as_str().map_or(0, str::len) + 1).sum::<usize>();
+                lists.insert(name.clone(), values.into());
+            }
+        }
+    }
+    if length > MAX_LENGTH { Err(TOO_LONG) } else { Ok(lists) }
 }
 
 /// Splits off what stands before an endpoint's path: the stage, or the path that a custom domain maps to the API. The part
@@ -232,97 +243,20 @@ fn public_base(domain_name: Option<&str>, prefix: &str) -> Result<PublicUrl, &'s
     format!("https://{domain_name}{prefix}").parse().map_err(|_| "the event's domain name is malformed")
 }
 
-/// A REST API lists every header twice; the list of values is the one that shows a repeated header.
-fn headers(
-    single: Option<BTreeMap<String, Option<String>>>,
-    multiple: Option<BTreeMap<String, Option<Vec<String>>>>,
-) -> Result<HeaderMap, &'static str> {
-    const MALFORMED: &str = "a header is malformed";
-
-    let mut headers = HeaderMap::new();
-    for (name, values) in multiple.unwrap_or_default() {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MALFORMED)?;
-        for value in values.unwrap_or_default() {
-            headers.append(name.clone(), HeaderValue::from_bytes(value.as_bytes()).map_err(|_| MALFORMED)?);
-        }
-    }
-    let listed: Vec<HeaderName> = headers.keys().cloned().collect();
-    for (name, value) in single.unwrap_or_default() {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MALFORMED)?;
-        if let Some(value) = value
-            && !listed.contains(&name)
-        {
-            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| MALFORMED)?);
-        }
-    }
-    Ok(headers)
-}
-
 /// Percent-encodes what may not stand in a URI, and leaves everything else, percent signs too, as it came.
 fn escaped(text: &str, allowed: &[u8]) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || allowed.contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 0x0f)]);
-        }
-    }
-    escaped
-}
-
-fn hex_digit(value: u8) -> char {
-    char::from_digit(value.into(), 16).unwrap_or('0').to_ascii_uppercase()
-}
-
-/// An answer as API Gateway takes it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    status_code: u16,
-    /// Payload 2.0, which has no other place for them.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
-    /// Payload 1.0, which merges both members and would repeat what is in both.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    multi_value_headers: BTreeMap<String, Vec<String>>,
-    body: String,
-    is_base64_encoded: bool,
-}
-
-impl Answer {
-    /// `None` where a part of the response is no text, which no response of this server is.
-    async fn new(response: Response, payload: Payload) -> Option<Self> {
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.ok()?;
-        let mut headers = BTreeMap::<String, Vec<String>>::new();
-        for (name, value) in &parts.headers {
-            headers.entry(name.to_string()).or_default().push(value.to_str().ok()?.to_owned());
-        }
-        Some(Self::with(parts.status, headers, String::from_utf8(body.into()).ok()?, payload))
-    }
-
-    /// For what never reached a router, or came back from it unfit to send: an error like any other, made here.
-    fn without_router(status: StatusCode, error: &OAuthError, payload: Payload) -> Self {
-        let headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("pragma", "no-cache")];
-        let headers = headers.map(|(name, value)| (name.to_owned(), vec![value.to_owned()])).into();
-        let body = serde_json::json!({"error": error.code(), "error_description": error.description()});
-        Self::with(status, headers, body.to_string(), payload)
-    }
-
-    fn with(status: StatusCode, headers: BTreeMap<String, Vec<String>>, body: String, payload: Payload) -> Self {
-        let (headers, multi_value_headers) = match payload {
-            Payload::V1 => (BTreeMap::new(), headers),
-            Payload::V2 => {
-                (headers.into_iter().map(|(name, values)| (name, values.join(", "))).collect(), BTreeMap::new())
-            }
-        };
-        Self { status_code: status.as_u16(), headers, multi_value_headers, body, is_base64_encoded: false }
-    }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || allowed.contains(&byte);
+    text.bytes().map(|byte| if is_allowed(byte) { char::from(byte).into() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Time kept back from the invocation's deadline, in which the answer travels.
 const RESERVE: Duration = Duration::from_millis(500);
+/// Bytes of a query string or of all headers. API Gateway takes 10,240 of both; `http` panics from 65,535 bytes of a URI,
+/// with three for one that is escaped, and from 24,577 headers.
+const MAX_LENGTH: usize = 20_000;
+
+const NO_REQUEST: &str = "the event is no HTTP request";
+const TOO_LONG: &str = "the query string or the headers are too long";
 
 /// What a path may hold besides letters and digits (RFC 3986 §3.3), and the percent sign of what is encoded already.
 const PATH: &[u8] = b"-._~!$&'()*+,;=:@/%";
@@ -331,14 +265,38 @@ const QUERY: &[u8] = b"-._~!$&'()*+,;=:@/%?";
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use axum::body::to_bytes;
     use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-    use axum::response::IntoResponse as _;
-    use serde_json::json;
+    use axum::response::AppendHeaders;
+    use lambda_http::Context;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
 
-    fn request(event: serde_json::Value) -> Request<Body> {
-        Event::deserialize(event).expect("an event").into_request(None).expect("a request")
+    fn gateway(router: Router) -> Gateway {
+        let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();
+        Gateway { router, public_url: None, out_of_time }
+    }
+
+    fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {
+        let (converted, address) = gateway.read(event).expect("a request");
+        address.put_on(converted.into()).expect("a URI")
+    }
+
+    fn request(event: &Value) -> Request<Body> {
+        request_to(&gateway(Router::new()), event)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "deadlines are in the system's time")]
+    async fn answer_to(gateway: &Gateway, event: Value) -> Value {
+        let mut context = Context::default();
+        let deadline =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time") + Duration::from_secs(8);
+        context.deadline = deadline.as_millis().try_into().expect("a near time");
+        serde_json::to_value(gateway.answer(LambdaEvent::new(event, context)).await).expect("JSON")
     }
 
     fn base_of(request: &Request<Body>) -> &str {
@@ -349,7 +307,7 @@ mod tests {
         to_bytes(request.into_body(), usize::MAX).await.expect("a body").into()
     }
 
-    fn v2(raw_path: &str, stage: &str) -> serde_json::Value {
+    fn v2(raw_path: &str, stage: &str) -> Value {
         json!({
             "version": "2.0", "rawPath": raw_path, "rawQueryString": "",
             "headers": {"host": "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "http"},
@@ -360,7 +318,7 @@ mod tests {
         })
     }
 
-    fn v1(path: &str, context_path: Option<&str>) -> serde_json::Value {
+    fn v1(path: &str, context_path: Option<&str>) -> Value {
         json!({
             "path": path, "httpMethod": "POST", "headers": null, "multiValueHeaders": {"Host": ["evil.example"]},
             "queryStringParameters": null, "multiValueQueryStringParameters": null,
@@ -411,7 +369,7 @@ mod tests {
             ),
             (v1("/am/oauth2/access_token", None), domain.to_owned(), "/am/oauth2/access_token"),
         ] {
-            let request = request(event);
+            let request = request(&event);
             assert_eq!((base_of(&request), request.uri().to_string().as_str()), (base.as_str(), path));
         }
     }
@@ -419,8 +377,8 @@ mod tests {
     #[test]
     fn a_configured_public_url_wins() {
         let configured: PublicUrl = "https://auth.example.com/tenant".parse().expect("a URL");
-        let event = Event::deserialize(v2("/prod/oauth2/access_token", "prod")).expect("an event");
-        assert_eq!(base_of(&event.into_request(Some(&configured)).expect("a request")), configured.as_str());
+        let gateway = Gateway { public_url: Some(configured.clone()), ..gateway(Router::new()) };
+        assert_eq!(base_of(&request_to(&gateway, &v2("/prod/oauth2/access_token", "prod"))), configured.as_str());
     }
 
     #[test]
@@ -428,7 +386,7 @@ mod tests {
         for domain_name in [json!(null), json!("")] {
             let mut event = v2("/prod/oauth2/access_token", "prod");
             event["requestContext"]["domainName"] = domain_name;
-            assert_eq!(base_of(&request(event)), "https://grantwell.invalid/prod");
+            assert_eq!(base_of(&request(&event)), "https://grantwell.invalid/prod");
         }
     }
 
@@ -444,7 +402,7 @@ mod tests {
             for mut event in [v1("/oauth2/access_token", None), v2("/oauth2/access_token", "$default")] {
                 event["body"] = body.clone();
                 event["isBase64Encoded"] = is_base64.clone();
-                assert_eq!(body_of(request(event)).await, expected);
+                assert_eq!(body_of(request(&event)).await, expected);
             }
         }
     }
@@ -454,7 +412,7 @@ mod tests {
         let mut event = v1("/oauth2/access_token", None);
         event["headers"] = json!({"Authorization": "Basic b", "accept": "*/*", "X-Empty": null});
         event["multiValueHeaders"] = json!({"AUTHORIZATION": ["Basic a", "Basic b"], "X-Null": null});
-        let request = request(event);
+        let request = request(&event);
         let values: Vec<_> = request.headers().get_all(AUTHORIZATION).iter().collect();
         assert_eq!(values, ["Basic a", "Basic b"]);
         assert_eq!(request.headers()["accept"], "*/*");
@@ -464,34 +422,29 @@ mod tests {
     fn a_header_outside_ascii_arrives() {
         let mut event = v2("/oauth2/access_token", "$default");
         event["headers"]["x-name"] = json!("Zoë");
-        assert_eq!(request(event).headers()["x-name"].as_bytes(), "Zoë".as_bytes());
+        assert_eq!(request(&event).headers()["x-name"].as_bytes(), "Zoë".as_bytes());
     }
 
     #[test]
     fn the_query_string_arrives_in_both_payloads() {
         let mut event = v2("/oauth2/access_token", "$default");
         event["rawQueryString"] = json!("a=%20b&c=<d>|{e}\"é;f?");
-        assert_eq!(request(event).uri().query(), Some("a=%20b&c=%3Cd%3E%7C%7Be%7D%22%C3%A9;f?"));
+        assert_eq!(request(&event).uri().query(), Some("a=%20b&c=%3Cd%3E%7C%7Be%7D%22%C3%A9;f?"));
 
         let mut event = v1("/oauth2/access_token", None);
         event["queryStringParameters"] = json!({"a": "c"});
-        assert_eq!(request(event.clone()).uri().query(), Some("a=c"));
+        assert_eq!(request(&event).uri().query(), Some("a=c"));
         event["multiValueQueryStringParameters"] = json!({"a": ["b&", "c"], "n": null});
-        assert_eq!(request(event).uri().query(), Some("a=b%26&a=c"));
+        assert_eq!(request(&event).uri().query(), Some("a=b%26&a=c"));
     }
 
     #[test]
     fn a_path_that_is_no_uri_is_escaped_and_not_dropped() {
         let path = "/oauth2/realms/root/realms/a b<é>/access_token";
         assert_eq!(
-            request(v2(path, "$default")).uri().path(),
+            request(&v2(path, "$default")).uri().path(),
             "/oauth2/realms/root/realms/a%20b%3C%C3%A9%3E/access_token"
         );
-    }
-
-    fn gateway(router: Router) -> Gateway {
-        let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();
-        Gateway { router, public_url: None, out_of_time }
     }
 
     #[tokio::test]
@@ -505,6 +458,12 @@ mod tests {
         bad_name["headers"]["x line"] = json!("a");
         let mut bad_method = v2("/oauth2/access_token", "$default");
         bad_method["requestContext"]["http"]["method"] = json!("a b");
+        let mut empty_method = v1("/oauth2/access_token", None);
+        empty_method["httpMethod"] = json!("");
+        let mut bad_domain = v1("/oauth2/access_token", None);
+        bad_domain["requestContext"]["domainName"] = json!("a b");
+        let mut bad_parameter = v1("/oauth2/access_token", None);
+        bad_parameter["multiValueQueryStringParameters"] = json!({"a": [7]});
         for event in [
             json!({"key1": "value1"}),
             json!({"requestContext": null}),
@@ -518,20 +477,30 @@ mod tests {
             bad_header,
             bad_name,
             bad_method,
+            empty_method,
+            bad_domain,
+            bad_parameter,
         ] {
-            let answer = gateway(Router::new()).answer(event.clone(), Duration::from_secs(1)).await;
-            assert_eq!(answer.status_code, 400, "{event}");
-            assert!(answer.body.starts_with(r#"{"error":"invalid_request","error_description":""#), "{}", answer.body);
-            assert_eq!(answer.headers["content-type"], "application/json");
-            assert_eq!(answer.headers["cache-control"], "no-store");
+            let answer = answer_to(&gateway(Router::new()), event.clone()).await;
+            assert_eq!(answer["statusCode"], 400, "{event}");
+            let body = answer["body"].as_str().expect("a body");
+            assert!(body.starts_with(r#"{"error":"invalid_request","error_description":""#), "{body}");
+            let is_v1 = event.get("httpMethod").is_some_and(Value::is_string);
+            for (name, value) in [("content-type", "application/json"), ("cache-control", "no-store")] {
+                if is_v1 {
+                    assert_eq!(answer["multiValueHeaders"][name], json!([value]), "{event}");
+                } else {
+                    assert_eq!(answer["headers"][name], value, "{event}");
+                }
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_out_of_time_is_answered_before_lambda_ends_it() {
         let router = Router::new().fallback(async || std::future::pending::<()>().await);
-        let answer = gateway(router).answer(v2("/oauth2/access_token", "$default"), Duration::from_secs(7)).await;
-        assert_eq!((answer.status_code, answer.body.as_str()), (503, "out of time"));
+        let answer = answer_to(&gateway(router), v2("/oauth2/access_token", "$default")).await;
+        assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(503), &json!("out of time")));
     }
 
     #[expect(clippy::disallowed_methods, reason = "deadlines are in the system's time")]
@@ -544,30 +513,143 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_has_the_form_of_its_payload() {
-        let router = Router::new().fallback(async || (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "{}"));
+        let headers = [(WWW_AUTHENTICATE, "Basic"), (WWW_AUTHENTICATE, "DPoP")];
+        let router = Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, AppendHeaders(headers), "{}"));
         let gateway = gateway(router);
         let shown = async |event| {
-            let answer = gateway.answer(event, Duration::from_secs(1)).await;
-            let mut shown = serde_json::to_value(answer).expect("JSON");
+            let mut shown = answer_to(&gateway, event).await;
             for headers in ["headers", "multiValueHeaders"] {
-                if let Some(headers) = shown.get_mut(headers).and_then(serde_json::Value::as_object_mut) {
-                    headers.retain(|name, _| name == "www-authenticate");
-                }
+                let headers = shown[headers].as_object_mut().expect("headers");
+                headers.retain(|name, _| name == "www-authenticate");
             }
             shown
         };
         assert_eq!(
             shown(v2("/oauth2/access_token", "$default")).await,
             json!({
-                "statusCode": 401, "headers": {"www-authenticate": "Basic"}, "body": "{}", "isBase64Encoded": false
+                "statusCode": 401, "headers": {"www-authenticate": "Basic, DPoP"}, "multiValueHeaders": {},
+                "body": "{}", "isBase64Encoded": false, "cookies": [],
             })
         );
         assert_eq!(
             shown(v1("/oauth2/access_token", None)).await,
             json!({
-                "statusCode": 401, "multiValueHeaders": {"www-authenticate": ["Basic"]}, "body": "{}",
-                "isBase64Encoded": false
+                "statusCode": 401, "headers": {}, "multiValueHeaders": {"www-authenticate": ["Basic, DPoP"]},
+                "body": "{}", "isBase64Encoded": false,
             })
         );
+    }
+
+    #[tokio::test]
+    async fn what_http_would_panic_on_is_too_long() {
+        let long = "<".repeat(MAX_LENGTH + 1);
+        let mut long_query = v2("/oauth2/access_token", "$default");
+        long_query["rawQueryString"] = json!(long);
+        let mut long_path = v2("/oauth2/access_token", "$default");
+        long_path["rawPath"] = json!(format!("/{long}{long}"));
+        let mut long_parameter = v1("/oauth2/access_token", None);
+        long_parameter["queryStringParameters"] = json!({"a": long});
+        let mut many_parameters = v1("/oauth2/access_token", None);
+        many_parameters["multiValueQueryStringParameters"] = json!({&long[..1000]: vec!["<"; 100]});
+        let mut many_headers = v2("/oauth2/access_token", "$default");
+        many_headers["headers"] =
+            (0..40_000).map(|number| (format!("a{number}"), json!(""))).collect::<Map<_, _>>().into();
+        let mut many_values = v1("/oauth2/access_token", None);
+        many_values["multiValueHeaders"] = json!({"a": vec![""; 40_000]});
+        for event in [long_query, long_path, long_parameter, many_parameters, many_headers, many_values] {
+            assert_eq!(answer_to(&gateway(Router::new()), event).await["statusCode"], 400);
+        }
+        // Nor is anything shorter a reason to panic.
+        for (name, value) in [("<", MAX_LENGTH - 2), ("", MAX_LENGTH - 1)] {
+            let mut event = v1("/", None);
+            event["queryStringParameters"] = json!({name: "<".repeat(value)});
+            assert_eq!(answer_to(&gateway(Router::new()), event).await["statusCode"], 404);
+        }
+        let mut event = v1("/", None);
+        event["multiValueQueryStringParameters"] = json!({"": vec![""; MAX_LENGTH], "none": []});
+        assert_eq!(answer_to(&gateway(Router::new()), event).await["statusCode"], 404);
+        let mut event = v2("/", "$default");
+        event["rawQueryString"] = json!("<".repeat(MAX_LENGTH));
+        assert_eq!(answer_to(&gateway(Router::new()), event).await["statusCode"], 404);
+    }
+
+    /// Mostly `good`, so that events do not all end at the same check.
+    fn text_like(good: &'static [&'static str], bad: &'static [&'static str]) -> impl Strategy<Value = Value> {
+        prop_oneof![
+            40 => prop::sample::select(good).prop_map(Value::from),
+            2 => prop::sample::select(bad).prop_map(Value::from),
+            1 => any::<String>().prop_map(Value::from),
+            1 => "[ -~]{0,12}".prop_map(Value::from),
+            1 => prop::sample::select(vec![json!(null), json!(7), json!([]), json!({}), json!([""]), json!([null])]),
+        ]
+    }
+
+    fn fields() -> impl Strategy<Value = Value> {
+        const NAMES: &[&str] = &["Host", "X-Forwarded-Proto", "host", "Authorization", "authorization", "x-a", "<x>"];
+        const GOOD: &[&str] = &["evil.example", "<x>", "http", ":", "", "a b", "é", "[::1", "a:b@c"];
+        let name = prop_oneof![40 => prop::sample::select(NAMES).prop_map(str::to_owned), 1 => any::<String>()];
+        let value = prop_oneof![
+            text_like(GOOD, &["a\nb"]),
+            prop::collection::vec(text_like(GOOD, &["a\nb"]), 0..3).prop_map(Value::from),
+        ];
+        prop_oneof![
+            40 => prop::collection::vec((name, value), 0..4).prop_map(|fields| fields.into_iter().collect::<Value>()),
+            1 => text_like(&["none"], &[""]),
+        ]
+    }
+
+    fn event() -> impl Strategy<Value = Value> {
+        const PATHS: &[&str] =
+            &["/oauth2/access_token", "/prod/oauth2/access_token", "/../<x>", "//x/..", "/a?b#c", "/%"];
+        const METHODS: &[&str] = &["POST", "GET", "post"];
+        let path = || text_like(PATHS, &["", "x", "*", ":1", "\\"]);
+        let query = text_like(&["", "a=b", "<x>", "#", "??", "%", "a=é&;", "\\", "{|}^`"], &["\n", "\0"]);
+        let body = text_like(&["YT1i", "//4="], &["a=b", "!", "YT1"]);
+        let flag =
+            prop_oneof![9 => any::<bool>().prop_map(Value::from), 1 => Just(json!(null)), 1 => Just(json!("true"))];
+        let domain_name = text_like(&["id.example", ""], &["<x>", ":", "a b", "[", "a:99999", "@", "a/../b"]);
+        let stage = text_like(&["$default", "prod", "<x>", "a/../b", "", ":1", "@x"], &["\n"]);
+        let method = text_like(METHODS, &["a b", ""]);
+        let all_fields = prop::collection::vec(fields(), 4);
+        (any::<bool>(), path(), path(), query, (body, flag), (domain_name, stage, method), all_fields).prop_map(
+            |(is_v1, path, context_path, query, (body, flag), (domain_name, stage, method), fields)| {
+                let mut event = json!({
+                    "headers": fields[0], "multiValueHeaders": fields[1], "body": body, "isBase64Encoded": flag,
+                    "cookies": [query], "stageVariables": query, "pathParameters": path,
+                    "requestContext": {"domainName": domain_name, "stage": stage, "identity": path, "authorizer": query},
+                });
+                if is_v1 {
+                    event["httpMethod"] = method;
+                    event["path"] = path;
+                    event["requestContext"]["path"] = context_path;
+                    event["queryStringParameters"] = fields[2].clone();
+                    event["multiValueQueryStringParameters"] = fields[3].clone();
+                } else {
+                    event["requestContext"]["http"] = json!({"method": method, "path": context_path});
+                    event["rawPath"] = path;
+                    event["rawQueryString"] = query;
+                }
+                event
+            },
+        )
+    }
+
+    #[test]
+    fn no_event_makes_a_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let gateway = gateway(Router::new().fallback(async || "routed"));
+        let mut runner = TestRunner::new(Config { cases: 10_000, failure_persistence: None, ..Config::default() });
+        let (routed, refused) = (Cell::new(0), Cell::new(0));
+        let outcome = runner.run(&event(), |event| {
+            let answer = runtime.block_on(answer_to(&gateway, event));
+            match answer["statusCode"].as_u64() {
+                Some(200) => routed.set(routed.get() + 1),
+                Some(400) => refused.set(refused.get() + 1),
+                _ => prop_assert!(false, "{}", answer),
+            }
+            Ok(())
+        });
+        outcome.expect("an answer to every event");
+        assert!(routed.get() > 500 && refused.get() > 500, "{} routed, {} refused", routed.get(), refused.get());
     }
 }
