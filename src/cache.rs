@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use moka::Expiry;
 use moka::future::Cache;
+use moka::ops::compute::{CompResult, Op};
+use moka::{Entry, Expiry};
 
-use crate::core::client::{Client, ClientId};
+use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::ClientSecrets;
 use crate::core::ports::{ClientRegistry, Clock, PortError, SecretSource, UnixSeconds};
 use crate::core::realm::{Realm, RealmName};
@@ -37,7 +38,7 @@ pub struct CacheSettings {
 /// A [`ClientRegistry`] that remembers.
 pub struct CachedRegistry {
     source: Arc<dyn ClientRegistry>,
-    clients: Cache<ClientKey, Option<Arc<Client>>>,
+    clients: Cache<(RealmName, ClientId), Option<Arc<Client>>>,
     realms: Cache<RealmName, Option<Arc<Realm>>>,
 }
 
@@ -112,60 +113,81 @@ impl CachedSecrets {
         }
     }
 
-    async fn load(&self, key: &ClientKey) -> Result<SecretsEntry, PortError> {
-        let secrets = self.source.secrets(&key.0, &key.1).await?;
+    /// What is remembered of a client's secrets, loaded anew where there is nothing or `reload` says so. One load at a time
+    /// for each client, and the later one counts.
+    async fn entry(
+        &self,
+        client: &Client,
+        reload: impl Fn(&SecretsEntry) -> bool + Send,
+    ) -> Result<SecretsEntry, PortError> {
+        let entry = self.entries.entry(ClientKey::of(client)).and_try_compute_with(async |remembered| {
+            let remembered = remembered.map(Entry::into_value);
+            if remembered.as_ref().is_some_and(|entry| !reload(entry)) {
+                return Ok(Op::Nop);
+            }
+            match (self.load(client).await, remembered) {
+                (Ok(loaded), _) => Ok(Op::Put(loaded)),
+                (Err(error @ PortError::Unavailable { .. }), Some(entry)) => self.bridge(entry, error).map(Op::Put),
+                (Err(error), _) => Err(error),
+            }
+        });
+        match entry.await? {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+                Ok(entry.into_value())
+            }
+            // Nothing above removes an entry or leaves one out.
+            CompResult::StillNone(_) | CompResult::Removed(_) => {
+                Err(PortError::Unavailable { service: "the cache of secrets", detail: "no entry".to_owned() })
+            }
+        }
+    }
+
+    async fn load(&self, client: &Client) -> Result<SecretsEntry, PortError> {
+        let secrets = self.source.secrets(client).await?;
         let now = self.clock.now();
         let ttl = if secrets.is_some() { self.settings.secret_ttl } else { self.settings.absence_ttl };
         Ok(SecretsEntry { secrets, loaded_at: now, ask_again_at: now.plus(ttl.as_secs()) })
     }
 
-    /// What is remembered, for as long as the source cannot be asked and the stale limit allows.
-    async fn stale(&self, key: ClientKey, entry: SecretsEntry, error: PortError) -> Result<SecretsEntry, PortError> {
+    /// What is remembered, while the source cannot be asked and the stale limit allows.
+    fn bridge(&self, entry: SecretsEntry, error: PortError) -> Result<SecretsEntry, PortError> {
         let now = self.clock.now();
         let age_seconds = now.since(entry.loaded_at);
         if age_seconds > self.settings.secret_stale_limit.as_secs() {
             return Err(error);
         }
         tracing::warn!(age_seconds, %error, "serving a remembered client secret because its source cannot be asked");
-        let entry = SecretsEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry };
-        self.entries.insert(key, entry.clone()).await;
-        Ok(entry)
+        Ok(SecretsEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry })
     }
 }
 
 #[async_trait]
 impl SecretSource for CachedSecrets {
-    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
-        let key = (realm.clone(), client_id.clone());
-        let entry = match self.entries.get(&key).await {
-            None => self
-                .entries
-                .try_get_with_by_ref(&key, self.load(&key))
-                .await
-                .map_err(|error| PortError::clone(&error))?,
-            Some(entry) if self.clock.now() < entry.ask_again_at => entry,
-            Some(entry) => match self.load(&key).await {
-                Ok(fresh) => {
-                    self.entries.insert(key, fresh.clone()).await;
-                    fresh
-                }
-                Err(error) => self.stale(key, entry, error).await?,
-            },
-        };
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        // The look that nearly every request takes, without the lock of the one below.
+        if let Some(entry) = self.entries.get(&ClientKey::of(client)).await
+            && self.clock.now() < entry.ask_again_at
+        {
+            return Ok(entry.secrets);
+        }
+        let entry = self.entry(client, |entry| self.clock.now() >= entry.ask_again_at).await?;
         Ok(entry.secrets)
     }
 
-    async fn secrets_after_mismatch(&self, realm: &RealmName, client_id: &ClientId) -> Option<ClientSecrets> {
-        let key = (realm.clone(), client_id.clone());
-        // One reload per client and interval: guessing secrets must not cost calls.
-        if !self.mismatches.entry_by_ref(&key).or_insert(()).await.is_fresh() {
+    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
+        let key = ClientKey::of(client);
+        // What has just been loaded, most likely for this very request, is no older than what a second load would bring.
+        if let Some(entry) = self.entries.get(&key).await
+            && self.clock.now().since(entry.loaded_at) <= 1
+        {
             return None;
         }
-        match self.load(&key).await {
-            Ok(entry) => {
-                self.entries.insert(key, entry.clone()).await;
-                entry.secrets
-            }
+        // One reload for each client and interval: guessing secrets must not cost calls.
+        if !self.mismatches.entry(key).or_insert(()).await.is_fresh() {
+            return None;
+        }
+        match self.entry(client, |_| true).await {
+            Ok(entry) => entry.secrets,
             Err(error) => {
                 tracing::warn!(%error, "a client secret could not be reloaded after a mismatch");
                 None
@@ -174,7 +196,23 @@ impl SecretSource for CachedSecrets {
     }
 }
 
-type ClientKey = (RealmName, ClientId);
+/// A registration, not only its id: what is remembered of a deleted client must not serve its successor.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    realm: RealmName,
+    client_id: ClientId,
+    registration_id: RegistrationId,
+}
+
+impl ClientKey {
+    fn of(client: &Client) -> Self {
+        Self {
+            realm: client.realm.clone(),
+            client_id: client.client_id.clone(),
+            registration_id: client.registration_id.clone(),
+        }
+    }
+}
 
 #[derive(Clone)]
 struct SecretsEntry {
@@ -212,7 +250,9 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::core::client::ClientMetadata;
     use crate::core::client_auth::secret::SecretDigest;
+    use crate::telemetry::SystemRandom;
 
     #[derive(Default)]
     struct Source {
@@ -222,10 +262,9 @@ mod tests {
     }
 
     impl Source {
-        fn answers(&self, answer: Result<Option<&str>, ()>) {
+        fn answers(&self, answer: Result<Option<&str>, PortError>) {
             let answer = answer
-                .map(|secret| secret.map(|text| ClientSecrets { current: SecretDigest::of(text), previous: None }))
-                .map_err(|()| PortError::Unavailable { service: "test", detail: "down".into() });
+                .map(|secret| secret.map(|text| ClientSecrets { current: SecretDigest::of(text), previous: None }));
             *self.answer.lock().expect("not poisoned") = Some(answer);
         }
 
@@ -240,7 +279,7 @@ mod tests {
 
     #[async_trait]
     impl SecretSource for Source {
-        async fn secrets(&self, _: &RealmName, _: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
+        async fn secrets(&self, _: &Client) -> Result<Option<ClientSecrets>, PortError> {
             self.calls.fetch_add(1, Ordering::SeqCst);
             self.answer.lock().expect("not poisoned").clone().expect("an answer is set")
         }
@@ -268,6 +307,18 @@ mod tests {
         CachedSecrets::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
     }
 
+    fn down() -> PortError {
+        PortError::Unavailable { service: "test", detail: "down".into() }
+    }
+
+    /// A registration of the client `c`; another one each time.
+    fn registered() -> Client {
+        let metadata = ClientMetadata::new();
+        let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+        Client::register(id("c"), &Realm::new(RealmName::root()), metadata, registration_id, UnixSeconds(0))
+            .expect("valid")
+    }
+
     fn id(text: &str) -> ClientId {
         text.parse().expect("a client id")
     }
@@ -280,9 +331,9 @@ mod tests {
     async fn a_warm_secret_costs_no_call() {
         let source = Arc::new(Source::default());
         source.answers(Ok(Some("one")));
-        let cache = cached(&source);
+        let (cache, client) = (cached(&source), registered());
         for _ in 0..10 {
-            assert!(is(cache.secrets(&RealmName::root(), &id("c")).await.expect("answers"), "one"));
+            assert!(is(cache.secrets(&client).await.expect("answers"), "one"));
         }
         assert_eq!(source.calls(), 1);
     }
@@ -291,11 +342,11 @@ mod tests {
     async fn a_source_that_is_away_is_bridged_for_an_hour_and_no_longer() {
         let source = Arc::new(Source::default());
         source.answers(Ok(Some("one")));
-        let cache = cached(&source);
-        let ask = async || cache.secrets(&RealmName::root(), &id("c")).await;
+        let (cache, client) = (cached(&source), registered());
+        let ask = async || cache.secrets(&client).await;
         ask().await.expect("answers");
 
-        source.answers(Err(()));
+        source.answers(Err(down()));
         source.advance(301);
         assert!(is(ask().await.expect("bridged"), "one"));
         assert!(is(ask().await.expect("bridged"), "one"));
@@ -312,19 +363,60 @@ mod tests {
     async fn guessing_reloads_a_secret_once_per_interval() {
         let source = Arc::new(Source::default());
         source.answers(Ok(Some("one")));
-        let cache = cached(&source);
-        cache.secrets(&RealmName::root(), &id("c")).await.expect("answers");
+        let (cache, client) = (cached(&source), registered());
+        cache.secrets(&client).await.expect("answers");
+        assert!(cache.secrets_after_mismatch(&client).await.is_none(), "just loaded");
+        assert_eq!(source.calls(), 1);
+        source.advance(2);
 
         source.answers(Ok(Some("two")));
-        assert!(is(cache.secrets_after_mismatch(&RealmName::root(), &id("c")).await, "two"));
+        assert!(is(cache.secrets_after_mismatch(&client).await, "two"));
         for _ in 0..100 {
-            assert!(cache.secrets_after_mismatch(&RealmName::root(), &id("c")).await.is_none());
+            assert!(cache.secrets_after_mismatch(&client).await.is_none());
         }
         assert_eq!(source.calls(), 2);
-        assert!(
-            is(cache.secrets(&RealmName::root(), &id("c")).await.expect("answers"), "two"),
-            "and keeps what it saw"
-        );
+        assert!(is(cache.secrets(&client).await.expect("answers"), "two"), "and keeps what it saw");
+    }
+
+    #[tokio::test]
+    async fn a_new_registration_does_not_inherit_the_secret_of_a_deleted_one() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        let cache = cached(&source);
+        cache.secrets(&registered()).await.expect("answers");
+        source.answers(Ok(Some("two")));
+        assert!(is(cache.secrets(&registered()).await.expect("answers"), "two"));
+    }
+
+    #[tokio::test]
+    async fn a_corrupt_secret_is_not_bridged() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        let (cache, client) = (cached(&source), registered());
+        cache.secrets(&client).await.expect("answers");
+        source.answers(Err(PortError::Corrupt { service: "test", detail: "mangled".into() }));
+        source.advance(301);
+        assert!(matches!(cache.secrets(&client).await, Err(PortError::Corrupt { .. })));
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_together_share_one_load_cold_and_stale() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        let (cache, client) = (Arc::new(cached(&source)), Arc::new(registered()));
+        for calls in [1, 2] {
+            let together: Vec<_> = (0..50)
+                .map(|_| {
+                    let (cache, client) = (Arc::clone(&cache), Arc::clone(&client));
+                    tokio::spawn(async move { cache.secrets(&client).await.map(drop) })
+                })
+                .collect();
+            for request in together {
+                assert_eq!(request.await.expect("no panic"), Ok(()));
+            }
+            assert_eq!(source.calls(), calls);
+            source.advance(301);
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,8 +51,8 @@ pub struct UnknownLogLevel;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
     fn now(&self) -> UnixSeconds {
-        // A clock before 1970 makes every token look unissued rather than the process panic.
-        UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+        // A clock before 1970 is broken. Closed: at the end of time every token and every secret has expired.
+        UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs()))
     }
 }
 
@@ -120,12 +121,14 @@ impl fmt::Display for LogLevel {
 
 /// Logs lines for people to stderr. Does nothing where the process logs already.
 pub fn init_local(level: LogLevel) {
+    log_panics_without_their_message();
     let _already_set =
         tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr).with_ansi(false).try_init();
 }
 
 /// Logs one JSON object per line to stdout, where Lambda takes it. Does nothing where the process logs already.
 pub fn init_lambda(level: LogLevel) {
+    log_panics_without_their_message();
     let _already_set = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -133,6 +136,14 @@ pub fn init_lambda(level: LogLevel) {
         .with_span_list(false)
         .with_env_filter(filter(level))
         .try_init();
+}
+
+/// A panic's message may quote what it choked on, such as a token. Where it happened is what helps.
+fn log_panics_without_their_message() {
+    panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "a request handler panicked");
+    }));
 }
 
 fn filter(level: LogLevel) -> EnvFilter {

@@ -3,7 +3,7 @@
 //! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
 //! disabled until its secret is written, and loses its registration before its secret.
 //!
-//! Every write carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
+//! Every item written carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
 //! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
 
 use std::collections::HashMap;
@@ -26,8 +26,7 @@ use super::registry::{
 };
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
 use super::secrets::{PREVIOUS, secret_name, secret_string};
-use crate::core::access_token::opaque::base64url;
-use crate::core::client::{Client, ClientId, ClientStatus};
+use crate::core::client::{Client, ClientId, ClientStatus, random_name};
 use crate::core::client_auth::secret::ClientSecret;
 use crate::core::ports::{ClientPage, PortError, Random, Registrar, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
@@ -91,7 +90,7 @@ impl Registrar for AwsRegistrar {
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError> {
         let Some(previous) = client.revision.checked_sub(1) else { return Err(RegistrarError::Conflict) };
         let write_id = self.write_id()?;
-        match self.put_client(client, &write_id, &Condition::Revision(previous)).await? {
+        match self.put_client(client, &write_id, &Condition::Successor { of: previous, client }).await? {
             Written::Stored => Ok(()),
             Written::Refused(Some(_)) => Err(RegistrarError::Conflict),
             Written::Refused(None) => Err(RegistrarError::NotFound),
@@ -188,6 +187,8 @@ impl Registrar for AwsRegistrar {
 enum Condition<'a> {
     /// Nothing has this key.
     Absent,
+    /// The stored item is this revision of this very registration, not of a later one with its id.
+    Successor { of: u64, client: &'a Client },
     /// The stored item has this revision.
     Revision(u64),
     /// The stored item comes from this write.
@@ -243,6 +244,15 @@ impl AwsRegistrar {
                 .condition_expression("#revision = :revision")
                 .expression_attribute_names("#revision", "revision")
                 .expression_attribute_values(":revision", AttributeValue::N(revision.to_string())),
+            Condition::Successor { of: revision, client } => request
+                .condition_expression("#revision = :revision AND #registration_id = :registration_id")
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_names("#registration_id", "registration_id")
+                .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
+                .expression_attribute_values(
+                    ":registration_id",
+                    AttributeValue::S(client.registration_id.as_str().to_owned()),
+                ),
             Condition::WrittenBy(other) => request
                 .condition_expression("#write_id = :write_id")
                 .expression_attribute_names("#write_id", WRITE_ID)
@@ -261,8 +271,8 @@ impl AwsRegistrar {
         }
     }
 
-    /// Takes back a registration whose secret could not be stored. Where that fails too, the client stays behind disabled:
-    /// it can be deleted, and until then does nothing.
+    /// Takes back a registration that could not be completed. Where that fails too, the client stays behind, disabled or
+    /// with a secret that nobody has seen: it can be deleted, and until then nobody can use it.
     async fn withdraw(&self, client: &Client, write_id: &str) {
         let deleted = self
             .dynamodb
@@ -279,7 +289,7 @@ impl AwsRegistrar {
         {
             let error = unavailable(DYNAMODB, "DeleteItem", &error);
             let (realm, client_id) = (&client.realm, &client.client_id);
-            tracing::warn!(%realm, %client_id, %error, "a registration without its secret stays behind, disabled; delete it");
+            tracing::warn!(%realm, %client_id, %error, "a registration that nobody can use stays behind; delete it");
         }
     }
 
@@ -319,9 +329,7 @@ impl AwsRegistrar {
     }
 
     fn write_id(&self) -> Result<String, PortError> {
-        let mut bytes = [0; 16];
-        self.random.fill(&mut bytes)?;
-        Ok(base64url(&bytes))
+        random_name(self.random.as_ref())
     }
 }
 

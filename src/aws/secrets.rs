@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::sdk::{SECRETS_MANAGER, corrupt, unavailable};
-use crate::core::client::ClientId;
+use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::ports::{PortError, SecretSource};
 use crate::core::realm::RealmName;
@@ -55,7 +55,8 @@ impl SecretsManagerSecrets {
 
 #[async_trait]
 impl SecretSource for SecretsManagerSecrets {
-    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        let Client { realm, client_id, .. } = client;
         let name = secret_name(&self.prefix, realm, client_id);
         let (current, previous) =
             tokio::join!(self.version(&name, CURRENT, client_id), self.version(&name, PREVIOUS, client_id));

@@ -3,8 +3,9 @@
 //! A client id appears only once the registry has named it: what an unknown caller sends as an id may be a secret in the
 //! wrong field.
 
-use super::client::ClientId;
+use super::client::{Client, ClientId};
 use super::error::OAuthError;
+use super::ports::AuditSink;
 use super::realm::RealmName;
 use super::scope::Scope;
 
@@ -55,4 +56,18 @@ pub enum AuditEvent<'a> {
         /// Why.
         error: &'a OAuthError,
     },
+}
+
+/// Records why `endpoint` refused, if it did, with the client as far as it had authenticated.
+pub(super) fn refusal<T>(
+    sink: &dyn AuditSink,
+    endpoint: &'static str,
+    realm: &RealmName,
+    authenticated: Option<&Client>,
+    result: &Result<T, OAuthError>,
+) {
+    if let Err(error) = result {
+        let client_id = authenticated.map(|client| &client.client_id);
+        sink.record(&AuditEvent::Refused { endpoint, realm, client_id, error });
+    }
 }

@@ -36,7 +36,7 @@ pub enum AuthMethod {
 }
 
 /// 128 random bits that name one registration for ever. No secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RegistrationId(String);
 
@@ -114,7 +114,7 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRegistration {
     /// The client id is outside its alphabet or length.
-    #[error("a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-'")]
+    #[error("a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-', the first of them no '-'")]
     ClientId,
     /// The grant type is no name that RFC 7591 knows.
     #[error("'{0}' is no grant type; name client_credentials, another of RFC 7591 section 2, or none")]
@@ -123,7 +123,10 @@ pub enum InvalidRegistration {
     #[error("a token lifetime is 1 to {max} seconds", max = TokenLifetime::MAX)]
     TokenLifetime,
     /// The redirect URI is not absolute or has a fragment.
-    #[error("'{0}' is no sign-in URL; give an absolute URI without a fragment (RFC 6749 section 3.1.2)")]
+    #[error(
+        "'{0}' is no sign-in URL; give an absolute http(s) URL, or one with an application's own scheme such as \
+         com.example.app:/callback, without a fragment (RFC 6749 section 3.1.2, RFC 8252 section 7.1)"
+    )]
     RedirectUri(String),
     /// A default scope is not among the client's scopes.
     #[error("the default scope '{0}' is not among the client's scopes; add it with --scope or drop it")]
@@ -144,6 +147,14 @@ pub enum InvalidRegistration {
     /// A name or owner is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]
     Text(&'static str),
+    /// Values that are too long together.
+    #[error("the client's {what} have more than {max} characters together")]
+    TooLarge {
+        /// What is too long.
+        what: &'static str,
+        /// The most it may have.
+        max: usize,
+    },
     /// More values of one kind than a registration may hold.
     #[error("a client has at most {max} {what}", max = ClientMetadata::MAX_VALUES)]
     TooMany {
@@ -214,8 +225,27 @@ impl Client {
 }
 
 impl ClientMetadata {
-    /// The most owners, sign-in URLs, scope tokens or grant types of one client. DynamoDB's items end at 400 KB.
+    /// A client of the client credentials grant that authenticates by HTTP Basic, and nothing more yet.
+    pub fn new() -> Self {
+        Self {
+            client_name: None,
+            contacts: Vec::new(),
+            redirect_uris: Vec::new(),
+            scope: Scope::empty(),
+            default_scope: None,
+            grant_types: [GrantType::client_credentials()].into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
+            access_token_lifetime: None,
+            client_secret_expires_at: UnixSeconds(0),
+        }
+    }
+
+    /// The most owners, sign-in URLs, scope tokens or grant types of one client.
     pub const MAX_VALUES: usize = 200;
+    /// The most bytes of all of them together; DynamoDB's items end at 400 KB.
+    pub const MAX_BYTES: usize = 64 * 1024;
+    /// The most bytes of all scopes together: every token's record has them, and is billed by the kilobyte.
+    pub const MAX_SCOPE_BYTES: usize = 8 * 1024;
 
     /// Checks what one member says against the others and against the realm.
     ///
@@ -231,6 +261,12 @@ impl ClientMetadata {
             if count > Self::MAX_VALUES {
                 return Err(InvalidRegistration::TooMany { what });
             }
+        }
+        if self.scope.to_string().len() > Self::MAX_SCOPE_BYTES {
+            return Err(InvalidRegistration::TooLarge { what: "scopes", max: Self::MAX_SCOPE_BYTES });
+        }
+        if serde_json::to_vec(self).is_ok_and(|json| json.len() > Self::MAX_BYTES) {
+            return Err(InvalidRegistration::TooLarge { what: "values", max: Self::MAX_BYTES });
         }
         if let Some(name) = &self.client_name {
             check_text("name", name)?;
@@ -260,12 +296,17 @@ impl ClientMetadata {
 }
 
 impl ClientId {
-    /// A random identifier of 128 bits.
+    /// A random identifier of 128 bits, less those that would start with a hyphen.
     ///
     /// # Errors
     /// [`PortError::Unavailable`] where the random source fails.
     pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
-        random_name(random).map(Self)
+        loop {
+            let name = random_name(random)?;
+            if !name.starts_with('-') {
+                return Ok(Self(name));
+            }
+        }
     }
 
     /// The identifier as text.
@@ -274,7 +315,18 @@ impl ClientId {
     }
 }
 
+impl Default for ClientMetadata {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RegistrationId {
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A new identifier.
     ///
     /// # Errors
@@ -288,7 +340,9 @@ impl FromStr for ClientId {
     type Err = InvalidRegistration;
 
     fn from_str(text: &str) -> Result<Self, InvalidRegistration> {
+        // A leading hyphen would make the id an option on the command line.
         let well_formed = (1..=128).contains(&text.len())
+            && !text.starts_with('-')
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-'));
         if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidRegistration::ClientId) }
     }
@@ -377,8 +431,10 @@ impl FromStr for RedirectUri {
         if text.len() > 2048 || text.contains('#') || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(refused());
         }
-        Url::parse(text).map_err(|_| refused())?;
-        Ok(Self(text.to_owned()))
+        let url = Url::parse(text).map_err(|_| refused())?;
+        // An application's own scheme is a domain name in reverse (RFC 8252 §7.1), which javascript: and data: are not.
+        let fit = matches!(url.scheme(), "http" | "https") || url.scheme().contains('.');
+        if fit { Ok(Self(text.to_owned())) } else { Err(refused()) }
     }
 }
 
@@ -431,7 +487,7 @@ impl From<TokenLifetime> for u64 {
 }
 
 /// 128 random bits in base64url.
-pub(super) fn random_name(random: &dyn Random) -> Result<String, PortError> {
+pub(crate) fn random_name(random: &dyn Random) -> Result<String, PortError> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes)?;
     Ok(base64url(&bytes))
@@ -508,7 +564,7 @@ mod tests {
 
     #[test]
     fn ids_that_basic_or_secrets_manager_would_change_are_refused() {
-        for id in ["", "a b", "a+b", "a%b", "a:b", "a/b", "é", "arn:aws:secretsmanager:x", &"a".repeat(129)] {
+        for id in ["", "-a", "a b", "a+b", "a%b", "a:b", "a/b", "é", "arn:aws:secretsmanager:x", &"a".repeat(129)] {
             assert_eq!(id.parse::<ClientId>(), Err(InvalidRegistration::ClientId), "{id}");
         }
         assert!("6f1c.My_client@host-1".parse::<ClientId>().is_ok());
@@ -516,7 +572,9 @@ mod tests {
 
     #[test]
     fn a_redirect_uri_is_absolute_and_has_no_fragment() {
-        for uri in ["callback", "/callback", "https://a/#f", "https://a/\n", ""] {
+        for uri in
+            ["javascript:alert(1)", "data:text/html,x", "callback", "/callback", "https://a/#f", "https://a/\n", ""]
+        {
             assert!(uri.parse::<RedirectUri>().is_err(), "{uri:?}");
         }
     }

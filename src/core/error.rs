@@ -21,6 +21,12 @@ pub enum OAuthError {
     /// The grant type is not one this server implements.
     #[error("unsupported_grant_type")]
     UnsupportedGrantType,
+    /// The request names a resource (RFC 8707 §2), and this server restricts no token to one.
+    #[error("invalid_target")]
+    InvalidTarget,
+    /// The request asks for authorization details (RFC 9396 §5), of which this server knows no type.
+    #[error("invalid_authorization_details")]
+    InvalidAuthorizationDetails,
     /// No realm has this name.
     #[error("no such realm")]
     UnknownRealm,
@@ -71,6 +77,8 @@ impl OAuthError {
             Self::InvalidScope(_) => "invalid_scope",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::UnknownRealm => "not_found",
             Self::Unavailable(_) => "temporarily_unavailable",
             Self::Server(_) => "server_error",
@@ -84,6 +92,8 @@ impl OAuthError {
             Self::InvalidClient(_) => "client authentication failed",
             Self::UnauthorizedClient => "the client is not registered for this grant type",
             Self::UnsupportedGrantType => "this server implements the client_credentials grant",
+            Self::InvalidTarget => "this server does not restrict tokens to a resource",
+            Self::InvalidAuthorizationDetails => "this server knows no type of authorization details",
             Self::UnknownRealm => "no such realm",
             Self::Unavailable(_) => "the server cannot answer now, try again",
             Self::Server(_) => "the server could not complete the request",
@@ -118,15 +128,17 @@ mod tests {
             OAuthError::InvalidClient(ClientAuthFailure::WrongSecret),
             OAuthError::UnauthorizedClient,
             OAuthError::UnsupportedGrantType,
+            OAuthError::InvalidTarget,
+            OAuthError::InvalidAuthorizationDetails,
             OAuthError::UnknownRealm,
-            OAuthError::Unavailable("detail".into()),
-            OAuthError::Server("detail".into()),
+            OAuthError::Unavailable("canary".into()),
+            OAuthError::Server("canary".into()),
         ];
         for error in errors {
             for text in [error.code(), error.description()] {
                 assert!(text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{text}");
             }
-            assert!(!error.description().contains("detail"));
+            assert!(!error.description().contains("canary"));
         }
     }
 }

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::access_token::opaque::TokenDigest;
 use super::access_token::record::AccessTokenRecord;
-use super::audit::AuditEvent;
+use super::audit::{self, AuditEvent};
 use super::client::{Client, ClientId};
-use super::client_auth::{ClientAuthenticator, Credentials};
+use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
-use super::params::Params;
+use super::params::is_vschar;
 use super::ports::{AuditSink, ClientRegistry, Clock, TokenStore, UnixSeconds};
-use super::realm::{Issuer, Realm, RealmName, Realms};
+use super::realm::{Issuer, Realm, Realms};
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 
 /// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
@@ -32,16 +32,6 @@ pub struct IntrospectionEndpoint {
     pub clock: Arc<dyn Clock>,
     /// Records the decision.
     pub audit: Arc<dyn AuditSink>,
-}
-
-/// An introspection request as HTTP delivered it.
-pub struct IntrospectionRequest<'a> {
-    /// The realm in the path.
-    pub realm: &'a RealmName,
-    /// The values of every Authorization header.
-    pub authorization: &'a [&'a [u8]],
-    /// The body's parameters.
-    pub params: &'a Params,
 }
 
 /// An introspection answer (RFC 7662 §2.2).
@@ -81,33 +71,16 @@ impl IntrospectionEndpoint {
     /// # Errors
     /// Any of [`OAuthError`]. A store that cannot be asked is an error, never an inactive token: that would lock every
     /// client out of every resource server.
-    pub async fn introspect(&self, request: IntrospectionRequest<'_>) -> Result<Introspection, OAuthError> {
+    pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
         let mut authenticated = None;
-        let result = self.introspect_for(&request, &mut authenticated).await;
-        let caller = authenticated.as_ref().map(|client| &client.client_id);
-        match (&result, caller) {
-            (Ok(introspection), Some(caller)) => self.audit.record(&AuditEvent::TokenIntrospected {
-                realm: request.realm,
-                caller,
-                active: introspection.is_active(),
-                audit_tracking_id: introspection.audit_tracking_id(),
-            }),
-            (Err(error), client_id) => {
-                self.audit.record(&AuditEvent::Refused {
-                    endpoint: "introspection",
-                    realm: request.realm,
-                    client_id,
-                    error,
-                });
-            }
-            (Ok(_), None) => {}
-        }
+        let result = self.introspect_for(request, &mut authenticated).await;
+        audit::refusal(self.audit.as_ref(), "introspection", request.realm, authenticated.as_deref(), &result);
         result
     }
 
     async fn introspect_for(
         &self,
-        request: &IntrospectionRequest<'_>,
+        request: &ClientRequest<'_>,
         authenticated: &mut Option<Arc<Client>>,
     ) -> Result<Introspection, OAuthError> {
         // 1. The realm, and the request's own form (§2.1).
@@ -115,30 +88,46 @@ impl IntrospectionEndpoint {
         let token = request.params.single("token")?;
         // A hint only helps a server to search (§2.1); this one needs no help.
         request.params.single("token_type_hint")?;
-        let credentials = Credentials::from_request(request.authorization, request.params)?;
+        let credentials = Credentials::from_request(request)?;
 
         // 2. The caller (§2.1), before any look-up of a token.
         let caller = self.clients.authenticate(&realm, &credentials).await?;
         let caller: &Client = authenticated.insert(caller);
 
-        // 3. The token.
-        let unverified_token = require_token(token)?;
+        // 3. The token, and what the caller is told of it.
+        let introspection = self.token_as_seen_by(caller, &realm, require_token(token)?).await?;
+        self.audit.record(&AuditEvent::TokenIntrospected {
+            realm: &realm.name,
+            caller: &caller.client_id,
+            active: introspection.is_active(),
+            audit_tracking_id: introspection.audit_tracking_id(),
+        });
+        Ok(introspection)
+    }
+
+    async fn token_as_seen_by(
+        &self,
+        caller: &Client,
+        realm: &Arc<Realm>,
+        unverified_token: &str,
+    ) -> Result<Introspection, OAuthError> {
+        // 1. Whether there is such a token, and its time is not over.
         let now = self.clock.now();
         let Some(record) = self.unexpired_record(unverified_token, now).await? else {
             return Ok(Introspection::inactive());
         };
 
-        // 4. Whether this caller may know about it (§2.2, §4).
-        if !may_introspect(caller, &realm, &record) {
+        // 2. Whether this caller may know about it (§2.2, §4).
+        if !may_introspect(caller, realm, &record) {
             return Ok(Introspection::inactive());
         }
 
-        // 5. Whether the client and the realm it was issued to still stand behind it.
-        if !self.is_honoured(&record, &realm).await? {
+        // 3. Whether the client and the realm it was issued to still stand behind it.
+        if !self.is_honoured(&record, realm).await? {
             return Ok(Introspection::inactive());
         }
 
-        // 6. Only now: active.
+        // 4. Only now: active.
         Ok(Introspection::active(record, now))
     }
 
@@ -203,11 +192,7 @@ impl Introspection {
 /// [`OAuthError::InvalidRequest`].
 pub(super) fn require_token(token: Option<&str>) -> Result<&str, OAuthError> {
     let token = token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
-    if token.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
-        Ok(token)
-    } else {
-        Err(OAuthError::InvalidRequest("token has characters that no token has"))
-    }
+    if is_vschar(token) { Ok(token) } else { Err(OAuthError::InvalidRequest("token has characters that no token has")) }
 }
 
 /// A client may look at its own tokens; a resource server at all of its realm, or of every realm, where its registration

@@ -87,6 +87,11 @@ pub(crate) fn decode(encoded: &[u8]) -> Option<Zeroizing<String>> {
     std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 
+/// `1*VSCHAR` (RFC 6749 Appendix A): what client ids, secrets and tokens are made of.
+pub(crate) fn is_vschar(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+}
+
 fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),

@@ -28,12 +28,13 @@ pub trait ClientRegistry: Send + Sync {
 /// billed, and Secrets Manager takes ARNs for names.
 #[async_trait]
 pub trait SecretSource: Send + Sync {
-    /// Digests of the current and the previous secret; `None` where the client has no secret.
-    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError>;
+    /// Digests of the current and the previous secret; `None` where the client has no secret. What is remembered belongs
+    /// to this registration, and not to another one of the same id.
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError>;
 
     /// Called when a presented secret matched neither: a source that caches may look again, at most so often that
     /// guessing costs nothing. `None` where there is nothing newer.
-    async fn secrets_after_mismatch(&self, _realm: &RealmName, _client_id: &ClientId) -> Option<ClientSecrets> {
+    async fn secrets_after_mismatch(&self, _client: &Client) -> Option<ClientSecrets> {
         None
     }
 }
@@ -87,7 +88,7 @@ pub trait Registrar: Send + Sync {
     /// Adds a client and its first secret. The registration is stored only where no client has its id.
     async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError>;
 
-    /// Replaces a registration whose stored revision is one less than `client.revision`.
+    /// Replaces a registration of the same `registration_id` whose stored revision is one less than `client.revision`.
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError>;
 
     /// Removes a registration and its secrets.

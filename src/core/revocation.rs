@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::access_token::opaque::TokenDigest;
-use super::audit::AuditEvent;
+use super::audit::{self, AuditEvent};
 use super::client::Client;
-use super::client_auth::{ClientAuthenticator, Credentials};
+use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::introspection::require_token;
-use super::params::Params;
 use super::ports::{AuditSink, Clock, Revocation, TokenStore};
-use super::realm::{RealmName, Realms};
+use super::realm::Realms;
 
 pub use super::introspection::PARAMETERS;
 
@@ -28,64 +27,46 @@ pub struct RevocationEndpoint {
     pub audit: Arc<dyn AuditSink>,
 }
 
-/// A revocation request as HTTP delivered it.
-pub struct RevocationRequest<'a> {
-    /// The realm in the path.
-    pub realm: &'a RealmName,
-    /// The values of every Authorization header.
-    pub authorization: &'a [&'a [u8]],
-    /// The body's parameters.
-    pub params: &'a Params,
-}
-
 impl RevocationEndpoint {
     /// Ends a token of the calling client. A token that does not exist is a success (RFC 7009 §2.2).
     ///
     /// # Errors
     /// [`OAuthError::InvalidRequest`] for another client's token, which stays valid; otherwise any of [`OAuthError`].
-    pub async fn revoke(&self, request: RevocationRequest<'_>) -> Result<(), OAuthError> {
+    pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let mut authenticated = None;
-        let result = self.revoke_for(&request, &mut authenticated).await;
-        let caller = authenticated.as_ref().map(|client| &client.client_id);
-        match (&result, caller) {
-            (Ok(revoked), Some(caller)) => {
-                self.audit.record(&AuditEvent::TokenRevoked { realm: request.realm, caller, revoked: *revoked });
-            }
-            (Err(error), client_id) => {
-                self.audit.record(&AuditEvent::Refused {
-                    endpoint: "revocation",
-                    realm: request.realm,
-                    client_id,
-                    error,
-                });
-            }
-            (Ok(_), None) => {}
-        }
-        result.map(|_revoked| ())
+        let result = self.revoke_for(request, &mut authenticated).await;
+        audit::refusal(self.audit.as_ref(), "revocation", request.realm, authenticated.as_deref(), &result);
+        result
     }
 
     async fn revoke_for(
         &self,
-        request: &RevocationRequest<'_>,
+        request: &ClientRequest<'_>,
         authenticated: &mut Option<Arc<Client>>,
-    ) -> Result<bool, OAuthError> {
+    ) -> Result<(), OAuthError> {
         // 1. The realm, and the request's own form (§2.1).
         let realm = self.realms.find(request.realm).await?;
         let token = request.params.single("token")?;
         // A hint only helps a server to search (§2.1); this one needs no help.
         request.params.single("token_type_hint")?;
-        let credentials = Credentials::from_request(request.authorization, request.params)?;
+        let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.1).
         let client = self.clients.authenticate(&realm, &credentials).await?;
         let client: &Client = authenticated.insert(client);
 
         // 3. The token, ended in one step with the check that it is the client's.
-        let Some(digest) = TokenDigest::of_presented(require_token(token)?) else { return Ok(false) };
-        match self.tokens.revoke(&digest, &realm.name, &client.client_id, self.clock.now()).await? {
-            Revocation::Revoked => Ok(true),
-            Revocation::NotFound => Ok(false),
-            Revocation::NotOwner => Err(OAuthError::InvalidRequest("the token was not issued to this client")),
+        let revocation = match TokenDigest::of_presented(require_token(token)?) {
+            Some(digest) => self.tokens.revoke(&digest, &realm.name, &client.client_id, self.clock.now()).await?,
+            None => Revocation::NotFound,
+        };
+        if revocation == Revocation::NotOwner {
+            return Err(OAuthError::InvalidRequest("the token was not issued to this client"));
         }
+
+        // 4. The answer (§2.2): 200 whether or not there was anything to end.
+        let revoked = revocation == Revocation::Revoked;
+        self.audit.record(&AuditEvent::TokenRevoked { realm: &realm.name, caller: &client.client_id, revoked });
+        Ok(())
     }
 }

@@ -6,17 +6,17 @@ use uuid::Builder;
 
 use super::access_token::opaque::OpaqueToken;
 use super::access_token::record::AccessTokenRecord;
-use super::audit::AuditEvent;
+use super::audit::{self, AuditEvent};
 use super::client::{Client, GrantType, random_name};
-use super::client_auth::{ClientAuthenticator, Credentials};
+use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{AuditSink, Clock, Random, TokenStore};
-use super::realm::{Issuer, Realm, RealmName, Realms};
+use super::ports::{AuditSink, Clock, Random, TokenStore, UnixSeconds};
+use super::realm::{Issuer, Realm, Realms};
 use super::scope::Scope;
 
-/// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
-pub const PARAMETERS: [&str; 2] = ["grant_type", "scope"];
+/// Parameters of the endpoint, besides those of client authentication.
+pub const PARAMETERS: [&str; 4] = ["grant_type", "scope", "resource", "authorization_details"];
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -32,18 +32,6 @@ pub struct TokenEndpoint {
     pub random: Arc<dyn Random>,
     /// Records the decision.
     pub audit: Arc<dyn AuditSink>,
-}
-
-/// A token request as HTTP delivered it.
-pub struct TokenRequest<'a> {
-    /// The realm in the path.
-    pub realm: &'a RealmName,
-    /// The issuer as the client addressed it.
-    pub issuer: &'a Issuer,
-    /// The values of every Authorization header.
-    pub authorization: &'a [&'a [u8]],
-    /// The body's parameters.
-    pub params: &'a Params,
 }
 
 /// A successful answer (RFC 6749 §5.1). `token_type` is always `Bearer`.
@@ -62,30 +50,25 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// Any of [`OAuthError`]; nothing is stored in that case, or at worst a token that nobody knows.
-    pub async fn issue(&self, request: TokenRequest<'_>) -> Result<TokenResponse, OAuthError> {
+    pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
         let mut authenticated = None;
-        let result = self.issue_to(&request, &mut authenticated).await;
-        if let Err(error) = &result {
-            self.audit.record(&AuditEvent::Refused {
-                endpoint: "token",
-                realm: request.realm,
-                client_id: authenticated.as_ref().map(|client| &client.client_id),
-                error,
-            });
-        }
+        let result = self.issue_to(request, issuer, &mut authenticated).await;
+        audit::refusal(self.audit.as_ref(), "token", request.realm, authenticated.as_deref(), &result);
         result
     }
 
     async fn issue_to(
         &self,
-        request: &TokenRequest<'_>,
+        request: &ClientRequest<'_>,
+        issuer: &Issuer,
         authenticated: &mut Option<Arc<Client>>,
     ) -> Result<TokenResponse, OAuthError> {
         // 1. The realm, and the request's own form (§3.2).
         let realm = self.realms.find(request.realm).await?;
         let grant_type = request.params.single("grant_type")?;
         let requested_scope = request.params.single("scope")?;
-        let credentials = Credentials::from_request(request.authorization, request.params)?;
+        refuse_unsupported(request.params)?;
+        let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
         let client = self.clients.authenticate(&realm, &credentials).await?;
@@ -102,12 +85,13 @@ impl TokenEndpoint {
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
         let access_token = OpaqueToken::generate(self.random.as_ref())?;
         let now = self.clock.now();
+        require_valid_from(now, client, &realm)?;
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
             client_id: client.client_id.clone(),
             registration_id: client.registration_id.clone(),
             scope,
-            iss: request.issuer.clone(),
+            iss: issuer.clone(),
             iat: now,
             expires_at: now.plus(lifetime.seconds()),
             jti: random_name(self.random.as_ref())?,
@@ -133,6 +117,28 @@ impl TokenEndpoint {
         self.random.fill(&mut bytes)?;
         Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
     }
+}
+
+/// A client that asks for a narrower token than this server can make must not get a wider one without a word.
+fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
+    if params.contains_any(&["resource"]) {
+        return Err(OAuthError::InvalidTarget);
+    }
+    if params.contains_any(&["authorization_details"]) {
+        return Err(OAuthError::InvalidAuthorizationDetails);
+    }
+    Ok(())
+}
+
+/// Tokens revoked all at once are revoked up to a time of the operator's clock. Where that is ahead of this one, a token
+/// issued now would be inactive for its whole life.
+fn require_valid_from(now: UnixSeconds, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
+    let valid_after = client.tokens_valid_after.max(realm.settings.tokens_valid_after);
+    if now >= valid_after {
+        return Ok(());
+    }
+    let seconds = valid_after.since(now);
+    Err(OAuthError::Unavailable(format!("tokens_valid_after is {seconds} s ahead of this server's clock")))
 }
 
 /// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.

@@ -122,9 +122,8 @@ impl SqliteRegistry {
             work(&mut connection)
         })
         .await
-        .unwrap_or_else(|error| {
-            Err(Fault::Port(PortError::Unavailable { service: SERVICE, detail: error.to_string() }))
-        })
+        // Not the error's own text: it may carry the message of a panic.
+        .unwrap_or_else(|_panic| Err(unavailable("the work on it ended early")))
     }
 }
 
@@ -145,8 +144,8 @@ impl ClientRegistry for SqliteRegistry {
 
 #[async_trait]
 impl SecretSource for SqliteRegistry {
-    async fn secrets(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<ClientSecrets>, PortError> {
-        let (realm, client_id) = (realm.clone(), client_id.clone());
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        let (realm, client_id) = (client.realm.clone(), client.client_id.clone());
         self.read_with(move |connection| {
             let digests = connection
                 .prepare_cached(
@@ -197,12 +196,14 @@ impl Registrar for SqliteRegistry {
         self.write_with(move |transaction| {
             let updated = transaction.execute(
                 "UPDATE clients SET registration = ?3, revision = ?4
-                 WHERE realm = ?1 AND client_id = ?2 AND revision = ?4 - 1",
+                 WHERE realm = ?1 AND client_id = ?2 AND revision = ?4 - 1
+                   AND registration ->> '$.registration_id' = ?5",
                 params![
                     client.realm.as_str(),
                     client.client_id.as_str(),
                     to_json(&client)?,
-                    revision(client.revision)?
+                    revision(client.revision)?,
+                    client.registration_id.as_str(),
                 ],
             )?;
             if updated == 1 {
@@ -333,11 +334,14 @@ enum Fault {
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
-        let detail = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy) => "busy with another writer".to_owned(),
-            _ => error.to_string(),
-        };
-        Self::Port(PortError::Unavailable { service: SERVICE, detail })
+        match (&error, error.sqlite_error_code()) {
+            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            | (rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..), _) => {
+                corrupt("a column is not what it should be")
+            }
+            (_, Some(ErrorCode::DatabaseBusy)) => unavailable("busy with another writer"),
+            _ => unavailable(&error.to_string()),
+        }
     }
 }
 
@@ -388,6 +392,10 @@ fn from_json<T: DeserializeOwned>(json: &str, what: &str) -> Result<T, Fault> {
 
 fn revision(revision: u64) -> Result<i64, Fault> {
     i64::try_from(revision).map_err(|_| corrupt("a revision"))
+}
+
+fn unavailable(detail: &str) -> Fault {
+    Fault::Port(PortError::Unavailable { service: SERVICE, detail: detail.to_owned() })
 }
 
 fn corrupt(detail: &str) -> Fault {

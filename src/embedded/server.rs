@@ -43,7 +43,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_LIMIT)
-                    .max_buf_size(MAX_HEAD_BYTES)
+                    .max_buf_size(HEAD_BUFFER_BYTES)
                     .serve_connection(TokioIo::new(stream), service);
                 let connection = graceful.watch(connection);
                 tokio::spawn(async move {
@@ -80,6 +80,6 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> io::Res
 }
 
 const MAX_CONNECTIONS: usize = 2048;
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+const HEAD_BUFFER_BYTES: usize = 32 * 1024;
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -52,13 +52,13 @@ impl FjallTokens {
     /// # Errors
     /// [`PortError::Unavailable`].
     pub fn sync(&self) -> Result<(), PortError> {
-        self.database.persist(PersistMode::SyncAll).map_err(|error| unavailable(&error))
+        self.database.persist(PersistMode::SyncAll).map_err(|error| fault(&error))
     }
 
     fn record(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
         self.tokens
             .get(digest.as_bytes())
-            .map_err(|error| unavailable(&error))?
+            .map_err(|error| fault(&error))?
             .map(|value| {
                 let (_expires_at, json) = value.split_first_chunk::<8>().ok_or_else(|| corrupt("too short"))?;
                 serde_json::from_slice(json).map_err(|_| corrupt("not a token record"))
@@ -73,7 +73,7 @@ impl TokenStore for FjallTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
         let mut value = record.expires_at.0.to_be_bytes().to_vec();
         serde_json::to_writer(&mut value, record).map_err(|_| corrupt("does not serialize"))?;
-        self.tokens.insert(*digest.as_bytes(), value).map_err(|error| unavailable(&error))
+        self.tokens.insert(*digest.as_bytes(), value).map_err(|error| fault(&error))
     }
 
     async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
@@ -90,7 +90,7 @@ impl TokenStore for FjallTokens {
         // A token never changes its owner, so nothing can come between the check and the removal.
         let outcome = Revocation::of(self.record(digest)?.as_ref(), realm, client_id, now);
         if outcome == Revocation::Revoked {
-            self.tokens.remove(*digest.as_bytes()).map_err(|error| unavailable(&error))?;
+            self.tokens.remove(*digest.as_bytes()).map_err(|error| fault(&error))?;
         }
         Ok(outcome)
     }
@@ -124,8 +124,13 @@ impl CompactionFilter for DropExpiredAt {
     }
 }
 
-fn unavailable(error: &fjall::Error) -> PortError {
-    PortError::Unavailable { service: SERVICE, detail: error.to_string() }
+fn fault(error: &fjall::Error) -> PortError {
+    match error {
+        fjall::Error::Decompress(_) | fjall::Error::InvalidTrailer | fjall::Error::InvalidTag(_) => {
+            corrupt("a damaged block")
+        }
+        other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
+    }
 }
 
 fn corrupt(detail: &str) -> PortError {

@@ -1,6 +1,8 @@
 //! What an HTTP request says, parsed before any endpoint sees it: the realm in its path, the issuer by which the world
 //! knows that realm, and the parameters of its form.
 
+use std::time::Duration;
+
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
@@ -9,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
 use super::response::Refusal;
-use crate::core::client_auth;
+use crate::core::client_auth::{self, ClientRequest};
 use crate::core::error::OAuthError;
 use crate::core::params::Params;
 use crate::core::realm::{Issuer, PublicUrl, RealmName};
@@ -31,8 +33,7 @@ pub struct FormRequest {
     pub addressed: Addressed,
     /// The values of every Authorization header, wiped on drop.
     authorization: Vec<Zeroizing<Vec<u8>>>,
-    /// The body's parameters.
-    pub params: Params,
+    params: Params,
 }
 
 impl Addressed {
@@ -90,9 +91,12 @@ impl FormRequest {
         Ok(Self { addressed, authorization, params })
     }
 
-    /// The values of every Authorization header.
-    pub fn authorization(&self) -> Vec<&[u8]> {
-        self.authorization.iter().map(|value| value.as_slice()).collect()
+    /// Hands the request to an endpoint.
+    pub async fn answer_by<T>(&self, endpoint: impl AsyncFnOnce(&ClientRequest<'_>) -> T) -> T {
+        let authorization: Vec<&[u8]> = self.authorization.iter().map(|value| value.as_slice()).collect();
+        let request =
+            ClientRequest { realm: &self.addressed.realm, authorization: &authorization, params: &self.params };
+        endpoint(&request).await
     }
 }
 
@@ -132,12 +136,16 @@ async fn read_body(body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(Refusal::PayloadTooLarge);
     }
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(Zeroizing::new(collected.to_bytes().into())),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::PayloadTooLarge),
-        Err(_) => Err(OAuthError::InvalidRequest("the body ended early").into()),
+    match tokio::time::timeout(BODY_LIMIT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(Zeroizing::new(collected.to_bytes().into())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::PayloadTooLarge),
+        Ok(Err(_)) => Err(OAuthError::InvalidRequest("the body ended early").into()),
+        Err(_elapsed) => Err(Refusal::RequestTimeout),
     }
 }
+
+/// How long a body may take to arrive.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

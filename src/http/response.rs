@@ -24,6 +24,8 @@ pub enum Refusal {
     },
     /// The path does not exist.
     NotFound,
+    /// The body did not arrive in time.
+    RequestTimeout,
     /// The body is larger than this server reads.
     PayloadTooLarge,
     /// The body is compressed.
@@ -54,24 +56,39 @@ impl From<OAuthError> for Refusal {
 impl Refusal {
     /// The answer. `realm` names the protection space of a 401 (RFC 9110 §11.5).
     pub fn into_response_for(self, realm: Option<&RealmName>) -> Response {
-        let (status, error, error_description) = match &self {
-            Self::OAuth(error) => (status_of(error), error.code(), error.description()),
-            Self::MethodNotAllowed { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "this path does not answer to this method")
-            }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "no endpoint has this path"),
-            Self::PayloadTooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is larger than 64 KiB")
-            }
-            Self::UnsupportedContentEncoding => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "the body must not have a Content-Encoding")
-            }
+        let error = match &self {
+            Self::OAuth(error) => error.code(),
+            Self::NotFound => "not_found",
+            _ => "invalid_request",
         };
-        let mut response = json(status, &ErrorBody { error, error_description });
+        let mut response = json(self.status(), &ErrorBody { error, error_description: self.description() });
         if let Some((name, value)) = self.header(realm) {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+
+    /// What the caller is told, without anything from the request.
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::OAuth(error) => error.description(),
+            Self::MethodNotAllowed { .. } => "this path does not answer to this method",
+            Self::NotFound => "no endpoint has this path",
+            Self::RequestTimeout => "the body did not arrive in time",
+            Self::PayloadTooLarge => "the body is larger than 64 KiB",
+            Self::UnsupportedContentEncoding => "the body must not have a Content-Encoding",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::OAuth(error) => status_of(error),
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        }
     }
 
     fn header(&self, realm: Option<&RealmName>) -> Option<(HeaderName, HeaderValue)> {
@@ -102,6 +119,8 @@ fn status_of(error: &OAuthError) -> StatusCode {
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::UnauthorizedClient
+        | OAuthError::InvalidTarget
+        | OAuthError::InvalidAuthorizationDetails
         | OAuthError::UnsupportedGrantType => StatusCode::BAD_REQUEST,
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
         OAuthError::UnknownRealm => StatusCode::NOT_FOUND,

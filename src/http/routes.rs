@@ -8,17 +8,18 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::request::{Addressed, FormRequest};
 use super::response::{self, Refusal};
-use crate::core::introspection::{self, IntrospectionEndpoint, IntrospectionRequest};
+use crate::core::error::OAuthError;
+use crate::core::introspection::{self, IntrospectionEndpoint};
 use crate::core::metadata::MetadataEndpoint;
 use crate::core::realm::RealmName;
-use crate::core::revocation::{self, RevocationEndpoint, RevocationRequest};
-use crate::core::token::{self, TokenEndpoint, TokenRequest};
+use crate::core::revocation::{self, RevocationEndpoint};
+use crate::core::token::{self, TokenEndpoint};
 
 /// The paths under which a realm's endpoints are found. Those under `/am` are ForgeRock's own, so that a client written
 /// for it works after a change of host.
@@ -61,11 +62,10 @@ pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
 
 /// What every process puts around its routes: a JSON 404 for other paths, and a JSON 500 in place of a panic.
 pub fn finish(routes: Router) -> Router {
-    routes.fallback(async || Refusal::NotFound).layer(CatchPanicLayer::custom(|_panic: Box<dyn Any + Send>| {
-        // The panic's message stays out of the answer and out of the log: it may quote what it choked on.
-        tracing::error!("a request handler panicked");
-        response::after_panic()
-    }))
+    // The panic's message stays out of the answer, and the hook of `telemetry` keeps it out of the log.
+    routes
+        .fallback(async || Refusal::NotFound)
+        .layer(CatchPanicLayer::custom(|_panic: Box<dyn Any + Send>| response::after_panic()))
 }
 
 /// [`finish`], and a JSON 503 for a request that takes longer than `limit`, so that a slow body holds no connection.
@@ -98,41 +98,29 @@ fn method_not_allowed(allow: &'static str) -> Refusal {
 async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Request) -> Response {
     let form = match FormRequest::read(request, "access_token", &token::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refusal.into_response_for(None),
+        Err(refusal) => return refused("token", refusal),
     };
-    let realm = &form.addressed.realm;
-    let issued = endpoint
-        .issue(TokenRequest {
-            realm,
-            issuer: &form.addressed.issuer,
-            authorization: &form.authorization(),
-            params: &form.params,
-        })
-        .await;
+    let Addressed { realm, issuer } = &form.addressed;
+    let issued = form.answer_by(async |request| endpoint.issue(request, issuer).await).await;
     answer(realm, issued.map(|issued| response::token(&issued)))
 }
 
 async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
     let form = match FormRequest::read(request, "introspect", &introspection::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refusal.into_response_for(None),
+        Err(refusal) => return refused("introspection", refusal),
     };
-    let realm = &form.addressed.realm;
-    let introspected = endpoint
-        .introspect(IntrospectionRequest { realm, authorization: &form.authorization(), params: &form.params })
-        .await;
-    answer(realm, introspected.map(|introspection| response::ok(&introspection)))
+    let introspected = form.answer_by(async |request| endpoint.introspect(request).await).await;
+    answer(&form.addressed.realm, introspected.map(|introspection| response::ok(&introspection)))
 }
 
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
     let form = match FormRequest::read(request, "token/revoke", &revocation::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refusal.into_response_for(None),
+        Err(refusal) => return refused("revocation", refusal),
     };
-    let realm = &form.addressed.realm;
-    let revoked =
-        endpoint.revoke(RevocationRequest { realm, authorization: &form.authorization(), params: &form.params }).await;
-    answer(realm, revoked.map(|()| response::empty()))
+    let revoked = form.answer_by(async |request| endpoint.revoke(request).await).await;
+    answer(&form.addressed.realm, revoked.map(|()| response::empty()))
 }
 
 async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -> Response {
@@ -143,14 +131,20 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
         .or_else(|| path.strip_suffix(WELL_KNOWN))
         .or_else(|| path.strip_suffix(OPENID_WELL_KNOWN))
         .unwrap_or_default();
-    let addressed = match Addressed::by_path(&parts, base_path) {
+    let Addressed { realm, issuer } = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed,
-        Err(error) => return Refusal::OAuth(error).into_response_for(None),
+        Err(error) => return refused("metadata", error.into()),
     };
-    let document = endpoint.document(&addressed.realm, addressed.issuer).await;
-    answer(&addressed.realm, document.map(|document| response::ok(&document)))
+    let document = endpoint.document(&realm, issuer).await;
+    answer(&realm, document.map(|document| response::ok(&document)))
 }
 
-fn answer(realm: &RealmName, result: Result<Response, crate::core::error::OAuthError>) -> Response {
+/// The answer to a request that never became one of the protocol's. Logged, because credentials in a URL are among them.
+fn refused(endpoint: &'static str, refusal: Refusal) -> Response {
+    tracing::info!(endpoint, reason = refusal.description(), "request refused");
+    refusal.into_response()
+}
+
+fn answer(realm: &RealmName, result: Result<Response, OAuthError>) -> Response {
     result.unwrap_or_else(|error| Refusal::OAuth(error).into_response_for(Some(realm)))
 }

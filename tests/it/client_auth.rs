@@ -368,3 +368,23 @@ fn ca_22_a_client_registered_after_it_was_refused_works_within_a_minute() {
     let client = store.register("alpha", "ca22-late", &["--scope", "a", "--default-scope", "a"]);
     server.wait_until_granted("a client newly registered is let in", &client, "").assert_token("a");
 }
+
+#[test]
+fn a_deleted_clients_secret_never_gets_what_its_successor_may() {
+    let shared = shared();
+    let before = shared.store.register("alpha", "ca-successor", &["--scope", "a", "--default-scope", "a"]);
+    shared.server.token(&before, "a");
+    shared.store.client("delete", &before, &[]);
+    let successor = shared.store.register("alpha", "ca-successor", &["--scope", "a admin", "--default-scope", "a"]);
+    // Until the successor is let in, and once more after that, the old secret is tried.
+    loop {
+        let noticed = shared.server.token_request(&successor, "scope=admin").status == 200;
+        let answer = shared.server.token_request(&before, "scope=admin");
+        assert_ne!(answer.status, 200, "{answer:?}");
+        if noticed {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    shared.server.token_request(&before, "").assert_401("alpha");
+}

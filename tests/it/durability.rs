@@ -341,3 +341,25 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     }
     files
 }
+
+#[test]
+fn a_damaged_digest_is_500_and_lets_nobody_in() {
+    let store = Store::new();
+    let client = store.register("root", "damaged", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    sql(&store, "UPDATE client_secrets SET current_sha256 = x'00'");
+    server.token_request(&client, "").assert_refused(500, "server_error");
+    assert!(server.stderr().contains("ERROR"), "an operator has to look\n{}", server.stderr());
+}
+
+#[test]
+fn a_token_that_would_be_dead_at_birth_is_503() {
+    let store = Store::new();
+    let client = store.register("root", "early", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    // As an operator whose clock is an hour ahead would have it.
+    let ahead = "CAST(unixepoch() + 3600 AS INTEGER)";
+    sql(&store, &format!("UPDATE clients SET registration = json_set(registration, '$.tokens_valid_after', {ahead})"));
+    server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
+    assert!(server.stderr().contains("ahead of this server's clock"), "{}", server.stderr());
+}

@@ -69,7 +69,6 @@ fn p_07_p_09_p_10_p_11_p_12_p_17_forms_that_mean_the_same_are_read_the_same() {
         [
             ("P-07 unknown parameter", ("grant_type=client_credentials&foo=bar", "write")),
             ("P-07 unknown parameter twice", ("grant_type=client_credentials&foo=1&foo=2", "write")),
-            ("P-07 resource, which is not built", ("grant_type=client_credentials&resource=https%3A%2F%2Fa", "write")),
             ("P-09 encoded name", ("%67rant_type=client_credentials", "write")),
             ("P-10 encoded value", ("grant_type=client%5Fcredentials", "write")),
             ("P-10 lower-case hex", ("grant_type=client%5fcredentials", "write")),

@@ -134,3 +134,18 @@ fn s_03_scope_in_a_header_or_twice_has_no_effect() {
         .by(&shared().app);
     request.send(&shared().server).assert_token("write");
 }
+
+#[test]
+fn x_04_x_08_a_request_for_a_narrower_token_is_refused_rather_than_widened() {
+    each_row(
+        [
+            ("X-04 resource", ("resource=https%3A%2F%2Fapi.example%2F", "invalid_target")),
+            ("X-03 empty resource", ("resource=", "invalid_target")),
+            ("X-02 two resources", ("resource=https%3A%2F%2Fa&resource=https%3A%2F%2Fb", "invalid_target")),
+            ("X-08 details", ("authorization_details=%5B%5D", "invalid_authorization_details")),
+        ],
+        |(parameters, error)| {
+            shared().server.token_request(&shared().app, parameters).assert_400(error);
+        },
+    );
+}

@@ -11,13 +11,23 @@ use zeroize::Zeroizing;
 
 use super::client::{AuthMethod, Client, ClientId};
 use super::error::{ClientAuthFailure, OAuthError};
-use super::params::Params;
+use super::params::{Params, is_vschar};
 use super::ports::{ClientRegistry, Clock, SecretSource};
-use super::realm::Realm;
+use super::realm::{Realm, RealmName};
 use secret::{ClientSecrets, PresentedSecret};
 
 /// Parameters by which a client identifies itself in the request body.
 pub const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+
+/// A request of a client as HTTP delivered it.
+pub struct ClientRequest<'a> {
+    /// The realm in the path.
+    pub realm: &'a RealmName,
+    /// The values of every Authorization header.
+    pub authorization: &'a [&'a [u8]],
+    /// The body's parameters.
+    pub params: &'a Params,
+}
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -35,12 +45,13 @@ pub struct ClientAuthenticator {
 }
 
 impl Credentials {
-    /// Finds the one authentication method of a request: at most one Authorization header value, and the body.
+    /// Finds the one authentication method of a request, in its Authorization header or its body.
     ///
     /// # Errors
     /// [`OAuthError::InvalidRequest`] for two methods at once or two different client ids (RFC 6749 §2.3);
     /// [`OAuthError::InvalidClient`] for none, one that is not implemented, or a credential that does not decode.
-    pub fn from_request(authorization: &[&[u8]], params: &Params) -> Result<Self, OAuthError> {
+    pub fn from_request(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
+        let ClientRequest { authorization, params, .. } = *request;
         let body_id = params.single("client_id")?;
         let body_secret = params.single("client_secret")?;
         let assertion = params.single("client_assertion")?.or(params.single("client_assertion_type")?);
@@ -72,7 +83,6 @@ impl Credentials {
     /// # Errors
     /// [`OAuthError::InvalidClient`] for an id or a secret that is empty or not VSCHAR (RFC 6749 Appendix A.1, A.2).
     fn new(method: AuthMethod, client_id: &str, secret: &str) -> Result<Self, OAuthError> {
-        let is_vschar = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
         if !is_vschar(client_id) || !is_vschar(secret) {
             return Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed));
         }
@@ -105,7 +115,7 @@ impl ClientAuthenticator {
 
         // 2. What the secret store says, asked only for a client that may authenticate this way.
         let secrets = match &standing {
-            Ok(client) => self.secrets.secrets(&realm.name, &client.client_id).await?,
+            Ok(client) => self.secrets.secrets(client).await?,
             Err(_) => None,
         };
 
@@ -113,7 +123,7 @@ impl ClientAuthenticator {
         let mut verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
         if !verified
             && let Ok(client) = &standing
-            && let Some(newer) = self.secrets.secrets_after_mismatch(&realm.name, &client.client_id).await
+            && let Some(newer) = self.secrets.secrets_after_mismatch(client).await
         {
             verified = ClientSecrets::verify(Some(&newer), &credentials.secret);
         }

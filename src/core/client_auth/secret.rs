@@ -16,7 +16,7 @@ use super::Credentials;
 use crate::core::access_token::opaque::random_text;
 use crate::core::client::AuthMethod;
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::params::decode;
+use crate::core::params::{decode, is_vschar};
 use crate::core::ports::{PortError, Random};
 
 /// A client secret in the clear, on its way from the generator or the operator to a store.
@@ -77,9 +77,7 @@ impl ClientSecret {
     /// # Errors
     /// [`WeakSecret`]; a short one is accepted with `allow_weak`.
     pub fn given(text: &str, allow_weak: bool) -> Result<Self, WeakSecret> {
-        let vschar =
-            (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
-        if !vschar {
+        if text.len() > Self::MAX_LENGTH || !is_vschar(text) {
             return Err(WeakSecret::NotVschar);
         }
         if text.len() < Self::MIN_LENGTH && !allow_weak {

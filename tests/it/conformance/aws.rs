@@ -58,13 +58,13 @@ async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
         put.send().await.expect("put");
         if is_scheduled_for_deletion {
             stack.secrets_manager.delete_secret().secret_id(&name).send().await.expect("scheduled");
-            let secrets = stack.secrets().secrets(&client.realm, &client.client_id).await;
+            let secrets = stack.secrets().secrets(&client).await;
             assert!(secrets.expect("read").is_none(), "a secret scheduled for deletion is gone");
         }
 
         let secret = generated();
         stack.registrar().register(&client, &secret).await.expect("registered");
-        let secrets = stack.secrets().secrets(&client.realm, &client.client_id).await.expect("read");
+        let secrets = stack.secrets().secrets(&client).await.expect("read");
         assert_accepted(secrets.as_ref(), &secret, None);
         assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(client));
     }
@@ -116,10 +116,10 @@ async fn a_deletion_that_failed_halfway_is_completed_by_the_next() {
     let deleted = stack.registrar_without_secrets_manager().delete(realm, id).await;
     assert!(matches!(deleted, Err(RegistrarError::Port(PortError::Unavailable { .. }))), "{deleted:?}");
     assert_eq!(stack.registrar().read(realm, id).await, Err(RegistrarError::NotFound), "the registration goes first");
-    assert!(stack.secrets().secrets(realm, id).await.expect("read").is_some());
+    assert!(stack.secrets().secrets(&client).await.expect("read").is_some());
 
     assert_eq!(stack.registrar().delete(realm, id).await, Err(RegistrarError::NotFound));
-    assert!(stack.secrets().secrets(realm, id).await.expect("read").is_none());
+    assert!(stack.secrets().secrets(&client).await.expect("read").is_none());
 }
 
 #[tokio::test]
@@ -131,9 +131,9 @@ async fn a_lost_secret_is_repaired_by_a_rotation() {
     let name = format!("{}/alpha/clients/myClient", stack.name);
     let lost = stack.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true);
     lost.send().await.expect("deleted");
-    assert!(stack.secrets().secrets(&client.realm, &client.client_id).await.expect("read").is_none());
+    assert!(stack.secrets().secrets(&client).await.expect("read").is_none());
     stack.registrar().rotate_secret(&client.realm, &client.client_id, &secret).await.expect("rotated");
-    let secrets = stack.secrets().secrets(&client.realm, &client.client_id).await.expect("read");
+    let secrets = stack.secrets().secrets(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }
 
@@ -141,7 +141,7 @@ async fn a_lost_secret_is_repaired_by_a_rotation() {
 #[ignore = "needs the AWS emulator: make test"]
 async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
     let stack = Stack::create().await;
-    let (realm, id) = (realm_name("alpha"), client_id("myClient"));
+    let client = client(&realm("alpha"), "myClient");
     let name = format!("{}/alpha/clients/myClient", stack.name);
     let good = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
     stack.secrets_manager.create_secret().name(&name).secret_string(good).send().await.expect("created");
@@ -149,7 +149,7 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
     for text in ["canary", r#"{"client_id":"canary","client_secret":"canary"}"#] {
         let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(text);
         put.send().await.expect("put");
-        let error = stack.secrets().secrets(&realm, &id).await.expect_err("corrupt");
+        let error = stack.secrets().secrets(&client).await.expect_err("corrupt");
         assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
         assert!(!error.to_string().contains("canary"), "{error}");
 
@@ -157,7 +157,7 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
         let put = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
         let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(put);
         put.send().await.expect("put");
-        assert_accepted(stack.secrets().secrets(&realm, &id).await.expect("read").as_ref(), &good, None);
+        assert_accepted(stack.secrets().secrets(&client).await.expect("read").as_ref(), &good, None);
     }
 }
 

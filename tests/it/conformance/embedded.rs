@@ -57,7 +57,7 @@ async fn a_registry_opened_again_has_everything_it_had() {
     let registry = SqliteRegistry::open(&path).expect("opened again");
     assert_eq!(registry.realm(&alpha.name).await, Ok(Some(Arc::new(alpha))));
     assert_eq!(registry.client(&client.realm, &client.client_id).await, Ok(Some(Arc::new(client.clone()))));
-    let secrets = registry.secrets(&client.realm, &client.client_id).await.expect("read");
+    let secrets = registry.secrets(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &second, Some(&first));
 }
 

@@ -21,18 +21,19 @@ macro_rules! secrets_suite {
 pub(crate) use secrets_suite;
 
 pub(crate) async fn an_unknown_client_has_no_secret(ports: &RegistryPorts) {
-    let (alpha, id) = (realm("alpha"), client_id("unknown"));
-    assert!(ports.secrets.secrets(&alpha.name, &id).await.expect("read").is_none());
+    let alpha = realm("alpha");
+    let (unknown, id) = (client(&alpha, "unknown"), client_id("unknown"));
+    assert!(ports.secrets.secrets(&unknown).await.expect("read").is_none());
     let rotated = ports.registrar.rotate_secret(&alpha.name, &id, &generated()).await;
     assert_eq!(rotated, Err(RegistrarError::NotFound));
-    assert!(ports.secrets.secrets(&alpha.name, &id).await.expect("read").is_none(), "rotating does not make a client");
+    assert!(ports.secrets.secrets(&unknown).await.expect("read").is_none(), "rotating does not make a client");
     let revoked = ports.registrar.revoke_previous_secret(&alpha.name, &id).await;
     assert_eq!(revoked, Err(RegistrarError::NotFound));
 }
 
 pub(crate) async fn a_new_client_has_one_secret(ports: &RegistryPorts) {
     let (client, secret) = ports.registered(&realm("alpha"), "myClient").await;
-    let secrets = ports.secrets.secrets(&client.realm, &client.client_id).await.expect("read");
+    let secrets = ports.secrets.secrets(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }
 
@@ -41,7 +42,7 @@ pub(crate) async fn a_secret_of_any_characters_is_kept(ports: &RegistryPorts) {
     let text: String = (0x20..=0x7e_u8).map(char::from).collect();
     let (client, secret) = (client(&realm("alpha"), "myClient"), ClientSecret::given(&text, false).expect("a secret"));
     ports.registrar.register(&client, &secret).await.expect("registered");
-    let secrets = ports.secrets.secrets(&client.realm, &client.client_id).await.expect("read");
+    let secrets = ports.secrets.secrets(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }
 
@@ -51,10 +52,10 @@ pub(crate) async fn a_rotation_keeps_the_secret_before_it(ports: &RegistryPorts)
     let (second, third) = (generated(), generated());
 
     ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &second, Some(&first));
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &second, Some(&first));
 
     ports.registrar.rotate_secret(realm, id, &third).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &third, Some(&second));
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &third, Some(&second));
 
     assert_eq!(ports.registrar.read(realm, id).await, Ok(client.clone()), "the registration is as it was");
 }
@@ -64,18 +65,18 @@ pub(crate) async fn the_previous_secret_ends_on_its_own(ports: &RegistryPorts) {
     let (realm, id) = (&client.realm, &client.client_id);
 
     ports.registrar.revoke_previous_secret(realm, id).await.expect("there is none, which is what was asked for");
-    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &first, None);
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, None);
 
     let second = generated();
     ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
     for _ in 0..2 {
         ports.registrar.revoke_previous_secret(realm, id).await.expect("revoked");
-        assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &second, None);
+        assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &second, None);
     }
 
     let third = generated();
     ports.registrar.rotate_secret(realm, id, &third).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(realm, id).await.expect("read").as_ref(), &third, Some(&second));
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &third, Some(&second));
 }
 
 pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPorts) {
@@ -83,9 +84,9 @@ pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPo
     let (in_beta, secret_in_beta) = ports.registered(&realm("beta"), "myClient").await;
     ports.registrar.rotate_secret(&in_beta.realm, &in_beta.client_id, &generated()).await.expect("rotated");
 
-    let secrets = ports.secrets.secrets(&in_alpha.realm, &in_alpha.client_id).await.expect("read");
+    let secrets = ports.secrets.secrets(&in_alpha).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret_in_alpha, None);
-    let secrets = ports.secrets.secrets(&in_beta.realm, &in_beta.client_id).await.expect("read");
+    let secrets = ports.secrets.secrets(&in_beta).await.expect("read");
     let previous = secrets.expect("a client with a secret").previous.expect("a previous secret");
     assert_eq!(previous.as_bytes(), secret_in_beta.digest().as_bytes());
 }
