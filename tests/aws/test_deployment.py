@@ -183,7 +183,7 @@ def test_a_second_stack_with_other_parameters_works_beside_the_first(
     source: sam.Json, emulator: Emulator, binaries: Path, start: StartFunction, registered: Stack
 ) -> None:
     parameters = {
-        "SecretPrefix": "team/second",
+        "SecretPrefix": "team-second",
         "PublicUrl": "https://as.example.com",
         "AccessTokenLifetime": "120",
         "DefaultScope": "read write",

@@ -189,7 +189,7 @@ def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
 @pytest.mark.parametrize(
     ("parameter", "good", "bad"),
     [
-        ("SecretPrefix", ["grantwell", "prod/grantwell", "a"], ["", "/a", "a/", "a//b", "a b", "a*"]),
+        ("SecretPrefix", ["grantwell", "prod-grantwell", "a"], ["", "/a", "a/", "a/b", "a b", "a*"]),
         (
             "PublicUrl",
             ["", "https://as.example.com", "https://a.example:8443/auth"],

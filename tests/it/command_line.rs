@@ -248,7 +248,7 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--id", ""], "for '--id"),
         (&["--scope", "a  b"], "invalid value 'a  b' for '--scope <SCOPE>': a scope is one or more tokens"),
         (&["--default-scope", "\""], "for '--default-scope <SCOPE>': a scope is one or more tokens"),
-        (&["--redirect-uri", "/callback"], "'/callback' is no sign-in URL; give an absolute URI without a fragment"),
+        (&["--redirect-uri", "/callback"], "'/callback' is no sign-in URL; give an absolute http(s) URL"),
         (&["--grant-type", "magic"], "'magic' is no grant type; name client_credentials,"),
         (&["--token-lifetime", "0"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "2592001"], "a token lifetime is 1 to 2592000 seconds"),
@@ -393,7 +393,7 @@ fn revoking_the_previous_secret_makes_no_new_one_and_says_so() {
         assert!(
             ended
                 .stderr
-                .starts_with("note: no new secret was made; of client 'myClient' only the current secret works"),
+                .starts_with("note: NO NEW SECRET WAS MADE: the current secret of client 'myClient' stays as it is"),
             "{}",
             ended.stderr
         );
@@ -789,7 +789,13 @@ fn realm_set_creates_and_then_changes_what_is_named() {
     let list = operator.json(&["realm", "list"]);
     let names: Vec<&str> =
         list["realms"].as_array().expect("a list").iter().map(|realm| text(&realm["realm"])).collect();
-    assert_eq!(names, ["alpha", "root", "zeta"]);
+    assert_eq!(names, ["root", "alpha", "zeta"]);
+
+    // By `--realm`, as `grantwell client` takes it; root where none is named.
+    let zeta = operator.json(&["realm", "set", "--realm", "zeta", "--token-lifetime", "61"]);
+    assert_eq!(operator.json(&["realm", "show", "--realm", "zeta"]), zeta);
+    assert_eq!(operator.json(&["realm", "list", "--realm", "zeta"])["realms"], json!([zeta]));
+    assert_eq!(operator.json(&["realm", "show"])["access_token_lifetime"], 60);
 }
 
 #[test]
@@ -804,7 +810,7 @@ fn realm_commands_refuse_what_they_cannot_do() {
              it",
         ),
         (&["set", "a/b"], 2, "a realm name has 1 to 64 characters"),
-        (&["set"], 2, "the following required arguments were not provided"),
+        (&["set", "beta", "--realm", "beta"], 2, "cannot be used with"),
         (&["set", "beta", "--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
         (&["set", "beta", "--token-lifetime", "1", "--inherit-token-lifetime"], 2, "cannot be used with"),
         (&["set", "beta", "--default-scope", "\\"], 2, "a scope is one or more tokens"),

@@ -1,6 +1,6 @@
 //! `grantwell demo`: what a first visitor sees of the flow.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,4 +41,13 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
     assert_eq!(bodies[2]["client_id"], "myClient");
     assert_eq!(bodies[4], serde_json::json!({"active": false}));
     assert!(commands[4].contains(token) && commands[6].contains(token), "{commands:#?}");
+}
+
+#[test]
+fn a_demo_that_nobody_reads_to_its_end_is_no_success() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(GRANTWELL).arg("demo").stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard output was closed"));
 }

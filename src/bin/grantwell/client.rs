@@ -11,7 +11,7 @@ use grantwell::core::client::{
     RegistrationId, TokenLifetime,
 };
 use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
-use grantwell::core::ports::{Clock as _, PortError, RegistrarError, UnixSeconds};
+use grantwell::core::ports::{Clock as _, RegistrarError, UnixSeconds};
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::Scope;
 use grantwell::telemetry::{SystemClock, SystemRandom};
@@ -228,7 +228,7 @@ struct SecretArguments {
     #[arg(long)]
     secret_stdin: bool,
     /// Accepts a secret of fewer than 16 characters
-    #[arg(long)]
+    #[arg(long, requires = "secret_stdin")]
     allow_weak_secret: bool,
 }
 
@@ -308,20 +308,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 impl Create {
     async fn run(self, place: &Place) -> Result<(), Failure> {
         let now = SystemClock.now();
-        let mut metadata = ClientMetadata {
-            client_name: None,
-            contacts: Vec::new(),
-            redirect_uris: Vec::new(),
-            scope: Scope::empty(),
-            default_scope: None,
-            grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
-            access_token_lifetime: None,
-            client_secret_expires_at: UnixSeconds(0),
-        };
+        let mut metadata = ClientMetadata::new();
         self.settings.apply(&mut metadata, now)?;
         let secret = self.secret.obtain()?;
-        let client_id = self.id.map_or_else(generate_id, Ok)?;
+        let client_id = self.id.map_or_else(|| ClientId::generate(&SystemRandom), Ok)?;
 
         let store = place.store.open(IfAbsent::Create).await?;
         let realm = store.realm(&place.realm).await?;
@@ -486,8 +476,8 @@ impl RotateSecret {
         let ended = store.registrar().revoke_previous_secret(&place.realm, client_id).await;
         ended.map_err(|error| place.failure(error, client_id))?;
         output::note(&format!(
-            "no new secret was made; of client '{client_id}' only the current secret works now (a running server follows \
-             within a minute)"
+            "NO NEW SECRET WAS MADE: the current secret of client '{client_id}' stays as it is, the one before it no longer \
+             works (a local server follows within seconds, a deployed stack within 5 minutes)"
         ));
         output::json(&PreviousSecretEnded { client_id, realm: &place.realm, previous_secret_valid: false })
     }
@@ -674,16 +664,6 @@ impl ClientList<'_> {
         match &self.next_page_token {
             Some(token) => format!("{table}\nThere are more; go on with: --starting-token {token}"),
             None => table,
-        }
-    }
-}
-
-/// A random id that no command line takes for an option.
-fn generate_id() -> Result<ClientId, PortError> {
-    loop {
-        let id = ClientId::generate(&SystemRandom)?;
-        if !id.as_str().starts_with('-') {
-            return Ok(id);
         }
     }
 }

@@ -44,8 +44,8 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Set {
-    /// The realm's name, as it stands in the endpoint's path
-    name: RealmName,
+    #[command(flatten)]
+    realm: WhichRealm,
     /// Granted where neither request nor client name a scope; '' removes it. Repeatable, or separated by spaces
     #[arg(long, value_name = "SCOPE", value_parser = scope)]
     default_scope: Vec<Scope>,
@@ -70,16 +70,36 @@ struct Set {
 
 #[derive(Debug, clap::Args)]
 struct Show {
-    /// The realm's name
-    name: RealmName,
+    #[command(flatten)]
+    realm: WhichRealm,
     #[command(flatten)]
     output: OutputArguments,
 }
 
 #[derive(Debug, clap::Args)]
 struct List {
+    /// Only this one
+    #[arg(long, value_name = "NAME")]
+    realm: Option<RealmName>,
     #[command(flatten)]
     output: OutputArguments,
+}
+
+/// The realm a command is about: by position, or by `--realm` as `grantwell client` takes it.
+#[derive(Debug, clap::Args)]
+struct WhichRealm {
+    /// The realm's name, as it stands in the endpoint's path [default: root]
+    #[arg(value_name = "NAME", conflicts_with = "named")]
+    positional: Option<RealmName>,
+    /// The same
+    #[arg(id = "named", long = "realm", value_name = "NAME")]
+    named: Option<RealmName>,
+}
+
+impl WhichRealm {
+    fn name(&self) -> RealmName {
+        self.positional.clone().or_else(|| self.named.clone()).unwrap_or_else(RealmName::root)
+    }
 }
 
 /// A value of `--grant-type`.
@@ -163,7 +183,8 @@ pub(crate) fn grant_types(values: &[GrantTypeValue]) -> Result<BTreeSet<GrantTyp
 impl Set {
     async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Create).await?;
-        let before = store.find_realm(&self.name).await?.unwrap_or_else(|| Realm::new(self.name.clone()));
+        let name = self.realm.name();
+        let before = store.find_realm(&name).await?.unwrap_or_else(|| Realm::new(name));
         let mut realm = before.clone();
         self.apply(&mut realm.settings)?;
         check(&realm.settings)?;
@@ -202,7 +223,7 @@ impl Set {
 
 impl Show {
     async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
-        let realm = store.open(IfAbsent::Refuse).await?.realm(&self.name).await?;
+        let realm = store.open(IfAbsent::Refuse).await?.realm(&self.realm.name()).await?;
         self.output.print(&RealmView::of(&realm), RealmView::table)
     }
 }
@@ -213,8 +234,11 @@ impl List {
         let root = RealmName::root();
         let mut realms = store.registrar().list_realms().await.map_err(|error| realm_failure(error, &root))?;
         if !realms.iter().any(|realm| realm.name.is_root()) {
-            realms.insert(0, Realm::new(root));
+            realms.push(Realm::new(root));
         }
+        realms.retain(|realm| self.realm.as_ref().is_none_or(|only| realm.name == *only));
+        // Root first, as the parent of the others.
+        realms.sort_by_key(|realm| !realm.name.is_root());
         let list = RealmList { realms: realms.iter().map(RealmView::of).collect() };
         self.output.print(&list, RealmList::table)
     }

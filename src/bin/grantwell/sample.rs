@@ -1,8 +1,8 @@
 //! The realm and the clients that `serve` gives a first visitor and that `demo` walks the flow with.
 
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, GrantType, RegistrationId};
+use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::ports::{Clock as _, Registrar, UnixSeconds};
+use grantwell::core::ports::{Clock as _, Registrar};
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
 use grantwell::telemetry::{SystemClock, SystemRandom};
@@ -51,10 +51,7 @@ impl SampleClient {
             redirect_uris: self.redirect_uri.into_iter().map(str::parse).collect::<Result<_, _>>()?,
             scope: scope(self.scope)?,
             default_scope: self.default_scope.map(scope).transpose()?,
-            grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
-            access_token_lifetime: None,
-            client_secret_expires_at: UnixSeconds(0),
+            ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom)?;
         let client = Client::register(self.client_id.parse()?, realm, metadata, registration_id, SystemClock.now())?;

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +21,7 @@ use grantwell::telemetry::{self, SystemClock};
 use crate::authority;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
+use crate::store::StoreName;
 
 /// Runs the authorization server on this machine until SIGINT or SIGTERM.
 #[derive(Debug, clap::Args)]
@@ -37,33 +36,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     listen: String,
     /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit
-    #[arg(long, value_name = "STORE", default_value = "file:grantwell-data", env = "GRANTWELL_STORE")]
-    store: ServedStore,
+    #[arg(long, value_name = "file:DIR|memory", env = "GRANTWELL_STORE", default_value = StoreName::DEFAULT)]
+    store: StoreName,
     /// The URL by which the world reaches this server; issuers start with it
     #[arg(long, value_name = "URL")]
     issuer_base: Option<PublicUrl>,
     /// Listen on other than loopback addresses: a proxy in front of the server ends TLS
     #[arg(long)]
     behind_tls_proxy: bool,
-}
-
-/// A store that a server can own. The command line's `aws` is none: there the functions are the server.
-#[derive(Clone, Debug)]
-enum ServedStore {
-    File(PathBuf),
-    Memory,
-}
-
-impl FromStr for ServedStore {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match (text, text.strip_prefix("file:")) {
-            ("memory", _) => Ok(Self::Memory),
-            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err("a server's store is file:DIR or memory"),
-        }
-    }
 }
 
 /// What a server keeps, and how to make it safe before the process ends.
@@ -116,14 +96,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(store: &ServedStore) -> Result<Stores, Failure> {
+fn open(store: &StoreName) -> Result<Stores, Failure> {
     match store {
-        ServedStore::Memory => Ok(Stores {
+        StoreName::Aws => Err(Failure::new(
+            "a local server keeps no stack's store: deployed, the functions are the server; use --store file:DIR or memory",
+        )),
+        StoreName::Memory => Ok(Stores {
             registry: Arc::new(SqliteRegistry::in_memory()?),
             tokens: Arc::new(MemoryTokens::new(Arc::new(SystemClock))),
             on_disk: None,
         }),
-        ServedStore::File(path) => {
+        StoreName::File(path) => {
             let directory = DataDir::open(path)?;
             let tokens = Arc::new(FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?);
             Ok(Stores {
