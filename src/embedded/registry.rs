@@ -84,6 +84,20 @@ impl SqliteRegistry {
         .await
     }
 
+    /// Writes a realm and its first clients in one transaction: after a crash there are all of them or none.
+    ///
+    /// # Errors
+    /// [`RegistrarError`] where one of them exists already, or the file cannot be written.
+    pub async fn seed(&self, realm: &Realm, clients: &[(Client, ClientSecret)]) -> Result<(), RegistrarError> {
+        let realm = realm.clone();
+        let clients: Vec<_> = clients.iter().map(|(client, secret)| (client.clone(), secret.digest())).collect();
+        self.write_with(move |transaction| {
+            write_realm(transaction, &realm)?;
+            clients.iter().try_for_each(|(client, digest)| insert_client(transaction, client, digest))
+        })
+        .await
+    }
+
     /// Runs `read` on a thread that may wait for the disk.
     async fn read_with<T, F>(&self, read: F) -> Result<T, PortError>
     where
@@ -168,27 +182,7 @@ impl SecretSource for SqliteRegistry {
 impl Registrar for SqliteRegistry {
     async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
         let (client, digest) = (client.clone(), secret.digest());
-        self.write_with(move |transaction| {
-            let inserted = transaction.execute(
-                "INSERT INTO clients (realm, client_id, registration, revision) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO NOTHING",
-                params![
-                    client.realm.as_str(),
-                    client.client_id.as_str(),
-                    to_json(&client)?,
-                    revision(client.revision)?
-                ],
-            )?;
-            if inserted == 0 {
-                return Err(RegistrarError::AlreadyExists.into());
-            }
-            transaction.execute(
-                "INSERT INTO client_secrets (realm, client_id, current_sha256) VALUES (?1, ?2, ?3)",
-                params![client.realm.as_str(), client.client_id.as_str(), digest.as_bytes()],
-            )?;
-            Ok(())
-        })
-        .await
+        self.write_with(move |transaction| insert_client(transaction, &client, &digest)).await
     }
 
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError> {
@@ -290,22 +284,7 @@ impl Registrar for SqliteRegistry {
 
     async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
         let realm = realm.clone();
-        self.write_with(move |transaction| {
-            let json = to_json(&realm)?;
-            let written = if realm.revision == 1 {
-                transaction.execute(
-                    "INSERT INTO realms (name, settings, revision) VALUES (?1, ?2, 1) ON CONFLICT DO NOTHING",
-                    params![realm.name.as_str(), json],
-                )?
-            } else {
-                transaction.execute(
-                    "UPDATE realms SET settings = ?2, revision = ?3 WHERE name = ?1 AND revision = ?3 - 1",
-                    params![realm.name.as_str(), json, revision(realm.revision)?],
-                )?
-            };
-            if written == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
-        })
-        .await
+        self.write_with(move |transaction| write_realm(transaction, &realm)).await
     }
 
     async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError> {
@@ -358,6 +337,37 @@ impl From<Fault> for RegistrarError {
             Fault::Registrar(error) => error,
         }
     }
+}
+
+fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: &SecretDigest) -> Result<(), Fault> {
+    let inserted = transaction.execute(
+        "INSERT INTO clients (realm, client_id, registration, revision) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        params![client.realm.as_str(), client.client_id.as_str(), to_json(client)?, revision(client.revision)?],
+    )?;
+    if inserted == 0 {
+        return Err(RegistrarError::AlreadyExists.into());
+    }
+    transaction.execute(
+        "INSERT INTO client_secrets (realm, client_id, current_sha256) VALUES (?1, ?2, ?3)",
+        params![client.realm.as_str(), client.client_id.as_str(), digest.as_bytes()],
+    )?;
+    Ok(())
+}
+
+fn write_realm(transaction: &Transaction<'_>, realm: &Realm) -> Result<(), Fault> {
+    let json = to_json(realm)?;
+    let written = if realm.revision == 1 {
+        transaction.execute(
+            "INSERT INTO realms (name, settings, revision) VALUES (?1, ?2, 1) ON CONFLICT DO NOTHING",
+            params![realm.name.as_str(), json],
+        )?
+    } else {
+        transaction.execute(
+            "UPDATE realms SET settings = ?2, revision = ?3 WHERE name = ?1 AND revision = ?3 - 1",
+            params![realm.name.as_str(), json, revision(realm.revision)?],
+        )?
+    };
+    if written == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
 }
 
 fn select_client(connection: &Connection, realm: &RealmName, client_id: &ClientId) -> Result<Option<Client>, Fault> {

@@ -6,6 +6,9 @@ use std::os::fd::AsFd as _;
 
 use clap::ArgGroup;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
 use grantwell::core::client::{
     AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, GrantType, InvalidRegistration, RedirectUri,
     RegistrationId, TokenLifetime,
@@ -15,8 +18,6 @@ use grantwell::core::ports::{Clock as _, RegistrarError, UnixSeconds};
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::Scope;
 use grantwell::telemetry::{SystemClock, SystemRandom};
-use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::output::{self, JsonOutputArguments, OutputArguments};

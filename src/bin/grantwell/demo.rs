@@ -19,8 +19,8 @@ use ureq::Agent;
 
 use grantwell::core::client::{Client, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::ports::{Registrar, TokenStore};
-use grantwell::core::realm::{Realm, RealmDefaults};
+use grantwell::core::ports::TokenStore;
+use grantwell::core::realm::RealmDefaults;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
@@ -49,9 +49,10 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
 
     // 1. The authorization server, with the two clients of the flow.
     let registry = Arc::new(SqliteRegistry::in_memory()?);
-    let realm = sample::create_realm(registry.as_ref()).await?;
-    let my_client = Credentials::register(&MY_CLIENT, registry.as_ref(), &realm).await?;
-    let my_resource_server = Credentials::register(&MY_RESOURCE_SERVER, registry.as_ref(), &realm).await?;
+    let realm = sample::realm()?;
+    let clients = [MY_CLIENT.create(&realm)?, MY_RESOURCE_SERVER.create(&realm)?];
+    registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
+    let [my_client, my_resource_server] = clients;
     let authorization_server = start(|address| {
         let tokens: Arc<dyn TokenStore> = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
@@ -65,7 +66,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     // 2. The resource server, which knows nothing of the first but its URL.
     let resource_server = Arc::new(ResourceServer {
         introspection_url: format!("{realm_url}/introspect"),
-        credentials: my_resource_server,
+        credentials: Credentials::new(&MY_RESOURCE_SERVER, my_resource_server),
         last_introspection: Mutex::new(None),
     });
     let api =
@@ -77,7 +78,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         agent: agent(),
         realm_url,
         orders_url: format!("{}/orders", authority::url_of(api.address)),
-        client: my_client,
+        client: Credentials::new(&MY_CLIENT, my_client),
         resource_server,
     };
     let walked = tokio::task::spawn_blocking(move || walk.all_steps())
@@ -187,13 +188,8 @@ struct Credentials {
 }
 
 impl Credentials {
-    async fn register(
-        sample: &'static SampleClient,
-        registrar: &dyn Registrar,
-        realm: &Realm,
-    ) -> Result<Self, Failure> {
-        let (client, secret) = sample.register(registrar, realm).await?;
-        Ok(Self { sample, client, secret })
+    fn new(sample: &'static SampleClient, (client, secret): (Client, ClientSecret)) -> Self {
+        Self { sample, client, secret }
     }
 
     fn post(&self, agent: &Agent, url: &str, form: &[(&str, &str)]) -> Result<Exchange, Failure> {

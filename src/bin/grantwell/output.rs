@@ -3,9 +3,10 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
-use grantwell::core::ports::UnixSeconds;
 use serde::Serialize;
 use zeroize::Zeroizing;
+
+use grantwell::core::ports::UnixSeconds;
 
 use crate::failure::Failure;
 

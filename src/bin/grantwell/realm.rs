@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
 use grantwell::core::ports::UnixSeconds;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
-use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};

@@ -2,7 +2,7 @@
 
 use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::ports::{Clock as _, Registrar};
+use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
 use grantwell::telemetry::{SystemClock, SystemRandom};
@@ -23,27 +23,21 @@ pub(crate) struct SampleClient {
     pub(crate) default_scope: Option<&'static str>,
 }
 
-/// Creates the realm of the sample clients.
+/// The realm of the sample clients, not yet stored.
 ///
 /// # Errors
-/// A [`Failure`] where the registry refuses.
-pub(crate) async fn create_realm(registrar: &dyn Registrar) -> Result<Realm, Failure> {
+/// None that can happen: the name is a constant.
+pub(crate) fn realm() -> Result<Realm, Failure> {
     let name = REALM.parse().map_err(|error| Failure::new(format!("{REALM}: {error}")))?;
-    let realm = Realm { revision: 1, ..Realm::new(name) };
-    registrar.put_realm(&realm).await.map_err(|error| Failure::new(error.to_string()))?;
-    Ok(realm)
+    Ok(Realm { revision: 1, ..Realm::new(name) })
 }
 
 impl SampleClient {
-    /// Registers the client; returns it with its secret, which is shown to whoever is watching and stored nowhere.
+    /// The client and its secret, not yet stored. The secret is shown to whoever is watching and stored nowhere.
     ///
     /// # Errors
-    /// A [`Failure`] where the registry refuses.
-    pub(crate) async fn register(
-        &self,
-        registrar: &dyn Registrar,
-        realm: &Realm,
-    ) -> Result<(Client, ClientSecret), Failure> {
+    /// A [`Failure`] where the random source fails.
+    pub(crate) fn create(&self, realm: &Realm) -> Result<(Client, ClientSecret), Failure> {
         let scope = |text: &str| text.parse::<Scope>().map_err(|error| Failure::new(error.to_string()));
         let metadata = ClientMetadata {
             client_name: Some(self.name.to_owned()),
@@ -56,7 +50,6 @@ impl SampleClient {
         let registration_id = RegistrationId::generate(&SystemRandom)?;
         let client = Client::register(self.client_id.parse()?, realm, metadata, registration_id, SystemClock.now())?;
         let secret = ClientSecret::generate(&SystemRandom)?;
-        registrar.register(&client, &secret).await.map_err(|error| Failure::new(error.to_string()))?;
         Ok((client, secret))
     }
 }

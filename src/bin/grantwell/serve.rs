@@ -153,9 +153,10 @@ async fn register_demo_clients(registry: &SqliteRegistry) -> Result<Option<DemoS
     if !registry.is_empty().await? {
         return Ok(None);
     }
-    let realm = sample::create_realm(registry).await?;
-    let (_, client) = DEMO_CLIENT.register(registry, &realm).await?;
-    let (_, resource_server) = DEMO_RESOURCE_SERVER.register(registry, &realm).await?;
+    let realm = sample::realm()?;
+    let clients = [DEMO_CLIENT.create(&realm)?, DEMO_RESOURCE_SERVER.create(&realm)?];
+    registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
+    let [(_, client), (_, resource_server)] = clients;
     Ok(Some(DemoSecrets { client, resource_server }))
 }
 
