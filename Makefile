@@ -1,6 +1,6 @@
 # The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
-# A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler and Python 3.11 or newer; `make test-sam` also
-# needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
+# A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler, curl and Python 3.11 or newer; `make test-sam`
+# also needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 ##@ Tests
 
 .PHONY: test
-test: ## Everything but containers: what a change must pass
+test: $(VENV)/.ready ## Everything but containers: what a change must pass
 	@$(MAKE) --no-print-directory fmt
 	@$(MAKE) --no-print-directory core-only
 	@$(MAKE) --no-print-directory clippy-embedded

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use crate::core::client::TokenLifetime;
+use crate::core::client::{InvalidRegistration, TokenLifetime};
 use crate::core::realm::{PublicUrl, RealmDefaults};
 use crate::telemetry::LogLevel;
 
@@ -60,8 +60,8 @@ impl ServerConfig {
     /// [`ConfigError::Malformed`].
     pub fn from_env() -> Result<Self, ConfigError> {
         let lifetime = parsed("GRANTWELL_ACCESS_TOKEN_LIFETIME", |text| {
-            let seconds = text.parse::<u64>().map_err(|error| error.to_string())?;
-            TokenLifetime::new(seconds).map_err(|error| error.to_string())
+            let lifetime = text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new);
+            lifetime.map_err(|error| error.to_string())
         })?;
         Ok(Self {
             public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,

@@ -42,7 +42,13 @@ pub async fn serve(
     out_of_time: fn() -> Response,
 ) -> Result<(), lambda_http::Error> {
     let gateway = &Gateway { router, public_url, out_of_time };
-    lambda_runtime::run(service_fn(async |invocation| Ok::<_, Infallible>(gateway.answer(invocation).await))).await
+    let ended =
+        lambda_runtime::run(service_fn(async |invocation| Ok::<_, Infallible>(gateway.answer(invocation).await))).await;
+    // Emulators end the interface before the function; Lambda freezes the function instead.
+    if let Err(error) = ended {
+        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
+    }
+    Ok(())
 }
 
 struct Gateway {

@@ -105,7 +105,7 @@ fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortErr
     Ok(SecretDigest::of(&stored.client_secret))
 }
 
-/// The form in Secrets Manager. Other members are the application's and are left alone.
+/// The form in Secrets Manager. Other members are ignored.
 #[derive(Deserialize)]
 struct StoredSecret {
     client_id: String,

@@ -1,15 +1,21 @@
 //! Authorization server metadata (RFC 8414): what is built, and no more.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::audit;
 use super::client::{AuthMethod, GrantType};
 use super::error::OAuthError;
+use super::ports::AuditSink;
 use super::realm::{Issuer, RealmName, Realms};
 
 /// The metadata endpoint of every realm.
 pub struct MetadataEndpoint {
     /// Finds the realm.
     pub realms: Realms,
+    /// Records why there is no document.
+    pub audit: Arc<dyn AuditSink>,
 }
 
 /// A metadata document (RFC 8414 §2).
@@ -34,7 +40,9 @@ impl MetadataEndpoint {
     /// # Errors
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
     pub async fn document(&self, realm: &RealmName, issuer: Issuer) -> Result<Metadata, OAuthError> {
-        self.realms.find(realm).await?;
+        let found = self.realms.find(realm).await;
+        audit::refusal(self.audit.as_ref(), "metadata", realm, None, &found);
+        found?;
         let methods = AuthMethod::ALL.map(AuthMethod::as_str);
         Ok(Metadata {
             token_endpoint: format!("{issuer}/access_token"),

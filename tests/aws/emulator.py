@@ -135,8 +135,8 @@ class Emulator:
 
 
 def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment with no AWS variable left in it: a developer's profile must not leak into a test."""
-    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    """An environment with no AWS variable and none of ours left in it: a developer's settings must not leak into a test."""
+    return {name: value for name, value in environment.items() if not name.startswith(("AWS_", "GRANTWELL_"))}
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,17 @@ class LambdaRuntime:
                 raise FunctionFailed(f"the function has ended with {self._process.returncode}\n{self.logs()}")
             request_id = str(uuid.uuid4())
             self._events.put((request_id, json.dumps(event).encode()))
-            # A sandbox that is still starting has Lambda's own ten seconds on top of the function's.
-            deadline = time.monotonic() + self._timeout + 10.0
+            # A sandbox that is still starting has Lambda's own ten seconds; the function's begin when it takes the event.
+            deadline = time.monotonic() + 10.0
             while True:
                 try:
                     kind, answered, body = self._results.get(timeout=max(0.0, deadline - time.monotonic()))
                 except queue.Empty:
                     raise FunctionFailed(f"no response within {self._timeout} s\n{self.logs()}") from None
+                if kind == "taken":
+                    if answered == request_id:
+                        deadline = time.monotonic() + self._timeout
+                    continue
                 if kind == "response" and answered == request_id:
                     return json.loads(body)
                 if kind == "response":
@@ -202,6 +206,7 @@ class LambdaRuntime:
                     self.close_connection = True
                     return
                 request_id, event = item
+                runtime._results.put(("taken", request_id, b""))
                 deadline = int((time.time() + runtime._timeout) * 1000)
                 trace = (
                     f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"

@@ -9,11 +9,11 @@ import pytest
 
 import template as sam
 
-BASES = [
-    prefix + base
-    for prefix in ("", "/am")
-    for base in ("/oauth2", "/oauth2/realms/root", "/oauth2/realms/root/realms/{realm}")
-]
+# The server's own route table, so that the template cannot drift from it.
+BASES = re.findall(
+    r'"(/[^"]*)"',
+    (sam.ROOT / "src/http/routes.rs").read_text().split("pub const BASE_PATHS", 1)[1].split("];", 1)[0],
+)
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 ROUTES = {
     "TokenFunction": {f"{base}/access_token" for base in BASES},

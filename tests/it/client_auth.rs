@@ -377,7 +377,9 @@ fn a_deleted_clients_secret_never_gets_what_its_successor_may() {
     shared.store.client("delete", &before, &[]);
     let successor = shared.store.register("alpha", "ca-successor", &["--scope", "a admin", "--default-scope", "a"]);
     // Until the successor is let in, and once more after that, the old secret is tried.
+    let deadline = std::time::Instant::now() + NOTICED_WITHIN;
     loop {
+        assert!(std::time::Instant::now() < deadline, "the successor is let in");
         let noticed = shared.server.token_request(&successor, "scope=admin").status == 200;
         let answer = shared.server.token_request(&before, "scope=admin");
         assert_ne!(answer.status, 200, "{answer:?}");

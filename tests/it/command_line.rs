@@ -17,6 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::cli::grantwell;
+
 /// A working directory of its own; the store is `data` in it and does not exist before the first write.
 struct Operator {
     home: TempDir,
@@ -972,11 +974,8 @@ impl Operator {
 
     /// `grantwell` in this operator's directory, without the developer's own settings.
     fn bare_command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_grantwell"));
+        let mut command = grantwell();
         command.current_dir(self.home.path()).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GRANTWELL_")) {
-            command.env_remove(name);
-        }
         command
     }
 

@@ -1,16 +1,16 @@
 //! `grantwell demo`: what a first visitor sees of the flow.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::cli::GRANTWELL;
+use crate::support::cli::grantwell;
 
 #[test]
 fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
     let elsewhere = TempDir::new().expect("a temporary directory");
-    let output = Command::new(GRANTWELL).arg("demo").current_dir(elsewhere.path()).output().expect("it runs");
+    let output = grantwell().arg("demo").current_dir(elsewhere.path()).output().expect("it runs");
     let shown = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -25,12 +25,13 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
         .collect();
 
-    // Two registrations; two tokens; a call and its introspection; a revocation; a call and its introspection.
-    assert!(commands[0].contains("client create") && commands[0].contains("--id myClient"), "{}", commands[0]);
-    assert!(commands[0].contains("'https://www.example.com:443/callback'"), "{}", commands[0]);
-    assert!(commands[1].contains("--id myResourceServer"), "{}", commands[1]);
-    assert_eq!(commands.len(), 9, "{commands:#?}");
-    assert!(commands[2..].iter().all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
+    // A realm; two registrations; two tokens; a call and its introspection; a revocation; a call and its introspection.
+    assert_eq!(commands[0], "$ grantwell realm set alpha");
+    assert!(commands[1].contains("client create") && commands[1].contains("--id myClient"), "{}", commands[1]);
+    assert!(commands[1].contains("'https://www.example.com:443/callback'"), "{}", commands[1]);
+    assert!(commands[2].contains("--id myResourceServer"), "{}", commands[2]);
+    assert_eq!(commands.len(), 10, "{commands:#?}");
+    assert!(commands[3..].iter().all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
     assert_eq!(statuses, ["200", "200", "200", "200", "200", "200", "401"].map(str::to_owned));
 
     let token = bodies[0]["access_token"].as_str().expect("a token");
@@ -40,14 +41,14 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
     assert_eq!(bodies[2]["active"], true);
     assert_eq!(bodies[2]["client_id"], "myClient");
     assert_eq!(bodies[4], serde_json::json!({"active": false}));
-    assert!(commands[4].contains(token) && commands[6].contains(token), "{commands:#?}");
+    assert!(commands[5].contains(token) && commands[7].contains(token), "{commands:#?}");
 }
 
 #[test]
 fn a_demo_that_nobody_reads_to_its_end_is_no_success() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = Command::new(GRANTWELL).arg("demo").stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+    let output = grantwell().arg("demo").stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("standard output was closed"));
 }

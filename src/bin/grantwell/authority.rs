@@ -59,9 +59,9 @@ pub(crate) fn router(
         clients: clients(),
         tokens: Arc::clone(tokens),
         clock: Arc::clone(&clock),
-        audit,
+        audit: Arc::clone(&audit),
     }))
-    .merge(routes::metadata_routes(MetadataEndpoint { realms: realms() }));
+    .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), audit }));
     routes::finish_within(every_endpoint, REQUEST_LIMIT).layer(Extension(public_url))
 }
 

@@ -636,7 +636,7 @@ impl<'a> ClientView<'a> {
                 if expires_at == UnixSeconds(0) { "never".into() } else { output::utc(expires_at) },
             ),
             ("client_id_issued_at", output::utc(self.client_id_issued_at)),
-            ("tokens_valid_after", self.tokens_valid_after.map(output::utc).unwrap_or_default()),
+            ("tokens_valid_after", self.tokens_valid_after.map(output::utc_or_not_set).unwrap_or_default()),
         ])
     }
 

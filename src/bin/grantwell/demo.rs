@@ -109,7 +109,9 @@ impl Walk {
     fn all_steps(&self) -> Result<(), Failure> {
         let token_url = format!("{}/access_token", self.realm_url);
 
+        say("Both servers of this demo end with it. To try the lines below yourself, run: grantwell serve\n")?;
         say("Step 0. Two confidential clients are registered in realm alpha.\n")?;
+        say(&format!("$ grantwell realm set {}\n", sample::REALM))?;
         Self::say_registration(&self.client)?;
         Self::say_registration(&self.resource_server.credentials)?;
 

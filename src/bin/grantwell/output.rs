@@ -106,6 +106,11 @@ pub(crate) fn members(rows: impl IntoIterator<Item = (&'static str, String)>) ->
     table.trim_fmt()
 }
 
+/// [`utc`], or that the time was never set.
+pub(crate) fn utc_or_not_set(time: UnixSeconds) -> String {
+    if time == UnixSeconds(0) { "not set".into() } else { utc(time) }
+}
+
 /// A time for people, in UTC. Years of more than four digits stay seconds.
 pub(crate) fn utc(time: UnixSeconds) -> String {
     const LAST_SECOND_OF_9999: u64 = 253_402_300_799;

@@ -277,7 +277,7 @@ impl<'a> RealmView<'a> {
     }
 
     fn tokens_valid_after_text(&self) -> String {
-        if self.tokens_valid_after == UnixSeconds(0) { "not set".into() } else { output::utc(self.tokens_valid_after) }
+        output::utc_or_not_set(self.tokens_valid_after)
     }
 
     fn grant_types_text(&self) -> String {

@@ -29,6 +29,7 @@ use crate::store::StoreName;
   grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
 
 With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them.
+Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
 pub(crate) struct Arguments {

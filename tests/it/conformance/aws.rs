@@ -93,7 +93,9 @@ async fn a_client_is_disabled_until_its_secret_is_stored() {
     let registrar = stack.registrar_with(stack.secrets_manager_at(&silent));
     let registration = client.clone();
     let waiting = tokio::spawn(async move { registrar.register(&registration, &generated()).await });
+    let deadline = Instant::now() + Duration::from_secs(30);
     let stored = loop {
+        assert!(Instant::now() < deadline, "the registration is stored before the secret");
         match stack.registrar().read(&client.realm, &client.client_id).await {
             Ok(stored) => break stored,
             Err(RegistrarError::NotFound) => tokio::time::sleep(Duration::from_millis(20)).await,

@@ -10,8 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The binary under test.
-pub(crate) const GRANTWELL: &str = env!("CARGO_BIN_EXE_grantwell");
+/// The command, without the settings of the person who runs the tests.
+pub(crate) fn grantwell() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grantwell"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("GRANTWELL_") || name == "RUST_LOG"
+    }) {
+        command.env_remove(name);
+    }
+    command
+}
 
 /// A `file:` store in a directory of its own.
 pub(crate) struct Store {
@@ -52,7 +61,7 @@ impl Store {
 
     /// Runs `grantwell ARGUMENTS --store file:…`, feeding `stdin`.
     pub(crate) fn run_with_input(&self, arguments: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(GRANTWELL)
+        let mut child = grantwell()
             .args(arguments)
             .args(["--store", &self.argument()])
             .stdin(Stdio::piped())

@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::cli::GRANTWELL;
+use super::cli::grantwell;
 use super::poll;
 
 const LISTENING: &str = "listening on http://";
-const LIFETIME: &str = "GRANTWELL_ACCESS_TOKEN_LIFETIME";
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
 
 /// How a server is started.
@@ -92,14 +91,10 @@ impl Start {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(GRANTWELL);
+        let mut command = grantwell();
         command.arg("serve");
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
-        }
-        for name in ["RUST_LOG", "GRANTWELL_LOG_LEVEL", "GRANTWELL_PUBLIC_URL", "GRANTWELL_DEFAULT_SCOPE", LIFETIME] {
-            // Of the person who runs the tests, not of the tests.
-            command.env_remove(name);
         }
         command
             .args(["--store", &self.store])
@@ -135,8 +130,13 @@ impl Server {
 
     /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success(), "kill -{name}");
+        assert!(self.try_signal(name), "kill -{name}");
+    }
+
+    /// Sends it a signal, such as `KILL`; whether that was possible. By the shell's own `kill`, which needs no package.
+    pub(crate) fn try_signal(&self, name: &str) -> bool {
+        let sent = Command::new("sh").args(["-c", "kill -\"$0\" \"$1\"", name, &self.child.id().to_string()]).status();
+        sent.is_ok_and(|status| status.success())
     }
 
     /// Kills it as `kill -9` does, and waits until it is gone.
