@@ -72,8 +72,9 @@ impl AuditSink for TracingAudit {
             AuditEvent::TokenIntrospected { realm, caller, active, audit_tracking_id } => {
                 tracing::info!(%realm, client_id = %caller, active, audit_tracking_id, "token introspected");
             }
-            AuditEvent::TokenRevoked { realm, caller, revoked } => {
-                tracing::info!(%realm, client_id = %caller, revoked, "revocation answered");
+            AuditEvent::TokenRevoked { realm, caller, audit_tracking_id } => {
+                let revoked = audit_tracking_id.is_some();
+                tracing::info!(%realm, client_id = %caller, revoked, audit_tracking_id, "revocation answered");
             }
             AuditEvent::Refused { endpoint, realm, client_id, error } => {
                 let client_id = client_id.map(ToString::to_string);

@@ -42,8 +42,8 @@ pub enum AuditEvent<'a> {
         realm: &'a RealmName,
         /// The client that asked.
         caller: &'a ClientId,
-        /// Whether an active token ended by it.
-        revoked: bool,
+        /// Of the token that ended by it; `None` where there was none to end.
+        audit_tracking_id: Option<&'a str>,
     },
     /// A request was refused.
     Refused {
@@ -51,23 +51,23 @@ pub enum AuditEvent<'a> {
         endpoint: &'static str,
         /// The realm that was addressed.
         realm: &'a RealmName,
-        /// The client, where it had authenticated.
+        /// The client that was named, where the registry knows it; it need not have been the one that asked.
         client_id: Option<&'a ClientId>,
         /// Why.
         error: &'a OAuthError,
     },
 }
 
-/// Records why `endpoint` refused, if it did, with the client as far as it had authenticated.
+/// Records why `endpoint` refused, if it did, with the client that was named if the registry knows it.
 pub(super) fn refusal<T>(
     sink: &dyn AuditSink,
     endpoint: &'static str,
     realm: &RealmName,
-    authenticated: Option<&Client>,
+    known: Option<&Client>,
     result: &Result<T, OAuthError>,
 ) {
     if let Err(error) = result {
-        let client_id = authenticated.map(|client| &client.client_id);
+        let client_id = known.map(|client| &client.client_id);
         sink.record(&AuditEvent::Refused { endpoint, realm, client_id, error });
     }
 }

@@ -72,16 +72,16 @@ impl IntrospectionEndpoint {
     /// Any of [`OAuthError`]. A store that cannot be asked is an error, never an inactive token: that would lock every
     /// client out of every resource server.
     pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
-        let mut authenticated = None;
-        let result = self.introspect_for(request, &mut authenticated).await;
-        audit::refusal(self.audit.as_ref(), "introspection", request.realm, authenticated.as_deref(), &result);
+        let mut known = None;
+        let result = self.introspect_for(request, &mut known).await;
+        audit::refusal(self.audit.as_ref(), "introspection", request.realm, known.as_deref(), &result);
         result
     }
 
     async fn introspect_for(
         &self,
         request: &ClientRequest<'_>,
-        authenticated: &mut Option<Arc<Client>>,
+        known: &mut Option<Arc<Client>>,
     ) -> Result<Introspection, OAuthError> {
         // 1. The realm, and the request's own form (§2.1).
         let realm = self.realms.find(request.realm).await?;
@@ -91,11 +91,10 @@ impl IntrospectionEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The caller (§2.1), before any look-up of a token.
-        let caller = self.clients.authenticate(&realm, &credentials).await?;
-        let caller: &Client = authenticated.insert(caller);
+        let caller = self.clients.authenticate(&realm, &credentials, known).await?;
 
         // 3. The token, and what the caller is told of it.
-        let introspection = self.token_as_seen_by(caller, &realm, require_token(token)?).await?;
+        let introspection = self.token_as_seen_by(&caller, &realm, require_token(token)?).await?;
         self.audit.record(&AuditEvent::TokenIntrospected {
             realm: &realm.name,
             caller: &caller.client_id,

@@ -60,10 +60,13 @@ pub trait TokenStore: Send + Sync {
 }
 
 /// What became of a request to revoke a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
     /// The token was active and is no longer.
-    Revoked,
+    Revoked {
+        /// The token's, for the log.
+        audit_tracking_id: String,
+    },
     /// No such token, or it has expired: there is nothing to revoke.
     NotFound,
     /// The token is another client's and stays as it is.
@@ -75,7 +78,9 @@ impl Revocation {
     pub fn of(record: Option<&AccessTokenRecord>, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
         match record {
             Some(record) if record.has_expired(now) => Self::NotFound,
-            Some(record) if record.realm == *realm && record.client_id == *client_id => Self::Revoked,
+            Some(record) if record.realm == *realm && record.client_id == *client_id => {
+                Self::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }
+            }
             Some(_) => Self::NotOwner,
             None => Self::NotFound,
         }

@@ -33,17 +33,13 @@ impl RevocationEndpoint {
     /// # Errors
     /// [`OAuthError::InvalidRequest`] for another client's token, which stays valid; otherwise any of [`OAuthError`].
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
-        let mut authenticated = None;
-        let result = self.revoke_for(request, &mut authenticated).await;
-        audit::refusal(self.audit.as_ref(), "revocation", request.realm, authenticated.as_deref(), &result);
+        let mut known = None;
+        let result = self.revoke_for(request, &mut known).await;
+        audit::refusal(self.audit.as_ref(), "revocation", request.realm, known.as_deref(), &result);
         result
     }
 
-    async fn revoke_for(
-        &self,
-        request: &ClientRequest<'_>,
-        authenticated: &mut Option<Arc<Client>>,
-    ) -> Result<(), OAuthError> {
+    async fn revoke_for(&self, request: &ClientRequest<'_>, known: &mut Option<Arc<Client>>) -> Result<(), OAuthError> {
         // 1. The realm, and the request's own form (§2.1).
         let realm = self.realms.find(request.realm).await?;
         let token = request.params.single("token")?;
@@ -52,21 +48,25 @@ impl RevocationEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.1).
-        let client = self.clients.authenticate(&realm, &credentials).await?;
-        let client: &Client = authenticated.insert(client);
+        let client = self.clients.authenticate(&realm, &credentials, known).await?;
 
         // 3. The token, ended in one step with the check that it is the client's.
         let revocation = match TokenDigest::of_presented(require_token(token)?) {
             Some(digest) => self.tokens.revoke(&digest, &realm.name, &client.client_id, self.clock.now()).await?,
             None => Revocation::NotFound,
         };
-        if revocation == Revocation::NotOwner {
-            return Err(OAuthError::InvalidRequest("the token was not issued to this client"));
-        }
+        let audit_tracking_id = match &revocation {
+            Revocation::Revoked { audit_tracking_id } => Some(audit_tracking_id.as_str()),
+            Revocation::NotFound => None,
+            Revocation::NotOwner => return Err(OAuthError::InvalidRequest("the token was not issued to this client")),
+        };
 
         // 4. The answer (§2.2): 200 whether or not there was anything to end.
-        let revoked = revocation == Revocation::Revoked;
-        self.audit.record(&AuditEvent::TokenRevoked { realm: &realm.name, caller: &client.client_id, revoked });
+        self.audit.record(&AuditEvent::TokenRevoked {
+            realm: &realm.name,
+            caller: &client.client_id,
+            audit_tracking_id,
+        });
         Ok(())
     }
 }

@@ -51,9 +51,9 @@ impl TokenEndpoint {
     /// # Errors
     /// Any of [`OAuthError`]; nothing is stored in that case, or at worst a token that nobody knows.
     pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
-        let mut authenticated = None;
-        let result = self.issue_to(request, issuer, &mut authenticated).await;
-        audit::refusal(self.audit.as_ref(), "token", request.realm, authenticated.as_deref(), &result);
+        let mut known = None;
+        let result = self.issue_to(request, issuer, &mut known).await;
+        audit::refusal(self.audit.as_ref(), "token", request.realm, known.as_deref(), &result);
         result
     }
 
@@ -61,7 +61,7 @@ impl TokenEndpoint {
         &self,
         request: &ClientRequest<'_>,
         issuer: &Issuer,
-        authenticated: &mut Option<Arc<Client>>,
+        known: &mut Option<Arc<Client>>,
     ) -> Result<TokenResponse, OAuthError> {
         // 1. The realm, and the request's own form (§3.2).
         let realm = self.realms.find(request.realm).await?;
@@ -71,21 +71,20 @@ impl TokenEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
-        let client = self.clients.authenticate(&realm, &credentials).await?;
-        let client: &Client = authenticated.insert(client);
+        let client = self.clients.authenticate(&realm, &credentials, known).await?;
 
         // 3. The grant (§4.4.2).
-        require_client_credentials(grant_type, client, &realm)?;
+        require_client_credentials(grant_type, &client, &realm)?;
 
         // 4. The scope (§3.3).
-        let scope = grant_scope(requested_scope, client, &realm)?;
+        let scope = grant_scope(requested_scope, &client, &realm)?;
 
         // 5. The token and what is kept of it.
         let lifetime =
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
         let access_token = OpaqueToken::generate(self.random.as_ref())?;
         let now = self.clock.now();
-        require_valid_from(now, client, &realm)?;
+        require_valid_from(now, &client, &realm)?;
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
             client_id: client.client_id.clone(),

@@ -60,7 +60,7 @@ impl TokenStore for MemoryTokens {
     ) -> Result<Revocation, PortError> {
         let mut state = self.state();
         let outcome = Revocation::of(state.tokens.get(digest), realm, client_id, now);
-        if outcome == Revocation::Revoked {
+        if matches!(outcome, Revocation::Revoked { .. }) {
             state.tokens.remove(digest);
         }
         Ok(outcome)

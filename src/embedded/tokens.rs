@@ -89,7 +89,7 @@ impl TokenStore for FjallTokens {
     ) -> Result<Revocation, PortError> {
         // A token never changes its owner, so nothing can come between the check and the removal.
         let outcome = Revocation::of(self.record(digest)?.as_ref(), realm, client_id, now);
-        if outcome == Revocation::Revoked {
+        if matches!(outcome, Revocation::Revoked { .. }) {
             self.tokens.remove(*digest.as_bytes()).map_err(|error| fault(&error))?;
         }
         Ok(outcome)

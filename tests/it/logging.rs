@@ -140,3 +140,29 @@ fn z_02_nobody_can_write_lines_of_the_log() {
         assert!(bytes.len() < 1024, "{line}");
     }
 }
+
+#[test]
+fn a_tokens_lines_share_its_audit_id_and_a_guess_names_the_client_it_is_aimed_at() {
+    let store = Store::new();
+    let client = store.register("root", "traced", &["--scope", "a", "--default-scope", "a"]);
+    let mut server = start(&store);
+    let token = server.token(&client, "a");
+    let audit_id =
+        server.introspect(&client, &token).assert_active()["auditTrackingId"].as_str().expect("text").to_owned();
+    assert_eq!(server.revoke(&client, &token).status, 200);
+    server.token_request(&client.with_secret("wrong"), "").assert_401("root");
+    server.token_request(&Registered { client_id: "stranger".into(), ..client.clone() }, "").assert_401("root");
+    server.signal("TERM");
+    server.wait();
+    let (_, log) = server.into_output();
+
+    for decision in ["token issued", "token introspected", "revocation answered"] {
+        let told =
+            log.lines().any(|line| line.contains(decision) && line.contains(&audit_id) && line.contains("traced"));
+        assert!(told, "{decision}\n{log}");
+    }
+    let refusals: Vec<&str> = log.lines().filter(|line| line.contains("request refused")).collect();
+    assert_eq!(refusals.len(), 2, "{log}");
+    assert!(refusals[0].contains("wrong secret") && refusals[0].contains("traced"), "{log}");
+    assert!(refusals[1].contains("unknown client") && !log.contains("stranger"), "{log}");
+}

@@ -100,17 +100,24 @@ impl ClientAuthenticator {
         Self { registry, secrets, clock }
     }
 
-    /// The client that the credentials belong to.
+    /// The client that the credentials belong to. `known` becomes the client that they name, as soon as the registry knows
+    /// it and whether or not they belong to it: whoever guesses at a client's secret is to be seen in the log.
     ///
     /// # Errors
     /// [`OAuthError::InvalidClient`] where they belong to no active client; [`OAuthError::Unavailable`] where a store
     /// cannot be asked.
-    pub async fn authenticate(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, OAuthError> {
+    pub async fn authenticate(
+        &self,
+        realm: &Realm,
+        credentials: &Credentials,
+        known: &mut Option<Arc<Client>>,
+    ) -> Result<Arc<Client>, OAuthError> {
         // 1. What the registry says. A text that is no client id is an unknown client, without a look-up.
         let client = match credentials.unverified_client_id.parse::<ClientId>() {
             Ok(client_id) => self.registry.client(&realm.name, &client_id).await?,
             Err(_) => None,
         };
+        known.clone_from(&client);
         let standing = self.standing(client, credentials.method);
 
         // 2. What the secret store says, asked only for a client that may authenticate this way.

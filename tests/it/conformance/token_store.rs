@@ -44,7 +44,7 @@ pub(crate) async fn a_client_ends_its_own_token(ports: &TokenPorts) {
         ports.tokens.put(digest, &record).await.expect("stored");
     }
     let revoke = async || ports.tokens.revoke(&ended, &realm_name("alpha"), &client_id("myClient"), NOW).await;
-    assert_eq!(revoke().await, Ok(Revocation::Revoked));
+    assert_eq!(revoke().await, Ok(Revocation::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }));
     assert_eq!(ports.tokens.get(&ended).await, Ok(None));
     assert_eq!(revoke().await, Ok(Revocation::NotFound));
     assert_eq!(ports.tokens.get(&other).await, Ok(Some(record)), "the client's other token");
