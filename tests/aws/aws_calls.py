@@ -13,11 +13,11 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 from emulator import Emulator
+from loopback import LoopbackServer
 from stack import Statement
 
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"}
@@ -37,7 +37,7 @@ def allows(statement: Statement, call: Call) -> bool:
     return statement.action.lower() == call.action.lower() and re.fullmatch(pattern, call.resource) is not None
 
 
-class AwsCalls:
+class AwsCalls(LoopbackServer):
     """Use as a context manager; `url` is the endpoint to give to a function.
 
     `throttled` names actions that AWS shall refuse for load, however often they are tried.
@@ -52,19 +52,7 @@ class AwsCalls:
         self._policy = tuple(policy)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def __enter__(self) -> AwsCalls:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler())
 
     @property
     def calls(self) -> list[Call]:

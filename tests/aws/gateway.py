@@ -10,14 +10,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
+from loopback import LoopbackServer
 from runtime_api import Answer, FunctionFailed, LambdaRuntime
 from template import Json, Route
 
@@ -26,26 +25,14 @@ DOMAIN = "grantwell0.execute-api.us-east-1.amazonaws.com"
 _TEXT = re.compile(r"^(text/.*|application/(json|javascript|xml)|.*\+(json|xml))$")
 
 
-class Gateway:
+class Gateway(LoopbackServer):
     """Use as a context manager; `url` is the base that callers use."""
 
     def __init__(self, routes: Iterable[Route], functions: Mapping[str, LambdaRuntime]) -> None:
         # API Gateway prefers a literal segment to a parameter.
         self._routes = sorted(routes, key=lambda route: route.path.count("{"))
         self._functions = functions
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def __enter__(self) -> Gateway:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler())
 
     def route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route that takes a request, and its path parameters."""

@@ -18,10 +18,12 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from loopback import LoopbackServer
 
 _PREFIX = "/2018-06-01/runtime/"
 
@@ -88,13 +90,10 @@ class LambdaRuntime:
         self._lock = threading.Lock()
         self._last_logs = ""
         self._output = tempfile.TemporaryFile()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        port = self._server.server_address[1]
+        self._server = LoopbackServer(self._handler())
         # The variables that Lambda reserves: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
         process_environment = {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "AWS_LAMBDA_RUNTIME_API": self._server.address,
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb),
@@ -125,8 +124,7 @@ class LambdaRuntime:
                 cwd="/",
             )
         except BaseException:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close()
             self._output.close()
             raise
         threading.Thread(target=self._watch, daemon=True).start()
@@ -144,8 +142,7 @@ class LambdaRuntime:
         self._process.kill()
         self._process.wait()
         self._events.put(None)
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
         self._last_logs = self.logs()
         self._output.close()
 
