@@ -31,16 +31,9 @@ use crate::core::realm::PublicUrl;
 ///
 /// A request that is not answered 500 ms before the invocation's deadline gets the answer of `out_of_time`.
 ///
-/// # Errors
-/// Where Lambda's runtime interface cannot be used.
-///
 /// # Panics
 /// Outside of Lambda, where the variables of its runtime interface are missing.
-pub async fn serve(
-    router: Router,
-    public_url: Option<PublicUrl>,
-    out_of_time: fn() -> Response,
-) -> Result<(), lambda_http::Error> {
+pub async fn serve(router: Router, public_url: Option<PublicUrl>, out_of_time: fn() -> Response) {
     let gateway = &Gateway { router, public_url, out_of_time };
     let ended =
         lambda_runtime::run(service_fn(async |invocation| Ok::<_, Infallible>(gateway.answer(invocation).await))).await;
@@ -48,7 +41,6 @@ pub async fn serve(
     if let Err(error) = ended {
         tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
     }
-    Ok(())
 }
 
 struct Gateway {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use grantwell::aws::function::Function;
 use grantwell::aws::gateway;
+use grantwell::config::ConfigError;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::http::{response, routes};
 use grantwell::telemetry::{SystemClock, TracingAudit};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
     let registry = function.registry()?;
     let endpoint = IntrospectionEndpoint {
@@ -21,5 +22,6 @@ async fn main() -> Result<(), lambda_http::Error> {
         audit: Arc::new(TracingAudit),
     };
     let router = routes::finish(routes::introspection_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time).await
+    gateway::serve(router, function.public_url(), response::out_of_time).await;
+    Ok(())
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use grantwell::aws::function::Function;
 use grantwell::aws::gateway;
+use grantwell::config::ConfigError;
 use grantwell::core::metadata::MetadataEndpoint;
 use grantwell::http::{response, routes};
 use grantwell::telemetry::TracingAudit;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
     let endpoint = MetadataEndpoint { realms: function.realms(&function.registry()?), audit: Arc::new(TracingAudit) };
     let router = routes::finish(routes::metadata_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time).await
+    gateway::serve(router, function.public_url(), response::out_of_time).await;
+    Ok(())
 }
