@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::sdk::{DYNAMODB, from_item, to_item, unavailable};
-use crate::core::access_token::opaque::TokenDigest;
+use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
 use crate::core::ports::{PortError, Revocation, TokenStore, UnixSeconds};

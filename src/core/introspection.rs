@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::access_token::opaque::TokenDigest;
+use super::access_token::opaque;
 use super::access_token::record::AccessTokenRecord;
 use super::audit::{self, AuditEvent};
 use super::client::{Client, ClientId};
@@ -131,7 +131,7 @@ impl IntrospectionEndpoint {
     }
 
     async fn unexpired_record(&self, token: &str, now: UnixSeconds) -> Result<Option<AccessTokenRecord>, OAuthError> {
-        let Some(digest) = TokenDigest::of_presented(token) else { return Ok(None) };
+        let Some(digest) = opaque::digest_of_presented(token) else { return Ok(None) };
         Ok(self.tokens.get(&digest).await?.filter(|record| !record.has_expired(now)))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::access_token::opaque::TokenDigest;
+use super::access_token::TokenDigest;
 use super::access_token::record::AccessTokenRecord;
 use super::audit::AuditEvent;
 use super::client::{Client, ClientId};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::access_token::opaque::TokenDigest;
+use super::access_token::opaque;
 use super::audit::{self, AuditEvent};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
@@ -51,7 +51,7 @@ impl RevocationEndpoint {
         let client = self.clients.authenticate(&realm, &credentials, known).await?;
 
         // 3. The token, ended in one step with the check that it is the client's.
-        let revocation = match TokenDigest::of_presented(require_token(token)?) {
+        let revocation = match opaque::digest_of_presented(require_token(token)?) {
             Some(digest) => self.tokens.revoke(&digest, &realm.name, &client.client_id, self.clock.now()).await?,
             None => Revocation::NotFound,
         };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use uuid::Builder;
 
-use super::access_token::opaque::OpaqueToken;
 use super::access_token::record::AccessTokenRecord;
+use super::access_token::{AccessToken, opaque};
 use super::audit::{self, AuditEvent};
 use super::client::{Client, GrantType, random_name};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
@@ -38,7 +38,7 @@ pub struct TokenEndpoint {
 #[derive(Debug)]
 pub struct TokenResponse {
     /// The token, stored before this exists.
-    pub access_token: OpaqueToken,
+    pub access_token: AccessToken,
     /// What was granted.
     pub scope: Scope,
     /// Seconds until it expires.
@@ -82,7 +82,7 @@ impl TokenEndpoint {
         // 5. The token and what is kept of it.
         let lifetime =
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
-        let access_token = OpaqueToken::generate(self.random.as_ref())?;
+        let access_token = opaque::generate(self.random.as_ref())?;
         let now = self.clock.now();
         require_valid_from(now, &client, &realm)?;
         let record = AccessTokenRecord {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::core::access_token::opaque::TokenDigest;
+use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
 use crate::core::ports::{Clock, PortError, Revocation, TokenStore, UnixSeconds};

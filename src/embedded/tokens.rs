@@ -12,7 +12,7 @@ use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Contex
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::StoreError;
-use crate::core::access_token::opaque::TokenDigest;
+use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
 use crate::core::ports::{Clock, PortError, Revocation, TokenStore, UnixSeconds};

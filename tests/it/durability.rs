@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grantwell::core::access_token::opaque::TokenDigest;
+use grantwell::core::access_token::opaque;
 use rusqlite::Connection as Registry;
 use serde_json::Value;
 
@@ -338,7 +338,7 @@ fn i_16_the_data_directory_holds_the_digest_of_a_token_and_never_the_token() {
     server.signal("TERM");
     server.wait();
 
-    let digest = TokenDigest::of_presented(&token).expect("a token of this server");
+    let digest = opaque::digest_of_presented(&token).expect("a token of this server");
     let holds = |needle: &[u8]| {
         files_below(store.directory())
             .iter()

@@ -1,81 +1,32 @@
 //! Opaque access tokens: `gwt_` and 256 random bits. Nothing about the client is in them; the prefix lets secret scanners
 //! find a leak.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::{AccessToken, TokenDigest};
 use crate::core::ports::{PortError, Random};
 
-/// An access token as the client gets it. Redacted in `Debug`, wiped on drop.
-pub struct OpaqueToken(Zeroizing<String>);
+/// What every opaque access token starts with.
+pub const PREFIX: &str = "gwt_";
 
-/// SHA-256 of a token: the only form in which a store ever sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenDigest([u8; 32]);
-
-impl OpaqueToken {
-    /// What every opaque access token starts with.
-    pub const PREFIX: &str = "gwt_";
-
-    /// A new token of 256 random bits.
-    ///
-    /// # Errors
-    /// [`PortError::Unavailable`] where the random source fails.
-    pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
-        Ok(Self(random_text(Self::PREFIX, random)?))
-    }
-
-    /// The digest under which the token is stored.
-    pub fn digest(&self) -> TokenDigest {
-        TokenDigest::of(&self.0)
-    }
-
-    /// The token itself, for the one answer that carries it.
-    pub fn expose_token(&self) -> &str {
-        &self.0
-    }
+/// A new token of 256 random bits.
+///
+/// # Errors
+/// [`PortError::Unavailable`] where the random source fails.
+pub fn generate(random: &dyn Random) -> Result<AccessToken, PortError> {
+    Ok(AccessToken(random_text(PREFIX, random)?))
 }
 
-impl fmt::Debug for OpaqueToken {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("OpaqueToken([REDACTED])")
-    }
-}
-
-impl TokenDigest {
-    /// The digest of a presented token, or `None` where the text cannot be a token of this server, which spares the
-    /// store a look-up that is billed.
-    pub fn of_presented(unverified_token: &str) -> Option<Self> {
-        let encoded = unverified_token.strip_prefix(OpaqueToken::PREFIX)?;
-        let mut bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
-        let length = bytes.len();
-        bytes.zeroize();
-        (length == 32).then(|| Self::of(unverified_token))
-    }
-
-    /// The digest in base64url without padding.
-    pub fn to_base64url(self) -> String {
-        base64url(&self.0)
-    }
-
-    /// The digest's 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    fn of(token: &str) -> Self {
-        Self(Sha256::digest(token.as_bytes()).into())
-    }
-}
-
-impl fmt::Debug for TokenDigest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("TokenDigest([REDACTED])")
-    }
+/// The digest of a presented token, or `None` where the text cannot be an opaque token of this server, which spares the
+/// store a look-up that is billed.
+pub fn digest_of_presented(unverified_token: &str) -> Option<TokenDigest> {
+    let encoded = unverified_token.strip_prefix(PREFIX)?;
+    let mut bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    let length = bytes.len();
+    bytes.zeroize();
+    (length == 32).then(|| TokenDigest::of(unverified_token))
 }
 
 /// `prefix` and 256 random bits in base64url.
@@ -109,9 +60,9 @@ mod tests {
 
     #[test]
     fn a_token_is_its_prefix_and_43_characters() {
-        let token = OpaqueToken::generate(&Counting).expect("random bytes");
+        let token = generate(&Counting).expect("random bytes");
         assert_eq!(token.expose_token(), "gwt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
-        assert_eq!(TokenDigest::of_presented(token.expose_token()), Some(token.digest()));
+        assert_eq!(digest_of_presented(token.expose_token()), Some(token.digest()));
         assert!(!format!("{token:?} {:?}", token.digest()).contains("AAEC"));
     }
 
@@ -127,9 +78,9 @@ mod tests {
             &token.replace("gwt_", "gws_"),
             &format!("{token}="),
         ] {
-            assert_eq!(TokenDigest::of_presented(presented), None, "{presented}");
+            assert_eq!(digest_of_presented(presented), None, "{presented}");
         }
         // The last character carries two unused bits; a token with those set is another text and no token of ours.
-        assert_eq!(TokenDigest::of_presented("gwt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9"), None);
+        assert_eq!(digest_of_presented("gwt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantwell::core::access_token::opaque::OpaqueToken;
+use grantwell::core::access_token::opaque;
 use grantwell::core::ports::{ClientRegistry as _, Registrar as _, RegistrarError, SecretSource as _, TokenStore as _};
 use grantwell::core::realm::Realm;
 use grantwell::embedded::data_dir::DataDir;
@@ -77,7 +77,7 @@ async fn what_one_process_registers_another_sees() {
 async fn tokens_opened_again_are_all_there() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let (kept, ended) = (OpaqueToken::generate(&SystemRandom), OpaqueToken::generate(&SystemRandom));
+    let (kept, ended) = (opaque::generate(&SystemRandom), opaque::generate(&SystemRandom));
     let (kept, ended) = (kept.expect("random bytes").digest(), ended.expect("random bytes").digest());
     let record = super::token_store::record("myClient");
 

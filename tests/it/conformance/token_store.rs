@@ -1,7 +1,7 @@
 //! Token store: what is put is there, until its owner ends it.
 
-use grantwell::core::access_token::opaque::{OpaqueToken, TokenDigest};
 use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::{TokenDigest, opaque};
 use grantwell::core::ports::{Revocation, UnixSeconds};
 use grantwell::core::realm::PublicUrl;
 use grantwell::telemetry::SystemRandom;
@@ -91,7 +91,7 @@ pub(crate) async fn tokens_stored_at_once_are_all_there(ports: &TokenPorts) {
 }
 
 fn digest() -> TokenDigest {
-    OpaqueToken::generate(&SystemRandom).expect("random bytes").digest()
+    opaque::generate(&SystemRandom).expect("random bytes").digest()
 }
 
 /// A token of realm alpha.
