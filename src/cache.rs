@@ -1,4 +1,4 @@
-//! Bounded caches around any adapter: registrations and realms for seconds, digests of secrets for minutes.
+//! Bounded caches around any adapter: registrations and realms for seconds, digests of secrets and keys for minutes.
 //!
 //! Every cache has a capacity, so that a flood of random client ids costs memory once and not for ever, and remembers
 //! absence too, so that it costs one registry read each at most.
@@ -13,7 +13,11 @@ use moka::{Entry, Expiry};
 
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::ClientSecrets;
-use crate::core::ports::{ClientRegistry, Clock, PortError, SecretSource, UnixSeconds};
+use crate::core::keys::SigningAlgorithm;
+use crate::core::keys::set::{Signers, VerificationKeys};
+use crate::core::ports::{
+    ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
+};
 use crate::core::realm::{Realm, RealmName};
 
 /// How long and how much a process remembers.
@@ -33,6 +37,10 @@ pub struct CacheSettings {
     pub secret_retry_interval: Duration,
     /// The shortest time between two reloads of a client's secret because a presented one did not match.
     pub mismatch_interval: Duration,
+    /// How long the keys of a realm are believed before the source is asked again: the public ones, and those that sign.
+    pub key_ttl: Duration,
+    /// The shortest time between two reloads of a realm's public keys because a token named another.
+    pub unknown_key_interval: Duration,
 }
 
 /// A [`ClientRegistry`] that remembers.
@@ -62,6 +70,8 @@ impl CacheSettings {
         secret_stale_limit: Duration::from_hours(1),
         secret_retry_interval: Duration::from_secs(30),
         mismatch_interval: Duration::from_secs(30),
+        key_ttl: Duration::from_mins(5),
+        unknown_key_interval: Duration::from_secs(5),
     };
 
     /// For the local server: a miss is a read of a local file.
@@ -70,6 +80,8 @@ impl CacheSettings {
         absence_ttl: Duration::from_secs(5),
         secret_ttl: Duration::from_secs(5),
         secret_retry_interval: Duration::from_secs(5),
+        key_ttl: Duration::from_secs(5),
+        unknown_key_interval: Duration::from_secs(1),
         ..Self::FUNCTION
     };
 }
@@ -193,6 +205,169 @@ impl SecretSource for CachedSecrets {
                 None
             }
         }
+    }
+}
+
+/// A [`VerificationKeySource`] that remembers, and looks again when a token names a key that it does not know.
+pub struct CachedVerificationKeys {
+    source: Arc<dyn VerificationKeySource>,
+    keys: Bridged<RealmName, Arc<VerificationKeys>>,
+    unknown: Cache<RealmName, ()>,
+}
+
+/// A [`SigningKeySource`] that remembers.
+pub struct CachedSigningKeys {
+    source: Arc<dyn SigningKeySource>,
+    signers: Bridged<(RealmName, SigningAlgorithm), Arc<Signers>>,
+}
+
+impl CachedVerificationKeys {
+    /// Remembers what `source` says as `settings` allow.
+    pub fn new(source: Arc<dyn VerificationKeySource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
+        Self {
+            source,
+            // Before its first key a realm has none, and that key signs as soon as it is there.
+            keys: Bridged::new("a realm's public keys", clock, settings, |keys: &Arc<VerificationKeys>| {
+                !keys.jwks().is_empty()
+            }),
+            unknown: Cache::builder()
+                .max_capacity(settings.capacity)
+                .time_to_live(settings.unknown_key_interval)
+                .build(),
+        }
+    }
+}
+
+#[async_trait]
+impl VerificationKeySource for CachedVerificationKeys {
+    async fn verification_keys(&self, realm: &RealmName) -> Result<Arc<VerificationKeys>, PortError> {
+        self.keys.get(realm.clone(), Reload::IfStale, self.source.verification_keys(realm)).await
+    }
+
+    async fn verification_keys_after_mismatch(&self, realm: &RealmName) -> Option<Arc<VerificationKeys>> {
+        // One reload for each realm and interval: inventing names of keys must not cost calls.
+        if !self.unknown.entry(realm.clone()).or_insert(()).await.is_fresh() {
+            return None;
+        }
+        match self.keys.get(realm.clone(), Reload::Now, self.source.verification_keys(realm)).await {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                tracing::warn!(%error, "a realm's public keys could not be reloaded for a key that is not among them");
+                None
+            }
+        }
+    }
+}
+
+impl CachedSigningKeys {
+    /// Remembers what `source` says as `settings` allow.
+    pub fn new(source: Arc<dyn SigningKeySource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
+        Self { source, signers: Bridged::new("a realm's signing keys", clock, settings, |_| true) }
+    }
+}
+
+#[async_trait]
+impl SigningKeySource for CachedSigningKeys {
+    async fn signers(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<Arc<Signers>, PortError> {
+        self.signers.get((realm.clone(), alg), Reload::IfStale, self.source.signers(realm, alg)).await
+    }
+}
+
+/// A cache that asks again after `key_ttl`, and bridges a source that cannot be asked for as long as secrets are bridged.
+struct Bridged<K, V> {
+    what: &'static str,
+    clock: Arc<dyn Clock>,
+    settings: CacheSettings,
+    is_worth_keeping: fn(&V) -> bool,
+    entries: Cache<K, BridgedEntry<V>>,
+}
+
+/// When a [`Bridged`] asks its source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reload {
+    IfStale,
+    Now,
+}
+
+#[derive(Clone)]
+struct BridgedEntry<V> {
+    value: V,
+    loaded_at: UnixSeconds,
+    ask_again_at: UnixSeconds,
+}
+
+impl<K, V> Bridged<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    fn new(
+        what: &'static str,
+        clock: Arc<dyn Clock>,
+        settings: CacheSettings,
+        is_worth_keeping: fn(&V) -> bool,
+    ) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(settings.capacity)
+            .time_to_live(settings.secret_stale_limit + settings.secret_retry_interval)
+            .build();
+        Self { what, clock, settings, is_worth_keeping, entries }
+    }
+
+    /// What is remembered, or what `load` brings where there is nothing, it is stale, or `reload` says so. One load at a time
+    /// for each key.
+    async fn get(
+        &self,
+        key: K,
+        reload: Reload,
+        load: impl Future<Output = Result<V, PortError>> + Send,
+    ) -> Result<V, PortError> {
+        if reload == Reload::IfStale
+            && let Some(entry) = self.entries.get(&key).await
+            && self.clock.now() < entry.ask_again_at
+        {
+            return Ok(entry.value);
+        }
+        let asked_at = self.clock.now();
+        let entry = self.entries.entry(key).and_try_compute_with(async |remembered| {
+            let remembered = remembered.map(Entry::into_value);
+            let is_fresh = |entry: &BridgedEntry<V>| {
+                // Whoever waited for another's load takes what that brought.
+                self.clock.now() < entry.ask_again_at && (reload == Reload::IfStale || entry.loaded_at > asked_at)
+            };
+            if remembered.as_ref().is_some_and(is_fresh) {
+                return Ok(Op::Nop);
+            }
+            match (load.await, remembered) {
+                (Ok(value), _) => {
+                    let now = self.clock.now();
+                    let ttl = if (self.is_worth_keeping)(&value) { self.settings.key_ttl.as_secs() } else { 0 };
+                    let ask_again_at = now.plus(ttl);
+                    Ok(Op::Put(BridgedEntry { value, loaded_at: now, ask_again_at }))
+                }
+                (Err(error @ PortError::Unavailable { .. }), Some(entry)) => self.bridge(entry, error).map(Op::Put),
+                (Err(error), _) => Err(error),
+            }
+        });
+        match entry.await? {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+                Ok(entry.into_value().value)
+            }
+            // Nothing above removes an entry or leaves one out.
+            CompResult::StillNone(_) | CompResult::Removed(_) => {
+                Err(PortError::Unavailable { service: self.what, detail: "no entry".to_owned() })
+            }
+        }
+    }
+
+    fn bridge(&self, entry: BridgedEntry<V>, error: PortError) -> Result<BridgedEntry<V>, PortError> {
+        let now = self.clock.now();
+        let age_seconds = now.since(entry.loaded_at);
+        if age_seconds > self.settings.secret_stale_limit.as_secs() {
+            return Err(error);
+        }
+        tracing::warn!(what = self.what, age_seconds, %error, "serving what is remembered because its source cannot be asked");
+        Ok(BridgedEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry })
     }
 }
 

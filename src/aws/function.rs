@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 
+use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::registry::DynamoRegistry;
 use super::sdk;
 use super::secrets::SecretsManagerSecrets;
 use super::tokens::DynamoTokens;
-use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets};
+use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
+use crate::core::access_token::validation::AccessTokenValidator;
 use crate::core::client_auth::ClientAuthenticator;
-use crate::core::ports::{ClientRegistry, TokenStore};
+use crate::core::keys::keyring::Keyring;
+use crate::core::ports::{ClientRegistry, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{PublicUrl, Realms};
 use crate::telemetry::{self, SystemClock};
 
@@ -58,12 +61,52 @@ impl Function {
         Ok(ClientAuthenticator::new(Arc::clone(registry), Arc::new(secrets), Arc::new(SystemClock)))
     }
 
-    /// Issued tokens. Never cached: a revoked one is gone at once.
+    /// Issued tokens, and those that have ended. Never cached: a revoked one is gone at once.
     ///
     /// # Errors
     /// [`ConfigError::Missing`].
-    pub fn tokens(&self) -> Result<Arc<dyn TokenStore>, ConfigError> {
+    pub fn tokens(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
         Ok(Arc::new(DynamoTokens::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::token_table()?)))
+    }
+
+    /// What the realms publish to verify their tokens with.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, ConfigError> {
+        let source = Arc::new(self.published_keys()?);
+        Ok(Arc::new(CachedVerificationKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION)))
+    }
+
+    /// What the realms sign their tokens with.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
+        let prefix = RegistryConfig::from_env()?.secret_prefix;
+        let secrets_manager = aws_sdk_secretsmanager::Client::new(&self.sdk);
+        let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?);
+        let source = Keyring::new(Arc::new(store), Arc::new(SystemClock));
+        Ok(Arc::new(CachedSigningKeys::new(Arc::new(source), Arc::new(SystemClock), CacheSettings::FUNCTION)))
+    }
+
+    /// Says of presented tokens whether they count.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn token_validator(&self, registry: &Arc<dyn ClientRegistry>) -> Result<AccessTokenValidator, ConfigError> {
+        let tokens = self.tokens()?;
+        Ok(AccessTokenValidator {
+            realms: self.realms(registry),
+            registry: Arc::clone(registry),
+            tokens: Arc::clone(&tokens) as _,
+            denylist: tokens,
+            keys: self.verification_keys()?,
+        })
+    }
+
+    fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {
+        Ok(DynamoPublishedKeys::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::registry_table()?))
     }
 
     /// The configured public URL; the gateway's own word counts where there is none.

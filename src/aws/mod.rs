@@ -5,6 +5,7 @@
 
 pub mod function;
 pub mod gateway;
+pub mod keys;
 pub mod registrar;
 pub mod registry;
 pub mod sdk;

@@ -2,7 +2,7 @@
 //! them.
 //!
 //! A client of realm alpha is `alpha` / `client#myClient`. A realm is a child of root, so alpha itself is
-//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`.
+//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,6 +102,16 @@ pub(super) fn realm_key(name: &RealmName) -> HashMap<String, AttributeValue> {
     key(&RealmName::root(), format!("{REALM_PREFIX}{name}"))
 }
 
+/// Where a realm's public keys are. A partition of their own, which no realm has as its name: so IAM can let a function publish
+/// keys and write no registration.
+pub(super) fn published_keys_key(realm: &RealmName) -> HashMap<String, AttributeValue> {
+    [
+        (REALM.to_owned(), AttributeValue::S(format!("{KEYS_PREFIX}{realm}"))),
+        (ITEM.to_owned(), AttributeValue::S(JWKS.to_owned())),
+    ]
+    .into()
+}
+
 fn key(realm: &RealmName, item: String) -> HashMap<String, AttributeValue> {
     [(REALM.to_owned(), AttributeValue::S(realm.as_str().to_owned())), (ITEM.to_owned(), AttributeValue::S(item))]
         .into()
@@ -113,6 +123,10 @@ pub(super) const REALM: &str = "realm";
 pub(super) const ITEM: &str = "item";
 /// Start of a client's sort key.
 pub(super) const CLIENT_PREFIX: &str = "client#";
+/// Start of the partition key of a realm's public keys.
+const KEYS_PREFIX: &str = "keys#";
+/// The sort key of a realm's public keys.
+const JWKS: &str = "jwks";
 /// Start of a realm's sort key.
 pub(super) const REALM_PREFIX: &str = "realm#";
 
@@ -120,7 +134,9 @@ pub(super) const REALM_PREFIX: &str = "realm#";
 mod tests {
     use super::*;
     use crate::aws::sdk::to_item;
+    use crate::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
     use crate::core::client::{AuthMethod, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
+    use crate::core::keys::SigningAlgorithm;
     use crate::core::ports::UnixSeconds;
     use crate::core::scope::Scope;
     use crate::telemetry::SystemRandom;
@@ -136,6 +152,11 @@ mod tests {
             token_endpoint_auth_methods: AuthMethod::ALL.into(),
             access_token_lifetime: Some(TokenLifetime::DEFAULT),
             client_secret_expires_at: UnixSeconds(1_795_415_820),
+            access_token_format: Some(AccessTokenFormat::Jwt),
+            access_token_persistence: Some(AccessTokenPersistence::Stateless),
+            access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
+            resources: vec!["https://api.example.com/".parse().expect("absolute")],
+            access_token_claims: r#"{"tier":"gold"}"#.parse().expect("claims"),
         };
         let realm = Realm::new("alpha".parse().expect("a name"));
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
@@ -228,6 +249,9 @@ mod tests {
         realm.settings.allowed_scope = Some(Scope::empty());
         realm.settings.access_token_lifetime = Some(TokenLifetime::DEFAULT);
         realm.settings.grant_types = Some([GrantType::client_credentials()].into());
+        realm.settings.access_token_format = Some(AccessTokenFormat::Jwt);
+        realm.settings.access_token_persistence = Some(AccessTokenPersistence::Stored);
+        realm.settings.access_token_signing_alg = Some(SigningAlgorithm::Ps256);
         realm.settings.tokens_valid_after = UnixSeconds(9);
         let mut item = to_item(&realm, "a realm record").expect("an item");
         item.extend(realm_key(&realm.name));

@@ -92,6 +92,11 @@ pub(super) fn secret_string(client_id: &ClientId, secret: &ClientSecret) -> Resu
         .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written"))
 }
 
+/// The name of a realm's private keys.
+pub(super) fn signing_keys_name(prefix: &str, realm: &RealmName) -> String {
+    format!("{prefix}/{realm}/signing-keys")
+}
+
 fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortError> {
     // serde's message may repeat a part of the secret.
     let stored: StoredSecret = serde_json::from_str(text)
@@ -125,7 +130,7 @@ impl fmt::Debug for StoredSecret {
 }
 
 /// The stage of the newest version.
-const CURRENT: &str = "AWSCURRENT";
+pub(super) const CURRENT: &str = "AWSCURRENT";
 /// The stage of the version before it.
 pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
 

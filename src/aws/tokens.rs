@@ -1,4 +1,5 @@
-//! Token store on the token table: partition key `id`, the digest of the token, and the TTL attribute `expires_at`.
+//! Token store on the token table: partition key `id`, the TTL attribute `expires_at`. An issued token is `token#` and its digest,
+//! a self-contained one that has ended `revoked#` and its `jti`.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use super::sdk::{DYNAMODB, from_item, to_item, unavailable};
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
-use crate::core::ports::{PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::ports::{Denylist, PortError, Revocation, TokenStore, UnixSeconds};
 use crate::core::realm::RealmName;
 
 /// Keeps access tokens for the functions.
@@ -45,17 +46,7 @@ impl TokenStore for DynamoTokens {
     }
 
     async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
-        let answer = self
-            .dynamodb
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key(digest)))
-            // A token is used right after it was issued, and a revoked one must be gone at once.
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| unavailable(DYNAMODB, "GetItem", &error))?;
-        answer.item.map(|item| from_item(item, RECORD)).transpose()
+        self.item(key(digest)).await?.map(|item| from_item(item, RECORD)).transpose()
     }
 
     async fn revoke(
@@ -93,6 +84,50 @@ impl TokenStore for DynamoTokens {
     }
 }
 
+#[async_trait]
+impl Denylist for DynamoTokens {
+    async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError> {
+        // Without a condition: whoever ends the token again writes the same.
+        self.dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(denial_key(jti)))
+            .item("expires_at", AttributeValue::N(expires_at.to_string()))
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "PutItem", &error))?;
+        Ok(())
+    }
+
+    async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
+        Ok(self.item(denial_key(jti)).await?.is_some())
+    }
+}
+
+impl DynamoTokens {
+    async fn item(
+        &self,
+        key: HashMap<String, AttributeValue>,
+    ) -> Result<Option<HashMap<String, AttributeValue>>, PortError> {
+        let answer = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            // A token is used right after it was issued, and a revoked one must be gone at once.
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "GetItem", &error))?;
+        Ok(answer.item)
+    }
+}
+
+/// A `jti` that gets here was signed by this server, which makes none of more than 64 characters.
+fn denial_key(jti: &str) -> HashMap<String, AttributeValue> {
+    [("id".to_owned(), AttributeValue::S(format!("revoked#{jti}")))].into()
+}
+
 fn key(digest: &TokenDigest) -> HashMap<String, AttributeValue> {
     [("id".to_owned(), AttributeValue::S(format!("token#{}", digest.to_base64url())))].into()
 }
@@ -102,8 +137,10 @@ const RECORD: &str = "a token record";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::access_token::claims::CustomClaims;
     use crate::core::client::RegistrationId;
     use crate::core::realm::PublicUrl;
+    use crate::core::resource::Audience;
     use crate::telemetry::SystemRandom;
 
     #[test]
@@ -115,16 +152,26 @@ mod tests {
             registration_id: RegistrationId::generate(&SystemRandom).expect("random bytes"),
             scope: "read write".parse().expect("well formed"),
             iss: public.issuer("/oauth2"),
+            aud: Audience::default(),
             iat: UnixSeconds(1_795_415_820),
             expires_at: UnixSeconds(1_795_419_420),
             jti: "identifier".into(),
             audit_tracking_id: "tracking".into(),
+            claims: CustomClaims::default(),
         };
         let item = to_item(&record, RECORD).expect("an item");
         assert_eq!(item["expires_at"], AttributeValue::N("1795419420".into()));
         assert_eq!(item["scope"], AttributeValue::S("read write".into()));
         assert_eq!(item["iss"], AttributeValue::S("https://auth.example.com/oauth2".into()));
         assert_eq!(item.len(), 9);
-        assert_eq!(from_item::<AccessTokenRecord>(item, RECORD), Ok(record));
+        assert_eq!(from_item::<AccessTokenRecord>(item, RECORD), Ok(record.clone()));
+
+        let resources = ["https://a.example", "https://b.example"].map(|text| text.parse().expect("a resource"));
+        for aud in [Audience::of(&resources[..1]), Audience::of(&resources)] {
+            let claims = r#"{"tier":"gold","ratio":1.0}"#.parse().expect("claims");
+            let record = AccessTokenRecord { aud, claims, ..record.clone() };
+            let item = to_item(&record, RECORD).expect("an item");
+            assert_eq!(from_item::<AccessTokenRecord>(item, RECORD), Ok(record));
+        }
     }
 }

@@ -14,10 +14,9 @@ async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
     let registry = function.registry()?;
     let endpoint = IntrospectionEndpoint {
-        realms: function.realms(&registry),
         clients: function.authenticator(&registry)?,
-        registry,
-        tokens: function.tokens()?,
+        tokens: function.token_validator(&registry)?,
+        keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
         audit: Arc::new(TracingAudit),
     };

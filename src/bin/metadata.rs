@@ -12,7 +12,11 @@ use grantwell::telemetry::TracingAudit;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
-    let endpoint = MetadataEndpoint { realms: function.realms(&function.registry()?), audit: Arc::new(TracingAudit) };
+    let endpoint = MetadataEndpoint {
+        realms: function.realms(&function.registry()?),
+        keys: function.verification_keys()?,
+        audit: Arc::new(TracingAudit),
+    };
     let router = routes::finish(routes::metadata_routes(endpoint));
     gateway::serve(router, function.public_url(), response::out_of_time).await;
     Ok(())

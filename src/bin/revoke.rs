@@ -13,10 +13,13 @@ use grantwell::telemetry::{SystemClock, TracingAudit};
 async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
     let registry = function.registry()?;
+    let tokens = function.tokens()?;
     let endpoint = RevocationEndpoint {
         realms: function.realms(&registry),
         clients: function.authenticator(&registry)?,
-        tokens: function.tokens()?,
+        tokens: Arc::clone(&tokens) as _,
+        denylist: tokens,
+        keys: function.verification_keys()?,
         clock: Arc::new(SystemClock),
         audit: Arc::new(TracingAudit),
     };

@@ -7,9 +7,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::access_token::claims::{CustomClaims, InvalidClaims};
 use super::access_token::opaque::base64url;
+use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use super::keys::SigningAlgorithm;
 use super::ports::{PortError, Random, UnixSeconds};
 use super::realm::{Realm, RealmName};
+use super::resource::{MalformedResource, ResourceUri};
 use super::scope::Scope;
 
 /// A client identifier (RFC 6749 §2.2): 1 to 128 characters of `[A-Za-z0-9._@-]`, compared byte for byte.
@@ -84,6 +88,32 @@ pub struct ClientMetadata {
     /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
     #[serde(default)]
     pub client_secret_expires_at: UnixSeconds,
+    /// The form of the client's access tokens; the realm's setting where absent, as for the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_format: Option<AccessTokenFormat>,
+    /// What is kept of those that are JWTs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_persistence: Option<AccessTokenPersistence>,
+    /// What those are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_signing_alg: Option<SigningAlgorithm>,
+    /// The protected resources that the client may ask for tokens for (RFC 8707); the first is the default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceUri>,
+    /// What every token of the client says besides.
+    #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
+    pub access_token_claims: CustomClaims,
+}
+
+/// How the access tokens of a client are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessTokenSettings {
+    /// What the client gets.
+    pub format: AccessTokenFormat,
+    /// What is kept of a JWT.
+    pub persistence: AccessTokenPersistence,
+    /// What a JWT is signed with.
+    pub signing_alg: SigningAlgorithm,
 }
 
 /// A confidential client's registration. Never holds the secret.
@@ -141,6 +171,12 @@ pub enum InvalidRegistration {
         /// What it allows.
         allowed: Scope,
     },
+    /// A protected resource is no resource indicator.
+    #[error(transparent)]
+    Resource(#[from] MalformedResource),
+    /// The claims are no claims, or not the operator's to set.
+    #[error(transparent)]
+    Claims(#[from] InvalidClaims),
     /// No authentication method is left.
     #[error("a client needs at least one authentication method: client_secret_basic or client_secret_post")]
     NoAuthMethod,
@@ -155,6 +191,9 @@ pub enum InvalidRegistration {
         /// The most it may have.
         max: usize,
     },
+    /// More protected resources than a token could name.
+    #[error("a client has at most {max} resources", max = ClientMetadata::MAX_RESOURCES)]
+    TooManyResources,
     /// More values of one kind than a registration may hold.
     #[error("a client has at most {max} {what}", max = ClientMetadata::MAX_VALUES)]
     TooMany {
@@ -209,6 +248,17 @@ impl Client {
             && realm.settings.grant_types.as_ref().is_none_or(|allowed| allowed.contains(grant_type))
     }
 
+    /// The form, the persistence and the signature of the client's access tokens: its own settings, else the realm's, else
+    /// the defaults.
+    pub fn access_token_settings(&self, realm: &Realm) -> AccessTokenSettings {
+        let (own, realm) = (&self.metadata, &realm.settings);
+        AccessTokenSettings {
+            format: own.access_token_format.or(realm.access_token_format).unwrap_or_default(),
+            persistence: own.access_token_persistence.or(realm.access_token_persistence).unwrap_or_default(),
+            signing_alg: own.access_token_signing_alg.or(realm.access_token_signing_alg).unwrap_or_default(),
+        }
+    }
+
     /// Every scope token the client can be granted now: its own, as far as the realm (still) allows them.
     pub fn grantable_scope(&self, realm: &Realm) -> Scope {
         match &realm.settings.allowed_scope {
@@ -237,6 +287,11 @@ impl ClientMetadata {
             token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
+            access_token_format: None,
+            access_token_persistence: None,
+            access_token_signing_alg: None,
+            resources: Vec::new(),
+            access_token_claims: CustomClaims::default(),
         }
     }
 
@@ -246,6 +301,9 @@ impl ClientMetadata {
     pub const MAX_BYTES: usize = 64 * 1024;
     /// The most bytes of all scopes together: every token's record has them, and is billed by the kilobyte.
     pub const MAX_SCOPE_BYTES: usize = 8 * 1024;
+
+    /// The most resources of one client: a token may be for all of them.
+    pub const MAX_RESOURCES: usize = 16;
 
     /// Checks what one member says against the others and against the realm.
     ///
@@ -261,6 +319,9 @@ impl ClientMetadata {
             if count > Self::MAX_VALUES {
                 return Err(InvalidRegistration::TooMany { what });
             }
+        }
+        if self.resources.len() > Self::MAX_RESOURCES {
+            return Err(InvalidRegistration::TooManyResources);
         }
         if self.scope.to_string().len() > Self::MAX_SCOPE_BYTES {
             return Err(InvalidRegistration::TooLarge { what: "scopes", max: Self::MAX_SCOPE_BYTES });
@@ -325,6 +386,11 @@ impl RegistrationId {
     /// The identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The identifier that a token of this server names.
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     /// A new identifier.
@@ -515,8 +581,7 @@ mod tests {
             default_scope: Some("write".parse().expect("well formed")),
             grant_types: [GrantType::client_credentials()].into(),
             token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
-            access_token_lifetime: None,
-            client_secret_expires_at: UnixSeconds(0),
+            ..ClientMetadata::new()
         }
     }
 

@@ -1,6 +1,7 @@
 //! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
 //! input) and, where there is one, a private reason for the log.
 
+use super::keys::KeyError;
 use super::ports::PortError;
 
 /// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
@@ -21,9 +22,9 @@ pub enum OAuthError {
     /// The grant type is not one this server implements.
     #[error("unsupported_grant_type")]
     UnsupportedGrantType,
-    /// The request names a resource (RFC 8707 §2), and this server restricts no token to one.
-    #[error("invalid_target")]
-    InvalidTarget,
+    /// The request names a resource (RFC 8707 §2) that is malformed or not the client's.
+    #[error("invalid_target: {0}")]
+    InvalidTarget(&'static str),
     /// The request asks for authorization details (RFC 9396 §5), of which this server knows no type.
     #[error("invalid_authorization_details")]
     InvalidAuthorizationDetails,
@@ -77,7 +78,7 @@ impl OAuthError {
             Self::InvalidScope(_) => "invalid_scope",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidTarget => "invalid_target",
+            Self::InvalidTarget(_) => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::UnknownRealm => "not_found",
             Self::Unavailable(_) => "temporarily_unavailable",
@@ -88,11 +89,12 @@ impl OAuthError {
     /// The `error_description` member: a sentence for the client's developer, without anything from the request.
     pub fn description(&self) -> &'static str {
         match self {
-            Self::InvalidRequest(description) | Self::InvalidScope(description) => description,
+            Self::InvalidRequest(description) | Self::InvalidScope(description) | Self::InvalidTarget(description) => {
+                description
+            }
             Self::InvalidClient(_) => "client authentication failed",
             Self::UnauthorizedClient => "the client is not registered for this grant type",
             Self::UnsupportedGrantType => "this server implements the client_credentials grant",
-            Self::InvalidTarget => "this server does not restrict tokens to a resource",
             Self::InvalidAuthorizationDetails => "this server knows no type of authorization details",
             Self::UnknownRealm => "no such realm",
             Self::Unavailable(_) => "the server cannot answer now, try again",
@@ -106,6 +108,12 @@ impl OAuthError {
             Self::InvalidClient(failure) => failure.to_string(),
             other => other.code().to_owned(),
         }
+    }
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        PortError::from(error).into()
     }
 }
 
@@ -128,7 +136,7 @@ mod tests {
             OAuthError::InvalidClient(ClientAuthFailure::WrongSecret),
             OAuthError::UnauthorizedClient,
             OAuthError::UnsupportedGrantType,
-            OAuthError::InvalidTarget,
+            OAuthError::InvalidTarget("a resource"),
             OAuthError::InvalidAuthorizationDetails,
             OAuthError::UnknownRealm,
             OAuthError::Unavailable("canary".into()),

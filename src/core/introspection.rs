@@ -1,37 +1,59 @@
-//! Token introspection (RFC 7662): an answer starts inactive and is upgraded only after every check.
+//! Token introspection (RFC 7662): an answer starts inactive and is upgraded only after every check. Signed, where the caller
+//! asks for that (RFC 9701).
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::access_token::opaque;
+use super::access_token::claims::CustomClaims;
+use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
+use super::access_token::validation::AccessTokenValidator;
 use super::audit::{self, AuditEvent};
 use super::client::{Client, ClientId};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
+use super::jose;
 use super::params::is_vschar;
-use super::ports::{AuditSink, ClientRegistry, Clock, TokenStore, UnixSeconds};
-use super::realm::{Issuer, Realm, Realms};
+use super::ports::{AuditSink, Clock, SigningKeySource, UnixSeconds};
+use super::realm::{Issuer, Realm, RealmName};
+use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 
 /// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
 pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
 
+/// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
+pub const SIGNED_TYP: &str = "token-introspection+jwt";
+
 /// The introspection endpoint of every realm.
 pub struct IntrospectionEndpoint {
-    /// Finds the realm.
-    pub realms: Realms,
     /// Authenticates the caller.
     pub clients: ClientAuthenticator,
-    /// Says what became of the client that a token was issued to.
-    pub registry: Arc<dyn ClientRegistry>,
-    /// Knows the tokens.
-    pub tokens: Arc<dyn TokenStore>,
+    /// Knows the tokens, and the realms.
+    pub tokens: AccessTokenValidator,
+    /// Signs answers.
+    pub keys: Arc<dyn SigningKeySource>,
     /// Tells whether a token has expired.
     pub clock: Arc<dyn Clock>,
     /// Records the decision.
     pub audit: Arc<dyn AuditSink>,
+}
+
+/// An answer and who it is for.
+struct Answer {
+    introspection: Introspection,
+    caller: Arc<Client>,
+    realm: Arc<Realm>,
+}
+
+/// The claims of a signed answer (RFC 9701 §5). Neither `sub` nor `exp`: with them it could be taken for an access token.
+#[derive(Serialize)]
+struct SignedAnswer<'a> {
+    iss: &'a Issuer,
+    aud: &'a ClientId,
+    iat: UnixSeconds,
+    token_introspection: &'a Introspection,
 }
 
 /// An introspection answer (RFC 7662 §2.2).
@@ -57,12 +79,39 @@ pub struct ActiveToken {
     exp: UnixSeconds,
     iat: UnixSeconds,
     sub: ClientId,
+    aud: AudienceMember,
     iss: Issuer,
     jti: String,
     realm: String,
     expires_in: u64,
     #[serde(rename = "auditTrackingId")]
     audit_tracking_id: String,
+    /// What the client's registration adds; none of it has a name of the members above.
+    #[serde(flatten)]
+    claims: CustomClaimMembers,
+}
+
+/// `aud` as a token in JWT form has it.
+#[derive(Debug)]
+struct AudienceMember {
+    audience: Audience,
+    issuer: Issuer,
+}
+
+/// The claims as members instead of text.
+#[derive(Debug)]
+struct CustomClaimMembers(CustomClaims);
+
+impl Serialize for AudienceMember {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        AudienceClaim::of(&self.audience, &self.issuer).serialize(serializer)
+    }
+}
+
+impl Serialize for CustomClaimMembers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_object().serialize(serializer)
+    }
 }
 
 impl IntrospectionEndpoint {
@@ -74,17 +123,29 @@ impl IntrospectionEndpoint {
     pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
         let mut known = None;
         let result = self.introspect_for(request, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "introspection", request.realm, known.as_deref(), &result);
-        result
+        self.audited(request, known.as_deref(), result.map(|answer| answer.introspection))
+    }
+
+    /// Tells the caller about a token, in a JWT that `issuer` signs for this caller (RFC 9701 §5).
+    ///
+    /// # Errors
+    /// As [`IntrospectionEndpoint::introspect`].
+    pub async fn introspect_signed(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<String, OAuthError> {
+        let mut known = None;
+        let result = match self.introspect_for(request, &mut known).await {
+            Ok(answer) => self.signed(&answer, issuer).await,
+            Err(error) => Err(error),
+        };
+        self.audited(request, known.as_deref(), result)
     }
 
     async fn introspect_for(
         &self,
         request: &ClientRequest<'_>,
         known: &mut Option<Arc<Client>>,
-    ) -> Result<Introspection, OAuthError> {
+    ) -> Result<Answer, OAuthError> {
         // 1. The realm, and the request's own form (§2.1).
-        let realm = self.realms.find(request.realm).await?;
+        let realm = self.tokens.realms.find(request.realm).await?;
         let token = request.params.single("token")?;
         // A hint only helps a server to search (§2.1); this one needs no help.
         request.params.single("token_type_hint")?;
@@ -101,7 +162,7 @@ impl IntrospectionEndpoint {
             active: introspection.is_active(),
             audit_tracking_id: introspection.audit_tracking_id(),
         });
-        Ok(introspection)
+        Ok(Answer { introspection, caller, realm })
     }
 
     async fn token_as_seen_by(
@@ -112,7 +173,8 @@ impl IntrospectionEndpoint {
     ) -> Result<Introspection, OAuthError> {
         // 1. Whether there is such a token, and its time is not over.
         let now = self.clock.now();
-        let Some(record) = self.unexpired_record(unverified_token, now).await? else {
+        let signed_in = realm_to_search(caller, realm, unverified_token);
+        let Some(record) = self.tokens.find(unverified_token, &signed_in, now).await? else {
             return Ok(Introspection::inactive());
         };
 
@@ -122,7 +184,7 @@ impl IntrospectionEndpoint {
         }
 
         // 3. Whether the client and the realm it was issued to still stand behind it.
-        if !self.is_honoured(&record, realm).await? {
+        if !self.tokens.is_honoured(&record, realm).await? {
             return Ok(Introspection::inactive());
         }
 
@@ -130,23 +192,27 @@ impl IntrospectionEndpoint {
         Ok(Introspection::active(record, now))
     }
 
-    async fn unexpired_record(&self, token: &str, now: UnixSeconds) -> Result<Option<AccessTokenRecord>, OAuthError> {
-        let Some(digest) = opaque::digest_of_presented(token) else { return Ok(None) };
-        Ok(self.tokens.get(&digest).await?.filter(|record| !record.has_expired(now)))
+    /// RFC 9701 §5. Signed as the caller's own tokens would be, else as the realm's.
+    async fn signed(&self, answer: &Answer, issuer: &Issuer) -> Result<String, OAuthError> {
+        let alg = answer.caller.access_token_settings(&answer.realm).signing_alg;
+        let (signers, now) = (self.keys.signers(&answer.realm.name, alg).await?, self.clock.now());
+        let claims = SignedAnswer {
+            iss: issuer,
+            aud: &answer.caller.client_id,
+            iat: now,
+            token_introspection: &answer.introspection,
+        };
+        Ok(jose::sign(signers.choose(alg, now)?, SIGNED_TYP, &claims)?)
     }
 
-    async fn is_honoured(&self, record: &AccessTokenRecord, endpoint_realm: &Arc<Realm>) -> Result<bool, OAuthError> {
-        let realm = if record.realm == endpoint_realm.name {
-            Arc::clone(endpoint_realm)
-        } else {
-            match self.realms.find(&record.realm).await {
-                Ok(realm) => realm,
-                Err(OAuthError::UnknownRealm) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        };
-        let client = self.registry.client(&record.realm, &record.client_id).await?;
-        Ok(client.is_some_and(|client| record.is_honoured_by(&client, &realm)))
+    fn audited<T>(
+        &self,
+        request: &ClientRequest<'_>,
+        known: Option<&Client>,
+        result: Result<T, OAuthError>,
+    ) -> Result<T, OAuthError> {
+        audit::refusal(self.audit.as_ref(), "introspection", request.realm, known, &result);
+        result
     }
 }
 
@@ -164,11 +230,13 @@ impl Introspection {
             token_type: "Bearer",
             exp: record.expires_at,
             iat: record.iat,
+            aud: AudienceMember { audience: record.aud, issuer: record.iss.clone() },
             iss: record.iss,
             jti: record.jti,
             realm: record.realm.path(),
             expires_in: record.expires_at.since(now),
             audit_tracking_id: record.audit_tracking_id,
+            claims: CustomClaimMembers(record.claims),
         }))
     }
 
@@ -192,6 +260,17 @@ impl Introspection {
 pub(super) fn require_token(token: Option<&str>) -> Result<&str, OAuthError> {
     let token = token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     if is_vschar(token) { Ok(token) } else { Err(OAuthError::InvalidRequest("token has characters that no token has")) }
+}
+
+/// The realm whose keys a JWT must be signed with: the endpoint's, except for a resource server of every realm, to which the
+/// token may say itself which it is of.
+fn realm_to_search(caller: &Client, realm: &Realm, unverified_token: &str) -> RealmName {
+    let named = if caller.grantable_scope(realm).contains(INTROSPECT_ALL_TOKENS_ANY_REALM) {
+        UnverifiedJwt::parse(unverified_token).and_then(|jwt| jwt.unverified_realm())
+    } else {
+        None
+    };
+    named.unwrap_or_else(|| realm.name.clone())
 }
 
 /// A client may look at its own tokens; a resource server at all of its realm, or of every realm, where its registration

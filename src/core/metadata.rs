@@ -1,4 +1,4 @@
-//! Authorization server metadata (RFC 8414): what is built, and no more.
+//! Authorization server metadata (RFC 8414) and the realm's keys (RFC 7517): what is built, and no more.
 
 use std::sync::Arc;
 
@@ -7,13 +7,17 @@ use serde::Serialize;
 use super::audit;
 use super::client::{AuthMethod, GrantType};
 use super::error::OAuthError;
-use super::ports::AuditSink;
+use super::keys::SigningAlgorithm;
+use super::keys::set::Jwks;
+use super::ports::{AuditSink, VerificationKeySource};
 use super::realm::{Issuer, RealmName, Realms};
 
 /// The metadata endpoint of every realm.
 pub struct MetadataEndpoint {
     /// Finds the realm.
     pub realms: Realms,
+    /// Knows what it signs with.
+    pub keys: Arc<dyn VerificationKeySource>,
     /// Records why there is no document.
     pub audit: Arc<dyn AuditSink>,
 }
@@ -27,8 +31,11 @@ pub struct Metadata {
     issuer: Issuer,
     token_endpoint: String,
     token_endpoint_auth_methods_supported: [&'static str; 2],
+    jwks_uri: String,
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// RFC 9701 §7.
+    introspection_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
     grant_types_supported: [&'static str; 1],
@@ -40,19 +47,36 @@ impl MetadataEndpoint {
     /// # Errors
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
     pub async fn document(&self, realm: &RealmName, issuer: Issuer) -> Result<Metadata, OAuthError> {
-        let found = self.realms.find(realm).await;
-        audit::refusal(self.audit.as_ref(), "metadata", realm, None, &found);
-        found?;
+        self.require(realm, "metadata").await?;
         let methods = AuthMethod::ALL.map(AuthMethod::as_str);
         Ok(Metadata {
             token_endpoint: format!("{issuer}/access_token"),
             token_endpoint_auth_methods_supported: methods,
+            jwks_uri: format!("{issuer}/connect/jwk_uri"),
             introspection_endpoint: format!("{issuer}/introspect"),
             introspection_endpoint_auth_methods_supported: methods,
+            introspection_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
             revocation_endpoint: format!("{issuer}/token/revoke"),
             revocation_endpoint_auth_methods_supported: methods,
             grant_types_supported: [GrantType::CLIENT_CREDENTIALS],
             issuer,
         })
+    }
+
+    /// The public keys of a realm; none where it has never signed anything.
+    ///
+    /// # Errors
+    /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where a store cannot be asked.
+    pub async fn jwks(&self, realm: &RealmName) -> Result<Jwks, OAuthError> {
+        self.require(realm, "jwks").await?;
+        let keys = self.keys.verification_keys(realm).await.map_err(OAuthError::from);
+        audit::refusal(self.audit.as_ref(), "jwks", realm, None, &keys);
+        Ok(keys?.jwks().clone())
+    }
+
+    async fn require(&self, realm: &RealmName, endpoint: &'static str) -> Result<(), OAuthError> {
+        let found = self.realms.find(realm).await;
+        audit::refusal(self.audit.as_ref(), endpoint, realm, None, &found);
+        found.map(drop)
     }
 }

@@ -5,14 +5,18 @@
 
 pub mod access_token;
 pub mod audit;
+pub mod bearer;
 pub mod client;
 pub mod client_auth;
 pub mod error;
 pub mod introspection;
+pub mod jose;
+pub mod keys;
 pub mod metadata;
 pub mod params;
 pub mod ports;
 pub mod realm;
+pub mod resource;
 pub mod revocation;
 pub mod scope;
 pub mod token;

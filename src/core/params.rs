@@ -45,12 +45,17 @@ impl Params {
     /// # Errors
     /// [`OAuthError::InvalidRequest`] where the name appears more than once, with or without a value.
     pub fn single(&self, name: &str) -> Result<Option<&str>, OAuthError> {
-        let mut values = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str());
+        let mut values = self.all(name);
         let first = values.next();
         if values.next().is_some() {
             return Err(OAuthError::InvalidRequest("a parameter is repeated"));
         }
         Ok(first.filter(|value| !value.is_empty()))
+    }
+
+    /// Every value of a parameter that may be repeated, in the order of the request, empty ones too.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether any of `names` appears, with or without a value.

@@ -12,6 +12,8 @@ use super::access_token::record::AccessTokenRecord;
 use super::audit::AuditEvent;
 use super::client::{Client, ClientId};
 use super::client_auth::secret::{ClientSecret, ClientSecrets};
+use super::keys::SigningAlgorithm;
+use super::keys::set::{KeySet, Signers, VerificationKeys};
 use super::realm::{Realm, RealmName};
 
 /// Reads realms and registrations.
@@ -57,6 +59,60 @@ pub trait TokenStore: Send + Sync {
         client_id: &ClientId,
         now: UnixSeconds,
     ) -> Result<Revocation, PortError>;
+}
+
+/// Remembers which self-contained tokens ended before their time. They are stored nowhere, so their end has to be.
+#[async_trait]
+pub trait Denylist: Send + Sync {
+    /// Ends the token of this `jti`. Remembered until `expires_at`, when the token's own time is over.
+    async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError>;
+
+    /// Whether the token of this `jti` was ended, read consistently with every finished `deny`.
+    async fn is_denied(&self, jti: &str) -> Result<bool, PortError>;
+}
+
+/// Gives out the public keys of realms, for those who verify.
+#[async_trait]
+pub trait VerificationKeySource: Send + Sync {
+    /// The keys that the realm publishes; none where it has never signed anything.
+    async fn verification_keys(&self, realm: &RealmName) -> Result<Arc<VerificationKeys>, PortError>;
+
+    /// Called when a token names a key that is not among them: a source that caches may look again, at most so often that
+    /// inventing names costs nothing. `None` where there is nothing newer.
+    async fn verification_keys_after_mismatch(&self, _realm: &RealmName) -> Option<Arc<VerificationKeys>> {
+        None
+    }
+}
+
+/// Gives out the private keys of realms, for those who sign.
+#[async_trait]
+pub trait SigningKeySource: Send + Sync {
+    /// The keys that sign for the realm, made on first use, then for `alg`. None is given out before it is published.
+    async fn signers(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<Arc<Signers>, PortError>;
+}
+
+/// Keeps the private keys of realms, and publishes their public halves.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// The keys of a realm as they are stored now. Those that sign are published when this returns.
+    async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError>;
+
+    /// Stores the first keys of a realm: of those who come at once, one.
+    async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
+
+    /// Replaces keys whose stored revision is one less than `keys.revision`.
+    async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
+}
+
+/// Why keys were not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyStoreError {
+    /// There are keys already, or of another revision than the one to replace.
+    #[error("the keys were changed by somebody else meanwhile")]
+    Conflict,
+    /// The store could not do its work.
+    #[error(transparent)]
+    Port(#[from] PortError),
 }
 
 /// What became of a request to revoke a token.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use super::client::{GrantType, TokenLifetime};
 use super::error::OAuthError;
+use super::keys::SigningAlgorithm;
 use super::ports::{ClientRegistry, UnixSeconds};
 use super::scope::Scope;
 
@@ -38,6 +40,15 @@ pub struct RealmSettings {
     /// The only grant types that clients of this realm can use; absent means whatever each client registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_types: Option<BTreeSet<GrantType>>,
+    /// The form of access tokens where the client sets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_format: Option<AccessTokenFormat>,
+    /// What is kept of JWTs where the client does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_persistence: Option<AccessTokenPersistence>,
+    /// What JWTs are signed with where the client does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_signing_alg: Option<SigningAlgorithm>,
     /// Tokens of this realm issued before this time are inactive.
     #[serde(default)]
     pub tokens_valid_after: UnixSeconds,
@@ -109,6 +120,14 @@ impl RealmName {
     pub fn path(&self) -> String {
         if self.is_root() { "/".to_owned() } else { format!("/{}", self.0) }
     }
+
+    /// The realm that a path form names.
+    pub fn from_path(path: &str) -> Option<Self> {
+        match path.strip_prefix('/')? {
+            "" => Some(Self::root()),
+            name => name.parse().ok().filter(|realm: &Self| !realm.is_root()),
+        }
+    }
 }
 
 impl FromStr for RealmName {
@@ -170,6 +189,11 @@ impl Realms {
         let mut root = Realm::clone(&realm);
         root.settings.default_scope.clone_from(&self.defaults.root_default_scope);
         Ok(Arc::new(root))
+    }
+
+    /// What signs for the realm where no client is concerned.
+    pub fn signing_alg(realm: &Realm) -> SigningAlgorithm {
+        realm.settings.access_token_signing_alg.unwrap_or_default()
     }
 
     /// Seconds a token of this realm lives where its client does not say.

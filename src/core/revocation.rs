@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::access_token::opaque;
+use super::access_token::jwt::{SignedToken, UnverifiedJwt};
+use super::access_token::{opaque, validation};
 use super::audit::{self, AuditEvent};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::introspection::require_token;
-use super::ports::{AuditSink, Clock, Revocation, TokenStore};
-use super::realm::Realms;
+use super::ports::{AuditSink, Clock, Denylist, Revocation, TokenStore, UnixSeconds, VerificationKeySource};
+use super::realm::{Realm, Realms};
 
 pub use super::introspection::PARAMETERS;
 
@@ -19,8 +20,12 @@ pub struct RevocationEndpoint {
     pub realms: Realms,
     /// Authenticates the client.
     pub clients: ClientAuthenticator,
-    /// Knows the tokens.
+    /// Knows the tokens that are stored.
     pub tokens: Arc<dyn TokenStore>,
+    /// Remembers the end of those that are not.
+    pub denylist: Arc<dyn Denylist>,
+    /// Knows what the realms sign with.
+    pub keys: Arc<dyn VerificationKeySource>,
     /// Tells whether a token has expired.
     pub clock: Arc<dyn Clock>,
     /// Records the decision.
@@ -51,10 +56,7 @@ impl RevocationEndpoint {
         let client = self.clients.authenticate(&realm, &credentials, known).await?;
 
         // 3. The token, ended in one step with the check that it is the client's.
-        let revocation = match opaque::digest_of_presented(require_token(token)?) {
-            Some(digest) => self.tokens.revoke(&digest, &realm.name, &client.client_id, self.clock.now()).await?,
-            None => Revocation::NotFound,
-        };
+        let revocation = self.end(require_token(token)?, &realm, &client, self.clock.now()).await?;
         let audit_tracking_id = match &revocation {
             Revocation::Revoked { audit_tracking_id } => Some(audit_tracking_id.as_str()),
             Revocation::NotFound => None,
@@ -68,5 +70,33 @@ impl RevocationEndpoint {
             audit_tracking_id,
         });
         Ok(())
+    }
+
+    async fn end(
+        &self,
+        unverified_token: &str,
+        realm: &Realm,
+        client: &Client,
+        now: UnixSeconds,
+    ) -> Result<Revocation, OAuthError> {
+        let digest = match UnverifiedJwt::parse(unverified_token) {
+            None => opaque::digest_of_presented(unverified_token),
+            Some(jwt) => match validation::signed_token(self.keys.as_ref(), &jwt, &realm.name, now).await? {
+                None => None,
+                Some(SignedToken::Stored(digest)) => Some(digest),
+                // There is no record to delete: its end is what is stored, for as long as it would have lived.
+                Some(SignedToken::Stateless(record)) => {
+                    let revocation = Revocation::of(Some(&record), &realm.name, &client.client_id, now);
+                    if matches!(revocation, Revocation::Revoked { .. }) {
+                        self.denylist.deny(&record.jti, record.expires_at).await?;
+                    }
+                    return Ok(revocation);
+                }
+            },
+        };
+        Ok(match digest {
+            Some(digest) => self.tokens.revoke(&digest, &realm.name, &client.client_id, now).await?,
+            None => Revocation::NotFound,
+        })
     }
 }

@@ -1,18 +1,20 @@
-//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1).
+//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1), with resource indicators (RFC 8707) and
+//! access tokens that are opaque or JWTs (RFC 9068).
 
 use std::sync::Arc;
 
 use uuid::Builder;
 
 use super::access_token::record::AccessTokenRecord;
-use super::access_token::{AccessToken, opaque};
+use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence, jwt, opaque};
 use super::audit::{self, AuditEvent};
-use super::client::{Client, GrantType, random_name};
+use super::client::{AccessTokenSettings, Client, GrantType, random_name};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{AuditSink, Clock, Random, TokenStore, UnixSeconds};
+use super::ports::{AuditSink, Clock, Random, SigningKeySource, TokenStore, UnixSeconds};
 use super::realm::{Issuer, Realm, Realms};
+use super::resource::requested_audience;
 use super::scope::Scope;
 
 /// Parameters of the endpoint, besides those of client authentication.
@@ -26,6 +28,8 @@ pub struct TokenEndpoint {
     pub clients: ClientAuthenticator,
     /// Keeps what was issued.
     pub tokens: Arc<dyn TokenStore>,
+    /// Signs it, where it is a JWT.
+    pub keys: Arc<dyn SigningKeySource>,
     /// Dates it.
     pub clock: Arc<dyn Clock>,
     /// Makes it unguessable.
@@ -37,7 +41,7 @@ pub struct TokenEndpoint {
 /// A successful answer (RFC 6749 §5.1). `token_type` is always `Bearer`.
 #[derive(Debug)]
 pub struct TokenResponse {
-    /// The token, stored before this exists.
+    /// The token, stored before this exists if it is one that is stored.
     pub access_token: AccessToken,
     /// What was granted.
     pub scope: Scope,
@@ -79,10 +83,13 @@ impl TokenEndpoint {
         // 4. The scope (§3.3).
         let scope = grant_scope(requested_scope, &client, &realm)?;
 
-        // 5. The token and what is kept of it.
+        // 5. Whom the token is for (RFC 8707 §2).
+        let aud = requested_audience(request.params, &client)?;
+
+        // 6. What it says, and the token that says so.
+        let settings = client.access_token_settings(&realm);
         let lifetime =
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
-        let access_token = opaque::generate(self.random.as_ref())?;
         let now = self.clock.now();
         require_valid_from(now, &client, &realm)?;
         let record = AccessTokenRecord {
@@ -91,16 +98,21 @@ impl TokenEndpoint {
             registration_id: client.registration_id.clone(),
             scope,
             iss: issuer.clone(),
+            aud,
             iat: now,
             expires_at: now.plus(lifetime.seconds()),
-            jti: random_name(self.random.as_ref())?,
+            jti: self.jti(settings, &client)?,
             audit_tracking_id: self.audit_tracking_id()?,
+            claims: client.metadata.access_token_claims.clone(),
         };
+        let access_token = self.mint(&record, settings).await?;
 
-        // 6. Stored first, answered second: nobody holds a token that the server does not know.
-        self.tokens.put(&access_token.digest(), &record).await?;
+        // 7. Stored first, answered second: nobody holds a token that the server does not know.
+        if settings.is_stored() {
+            self.tokens.put(&access_token.digest(), &record).await?;
+        }
 
-        // 7. The answer (§5.1).
+        // 8. The answer (§5.1).
         self.audit.record(&AuditEvent::TokenIssued {
             realm: &realm.name,
             client_id: &client.client_id,
@@ -111,6 +123,28 @@ impl TokenEndpoint {
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds() })
     }
 
+    fn jti(&self, settings: AccessTokenSettings, client: &Client) -> Result<String, OAuthError> {
+        let random = self.random.as_ref();
+        Ok(match settings.format {
+            AccessTokenFormat::Opaque => random_name(random)?,
+            AccessTokenFormat::Jwt => jwt::new_jti(settings.persistence, &client.registration_id, random)?,
+        })
+    }
+
+    async fn mint(&self, record: &AccessTokenRecord, settings: AccessTokenSettings) -> Result<AccessToken, OAuthError> {
+        if settings.format == AccessTokenFormat::Opaque {
+            return Ok(opaque::generate(self.random.as_ref())?);
+        }
+        let signers = self.keys.signers(&record.realm, settings.signing_alg).await?;
+        let token = jwt::sign(record, signers.choose(settings.signing_alg, record.iat)?)?;
+        if token.expose_token().len() > jwt::MAX_LENGTH {
+            return Err(OAuthError::InvalidRequest(
+                "the access token would be too long for an Authorization header; ask for fewer scopes or resources",
+            ));
+        }
+        Ok(token)
+    }
+
     fn audit_tracking_id(&self) -> Result<String, OAuthError> {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes)?;
@@ -118,11 +152,15 @@ impl TokenEndpoint {
     }
 }
 
+impl AccessTokenSettings {
+    /// Whether the server keeps a record of the token.
+    fn is_stored(self) -> bool {
+        self.format == AccessTokenFormat::Opaque || self.persistence == AccessTokenPersistence::Stored
+    }
+}
+
 /// A client that asks for a narrower token than this server can make must not get a wider one without a word.
 fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
-    if params.contains_any(&["resource"]) {
-        return Err(OAuthError::InvalidTarget);
-    }
     if params.contains_any(&["authorization_details"]) {
         return Err(OAuthError::InvalidAuthorizationDetails);
     }

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
-use crate::core::ports::{Clock, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
 use crate::core::realm::RealmName;
 
-/// A [`TokenStore`] in memory. Expired tokens are dropped whenever the number of tokens has doubled.
+/// A [`TokenStore`] and a [`Denylist`] in memory. What has expired is dropped whenever the number of entries has doubled.
 pub struct MemoryTokens {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -19,13 +19,18 @@ pub struct MemoryTokens {
 
 struct State {
     tokens: HashMap<TokenDigest, AccessTokenRecord>,
+    /// By `jti`, until when.
+    denied: HashMap<String, UnixSeconds>,
     sweep_at: usize,
 }
 
 impl MemoryTokens {
     /// An empty store that drops tokens which have expired by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::new(State { tokens: HashMap::new(), sweep_at: SMALLEST_SWEEP }) }
+        Self {
+            clock,
+            state: Mutex::new(State { tokens: HashMap::new(), denied: HashMap::new(), sweep_at: SMALLEST_SWEEP }),
+        }
     }
 
     /// A panic elsewhere leaves the map whole: every change is a single call.
@@ -39,11 +44,7 @@ impl TokenStore for MemoryTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
         let mut state = self.state();
         state.tokens.insert(*digest, record.clone());
-        if state.tokens.len() >= state.sweep_at {
-            let now = self.clock.now();
-            state.tokens.retain(|_, record| !record.has_expired(now));
-            state.sweep_at = SMALLEST_SWEEP.max(state.tokens.len() * 2);
-        }
+        state.sweep(self.clock.as_ref());
         Ok(())
     }
 
@@ -64,6 +65,32 @@ impl TokenStore for MemoryTokens {
             state.tokens.remove(digest);
         }
         Ok(outcome)
+    }
+}
+
+#[async_trait]
+impl Denylist for MemoryTokens {
+    async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError> {
+        let mut state = self.state();
+        state.denied.insert(jti.to_owned(), expires_at);
+        state.sweep(self.clock.as_ref());
+        Ok(())
+    }
+
+    async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
+        Ok(self.state().denied.contains_key(jti))
+    }
+}
+
+impl State {
+    fn sweep(&mut self, clock: &dyn Clock) {
+        if self.tokens.len() + self.denied.len() < self.sweep_at {
+            return;
+        }
+        let now = clock.now();
+        self.tokens.retain(|_, record| !record.has_expired(now));
+        self.denied.retain(|_, expires_at| *expires_at > now);
+        self.sweep_at = SMALLEST_SWEEP.max((self.tokens.len() + self.denied.len()) * 2);
     }
 }
 

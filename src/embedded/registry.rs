@@ -1,5 +1,5 @@
-//! Realms, registrations and digests of secrets in one SQLite file, which the server reads and the command line writes at
-//! the same time. A secret itself is stored nowhere.
+//! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
+//! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,14 +11,20 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::StoreError;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
-use crate::core::ports::{ClientPage, ClientRegistry, PortError, Registrar, RegistrarError, SecretSource};
+use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
+use crate::core::ports::{
+    ClientPage, ClientRegistry, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SecretSource,
+    VerificationKeySource,
+};
 use crate::core::realm::{Realm, RealmName};
 
-/// The registry of a local server: [`ClientRegistry`], [`SecretSource`] and [`Registrar`] in one.
+/// The registry of a local server: [`ClientRegistry`], [`SecretSource`], [`Registrar`], [`KeyStore`] and
+/// [`VerificationKeySource`] in one.
 pub struct SqliteRegistry {
     /// One connection: the server's reads come from caches, and SQLite has one writer at a time anyway.
     connection: Arc<Mutex<Connection>>,
@@ -62,7 +68,11 @@ impl SqliteRegistry {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
         let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unusable)?;
         match version {
-            0 => transaction.execute_batch(SCHEMA).map_err(unusable)?,
+            0 => transaction
+                .execute_batch(SCHEMA)
+                .and_then(|()| transaction.execute_batch(SCHEMA_2))
+                .map_err(unusable)?,
+            1 => transaction.execute_batch(SCHEMA_2).map_err(unusable)?,
             SCHEMA_VERSION => {}
             _ => return Err(StoreError::Newer { path: path.to_owned() }),
         }
@@ -305,6 +315,66 @@ impl Registrar for SqliteRegistry {
     }
 }
 
+/// The public halves are a part of the private keys, so whoever stores the latter has published them.
+#[async_trait]
+impl KeyStore for SqliteRegistry {
+    async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
+        let realm = realm.clone();
+        self.read_with(move |connection| {
+            let jwks = select_keys(connection, &realm, "private_jwks")?;
+            jwks.map(|jwks| from_json(&jwks, "a realm's signing keys")).transpose()
+        })
+        .await
+    }
+
+    async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
+        self.write_keys(
+            realm,
+            keys,
+            "INSERT INTO signing_keys (realm, private_jwks, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+        )
+        .await
+    }
+
+    async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
+        self.write_keys(
+            realm,
+            keys,
+            "UPDATE signing_keys SET private_jwks = ?2, public_jwks = ?3, revision = ?4
+             WHERE realm = ?1 AND revision = ?4 - 1",
+        )
+        .await
+    }
+}
+
+impl SqliteRegistry {
+    async fn write_keys(&self, realm: &RealmName, keys: &KeySet, statement: &'static str) -> Result<(), KeyStoreError> {
+        let (realm, keys) = (realm.clone(), keys.clone());
+        let written = self.write_with(move |transaction| {
+            let (private, public) = (Zeroizing::new(to_json(&keys)?), to_json(&keys.published())?);
+            let values = params![realm.as_str(), private.as_str(), public, revision(keys.revision)?];
+            if transaction.execute(statement, values)? == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
+        });
+        written.await.map_err(|error| match error {
+            RegistrarError::Port(error) => KeyStoreError::Port(error),
+            _ => KeyStoreError::Conflict,
+        })
+    }
+}
+
+#[async_trait]
+impl VerificationKeySource for SqliteRegistry {
+    async fn verification_keys(&self, realm: &RealmName) -> Result<Arc<VerificationKeys>, PortError> {
+        let realm = realm.clone();
+        let published = self.read_with(move |connection| {
+            let jwks = select_keys(connection, &realm, "public_jwks")?;
+            jwks.map(|jwks| from_json::<PublishedKeys>(&jwks, "a realm's public keys")).transpose()
+        });
+        Ok(Arc::new(published.await?.unwrap_or_default().verification_keys()?))
+    }
+}
+
 /// What can go wrong inside a transaction.
 enum Fault {
     Port(PortError),
@@ -388,6 +458,19 @@ fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Real
         .transpose()
 }
 
+/// One of the two forms in which a realm's keys are stored. Wiped on drop, because one of them is private.
+fn select_keys(
+    connection: &Connection,
+    realm: &RealmName,
+    column: &'static str,
+) -> Result<Option<Zeroizing<String>>, Fault> {
+    let jwks = connection
+        .prepare_cached(&format!("SELECT {column} FROM signing_keys WHERE realm = ?1"))?
+        .query_row([realm.as_str()], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(jwks.map(Zeroizing::new))
+}
+
 fn found(rows: usize) -> Result<(), Fault> {
     if rows == 0 { Err(RegistrarError::NotFound.into()) } else { Ok(()) }
 }
@@ -414,7 +497,7 @@ fn corrupt(detail: &str) -> Fault {
 
 const SERVICE: &str = "the registry";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// WAL lets the server read while the command line writes; FULL makes a change durable before it is reported.
 const CONNECTION_SETTINGS: &str = "
@@ -444,5 +527,15 @@ const SCHEMA: &str = "
         PRIMARY KEY (realm, client_id),
         FOREIGN KEY (realm, client_id) REFERENCES clients (realm, client_id) ON DELETE CASCADE
     ) STRICT;
-    PRAGMA user_version = 1;
+";
+
+/// What version 2 adds.
+const SCHEMA_2: &str = "
+    CREATE TABLE signing_keys (
+        realm        TEXT PRIMARY KEY,
+        private_jwks TEXT NOT NULL,
+        public_jwks  TEXT NOT NULL,
+        revision     INTEGER NOT NULL
+    ) STRICT;
+    PRAGMA user_version = 2;
 ";

@@ -1,7 +1,8 @@
-//! Issued tokens on disk: a fjall keyspace, owned by the one server that runs on the data directory.
+//! Issued tokens on disk: a fjall database, owned by the one server that runs on the data directory.
 //!
-//! Key: the token's digest. Value: `expires_at` as eight big-endian bytes, then the record as JSON. The number in front
-//! is what compaction reads to drop expired tokens without parsing the rest.
+//! Keyspace `tokens`: the token's digest, and `expires_at` as eight big-endian bytes, then the record as JSON. Keyspace
+//! `denied`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what compaction
+//! reads to drop what has expired without parsing the rest.
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -15,18 +16,19 @@ use super::StoreError;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
-use crate::core::ports::{Clock, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
 use crate::core::realm::RealmName;
 
-/// A [`TokenStore`] on disk. A write has reached the operating system when it returns, so that it survives `kill -9`;
+/// A [`TokenStore`] and a [`Denylist`] on disk. A write has reached the operating system when it returns, so that it survives `kill -9`;
 /// only a power cut or a crash of the machine can lose the last moments.
 pub struct FjallTokens {
     database: Database,
     tokens: Keyspace,
+    denied: Keyspace,
 }
 
 impl FjallTokens {
-    /// Opens the keyspace under `path`. Compaction drops tokens that have expired by `clock`.
+    /// Opens the database under `path`. Compaction drops what has expired by `clock`.
     ///
     /// # Errors
     /// [`StoreError::InUse`] where another process has it open; [`StoreError::Unusable`] otherwise.
@@ -44,7 +46,8 @@ impl FjallTokens {
             .map_err(failed)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let tokens = database.keyspace("tokens", options).map_err(failed)?;
-        Ok(Self { database, tokens })
+        let denied = database.keyspace("denied", options).map_err(failed)?;
+        Ok(Self { database, tokens, denied })
     }
 
     /// Has the disk itself confirm everything written so far; for a shutdown.
@@ -93,6 +96,17 @@ impl TokenStore for FjallTokens {
             self.tokens.remove(*digest.as_bytes()).map_err(|error| fault(&error))?;
         }
         Ok(outcome)
+    }
+}
+
+#[async_trait]
+impl Denylist for FjallTokens {
+    async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError> {
+        self.denied.insert(jti, expires_at.0.to_be_bytes()).map_err(|error| fault(&error))
+    }
+
+    async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
+        self.denied.contains_key(jti).map_err(|error| fault(&error))
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::HeaderValue;
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
@@ -34,6 +35,7 @@ pub struct FormRequest {
     /// The values of every Authorization header, wiped on drop.
     authorization: Vec<Zeroizing<Vec<u8>>>,
     params: Params,
+    accept: Vec<HeaderValue>,
 }
 
 impl Addressed {
@@ -88,7 +90,16 @@ impl FormRequest {
             .iter()
             .map(|value| Zeroizing::new(value.as_bytes().to_vec()))
             .collect();
-        Ok(Self { addressed, authorization, params })
+        let accept = parts.headers.get_all(ACCEPT).iter().cloned().collect();
+        Ok(Self { addressed, authorization, params, accept })
+    }
+
+    /// Whether the caller asks for this media type by name, in any case. A wildcard does not ask for it.
+    pub fn accepts(&self, media_type: &str) -> bool {
+        let ranges = self.accept.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        ranges.map(|range| range.split(';').map(str::trim)).any(|mut range| {
+            range.next().is_some_and(|named| named.eq_ignore_ascii_case(media_type)) && !range.any(is_refusal)
+        })
     }
 
     /// Hands the request to an endpoint.
@@ -129,6 +140,13 @@ fn require_form(parts: &Parts) -> Result<(), Refusal> {
         })
     });
     if is_form && is_utf8 { Ok(()) } else { Err(NOT_A_FORM.into()) }
+}
+
+/// A weight of zero: "not acceptable" (RFC 9110 §12.4.2).
+fn is_refusal(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, weight)| {
+        name.trim().eq_ignore_ascii_case("q") && weight.trim().parse().is_ok_and(|weight: f32| weight == 0.0)
+    })
 }
 
 async fn read_body(body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::core::error::OAuthError;
+use crate::core::introspection::SIGNED_TYP;
+use crate::core::keys::set::{JWKS_MAX_AGE, Jwks};
 use crate::core::realm::RealmName;
 use crate::core::token::TokenResponse;
 
@@ -119,7 +121,7 @@ fn status_of(error: &OAuthError) -> StatusCode {
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::UnauthorizedClient
-        | OAuthError::InvalidTarget
+        | OAuthError::InvalidTarget(_)
         | OAuthError::InvalidAuthorizationDetails
         | OAuthError::UnsupportedGrantType => StatusCode::BAD_REQUEST,
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
@@ -145,6 +147,28 @@ pub fn token(response: &TokenResponse) -> Response {
 /// A successful answer with a JSON body.
 pub fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
+}
+
+/// A signed introspection answer (RFC 9701 §5).
+pub fn signed_introspection(jwt: String) -> Response {
+    let mut response = with_headers(StatusCode::OK, jwt.into_bytes());
+    if let Ok(media_type) = HeaderValue::from_str(&format!("application/{SIGNED_TYP}")) {
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    response
+}
+
+/// A realm's public keys, the one answer that others may keep: for as long as a key is published before it signs. While there
+/// are none, the first may come, and sign, at any moment.
+pub fn jwks(jwks: &Jwks) -> Response {
+    let mut response = ok(jwks);
+    if !jwks.is_empty()
+        && let Ok(policy) = HeaderValue::from_str(&format!("public, max-age={JWKS_MAX_AGE}"))
+    {
+        response.headers_mut().insert(CACHE_CONTROL, policy);
+        response.headers_mut().remove(PRAGMA);
+    }
+    response
 }
 
 /// A successful answer without a body (RFC 7009 §2.2).

@@ -48,14 +48,15 @@ pub fn revocation_routes(endpoint: RevocationEndpoint) -> Router {
 }
 
 /// `GET {base}/.well-known/oauth-authorization-server`, its OpenID alias, and RFC 8414 §3.1's own form with the base
-/// after the well-known path.
+/// after the well-known path; `GET {base}/connect/jwk_uri`.
 pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
     let mut router = Router::new();
     for base in BASE_PATHS {
         for path in [format!("{base}{WELL_KNOWN}"), format!("{base}{OPENID_WELL_KNOWN}"), format!("{WELL_KNOWN}{base}")]
         {
-            router = router.route(&path, get(metadata).fallback(async || method_not_allowed("GET, HEAD")));
+            router = router.route(&path, public_document(metadata));
         }
+        router = router.route(&format!("{base}/{JWKS}"), public_document(jwks));
     }
     router.with_state(Arc::new(endpoint))
 }
@@ -77,6 +78,7 @@ pub fn finish_within(routes: Router, limit: Duration) -> Router {
 
 const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
 const OPENID_WELL_KNOWN: &str = "/.well-known/openid-configuration";
+const JWKS: &str = "connect/jwk_uri";
 
 fn at_every_base<S: Clone + Send + Sync + 'static>(endpoint: &str, handler: &MethodRouter<S>) -> Router<S> {
     BASE_PATHS.iter().fold(Router::new(), |router, base| router.route(&format!("{base}/{endpoint}"), handler.clone()))
@@ -89,6 +91,15 @@ where
     S: Clone + Send + Sync + 'static,
 {
     post(handler).fallback(async || method_not_allowed("POST"))
+}
+
+fn public_document<H, T, S>(handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    get(handler).fallback(async || method_not_allowed("GET, HEAD"))
 }
 
 fn method_not_allowed(allow: &'static str) -> Refusal {
@@ -110,8 +121,15 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
         Ok(form) => form,
         Err(refusal) => return refused("introspection", refusal),
     };
-    let introspected = form.answer_by(async |request| endpoint.introspect(request).await).await;
-    answer(&form.addressed.realm, introspected.map(|introspection| response::ok(&introspection)))
+    let Addressed { realm, issuer } = &form.addressed;
+    let response = if form.accepts(&format!("application/{}", introspection::SIGNED_TYP)) {
+        let signed = form.answer_by(async |request| endpoint.introspect_signed(request, issuer).await).await;
+        signed.map(response::signed_introspection)
+    } else {
+        let introspected = form.answer_by(async |request| endpoint.introspect(request).await).await;
+        introspected.map(|introspection| response::ok(&introspection))
+    };
+    answer(realm, response)
 }
 
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
@@ -137,6 +155,17 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
     };
     let document = endpoint.document(&realm, issuer).await;
     answer(&realm, document.map(|document| response::ok(&document)))
+}
+
+async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let base_path = parts.uri.path().strip_suffix(JWKS).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
+    let realm = match Addressed::by_path(&parts, base_path) {
+        Ok(addressed) => addressed.realm,
+        Err(error) => return refused("jwks", error.into()),
+    };
+    let keys = endpoint.jwks(&realm).await;
+    answer(&realm, keys.map(|keys| response::jwks(&keys)))
 }
 
 /// The answer to a request that never became one of the protocol's. Logged, because credentials in a URL are among them.

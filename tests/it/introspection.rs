@@ -22,6 +22,7 @@ fn i_01_an_active_token_is_told_with_all_its_facts() {
         members,
         [
             "active",
+            "aud",
             "auditTrackingId",
             "client_id",
             "exp",
@@ -43,6 +44,7 @@ fn i_01_an_active_token_is_told_with_all_its_facts() {
         ("token_type", "Bearer"),
         ("realm", "/alpha"),
         ("iss", issuer(ALPHA).as_str()),
+        ("aud", issuer(ALPHA).as_str()),
     ] {
         assert_eq!(facts[member], value, "{facts}");
     }

@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use axum::{Extension, Router};
 
-use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
+use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
+use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::client_auth::ClientAuthenticator;
 use grantwell::core::introspection::IntrospectionEndpoint;
+use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::metadata::MetadataEndpoint;
-use grantwell::core::ports::{AuditSink, ClientRegistry, Clock, Random, SecretSource, TokenStore};
+use grantwell::core::ports::{
+    AuditSink, ClientRegistry, Clock, Denylist, Random, SecretSource, SigningKeySource, TokenStore,
+    VerificationKeySource,
+};
 use grantwell::core::realm::{PublicUrl, RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
@@ -21,18 +26,37 @@ use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
 /// The longest a request may take, its body included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// Every endpoint of every realm, over `registry` and `tokens`.
+/// What the server issues and ends: one adapter in two roles.
+#[derive(Clone)]
+pub(crate) struct IssuedTokens {
+    tokens: Arc<dyn TokenStore>,
+    denylist: Arc<dyn Denylist>,
+}
+
+impl IssuedTokens {
+    pub(crate) fn new(adapter: Arc<impl TokenStore + Denylist + 'static>) -> Self {
+        Self { tokens: Arc::clone(&adapter) as _, denylist: adapter }
+    }
+}
+
+/// Every endpoint of every realm, over `registry` and `issued`.
 pub(crate) fn router(
     registry: &Arc<SqliteRegistry>,
-    tokens: &Arc<dyn TokenStore>,
+    issued: &IssuedTokens,
     defaults: &RealmDefaults,
     public_url: PublicUrl,
 ) -> Router {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let audit: Arc<dyn AuditSink> = Arc::new(TracingAudit);
+    let IssuedTokens { tokens, denylist } = issued;
     let secrets: Arc<dyn SecretSource> =
         Arc::new(CachedSecrets::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
+    let public_keys: Arc<dyn VerificationKeySource> =
+        Arc::new(CachedVerificationKeys::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
+    let keyring = Keyring::new(Arc::clone(registry) as _, Arc::clone(&clock));
+    let signing_keys: Arc<dyn SigningKeySource> =
+        Arc::new(CachedSigningKeys::new(Arc::new(keyring), Arc::clone(&clock), CacheSettings::LOCAL));
     let registry: Arc<dyn ClientRegistry> =
         Arc::new(CachedRegistry::new(Arc::clone(registry) as _, CacheSettings::LOCAL));
 
@@ -42,15 +66,21 @@ pub(crate) fn router(
         realms: realms(),
         clients: clients(),
         tokens: Arc::clone(tokens),
+        keys: Arc::clone(&signing_keys),
         clock: Arc::clone(&clock),
         random,
         audit: Arc::clone(&audit),
     })
     .merge(routes::introspection_routes(IntrospectionEndpoint {
-        realms: realms(),
         clients: clients(),
-        registry: Arc::clone(&registry),
-        tokens: Arc::clone(tokens),
+        tokens: AccessTokenValidator {
+            realms: realms(),
+            registry: Arc::clone(&registry),
+            tokens: Arc::clone(tokens),
+            denylist: Arc::clone(denylist),
+            keys: Arc::clone(&public_keys),
+        },
+        keys: signing_keys,
         clock: Arc::clone(&clock),
         audit: Arc::clone(&audit),
     }))
@@ -58,10 +88,12 @@ pub(crate) fn router(
         realms: realms(),
         clients: clients(),
         tokens: Arc::clone(tokens),
+        denylist: Arc::clone(denylist),
+        keys: Arc::clone(&public_keys),
         clock: Arc::clone(&clock),
         audit: Arc::clone(&audit),
     }))
-    .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), audit }));
+    .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), keys: public_keys, audit }));
     routes::finish_within(every_endpoint, REQUEST_LIMIT).layer(Extension(public_url))
 }
 

@@ -19,7 +19,6 @@ use ureq::Agent;
 
 use grantwell::core::client::{Client, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::ports::TokenStore;
 use grantwell::core::realm::RealmDefaults;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
@@ -27,7 +26,7 @@ use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server;
 use grantwell::telemetry::{self, LogLevel, SystemClock};
 
-use crate::authority;
+use crate::authority::{self, IssuedTokens};
 use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
@@ -54,11 +53,11 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
     let [my_client, my_resource_server] = clients;
     let authorization_server = start(|address| {
-        let tokens: Arc<dyn TokenStore> = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
+        let issued = IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::router(&registry, &tokens, &defaults, public_url))
+        Ok(authority::router(&registry, &issued, &defaults, public_url))
     })
     .await?;
     let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);

@@ -8,7 +8,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use grantwell::config::ServerConfig;
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::ports::TokenStore;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::data_dir::DataDir;
@@ -18,7 +17,7 @@ use grantwell::embedded::server;
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::{self, SystemClock};
 
-use crate::authority;
+use crate::authority::{self, IssuedTokens};
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 use crate::store::StoreName;
@@ -50,7 +49,7 @@ pub(crate) struct Arguments {
 /// What a server keeps, and how to make it safe before the process ends.
 struct Stores {
     registry: Arc<SqliteRegistry>,
-    tokens: Arc<dyn TokenStore>,
+    issued: IssuedTokens,
     on_disk: Option<Arc<FjallTokens>>,
 }
 
@@ -84,7 +83,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(url) => url,
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
-    let router = authority::router(&stores.registry, &stores.tokens, &config.realm_defaults, public_url);
+    let router = authority::router(&stores.registry, &stores.issued, &config.realm_defaults, public_url);
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;
@@ -104,7 +103,7 @@ fn open(store: &StoreName) -> Result<Stores, Failure> {
         )),
         StoreName::Memory => Ok(Stores {
             registry: Arc::new(SqliteRegistry::in_memory()?),
-            tokens: Arc::new(MemoryTokens::new(Arc::new(SystemClock))),
+            issued: IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock)))),
             on_disk: None,
         }),
         StoreName::File(path) => {
@@ -112,7 +111,7 @@ fn open(store: &StoreName) -> Result<Stores, Failure> {
             let tokens = Arc::new(FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
-                tokens: Arc::clone(&tokens) as _,
+                issued: IssuedTokens::new(Arc::clone(&tokens)),
                 on_disk: Some(tokens),
             })
         }

@@ -1,11 +1,15 @@
-//! Access tokens: what the client carries ([`AccessToken`], of the form [`opaque`]) and what the server keeps of it
-//! ([`record`]).
+//! Access tokens: what the client carries ([`AccessToken`], of the form [`opaque`] or [`jwt`]), what the server keeps of it
+//! ([`record`]), what an operator adds to it ([`claims`]), and whether a presented one counts ([`validation`]).
 
+pub mod claims;
+pub mod jwt;
 pub mod opaque;
 pub mod record;
+pub mod validation;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -17,6 +21,54 @@ pub struct AccessToken(Zeroizing<String>);
 /// SHA-256 of a token: the only form in which a store ever sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
+
+/// What a client carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessTokenFormat {
+    /// A random reference, which says nothing.
+    #[default]
+    Opaque,
+    /// A signed JWT (RFC 9068), which a resource server can validate by itself.
+    Jwt,
+}
+
+/// What the server keeps of a JWT. Of an opaque token it always keeps a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessTokenPersistence {
+    /// A record until it expires: a token that the server has no record of is inactive, whoever signed it.
+    #[default]
+    Stored,
+    /// Nothing: issuing it writes nothing, and only its revocation is remembered.
+    Stateless,
+}
+
+impl AccessTokenFormat {
+    /// Every form.
+    pub const ALL: [Self; 2] = [Self::Opaque, Self::Jwt];
+
+    /// The name as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "opaque",
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+impl AccessTokenPersistence {
+    /// Both ways.
+    pub const ALL: [Self; 2] = [Self::Stored, Self::Stateless];
+
+    /// The name as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Stateless => "stateless",
+        }
+    }
+}
 
 impl AccessToken {
     /// The digest under which the token is stored.

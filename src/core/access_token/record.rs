@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::CustomClaims;
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::ports::UnixSeconds;
 use crate::core::realm::{Issuer, Realm, RealmName};
+use crate::core::resource::Audience;
 use crate::core::scope::Scope;
 
 /// The facts of an access token that introspection reports (RFC 7662 §2.2). Holds no part of the token.
@@ -20,6 +22,9 @@ pub struct AccessTokenRecord {
     pub scope: Scope,
     /// The issuer as the client addressed it.
     pub iss: Issuer,
+    /// Whom it is for.
+    #[serde(default, skip_serializing_if = "Audience::is_issuer")]
+    pub aud: Audience,
     /// When it was issued.
     pub iat: UnixSeconds,
     /// When it stops being active; also the store's TTL attribute.
@@ -28,6 +33,9 @@ pub struct AccessTokenRecord {
     pub jti: String,
     /// Ties the log lines of this token together.
     pub audit_tracking_id: String,
+    /// What the client's registration adds.
+    #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
+    pub claims: CustomClaims,
 }
 
 impl AccessTokenRecord {

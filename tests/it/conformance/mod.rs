@@ -28,8 +28,10 @@ mod token_store;
 use std::any::Any;
 use std::sync::Arc;
 
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
 use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
+use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{ClientRegistry, Clock, Registrar, SecretSource, TokenStore, UnixSeconds};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::telemetry::SystemRandom;
@@ -93,6 +95,11 @@ fn client(realm: &Realm, id: &str) -> Client {
         token_endpoint_auth_methods: AuthMethod::ALL.into(),
         access_token_lifetime: Some(TokenLifetime::new(60).expect("in range")),
         client_secret_expires_at: NOW.plus(3600),
+        access_token_format: Some(AccessTokenFormat::Jwt),
+        access_token_persistence: Some(AccessTokenPersistence::Stateless),
+        access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
+        resources: vec!["https://api.example.com/orders".parse().expect("absolute")],
+        access_token_claims: r#"{"tier":"gold","limits":{"rate":1.0}}"#.parse().expect("claims"),
     };
     Client::register(client_id(id), realm, metadata, registration_id(), NOW).expect("valid")
 }

@@ -4,6 +4,7 @@ use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::{TokenDigest, opaque};
 use grantwell::core::ports::{Revocation, UnixSeconds};
 use grantwell::core::realm::PublicUrl;
+use grantwell::core::resource::Audience;
 use grantwell::telemetry::SystemRandom;
 use tokio::task::JoinSet;
 
@@ -103,9 +104,11 @@ pub(crate) fn record(client: &str) -> AccessTokenRecord {
         registration_id: registration_id(),
         scope: "read write".parse().expect("well formed"),
         iss: public.issuer("/am/oauth2/realms/root/realms/alpha"),
+        aud: Audience::One("https://api.example.com/orders".parse().expect("absolute")),
         iat: NOW,
         expires_at: NOW.plus(3600),
         jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
         audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+        claims: r#"{"tier":"gold","limits":{"rate":1.0}}"#.parse().expect("claims"),
     }
 }

@@ -1,0 +1,238 @@
+//! Signing keys: the private JWKS of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, its public halves in
+//! the registry table, so that a function which only verifies has no way to a private key.
+//!
+//! The secret comes first and counts: of two that create it, Secrets Manager lets one win. Whoever reads it sees to it that its
+//! public halves are published, so a crash between the two steps heals with the next reader, before anything is signed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::registry::{Consistency, ITEM, fetch, published_keys_key};
+use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
+use super::secrets::{CURRENT, signing_keys_name};
+use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
+use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
+use crate::core::realm::RealmName;
+
+/// The public keys of every realm, in the registry table.
+#[derive(Clone)]
+pub struct DynamoPublishedKeys {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+/// The private keys of every realm, in Secrets Manager.
+pub struct SecretsManagerKeys {
+    secrets_manager: SecretsManager,
+    prefix: String,
+    published: DynamoPublishedKeys,
+}
+
+/// The attributes of a realm's public keys, besides the key of the item.
+#[derive(Serialize, Deserialize)]
+struct PublishedItem {
+    revision: u64,
+    /// JSON text, so that what comes back is what was published to the letter.
+    jwks: String,
+}
+
+/// A version of a realm's private keys, and its name in Secrets Manager.
+struct Version {
+    id: String,
+    keys: KeySet,
+}
+
+impl DynamoPublishedKeys {
+    /// Publishes in the table of this name.
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
+        Self { dynamodb, table: table.into() }
+    }
+
+    /// What a realm publishes now; nothing where it has never had a key.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn read(&self, realm: &RealmName) -> Result<PublishedKeys, PortError> {
+        let item = fetch(&self.dynamodb, &self.table, published_keys_key(realm), Consistency::Strong).await?;
+        let Some(item) = item else { return Ok(PublishedKeys::default()) };
+        let item: PublishedItem = from_item(item, PUBLISHED)?;
+        let keys: PublishedKeys = serde_json::from_str(&item.jwks)
+            .map_err(|_| corrupt(DYNAMODB, &format!("{PUBLISHED} of the wrong form")))?;
+        if keys.revision == item.revision {
+            Ok(keys)
+        } else {
+            Err(corrupt(DYNAMODB, &format!("{PUBLISHED} of two revisions")))
+        }
+    }
+
+    /// Publishes the public halves of `keys`, unless those of a later revision are published already.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn publish(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
+        let published = keys.published();
+        let jwks = serde_json::to_string(&published).map_err(|_| corrupt(DYNAMODB, PUBLISHED))?;
+        let mut item = to_item(&PublishedItem { revision: published.revision, jwks }, PUBLISHED)?;
+        item.extend(published_keys_key(realm));
+        let written = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#item) OR #revision <= :revision")
+            .expression_attribute_names("#item", ITEM)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":revision", AttributeValue::N(published.revision.to_string()))
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(unavailable(DYNAMODB, "PutItem", &error)),
+            },
+        }
+    }
+
+    /// Returns once every key that signs in `keys` is published.
+    async fn ensure(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
+        let published = self.read(realm).await?;
+        // A later revision is a rotation that has published its keys and does not sign with them yet.
+        if published == keys.published() || (published.revision > keys.revision && published.include_signers_of(keys)) {
+            return Ok(());
+        }
+        self.publish(realm, keys).await?;
+        if self.read(realm).await?.include_signers_of(keys) {
+            return Ok(());
+        }
+        // Somebody restored an older secret, or a newer table: which of them is right is not for a function to say.
+        Err(corrupt(SECRETS_MANAGER, "signing keys that are older than the ones published"))
+    }
+}
+
+#[async_trait]
+impl VerificationKeySource for DynamoPublishedKeys {
+    async fn verification_keys(&self, realm: &RealmName) -> Result<Arc<VerificationKeys>, PortError> {
+        Ok(Arc::new(self.read(realm).await?.verification_keys()?))
+    }
+}
+
+impl SecretsManagerKeys {
+    /// Keeps the keys in secrets whose names start with `prefix`, which has no slash at its end, and publishes them in
+    /// `published`.
+    pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>, published: DynamoPublishedKeys) -> Self {
+        Self { secrets_manager, prefix: prefix.into(), published }
+    }
+
+    async fn current(&self, name: &str) -> Result<Option<Version>, PortError> {
+        let answer = self.secrets_manager.get_secret_value().secret_id(name).version_stage(CURRENT).send().await;
+        match answer {
+            Ok(mut answer) => {
+                let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
+                let id = answer.version_id.unwrap_or_default();
+                Ok(Some(Version { id, keys: read_key_set(&text)? }))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(None),
+                _ => Err(unavailable(SECRETS_MANAGER, "GetSecretValue", &error)),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl KeyStore for SecretsManagerKeys {
+    async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
+        let Some(version) = self.current(&signing_keys_name(&self.prefix, realm)).await? else { return Ok(None) };
+        self.published.ensure(realm, &version.keys).await?;
+        Ok(Some(version.keys))
+    }
+
+    async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
+        let created = self
+            .secrets_manager
+            .create_secret()
+            .name(signing_keys_name(&self.prefix, realm))
+            .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
+            .secret_string(key_set_text(keys)?.as_str())
+            .send()
+            .await;
+        match created {
+            Ok(_) => Ok(self.published.publish(realm, keys).await?),
+            Err(error) => match error.as_service_error() {
+                Some(CreateSecretError::ResourceExistsException(_)) => Err(KeyStoreError::Conflict),
+                _ => Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error).into()),
+            },
+        }
+    }
+
+    async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
+        // 1. What is to be replaced.
+        let name = signing_keys_name(&self.prefix, realm);
+        let current = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
+        if current.keys.revision.checked_add(1) != Some(keys.revision) {
+            return Err(KeyStoreError::Conflict);
+        }
+
+        // 2. The new version, which nobody reads yet.
+        let stored = self
+            .secrets_manager
+            .put_secret_value()
+            .secret_id(&name)
+            .secret_string(key_set_text(keys)?.as_str())
+            .version_stages(REPLACEMENT)
+            .send()
+            .await
+            .map_err(|error| unavailable(SECRETS_MANAGER, "PutSecretValue", &error))?;
+
+        // 3. Published before it signs.
+        self.published.publish(realm, keys).await?;
+
+        // 4. It signs, if what was current in step 1 still is: Secrets Manager refuses to take a label off another version.
+        let moved = self
+            .secrets_manager
+            .update_secret_version_stage()
+            .secret_id(&name)
+            .version_stage(CURRENT)
+            .set_move_to_version_id(stored.version_id)
+            .remove_from_version_id(current.id)
+            .send()
+            .await;
+        match moved {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    UpdateSecretVersionStageError::InvalidParameterException(_)
+                    | UpdateSecretVersionStageError::InvalidRequestException(_),
+                ) => Err(KeyStoreError::Conflict),
+                _ => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into()),
+            },
+        }
+    }
+}
+
+/// What is stored of a realm's keys.
+pub(super) fn key_set_text(keys: &KeySet) -> Result<Zeroizing<String>, PortError> {
+    serde_json::to_string(keys)
+        .map(Zeroizing::new)
+        .map_err(|_| corrupt(SECRETS_MANAGER, "signing keys that cannot be written"))
+}
+
+/// What a stored text says. serde's message may repeat a part of a key.
+pub(super) fn read_key_set(text: &str) -> Result<KeySet, PortError> {
+    serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, "signing keys that are no JWKS of this server"))
+}
+
+const PUBLISHED: &str = "a realm's public keys";
+/// The label of a version between steps 2 and 4 of a replacement.
+const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";

@@ -1,0 +1,142 @@
+//! Claims of the operator's own: a JSON object that every token of a client carries, whatever the request says.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A client's static claims. Stored as JSON text, so that what comes back is what was registered to the letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CustomClaims(Map<String, Value>);
+
+/// Why claims were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidClaims {
+    /// Not a JSON object.
+    #[error("claims are one JSON object, such as '{{\"tier\":\"gold\"}}'")]
+    NotAnObject,
+    /// A name that the server or a specification uses.
+    #[error("the claim '{0}' is reserved: the server sets it itself, or a specification gives it a meaning")]
+    Reserved(String),
+    /// Too much for a header that carries the token.
+    #[error("the claims have more than {max} bytes of JSON together", max = CustomClaims::MAX_BYTES)]
+    TooLarge,
+    /// An empty name, or one with characters that would forge a log line.
+    #[error("a claim's name has 1 to 64 printable characters")]
+    Name,
+}
+
+impl CustomClaims {
+    /// The most bytes of JSON text: every token carries them.
+    pub const MAX_BYTES: usize = 2048;
+
+    /// Names that cannot be registered: those the server sets, those that limit a token in JWT (RFC 7519 §4.1), introspection
+    /// (RFC 7662 §2.2, RFC 9701 §5) and access tokens (RFC 9068 §2.2), and those that bind or delegate it (RFC 7800, RFC 8693,
+    /// RFC 9396).
+    pub const RESERVED: [&str; 25] = [
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "client_id",
+        "scope",
+        "realm",
+        "auditTrackingId",
+        "active",
+        "token_type",
+        "username",
+        "expires_in",
+        "token_introspection",
+        "cnf",
+        "act",
+        "may_act",
+        "authorization_details",
+        "azp",
+        "sid",
+        "nonce",
+        "events",
+        "cts",
+    ];
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The claims by name.
+    pub fn as_object(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+impl TryFrom<Map<String, Value>> for CustomClaims {
+    type Error = InvalidClaims;
+
+    fn try_from(claims: Map<String, Value>) -> Result<Self, InvalidClaims> {
+        for name in claims.keys() {
+            if Self::RESERVED.contains(&name.as_str()) {
+                return Err(InvalidClaims::Reserved(name.clone()));
+            }
+            if !(1..=64).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+                return Err(InvalidClaims::Name);
+            }
+        }
+        let claims = Self(claims);
+        if String::from(claims.clone()).len() > Self::MAX_BYTES { Err(InvalidClaims::TooLarge) } else { Ok(claims) }
+    }
+}
+
+impl FromStr for CustomClaims {
+    type Err = InvalidClaims;
+
+    /// Parses a JSON object; an empty text is no claim.
+    fn from_str(text: &str) -> Result<Self, InvalidClaims> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let claims: Map<String, Value> = serde_json::from_str(text).map_err(|_| InvalidClaims::NotAnObject)?;
+        claims.try_into()
+    }
+}
+
+impl TryFrom<String> for CustomClaims {
+    type Error = InvalidClaims;
+
+    fn try_from(text: String) -> Result<Self, InvalidClaims> {
+        text.parse()
+    }
+}
+
+impl From<CustomClaims> for String {
+    fn from(claims: CustomClaims) -> Self {
+        if claims.is_empty() { Self::new() } else { Value::Object(claims.0).to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_an_object_of_names_that_nobody_else_uses() {
+        let claims: CustomClaims = r#"{"tier":"gold","limits":{"rate":1.0,"regions":["eu"]}}"#.parse().expect("claims");
+        let stored = serde_json::to_string(&claims).expect("JSON");
+        assert!(stored.starts_with('"'), "stored as text: {stored}");
+        assert_eq!(serde_json::from_str::<CustomClaims>(&stored).expect("reads back"), claims);
+        for text in ["[]", "1", "\"a\"", "null", "{", "tier=gold", "{\"a\":1}x"] {
+            assert_eq!(text.parse::<CustomClaims>(), Err(InvalidClaims::NotAnObject), "{text}");
+        }
+        for name in CustomClaims::RESERVED {
+            let text = format!(r#"{{"{name}":"x"}}"#);
+            assert_eq!(text.parse::<CustomClaims>(), Err(InvalidClaims::Reserved(name.into())));
+        }
+        assert_eq!(r#"{"":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
+        assert_eq!(r#"{"a\n":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(CustomClaims::MAX_BYTES));
+        assert_eq!(large.parse::<CustomClaims>(), Err(InvalidClaims::TooLarge));
+    }
+}

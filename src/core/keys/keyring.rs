@@ -1,0 +1,146 @@
+//! The keys of every realm in a store: made on first use exactly once, replaced in time, taken back when one has leaked.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::jwk::KeyId;
+use super::set::{KeySet, RotationRefused, Signers};
+use super::{KeyError, SigningAlgorithm};
+use crate::core::ports::{Clock, KeyStore, KeyStoreError, PortError, SigningKeySource};
+use crate::core::realm::RealmName;
+
+/// Makes and replaces the keys in a store, and gives out those that sign.
+pub struct Keyring {
+    store: Arc<dyn KeyStore>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why the keys of a realm were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyChangeError {
+    /// The set does not allow the change.
+    #[error(transparent)]
+    Refused(#[from] RotationRefused),
+    /// Somebody else changed the keys between reading and writing.
+    #[error("the keys were changed by somebody else meanwhile; look at them and repeat the change")]
+    Conflict,
+    /// The store could not do its work.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+impl Keyring {
+    /// Keeps the keys in `store`.
+    pub fn new(store: Arc<dyn KeyStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// The realm's keys, if it has any yet.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn read(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
+        self.store.read_keys(realm).await
+    }
+
+    /// The realm's keys, of `alg` where there were none. Of callers that come at once, one makes them and all get the same.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn read_or_create(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<KeySet, PortError> {
+        if let Some(keys) = self.store.read_keys(realm).await? {
+            return Ok(keys);
+        }
+        let keys = KeySet::create(alg, self.clock.now())?;
+        match self.store.create_keys(realm, &keys).await {
+            Ok(()) => {
+                tracing::info!(%realm, %alg, "signing keys created");
+                Ok(keys)
+            }
+            Err(KeyStoreError::Conflict) => self.store.read_keys(realm).await?.ok_or_else(lost),
+            Err(KeyStoreError::Port(error)) => Err(error),
+        }
+    }
+
+    /// Gives the realm keys of `alg` too, so that they are published before a token is signed with them.
+    ///
+    /// # Errors
+    /// [`KeyChangeError`].
+    pub async fn add_algorithm(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<KeySet, KeyChangeError> {
+        let keys = self.read_or_create(realm, alg).await?;
+        match keys.with_algorithm(alg, self.clock.now()).map_err(RotationRefused::Key)? {
+            Some(more) => self.replace(realm, more).await,
+            None => Ok(keys),
+        }
+    }
+
+    /// The next keys sign from now on.
+    ///
+    /// # Errors
+    /// [`KeyChangeError`].
+    pub async fn rotate(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<KeySet, KeyChangeError> {
+        let keys = self.read_or_create(realm, alg).await?;
+        self.replace(realm, keys.rotated(self.clock.now())?).await
+    }
+
+    /// [`Keyring::rotate`], if the realm has keys and one of them has been signing for `interval` seconds. Of processes that
+    /// find it due at once, one rotates.
+    ///
+    /// # Errors
+    /// [`KeyChangeError`].
+    pub async fn rotate_if_due(&self, realm: &RealmName, interval: u64) -> Result<Option<KeySet>, KeyChangeError> {
+        let now = self.clock.now();
+        let Some(keys) = self.store.read_keys(realm).await?.filter(|keys| keys.is_due(interval, now)) else {
+            return Ok(None);
+        };
+        match self.replace(realm, keys.rotated(now)?).await {
+            Err(KeyChangeError::Conflict) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Takes a leaked key out of the set.
+    ///
+    /// # Errors
+    /// [`KeyChangeError`].
+    pub async fn revoke(&self, realm: &RealmName, kid: &KeyId) -> Result<KeySet, KeyChangeError> {
+        let keys = self.store.read_keys(realm).await?.ok_or(RotationRefused::UnknownKey)?;
+        self.replace(realm, keys.without(kid, self.clock.now())?).await
+    }
+
+    async fn replace(&self, realm: &RealmName, keys: KeySet) -> Result<KeySet, KeyChangeError> {
+        match self.store.replace_keys(realm, &keys).await {
+            Ok(()) => {
+                tracing::info!(%realm, revision = keys.revision, "signing keys changed");
+                Ok(keys)
+            }
+            Err(KeyStoreError::Conflict) => Err(KeyChangeError::Conflict),
+            Err(KeyStoreError::Port(error)) => Err(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl SigningKeySource for Keyring {
+    async fn signers(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<Arc<Signers>, PortError> {
+        Ok(Arc::new(self.read_or_create(realm, alg).await?.signers()?))
+    }
+}
+
+impl From<KeyError> for PortError {
+    fn from(error: KeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            KeyError::Generation | KeyError::Signing => Self::Unavailable { service: SERVICE, detail },
+            KeyError::Malformed | KeyError::NoCurrentKey => Self::Corrupt { service: SERVICE, detail },
+        }
+    }
+}
+
+/// The keys were there, said the store, and then they were not.
+fn lost() -> PortError {
+    PortError::Unavailable { service: SERVICE, detail: "they were deleted while they were made".to_owned() }
+}
+
+const SERVICE: &str = "the realm's signing keys";

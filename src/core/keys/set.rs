@@ -1,0 +1,475 @@
+//! The keys of a realm over time. For each algorithm one key is `current` and signs, one is `next` and is published in
+//! advance, and those that were current before are `previous` and verify until the last token they signed has expired.
+//!
+//! Nothing here reads a clock or a store: every change is a new set, one revision later, of the set before it.
+
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use serde::{Deserialize, Serialize};
+
+use super::jwk::{KeyId, PrivateJwk, PublicJwk};
+use super::{KeyError, SigningAlgorithm};
+use crate::core::client::TokenLifetime;
+use crate::core::ports::UnixSeconds;
+
+/// Seconds for which anybody may keep a JWKS (its `Cache-Control: max-age`).
+pub const JWKS_MAX_AGE: u64 = 300;
+/// Seconds for which a key is published before it signs: [`JWKS_MAX_AGE`], and time for this server's own caches.
+pub const PUBLISHED_BEFORE_SIGNING: u64 = 900;
+/// Seconds for which a key verifies after another has taken its place: the longest life of a token, and the time in which a
+/// process that remembers the old set may still sign with it.
+pub const VERIFIES_AFTER_SIGNING: u64 = TokenLifetime::MAX + SIGNERS_MAX_AGE;
+/// The most seconds for which a process may sign with keys that it remembers.
+pub const SIGNERS_MAX_AGE: u64 = 3900;
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStatus {
+    /// Published, and signs nothing yet.
+    Next,
+    /// Signs.
+    Current,
+    /// Signs nothing any more, and verifies.
+    Previous,
+}
+
+/// A key's public half and its place in time: what verifiers are told, and what an operator is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedKey {
+    /// The key.
+    #[serde(flatten)]
+    pub jwk: PublicJwk,
+    /// What it is for.
+    pub status: KeyStatus,
+    /// Since when it is in the JWKS.
+    pub published_at: UnixSeconds,
+    /// Since when it signs; absent while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_since: Option<UnixSeconds>,
+    /// When it stops verifying; absent while it signs or is about to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<UnixSeconds>,
+}
+
+/// The public halves of a set, as they are stored for those who verify.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedKeys {
+    /// The revision of the set that they are the public halves of.
+    pub revision: u64,
+    /// In the order of the set.
+    pub keys: Vec<PublishedKey>,
+}
+
+/// The private keys of a realm. Redacted in `Debug`, wiped on drop.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeySet {
+    /// Counts the changes; a write that names an older one is refused.
+    pub revision: u64,
+    keys: Vec<SigningKey>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SigningKey {
+    #[serde(flatten)]
+    jwk: PrivateJwk,
+    status: KeyStatus,
+    published_at: UnixSeconds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    current_since: Option<UnixSeconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<UnixSeconds>,
+}
+
+/// Why a set was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RotationRefused {
+    /// The next key has not been published for long enough: a resource server may not know it yet.
+    #[error("the next key has not been published for {PUBLISHED_BEFORE_SIGNING} s yet")]
+    TooSoon {
+        /// When it has.
+        ready_at: UnixSeconds,
+    },
+    /// The set has no key of this name.
+    #[error("no key has this kid")]
+    UnknownKey,
+    /// A key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The keys of a realm that sign, ready to use.
+pub struct Signers(Vec<Signer>);
+
+/// A key that signs.
+pub struct Signer {
+    /// Goes into the token's header.
+    pub kid: KeyId,
+    /// Its algorithm.
+    pub alg: SigningAlgorithm,
+    published_at: UnixSeconds,
+    /// The key itself; the library wipes it on drop.
+    pub(crate) key: EncodingKey,
+}
+
+/// The keys of a realm that verify, ready to use, and the document that tells others of them.
+pub struct VerificationKeys {
+    verifiers: Vec<Verifier>,
+    jwks: Jwks,
+}
+
+/// A key that verifies.
+pub struct Verifier {
+    kid: KeyId,
+    /// The only algorithm it verifies, whatever a token's header says.
+    pub(crate) alg: SigningAlgorithm,
+    expires_at: Option<UnixSeconds>,
+    pub(crate) key: DecodingKey,
+}
+
+/// A JWK Set (RFC 7517 §5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Jwks {
+    keys: Vec<PublicJwk>,
+}
+
+impl KeySet {
+    /// The first keys of a realm: one that signs at once, because nobody can have kept a JWKS without it, and the next.
+    ///
+    /// # Errors
+    /// [`KeyError::Generation`].
+    pub fn create(alg: SigningAlgorithm, now: UnixSeconds) -> Result<Self, KeyError> {
+        Ok(Self { revision: 1, keys: vec![SigningKey::current(alg, now)?, SigningKey::next(alg, now)?] })
+    }
+
+    /// The set with keys of `alg` too; `None` where it has them. They sign once they have been published for long enough
+    /// ([`Signers::choose`]).
+    ///
+    /// # Errors
+    /// [`KeyError::Generation`].
+    pub fn with_algorithm(&self, alg: SigningAlgorithm, now: UnixSeconds) -> Result<Option<Self>, KeyError> {
+        if self.keys.iter().any(|key| key.alg() == alg && key.status != KeyStatus::Previous) {
+            return Ok(None);
+        }
+        let new = [SigningKey::current(alg, now)?, SigningKey::next(alg, now)?];
+        let keys = self.keys.iter().cloned().chain(new).collect();
+        Ok(Some(Self { revision: self.revision.saturating_add(1), keys }))
+    }
+
+    /// The set after a rotation: of each algorithm whose next key has been published for long enough, that key signs, the
+    /// one before it only verifies, and a new one is published. Keys that verify no more are dropped.
+    ///
+    /// # Errors
+    /// [`RotationRefused::TooSoon`] where that is true of no algorithm; [`RotationRefused::Key`].
+    pub fn rotated(&self, now: UnixSeconds) -> Result<Self, RotationRefused> {
+        let next = || self.keys.iter().filter(|key| key.status == KeyStatus::Next);
+        let ready: Vec<SigningAlgorithm> = next().filter(|key| key.ready_at() <= now).map(SigningKey::alg).collect();
+        if ready.is_empty() {
+            let ready_at = next().map(SigningKey::ready_at).min().ok_or(KeyError::NoCurrentKey)?;
+            return Err(RotationRefused::TooSoon { ready_at });
+        }
+        let mut keys = Vec::with_capacity(self.keys.len() + ready.len());
+        for key in self.keys.iter().filter(|key| !key.has_expired(now)) {
+            keys.push(if ready.contains(&key.alg()) { key.moved_on(now) } else { key.clone() });
+        }
+        for alg in ready {
+            keys.push(SigningKey::next(alg, now)?);
+        }
+        Ok(Self { revision: self.revision.saturating_add(1), keys })
+    }
+
+    /// The set without one key, for a key that has leaked: what it signed verifies no more. The next key signs at once in
+    /// the place of a current one, published long enough or not.
+    ///
+    /// # Errors
+    /// [`RotationRefused::UnknownKey`]; [`RotationRefused::Key`].
+    pub fn without(&self, kid: &KeyId, now: UnixSeconds) -> Result<Self, RotationRefused> {
+        let leaked = self.keys.iter().find(|key| key.jwk.public.kid == *kid).ok_or(RotationRefused::UnknownKey)?;
+        let (alg, status) = (leaked.alg(), leaked.status);
+        let mut keys: Vec<SigningKey> = self.keys.iter().filter(|key| key.jwk.public.kid != *kid).cloned().collect();
+        if status == KeyStatus::Current {
+            for key in keys.iter_mut().filter(|key| key.alg() == alg && key.status == KeyStatus::Next) {
+                *key = key.moved_on(now);
+            }
+        }
+        if status != KeyStatus::Previous {
+            keys.push(SigningKey::next(alg, now)?);
+        }
+        Ok(Self { revision: self.revision.saturating_add(1), keys })
+    }
+
+    /// Whether a key has been signing for `interval` seconds or longer, and its successor may take its place.
+    pub fn is_due(&self, interval: u64, now: UnixSeconds) -> bool {
+        let is_old = |key: &&SigningKey| {
+            key.status == KeyStatus::Current && key.current_since.is_none_or(|since| now.since(since) >= interval)
+        };
+        let has_successor = |alg| {
+            self.keys.iter().any(|key| key.alg() == alg && key.status == KeyStatus::Next && key.ready_at() <= now)
+        };
+        self.keys.iter().filter(is_old).any(|key| has_successor(key.alg()))
+    }
+
+    /// The public halves.
+    pub fn published(&self) -> PublishedKeys {
+        PublishedKeys { revision: self.revision, keys: self.keys.iter().map(SigningKey::published).collect() }
+    }
+
+    /// The keys that sign.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`]; [`KeyError::NoCurrentKey`].
+    pub fn signers(&self) -> Result<Signers, KeyError> {
+        let current = self.keys.iter().filter(|key| key.status == KeyStatus::Current);
+        let signers: Vec<Signer> = current.map(SigningKey::signer).collect::<Result<_, _>>()?;
+        if signers.is_empty() { Err(KeyError::NoCurrentKey) } else { Ok(Signers(signers)) }
+    }
+
+    /// Every key as one that signs, for a test of the whole set.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`].
+    pub fn all_as_signers(&self) -> Result<Vec<Signer>, KeyError> {
+        self.keys.iter().map(SigningKey::signer).collect()
+    }
+}
+
+impl SigningKey {
+    fn current(alg: SigningAlgorithm, now: UnixSeconds) -> Result<Self, KeyError> {
+        Ok(Self { status: KeyStatus::Current, current_since: Some(now), ..Self::next(alg, now)? })
+    }
+
+    fn next(alg: SigningAlgorithm, now: UnixSeconds) -> Result<Self, KeyError> {
+        let jwk = PrivateJwk::generate(alg)?;
+        Ok(Self { jwk, status: KeyStatus::Next, published_at: now, current_since: None, expires_at: None })
+    }
+
+    /// The key one step later in its life.
+    fn moved_on(&self, now: UnixSeconds) -> Self {
+        match self.status {
+            KeyStatus::Next => Self { status: KeyStatus::Current, current_since: Some(now), ..self.clone() },
+            KeyStatus::Current => {
+                let expires_at = Some(now.plus(VERIFIES_AFTER_SIGNING));
+                Self { status: KeyStatus::Previous, expires_at, ..self.clone() }
+            }
+            KeyStatus::Previous => self.clone(),
+        }
+    }
+
+    fn alg(&self) -> SigningAlgorithm {
+        self.jwk.public.alg
+    }
+
+    fn ready_at(&self) -> UnixSeconds {
+        self.published_at.plus(PUBLISHED_BEFORE_SIGNING)
+    }
+
+    fn has_expired(&self, now: UnixSeconds) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    fn published(&self) -> PublishedKey {
+        let Self { jwk, status, published_at, current_since, expires_at } = self;
+        PublishedKey {
+            jwk: jwk.public.clone(),
+            status: *status,
+            published_at: *published_at,
+            current_since: *current_since,
+            expires_at: *expires_at,
+        }
+    }
+
+    fn signer(&self) -> Result<Signer, KeyError> {
+        Ok(Signer {
+            kid: self.jwk.public.kid.clone(),
+            alg: self.alg(),
+            published_at: self.published_at,
+            key: self.jwk.encoding_key()?,
+        })
+    }
+}
+
+impl Signers {
+    /// The key that signs with `alg`. While that one has not been published for long enough, because the realm's or the
+    /// client's algorithm has just been changed, the key that has been published longest signs in its place.
+    ///
+    /// # Errors
+    /// [`KeyError::NoCurrentKey`].
+    pub fn choose(&self, alg: SigningAlgorithm, now: UnixSeconds) -> Result<&Signer, KeyError> {
+        let oldest = self.0.iter().min_by_key(|signer| signer.published_at).ok_or(KeyError::NoCurrentKey)?;
+        let is_known = |signer: &&Signer| {
+            signer.published_at == oldest.published_at || signer.published_at.plus(PUBLISHED_BEFORE_SIGNING) <= now
+        };
+        Ok(self.0.iter().filter(|signer| signer.alg == alg).find(is_known).unwrap_or(oldest))
+    }
+}
+
+impl PublishedKeys {
+    /// Whether every key that signs in `set` is among them.
+    pub fn include_signers_of(&self, set: &KeySet) -> bool {
+        let mut current = set.keys.iter().filter(|key| key.status == KeyStatus::Current);
+        current.all(|signer| self.keys.iter().any(|key| key.jwk.kid == signer.jwk.public.kid))
+    }
+
+    /// The keys in the form that verifies.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`].
+    pub fn verification_keys(&self) -> Result<VerificationKeys, KeyError> {
+        let verifier = |key: &PublishedKey| {
+            Ok(Verifier {
+                kid: key.jwk.kid.clone(),
+                alg: key.jwk.alg,
+                expires_at: key.expires_at,
+                key: key.jwk.decoding_key()?,
+            })
+        };
+        Ok(VerificationKeys {
+            verifiers: self.keys.iter().map(verifier).collect::<Result<_, KeyError>>()?,
+            jwks: Jwks { keys: self.keys.iter().map(|key| key.jwk.clone()).collect() },
+        })
+    }
+}
+
+impl VerificationKeys {
+    /// The key of this name, if it verifies at `now`.
+    pub fn find(&self, kid: &str, now: UnixSeconds) -> Option<&Verifier> {
+        let verifier = self.verifiers.iter().find(|verifier| verifier.kid.as_str() == kid)?;
+        verifier.expires_at.is_none_or(|expires_at| expires_at > now).then_some(verifier)
+    }
+
+    /// Whether a key of this name is among them.
+    pub fn know(&self, kid: &str) -> bool {
+        self.verifiers.iter().any(|verifier| verifier.kid.as_str() == kid)
+    }
+
+    /// The document that tells resource servers of them.
+    pub fn jwks(&self) -> &Jwks {
+        &self.jwks
+    }
+}
+
+impl Jwks {
+    /// Whether there is no key in it.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: UnixSeconds = UnixSeconds(1_795_415_820);
+
+    fn of(set: &KeySet, status: KeyStatus) -> Vec<KeyId> {
+        let keys = set.published().keys;
+        keys.into_iter().filter(|key| key.status == status).map(|key| key.jwk.kid).collect()
+    }
+
+    fn signs(set: &KeySet, alg: SigningAlgorithm, now: UnixSeconds) -> KeyId {
+        set.signers().expect("signers").choose(alg, now).expect("a signer").kid.clone()
+    }
+
+    #[test]
+    fn a_set_begins_with_a_key_that_signs_and_one_that_will() {
+        let set = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        assert_eq!((set.revision, of(&set, KeyStatus::Current).len(), of(&set, KeyStatus::Next).len()), (1, 1, 1));
+        assert_eq!(vec![signs(&set, SigningAlgorithm::Es256, START)], of(&set, KeyStatus::Current));
+        let stored = serde_json::to_string(&set).expect("JSON");
+        let read: KeySet = serde_json::from_str(&stored).expect("reads back");
+        assert_eq!(read.published(), set.published());
+        assert!(read.signers().is_ok());
+    }
+
+    #[test]
+    fn a_rotation_moves_each_key_one_step_on() {
+        let first = KeySet::create(SigningAlgorithm::EdDsa, START).expect("keys");
+        let later = START.plus(PUBLISHED_BEFORE_SIGNING);
+        let second = first.rotated(later).expect("rotated");
+        assert_eq!(second.revision, 2);
+        assert_eq!(of(&second, KeyStatus::Current), of(&first, KeyStatus::Next));
+        assert_eq!(of(&second, KeyStatus::Previous), of(&first, KeyStatus::Current));
+        assert_eq!(of(&second, KeyStatus::Next).len(), 1);
+        let previous = &second.published().keys[0];
+        assert_eq!(previous.expires_at, Some(later.plus(VERIFIES_AFTER_SIGNING)));
+    }
+
+    #[test]
+    fn a_key_that_may_be_unknown_to_others_does_not_sign() {
+        let first = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let ready_at = START.plus(PUBLISHED_BEFORE_SIGNING);
+        for now in [START, UnixSeconds(ready_at.0 - 1)] {
+            assert_eq!(first.rotated(now).err(), Some(RotationRefused::TooSoon { ready_at }));
+            assert!(!first.is_due(0, now));
+        }
+        assert!(first.is_due(0, ready_at) && !first.is_due(PUBLISHED_BEFORE_SIGNING + 1, ready_at));
+        assert!(first.rotated(ready_at).is_ok());
+    }
+
+    #[test]
+    fn another_algorithm_signs_once_its_key_is_known_to_others() {
+        let set = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let changed_at = START.plus(86_400);
+        let both = set.with_algorithm(SigningAlgorithm::EdDsa, changed_at).expect("keys").expect("a change");
+        assert!(both.with_algorithm(SigningAlgorithm::EdDsa, changed_at).expect("keys").is_none());
+        let (es256, eddsa) = (of(&set, KeyStatus::Current)[0].clone(), of(&both, KeyStatus::Current)[1].clone());
+        assert_eq!(signs(&both, SigningAlgorithm::EdDsa, changed_at), es256);
+        assert_eq!(signs(&both, SigningAlgorithm::EdDsa, changed_at.plus(PUBLISHED_BEFORE_SIGNING)), eddsa);
+        assert_eq!(signs(&both, SigningAlgorithm::Es256, changed_at.plus(PUBLISHED_BEFORE_SIGNING)), es256);
+        // Each algorithm rotates when its own next key is ready.
+        let rotated = both.rotated(changed_at).expect("rotated");
+        assert_eq!(of(&rotated, KeyStatus::Current)[1], eddsa);
+        assert_ne!(of(&rotated, KeyStatus::Current)[0], es256);
+    }
+
+    #[test]
+    fn a_leaked_key_is_gone_at_once() {
+        let first = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let (current, next) = (of(&first, KeyStatus::Current)[0].clone(), of(&first, KeyStatus::Next)[0].clone());
+        let set = first.without(&current, START).expect("changed");
+        assert_eq!(of(&set, KeyStatus::Current), std::slice::from_ref(&next));
+        assert_eq!((of(&set, KeyStatus::Next).len(), of(&set, KeyStatus::Previous).len()), (1, 0));
+        let set = first.without(&next, START).expect("changed");
+        assert_eq!(of(&set, KeyStatus::Current), std::slice::from_ref(&current));
+        assert!(of(&set, KeyStatus::Next).len() == 1 && of(&set, KeyStatus::Next) != [next]);
+        assert_eq!(set.without(&KeyId::from("none"), START).err(), Some(RotationRefused::UnknownKey));
+        let keys = first.published().verification_keys().expect("keys");
+        assert!(keys.find(current.as_str(), START).is_some());
+    }
+
+    proptest::proptest! {
+        /// K-03 and K-05: over any timeline of rotations, whoever verifies with a JWKS that is no older than it may be knows
+        /// the key of every token, for as long as the token lives.
+        #[test]
+        fn every_token_can_be_verified_with_any_jwks_young_enough(
+            pauses in proptest::collection::vec(1_u64..3 * 24 * 3600, 1..24),
+            age in 0..=2 * JWKS_MAX_AGE,
+            remembered in 0..=SIGNERS_MAX_AGE,
+            lifetime in 1..=TokenLifetime::MAX,
+        ) {
+            let mut history = vec![(START, KeySet::create(SigningAlgorithm::EdDsa, START).expect("keys"))];
+            let mut now = START;
+            for pause in pauses {
+                now = now.plus(pause);
+                let (_, last) = history.last().expect("never empty");
+                if let Ok(rotated) = last.rotated(now) {
+                    history.push((now, rotated));
+                }
+            }
+            let at = |time: UnixSeconds| {
+                let known = history.iter().rev().find(|(since, _)| *since <= time);
+                &known.unwrap_or(&history[0]).1
+            };
+            for (since, _) in &history {
+                for issued in [*since, since.plus(remembered), since.plus(86_400)] {
+                    // Signed by a process that remembers an older set, read by one that remembers an older JWKS.
+                    let signer = signs(at(UnixSeconds(issued.0.saturating_sub(remembered)).max(START)), SigningAlgorithm::EdDsa, issued);
+                    for checked in [issued, issued.plus(lifetime - 1)] {
+                        let jwks = at(UnixSeconds(checked.0.saturating_sub(age)).max(START)).published();
+                        let keys = jwks.verification_keys().expect("keys");
+                        proptest::prop_assert!(keys.find(signer.as_str(), checked).is_some());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Resource indicators (RFC 8707): which protected resource a token is for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::client::Client;
+use super::error::OAuthError;
+use super::params::Params;
+use super::realm::Issuer;
+
+/// A protected resource's identifier: an absolute URI without a fragment (RFC 8707 §2), kept as it was written. Comparison is
+/// by character.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ResourceUri(String);
+
+/// The text is no resource indicator. Does not repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a resource is an absolute URI of at most {max} characters without a fragment (RFC 8707 section 2)", max = ResourceUri::MAX_LENGTH)]
+pub struct MalformedResource;
+
+/// Whom a token is for, the `aud` of RFC 7519 §4.1.3: one name, or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// The issuer itself: the client registered no resource. Stored as nothing, because the issuer is stored anyway.
+    #[default]
+    Issuer,
+    /// One resource.
+    One(ResourceUri),
+    /// Several.
+    Several(Vec<ResourceUri>),
+}
+
+impl ResourceUri {
+    /// The longest that is taken: every token carries it.
+    pub const MAX_LENGTH: usize = 512;
+
+    /// The URI as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ResourceUri {
+    type Err = MalformedResource;
+
+    fn from_str(text: &str) -> Result<Self, MalformedResource> {
+        let well_formed = text.len() <= Self::MAX_LENGTH
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'\\'))
+            && Url::parse(text).is_ok();
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(MalformedResource) }
+    }
+}
+
+impl TryFrom<String> for ResourceUri {
+    type Error = MalformedResource;
+
+    fn try_from(text: String) -> Result<Self, MalformedResource> {
+        text.parse()
+    }
+}
+
+impl From<ResourceUri> for String {
+    fn from(resource: ResourceUri) -> Self {
+        resource.0
+    }
+}
+
+impl fmt::Display for ResourceUri {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl Audience {
+    /// The audience of a token for these resources.
+    pub fn of(resources: &[ResourceUri]) -> Self {
+        match resources {
+            [] => Self::Issuer,
+            [one] => Self::One(one.clone()),
+            several => Self::Several(several.to_vec()),
+        }
+    }
+
+    /// The resources by name; none where the issuer itself is meant.
+    pub fn resources(&self) -> &[ResourceUri] {
+        match self {
+            Self::Issuer => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
+        }
+    }
+
+    /// Whether the issuer itself is meant.
+    pub fn is_issuer(&self) -> bool {
+        self.resources().is_empty()
+    }
+
+    /// The names as `aud` has them, with the issuer in its place.
+    pub fn names<'a>(&'a self, issuer: &'a Issuer) -> Vec<&'a str> {
+        if self.is_issuer() {
+            return vec![issuer.as_str()];
+        }
+        self.resources().iter().map(ResourceUri::as_str).collect()
+    }
+}
+
+/// What a request may have as audience (RFC 8707 §2.2): the resources it names, where the client is registered for each of
+/// them; else the client's default resource, which is its first; else the issuer.
+///
+/// # Errors
+/// [`OAuthError::InvalidTarget`] for a resource that is malformed, empty or not the client's.
+pub(super) fn requested_audience(params: &Params, client: &Client) -> Result<Audience, OAuthError> {
+    let registered = &client.metadata.resources;
+    let mut named: Vec<ResourceUri> = Vec::new();
+    // The one parameter that may be repeated, and that is not absent where it is empty: an empty text is no URI.
+    for value in params.all("resource") {
+        let resource: ResourceUri = value.parse().map_err(|_| MALFORMED)?;
+        if !registered.contains(&resource) {
+            return Err(OAuthError::InvalidTarget("the client is not registered for the resource"));
+        }
+        if !named.contains(&resource) {
+            named.push(resource);
+        }
+    }
+    Ok(Audience::of(if named.is_empty() { registered.get(..1).unwrap_or_default() } else { &named }))
+}
+
+const MALFORMED: OAuthError =
+    OAuthError::InvalidTarget("a resource must be an absolute URI without a fragment (RFC 8707 section 2)");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_an_absolute_uri_without_a_fragment() {
+        for text in ["https://api.example.com/", "https://api.example.com/orders?tenant=1", "urn:example:orders"] {
+            assert_eq!(text.parse::<ResourceUri>().map(String::from), Ok(text.to_owned()));
+        }
+        let long = format!("https://a/{}", "x".repeat(ResourceUri::MAX_LENGTH));
+        for text in [
+            "",
+            "orders",
+            "/orders",
+            "//api.example.com",
+            "https://a/#",
+            "https://a/#f",
+            "https://a/ b",
+            "é:x",
+            "a\"b:c",
+            &long,
+        ] {
+            assert_eq!(text.parse::<ResourceUri>(), Err(MalformedResource), "{text}");
+        }
+    }
+}
