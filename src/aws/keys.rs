@@ -115,8 +115,10 @@ impl DynamoPublishedKeys {
         if self.read(realm).await?.include_signers_of(keys) {
             return Ok(());
         }
-        // Somebody restored an older secret, or a newer table: which of them is right is not for a function to say.
-        Err(corrupt(SECRETS_MANAGER, "signing keys that are older than the ones published"))
+        // For a moment while a leaked key is taken back. If it stays, somebody restored an older secret or a newer table: which
+        // of them is right is not for a function to say.
+        let detail = "the signing keys are older than the ones published, and not among them".to_owned();
+        Err(PortError::Unavailable { service: SECRETS_MANAGER, detail })
     }
 }
 

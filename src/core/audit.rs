@@ -12,7 +12,7 @@ use super::scope::Scope;
 /// One decision of an endpoint.
 #[derive(Debug)]
 pub enum AuditEvent<'a> {
-    /// A token was issued and stored.
+    /// A token was issued.
     TokenIssued {
         /// The issuing realm.
         realm: &'a RealmName,
