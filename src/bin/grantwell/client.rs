@@ -7,19 +7,26 @@ use std::os::fd::AsFd as _;
 use clap::ArgGroup;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use grantwell::core::access_token::claims::CustomClaims;
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{
     AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, GrantType, InvalidRegistration, RedirectUri,
     RegistrationId, TokenLifetime,
 };
 use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
+use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{Clock as _, RegistrarError, UnixSeconds};
 use grantwell::core::realm::RealmName;
+use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
+use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;
+use crate::key;
 use crate::output::{self, JsonOutputArguments, OutputArguments};
 use crate::realm::{GrantTypeValue, grant_type, grant_types, grant_types_text, scope, token_lifetime, union};
 use crate::store::{IfAbsent, Store, StoreArguments, next_second, wait_for};
@@ -83,7 +90,8 @@ enum Command {
   grantwell client update myClient --default-scope '' --revoke-tokens",
         group = ArgGroup::new("changes").required(true).multiple(true).args([
             "name", "owner", "scope", "default_scope", "redirect_uri", "grant_type", "token_lifetime", "auth_method",
-            "secret_lifetime", "inherit_token_lifetime", "revoke_tokens",
+            "secret_lifetime", "access_token_format", "access_token_persistence", "signing_alg", "resource", "claims",
+            "inherit_token_lifetime", "revoke_tokens",
         ])
     )]
     Update(Box<Update>),
@@ -220,6 +228,14 @@ struct Settings {
     /// Seconds from now until the client's secrets stop working; 0 for never [new clients: 0]
     #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime())]
     secret_lifetime: Option<u64>,
+    #[command(flatten)]
+    access_token: AccessTokenArguments,
+    /// A resource server the client may ask for tokens for (RFC 8707); the first is the default. Repeatable
+    #[arg(long, value_name = "URI", value_parser = resource)]
+    resource: Vec<ResourceValue>,
+    /// Claims that every token of the client has besides: one JSON object, such as '{"tier":"gold"}'
+    #[arg(long, value_name = "JSON")]
+    claims: Option<CustomClaims>,
 }
 
 /// Where a secret comes from. Never from an argument: those are in the process list and the shell's history.
@@ -236,6 +252,10 @@ struct SecretArguments {
 /// A value of `--redirect-uri`; an empty one is `None`.
 #[derive(Clone, Debug)]
 struct RedirectUriValue(Option<RedirectUri>);
+
+/// A value of `--resource`; an empty one is `None`.
+#[derive(Clone, Debug)]
+struct ResourceValue(Option<ResourceUri>);
 
 /// A client as it is shown, under the names of RFC 7591. `null` is what the client leaves to its realm.
 #[derive(Serialize)]
@@ -255,6 +275,11 @@ pub(crate) struct ClientView<'a> {
     token_endpoint_auth_methods: Option<Vec<AuthMethod>>,
     redirect_uris: &'a [RedirectUri],
     access_token_lifetime: Option<TokenLifetime>,
+    access_token_format: Option<AccessTokenFormat>,
+    access_token_persistence: Option<AccessTokenPersistence>,
+    access_token_signing_alg: Option<SigningAlgorithm>,
+    resources: &'a [ResourceUri],
+    access_token_claims: &'a Map<String, Value>,
     realm: &'a RealmName,
     status: ClientStatus,
     client_id_issued_at: UnixSeconds,
@@ -310,6 +335,7 @@ impl Create {
     async fn run(self, place: &Place) -> Result<(), Failure> {
         let now = SystemClock.now();
         let mut metadata = ClientMetadata::new();
+        let names_signing_alg = self.settings.access_token.name_signing_alg();
         self.settings.apply(&mut metadata, now)?;
         let secret = self.secret.obtain()?;
         let client_id = self.id.map_or_else(|| ClientId::generate(&SystemRandom), Ok)?;
@@ -319,7 +345,13 @@ impl Create {
         let client = Client::register(client_id, &realm, metadata, RegistrationId::generate(&SystemRandom)?, now)?;
         store.registrar().register(&client, &secret).await.map_err(|error| place.failure(error, &client.client_id))?;
 
-        output::json(&ClientView::created(&client, &secret)).map_err(|failure| secret_not_delivered(failure, &client))
+        // Before anything else can fail: nobody else has the secret.
+        output::json(&ClientView::created(&client, &secret))
+            .map_err(|failure| secret_not_delivered(failure, &client))?;
+        if names_signing_alg {
+            key::publish_in_advance(&store, &realm, Some(&client)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -379,6 +411,7 @@ impl Update {
         let store = place.open_existing().await?;
         let before = place.read(&store, self.client.id()?).await?;
         let mut client = before.clone();
+        let names_signing_alg = self.settings.access_token.name_signing_alg();
         self.settings.apply(&mut client.metadata, SystemClock.now())?;
         if self.inherit_token_lifetime {
             client.metadata.access_token_lifetime = None;
@@ -392,6 +425,9 @@ impl Update {
             client.tokens_valid_after = client.tokens_valid_after.max(next_second());
         }
         let client = place.replace(&store, &before, client).await?;
+        if names_signing_alg {
+            key::publish_in_advance(&store, &store.realm(&place.realm).await?, Some(&client)).await?;
+        }
         if self.revoke_tokens {
             wait_for(client.tokens_valid_after).await;
         }
@@ -564,6 +600,17 @@ impl Settings {
         if let Some(seconds) = self.secret_lifetime {
             metadata.client_secret_expires_at = expires_at(seconds, now);
         }
+        self.access_token.apply(
+            &mut metadata.access_token_format,
+            &mut metadata.access_token_persistence,
+            &mut metadata.access_token_signing_alg,
+        );
+        if !self.resource.is_empty() {
+            metadata.resources = self.resource.into_iter().filter_map(|value| value.0).collect();
+        }
+        if let Some(claims) = self.claims {
+            metadata.access_token_claims = claims;
+        }
         Ok(())
     }
 }
@@ -608,6 +655,11 @@ impl<'a> ClientView<'a> {
             token_endpoint_auth_methods: Some(methods).filter(|methods| methods.len() > 1),
             redirect_uris: &metadata.redirect_uris,
             access_token_lifetime: metadata.access_token_lifetime,
+            access_token_format: metadata.access_token_format,
+            access_token_persistence: metadata.access_token_persistence,
+            access_token_signing_alg: metadata.access_token_signing_alg,
+            resources: &metadata.resources,
+            access_token_claims: metadata.access_token_claims.as_object(),
             realm: &client.realm,
             status: client.status,
             client_id_issued_at: client.client_id_issued_at,
@@ -631,6 +683,14 @@ impl<'a> ClientView<'a> {
             ("token_endpoint_auth_method", methods.into_iter().map(AuthMethod::as_str).collect::<Vec<_>>().join("\n")),
             ("redirect_uris", self.redirect_uris.iter().map(RedirectUri::as_str).collect::<Vec<_>>().join("\n")),
             ("access_token_lifetime", self.lifetime_text()),
+            ("access_token_format", text_or(self.access_token_format.map(AccessTokenFormat::as_str), "the realm's")),
+            (
+                "access_token_persistence",
+                text_or(self.access_token_persistence.map(AccessTokenPersistence::as_str), "the realm's"),
+            ),
+            ("access_token_signing_alg", text_or(self.access_token_signing_alg, "the realm's")),
+            ("resources", self.resources.iter().map(ResourceUri::as_str).collect::<Vec<_>>().join("\n")),
+            ("access_token_claims", self.claims_text()),
             (
                 "client_secret_expires_at",
                 if expires_at == UnixSeconds(0) { "never".into() } else { output::utc(expires_at) },
@@ -638,6 +698,11 @@ impl<'a> ClientView<'a> {
             ("client_id_issued_at", output::utc(self.client_id_issued_at)),
             ("tokens_valid_after", self.tokens_valid_after.map(output::utc_or_not_set).unwrap_or_default()),
         ])
+    }
+
+    fn claims_text(&self) -> String {
+        let claims = self.access_token_claims;
+        claims.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
     }
 
     fn lifetime_text(&self) -> String {
@@ -730,6 +795,10 @@ fn expires_at(lifetime_seconds: u64, now: UnixSeconds) -> UnixSeconds {
 
 fn redirect_uri(text: &str) -> Result<RedirectUriValue, InvalidRegistration> {
     if text.is_empty() { Ok(RedirectUriValue(None)) } else { text.parse().map(|uri| RedirectUriValue(Some(uri))) }
+}
+
+fn resource(text: &str) -> Result<ResourceValue, MalformedResource> {
+    if text.is_empty() { Ok(ResourceValue(None)) } else { text.parse().map(|uri| ResourceValue(Some(uri))) }
 }
 
 fn auth_method() -> impl clap::builder::TypedValueParser<Value = AuthMethod> {

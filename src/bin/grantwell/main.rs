@@ -1,9 +1,11 @@
 //! The `grantwell` command: the local server, its demonstration, and the registry of clients and realms.
 
+mod access_token;
 mod authority;
 mod client;
 mod demo;
 mod failure;
+mod key;
 mod output;
 mod realm;
 mod sample;

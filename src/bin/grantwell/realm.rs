@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
+use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::UnixSeconds;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
 
+use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;
+use crate::key;
 use crate::output::{self, OutputArguments};
 use crate::store::{IfAbsent, StoreArguments, next_second, realm_failure, wait_for};
 
@@ -62,6 +66,8 @@ struct Set {
     /// The only grant types that clients of the realm can use; none allows no grant, '' removes the limit. Repeatable
     #[arg(long, value_name = "GRANT_TYPE", value_parser = grant_type_or_any)]
     grant_type: Vec<GrantTypeValue>,
+    #[command(flatten)]
+    access_token: AccessTokenArguments,
     /// Ends every access token that the realm has issued so far
     #[arg(long)]
     revoke_tokens: bool,
@@ -122,6 +128,9 @@ struct RealmView<'a> {
     allowed_scope: Option<&'a Scope>,
     access_token_lifetime: Option<TokenLifetime>,
     grant_types: Option<&'a BTreeSet<GrantType>>,
+    access_token_format: Option<AccessTokenFormat>,
+    access_token_persistence: Option<AccessTokenPersistence>,
+    access_token_signing_alg: Option<SigningAlgorithm>,
     tokens_valid_after: UnixSeconds,
 }
 
@@ -195,6 +204,9 @@ impl Set {
             realm.revision = before.revision.saturating_add(1);
             store.registrar().put_realm(&realm).await.map_err(|error| realm_failure(error, &realm.name))?;
         }
+        if self.access_token.name_signing_alg() {
+            key::publish_in_advance(&store, &realm, None).await?;
+        }
         if self.revoke_tokens {
             wait_for(realm.settings.tokens_valid_after).await;
         }
@@ -215,6 +227,11 @@ impl Set {
             let named = grant_types(&self.grant_type)?;
             settings.grant_types = Some(named).filter(|_| !self.grant_type.contains(&GrantTypeValue::Any));
         }
+        self.access_token.apply(
+            &mut settings.access_token_format,
+            &mut settings.access_token_persistence,
+            &mut settings.access_token_signing_alg,
+        );
         if self.revoke_tokens {
             settings.tokens_valid_after = settings.tokens_valid_after.max(next_second());
         }
@@ -253,6 +270,9 @@ impl<'a> RealmView<'a> {
             allowed_scope: realm.settings.allowed_scope.as_ref(),
             access_token_lifetime: realm.settings.access_token_lifetime,
             grant_types: realm.settings.grant_types.as_ref(),
+            access_token_format: realm.settings.access_token_format,
+            access_token_persistence: realm.settings.access_token_persistence,
+            access_token_signing_alg: realm.settings.access_token_signing_alg,
             tokens_valid_after: realm.settings.tokens_valid_after,
         }
     }
@@ -264,6 +284,12 @@ impl<'a> RealmView<'a> {
             ("allowed_scope", self.allowed_scope_text()),
             ("access_token_lifetime", self.lifetime_text()),
             ("grant_types", self.grant_types_text()),
+            ("access_token_format", text_or(self.access_token_format.map(AccessTokenFormat::as_str), "the server's")),
+            (
+                "access_token_persistence",
+                text_or(self.access_token_persistence.map(AccessTokenPersistence::as_str), "the server's"),
+            ),
+            ("access_token_signing_alg", text_or(self.access_token_signing_alg, "the server's")),
             ("tokens_valid_after", self.tokens_valid_after_text()),
         ])
     }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use grantwell::core::ports::{Clock as _, Registrar, RegistrarError, UnixSeconds};
+use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::ports::{Clock as _, KeyStore, Registrar, RegistrarError, UnixSeconds};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::registry::SqliteRegistry;
@@ -61,8 +63,11 @@ pub(crate) enum IfAbsent {
     Refuse,
 }
 
-/// An open registry.
-pub(crate) struct Store(Box<dyn Registrar>);
+/// An open registry, and the signing keys of its realms.
+pub(crate) struct Store {
+    registrar: Arc<dyn Registrar>,
+    keys: Arc<dyn KeyStore>,
+}
 
 impl StoreName {
     /// Where `grantwell serve` keeps its data unless told otherwise.
@@ -88,7 +93,7 @@ impl StoreArguments {
     /// Opens the store.
     pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
         match &self.store {
-            StoreName::File(directory) => open_file(directory, if_absent).map(|registry| Store(Box::new(registry))),
+            StoreName::File(directory) => open_file(directory, if_absent),
             StoreName::Memory => Err(Failure::new(
                 "the memory store ends with the process that has it, so there is nothing to manage in it; use \
                  --store file:DIR, and run the server on the same one",
@@ -101,7 +106,12 @@ impl StoreArguments {
 impl Store {
     /// The registry's writing side.
     pub(crate) fn registrar(&self) -> &dyn Registrar {
-        self.0.as_ref()
+        self.registrar.as_ref()
+    }
+
+    /// The signing keys of its realms.
+    pub(crate) fn keyring(&self) -> Keyring {
+        Keyring::new(Arc::clone(&self.keys), Arc::new(SystemClock))
     }
 
     /// The realm's record, or `None` where there is no such realm. The root realm always exists.
@@ -152,7 +162,7 @@ pub(crate) async fn wait_for(second: UnixSeconds) {
 }
 
 /// Opens `registry.db` only: the tokens belong to the server, which may be running.
-fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<SqliteRegistry, Failure> {
+fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let nothing_there = |what: &str| {
         Failure::new(format!(
             "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: \
@@ -167,13 +177,13 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<SqliteRegistry, Fa
     if if_absent == IfAbsent::Refuse && !registry_path.exists() {
         return Err(nothing_there("there is no registry in"));
     }
-    Ok(SqliteRegistry::open(&registry_path)?)
+    let registry = Arc::new(SqliteRegistry::open(&registry_path)?);
+    Ok(Store { registrar: Arc::clone(&registry) as _, keys: registry })
 }
 
 #[cfg(feature = "aws")]
 async fn open_aws() -> Result<Store, Failure> {
-    use std::sync::Arc;
-
+    use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::registrar::AwsRegistrar;
     use grantwell::aws::sdk;
     use grantwell::config::RegistryConfig;
@@ -181,13 +191,18 @@ async fn open_aws() -> Result<Store, Failure> {
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;
-    Ok(Store(Box::new(AwsRegistrar::new(
-        aws_sdk_dynamodb::Client::new(&sdk_config),
-        aws_sdk_secretsmanager::Client::new(&sdk_config),
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
+    let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
+    let published = DynamoPublishedKeys::new(dynamodb.clone(), config.registry_table.clone());
+    let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published);
+    let registrar = AwsRegistrar::new(
+        dynamodb,
+        secrets_manager,
         config.registry_table,
         config.secret_prefix,
         Arc::new(SystemRandom),
-    ))))
+    );
+    Ok(Store { registrar: Arc::new(registrar), keys: Arc::new(keys) })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -1,0 +1,83 @@
+//! The options that say how access tokens are made. A client and its realm have them in common.
+
+use std::fmt;
+
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::keys::SigningAlgorithm;
+
+/// How access tokens are made.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AccessTokenArguments {
+    /// The form of access tokens: a reference, or a JWT (RFC 9068) that resource servers validate; '' takes it back
+    #[arg(long, value_name = "opaque|jwt", value_parser = format)]
+    access_token_format: Option<Setting<AccessTokenFormat>>,
+    /// What the server keeps of JWTs: a record, or nothing until one is revoked; '' takes it back
+    #[arg(long, value_name = "stored|stateless", value_parser = persistence)]
+    access_token_persistence: Option<Setting<AccessTokenPersistence>>,
+    /// What JWTs are signed with: ES256, EdDSA, PS256 or RS256; '' takes it back
+    #[arg(long, value_name = "ALG", value_parser = signing_alg)]
+    signing_alg: Option<Setting<SigningAlgorithm>>,
+}
+
+/// A value of an option that an empty value takes back; then it is `None`.
+#[derive(Clone, Copy, Debug)]
+struct Setting<T>(Option<T>);
+
+/// The text is none of an option's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum UnknownValue {
+    #[error("a format is opaque or jwt; '' takes the setting back")]
+    Format,
+    #[error("a persistence is stored or stateless; '' takes the setting back")]
+    Persistence,
+    #[error("a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back")]
+    SigningAlgorithm,
+}
+
+impl AccessTokenArguments {
+    /// Whether what signs is among what is to be set.
+    pub(crate) fn name_signing_alg(&self) -> bool {
+        self.signing_alg.is_some()
+    }
+
+    /// Sets what is named in the three fields that a client and a realm both have.
+    pub(crate) fn apply(
+        &self,
+        format: &mut Option<AccessTokenFormat>,
+        persistence: &mut Option<AccessTokenPersistence>,
+        signing_alg: &mut Option<SigningAlgorithm>,
+    ) {
+        if let Some(setting) = self.access_token_format {
+            *format = setting.0;
+        }
+        if let Some(setting) = self.access_token_persistence {
+            *persistence = setting.0;
+        }
+        if let Some(setting) = self.signing_alg {
+            *signing_alg = setting.0;
+        }
+    }
+}
+
+/// A setting for people, or who decides where it is not set.
+pub(crate) fn text_or(setting: Option<impl fmt::Display>, otherwise: &str) -> String {
+    setting.map_or_else(|| otherwise.to_owned(), |setting| setting.to_string())
+}
+
+fn format(text: &str) -> Result<Setting<AccessTokenFormat>, UnknownValue> {
+    let named = AccessTokenFormat::ALL.into_iter().find(|format| format.as_str() == text);
+    setting(text, named, UnknownValue::Format)
+}
+
+fn persistence(text: &str) -> Result<Setting<AccessTokenPersistence>, UnknownValue> {
+    let named = AccessTokenPersistence::ALL.into_iter().find(|persistence| persistence.as_str() == text);
+    setting(text, named, UnknownValue::Persistence)
+}
+
+fn signing_alg(text: &str) -> Result<Setting<SigningAlgorithm>, UnknownValue> {
+    setting(text, text.parse().ok(), UnknownValue::SigningAlgorithm)
+}
+
+fn setting<T>(text: &str, named: Option<T>, unknown: UnknownValue) -> Result<Setting<T>, UnknownValue> {
+    if named.is_some() || text.is_empty() { Ok(Setting(named)) } else { Err(unknown) }
+}
