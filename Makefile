@@ -85,6 +85,17 @@ test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, and sam 
 emulator: $(VENV)/.ready build ## A seeded AWS emulator for `sam local invoke` by hand; prints the variables to paste
 	$(VENV)/bin/python tests/aws/emulator.py serve --for-containers --seed $(GRANTWELL_BIN_DIR)/grantwell
 
+##@ Benchmarks
+
+.PHONY: bench
+bench: ## Issuing, introspecting and verifying a token, in process
+	cargo bench --no-default-features --features embedded --locked
+
+.PHONY: bench-lambda
+bench-lambda: $(VENV)/.ready ## Each function binary, optimized, beside a function that does nothing: start, CPU, memory
+	cargo build --release --all-features --bins --example noop --locked
+	GRANTWELL_BIN_DIR=$(TARGET)/release GRANTWELL_BENCH_BIN_DIR=$(TARGET)/release $(VENV)/bin/python benches/lambda.py
+
 ##@ Other
 
 # A virtual environment is made again only when its requirements change. The stamp is written last.

@@ -88,6 +88,8 @@ class LambdaRuntime:
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._results: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
         self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._ready_at = 0.0
         self._last_logs = ""
         self._output = tempfile.TemporaryFile()
         self._server = LoopbackServer(self._handler())
@@ -114,6 +116,7 @@ class LambdaRuntime:
             **environment,
             **(extra or {}),
         }
+        self._started_at = time.perf_counter()
         try:
             self._process = subprocess.Popen(
                 [str(binary)],
@@ -145,6 +148,16 @@ class LambdaRuntime:
         self._server.close()
         self._last_logs = self.logs()
         self._output.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_ready(self) -> float:
+        """Seconds from the start of the process to its first request for an event."""
+        if not self._ready.wait(timeout=10.0):
+            raise FunctionFailed(f"the function never asked for an event\n{self.logs()}")
+        return self._ready_at - self._started_at
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
         """Hands one event to the function and returns its response payload.
@@ -198,6 +211,9 @@ class LambdaRuntime:
                 if self.path != _PREFIX + "invocation/next":
                     self._reply(404)
                     return
+                if not runtime._ready.is_set():
+                    runtime._ready_at = time.perf_counter()
+                    runtime._ready.set()
                 item = runtime._events.get()
                 if item is None:
                     self.close_connection = True
