@@ -22,6 +22,8 @@ pub struct ServerConfig {
     pub public_url: Option<PublicUrl>,
     /// Settings of realms that do not say themselves.
     pub realm_defaults: RealmDefaults,
+    /// Seconds for which a key signs before the next takes its place.
+    pub signing_key_rotation_interval: u64,
     /// How much is logged.
     pub log_level: LogLevel,
 }
@@ -53,8 +55,8 @@ impl RegistryConfig {
 }
 
 impl ServerConfig {
-    /// Reads `GRANTWELL_PUBLIC_URL`, `GRANTWELL_DEFAULT_SCOPE`, `GRANTWELL_ACCESS_TOKEN_LIFETIME` (seconds) and
-    /// `GRANTWELL_LOG_LEVEL`; all may be absent.
+    /// Reads `GRANTWELL_PUBLIC_URL`, `GRANTWELL_DEFAULT_SCOPE`, `GRANTWELL_ACCESS_TOKEN_LIFETIME` (seconds),
+    /// `GRANTWELL_SIGNING_KEY_ROTATION_DAYS` and `GRANTWELL_LOG_LEVEL`; all may be absent.
     ///
     /// # Errors
     /// [`ConfigError::Malformed`].
@@ -69,6 +71,8 @@ impl ServerConfig {
                 root_default_scope: parsed("GRANTWELL_DEFAULT_SCOPE", from_text)?,
                 access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
             },
+            signing_key_rotation_interval: parsed("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", rotation_days)?.unwrap_or(30)
+                * DAY,
             log_level: parsed("GRANTWELL_LOG_LEVEL", from_text)?.unwrap_or_default(),
         })
     }
@@ -88,6 +92,11 @@ pub fn registry_table() -> Result<String, ConfigError> {
 /// [`ConfigError::Missing`].
 pub fn token_table() -> Result<String, ConfigError> {
     required("GRANTWELL_TOKEN_TABLE")
+}
+
+fn rotation_days(text: &str) -> Result<u64, String> {
+    let days = text.parse().ok().filter(|days| (1..=365).contains(days));
+    days.ok_or_else(|| "it is a number of days from 1 to 365".to_owned())
 }
 
 fn from_text<T>(text: &str) -> Result<T, String>
@@ -111,3 +120,5 @@ fn required(name: &'static str) -> Result<String, ConfigError> {
 fn optional(name: &'static str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+const DAY: u64 = 24 * 60 * 60;

@@ -1,7 +1,9 @@
-//! `grantwell client` and `grantwell realm` from outside: what they print, what they refuse, what they leave on disk.
+//! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
+//! on disk; and the rotation of keys by `grantwell serve` itself.
 
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "clippy.toml allows them in test functions, not in what those call"
 )]
@@ -12,12 +14,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::set::KeySet;
+use grantwell::core::ports::{KeyStore, UnixSeconds};
+use grantwell::core::realm::RealmName;
+use grantwell::embedded::data_dir::DataDir;
+use grantwell::embedded::registry::SqliteRegistry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::cli::grantwell;
+use crate::support::poll;
+use crate::support::server::{Server as LocalServer, Start};
 
 /// A working directory of its own; the store is `data` in it and does not exist before the first write.
 struct Operator {
@@ -214,6 +224,9 @@ fn a_realm_that_does_not_exist_is_refused_with_the_command_that_creates_it() {
         &["client", "disable", "x"],
         &["client", "enable", "x"],
         &["client", "delete", "x"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["key", "revoke", "x"],
     ] {
         operator.refused(
             &[command, &["--realm", "beta"]].concat(),
@@ -583,6 +596,9 @@ fn tables_fit_a_narrow_terminal_and_json_is_what_scripts_get() {
     operator.json(&["client", "create", "--id", &id, "--name", &name, "--scope", &scope]);
     operator.json(&["client", "create", "--id", "small"]);
     operator.json(&["realm", "set", "alpha", "--allowed-scope", &scope]);
+    operator.json(&["client", "update", "small", "--resource", &format!("urn:{}", "r".repeat(500))]);
+    operator.json(&["client", "update", "small", "--claims", &format!(r#"{{"c":"{}"}}"#, "c".repeat(500))]);
+    operator.json(&["key", "rotate"]);
     for arguments in [
         &["client", "list"][..],
         &["client", "show", &id],
@@ -593,6 +609,7 @@ fn tables_fit_a_narrow_terminal_and_json_is_what_scripts_get() {
         &["realm", "list"],
         &["realm", "show", "alpha"],
         &["realm", "set", "alpha"],
+        &["key", "list"],
     ] {
         let table = operator.run(&[arguments, &["--output", "table"]].concat());
         assert_eq!((table.status, table.stderr.as_str()), (Some(0), ""), "{arguments:?}");
@@ -899,6 +916,266 @@ fn realm_commands_refuse_what_they_cannot_do() {
     operator.refused(&["realm", "show", "beta"], 1, "there is no realm 'beta'");
 }
 
+// --- keys ---
+
+#[test]
+fn a_realm_that_has_signed_nothing_has_no_keys_and_says_so() {
+    let operator = Operator::with_client();
+    assert_eq!(operator.json(&["key", "list"]), json!({ "realm": "root", "keys": [] }));
+    let table = operator.run(&["key", "list", "--output", "table"]).stdout;
+    assert_eq!(table, "realm root has no keys yet; they are made when it signs for the first time\n");
+
+    let ended = operator.run(&["key", "rotate"]);
+    assert_eq!(roles(&ended.json()), ["ES256 current", "ES256 next"]);
+    assert_eq!(
+        ended.stderr,
+        "note: realm 'root' had no keys, so there was nothing to rotate; it has its first ones now\n"
+    );
+}
+
+#[test]
+fn a_listing_of_keys_has_their_place_in_time_and_nothing_private() {
+    let operator = Operator::new();
+    operator.json(&["realm", "set", "alpha", "--signing-alg", "PS256"]);
+    operator.json(&["realm", "set", "alpha", "--signing-alg", "EdDSA"]);
+    operator.age_keys("alpha", 1000);
+    let rotated = operator.run(&["key", "rotate", "--realm", "alpha"]);
+    let listed = operator.run_with(|command| {
+        command.args(["key", "list"]).env("GRANTWELL_REALM", "alpha");
+    });
+    assert_eq!(listed.json(), rotated.json());
+    assert_eq!(
+        roles(&listed.json()),
+        ["PS256 previous", "PS256 current", "EdDSA previous", "EdDSA current", "PS256 next", "EdDSA next"]
+    );
+    let mut members = ["kid", "alg", "status", "published_at", "current_since", "expires_at"].to_vec();
+    members.sort_unstable();
+    for key in keys(&listed.json()) {
+        let mut shown: Vec<&str> = key.as_object().expect("an object").keys().map(String::as_str).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, members);
+    }
+
+    let kid = text(&keys(&listed.json())[1]["kid"]).to_owned();
+    let table = operator.run(&["key", "list", "--realm", "alpha", "--output", "table"]);
+    let revoked = operator.run(&["key", "revoke", &kid, "--realm", "alpha"]);
+    let stored = serde_json::to_value(operator.stored_keys("alpha")).expect("JSON");
+    let private: Vec<&str> =
+        keys(&stored).iter().flat_map(|key| ["d", "p"].map(|name| key[name].as_str())).flatten().collect();
+    assert!(private.len() >= 6, "every key has a private half");
+    for ended in [rotated, listed, table, revoked] {
+        assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+        for value in &private {
+            assert!(!ended.stdout.contains(value) && !ended.stderr.contains(value));
+        }
+    }
+}
+
+#[test]
+fn an_algorithm_is_published_from_when_it_is_set() {
+    const NOTE: &str = "once its key has been published for 15 minutes, so that every resource server knows it; until then the \
+                        key before it signs\n";
+    let operator = Operator::new();
+    // The first keys sign at once, so there is nothing to say.
+    let first = operator.run(&["realm", "set", "root", "--signing-alg", "ES256"]);
+    assert_eq!((first.status, first.stderr.as_str()), (Some(0), ""));
+    assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 current", "ES256 next"]);
+
+    let create = operator.run(&[&CREATE[..], &["--signing-alg", "EdDSA"]].concat());
+    assert_eq!(create.json()["access_token_signing_alg"], "EdDSA");
+    assert_eq!(create.stderr, format!("note: tokens are signed with EdDSA {NOTE}"));
+    let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
+    assert_eq!(roles(&operator.json(&["key", "list"])), both);
+
+    // Known algorithms change nothing, and a setting taken back is the realm's.
+    for alg in ["EdDSA", "ES256", ""] {
+        let ended = operator.run(&["client", "update", "myClient", "--signing-alg", alg]);
+        assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""), "{alg}");
+    }
+    operator.json(&["realm", "set", "root", "--signing-alg", ""]);
+    assert_eq!(roles(&operator.json(&["key", "list"])), both);
+
+    let update = operator.run(&["client", "update", "myClient", "--signing-alg", "RS256"]);
+    assert_eq!((update.status, update.stderr), (Some(0), format!("note: tokens are signed with RS256 {NOTE}")));
+    let realm = operator.run(&["realm", "set", "--signing-alg", "PS256"]);
+    assert_eq!((realm.status, realm.stderr), (Some(0), format!("note: tokens are signed with PS256 {NOTE}")));
+    let more = ["RS256 current", "RS256 next", "PS256 current", "PS256 next"];
+    assert_eq!(roles(&operator.json(&["key", "list"])), [&both[..], &more].concat());
+}
+
+#[test]
+fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm() {
+    let operator = Operator::new();
+    let create = operator.run(&[&CREATE[..], &["--signing-alg", "EdDSA"]].concat());
+    assert_eq!((create.status, create.stderr.as_str()), (Some(0), ""));
+    let expected = ["EdDSA current", "EdDSA next", "ES256 current", "ES256 next"];
+    assert_eq!(roles(&operator.json(&["key", "list"])), expected);
+}
+
+#[test]
+fn rotation_waits_until_the_next_key_is_known_everywhere() {
+    let operator = Operator::new();
+    operator.json(&["realm", "set", "alpha"]);
+    let first = operator.json(&["key", "rotate", "--realm", "alpha"]);
+    let ready_at = keys(&first)[1]["published_at"].as_u64().expect("seconds") + 900;
+    let ready_at = format!("rotate from {} on;", utc(ready_at));
+    let too_soon = operator.run(&["key", "rotate", "--realm", "alpha"]);
+    too_soon.is_refusal(
+        1,
+        "the next key of realm 'alpha' has not been published for 15 minutes yet, and a resource server",
+    );
+    too_soon.is_refusal(1, &ready_at);
+    too_soon.is_refusal(1, "is taken out at once with: grantwell key revoke KID --realm alpha");
+    assert_eq!(operator.json(&["key", "list", "--realm", "alpha"]), first);
+
+    operator.age_keys("alpha", 900);
+    let before = now();
+    let rotated = operator.run(&["key", "rotate", "--realm", "alpha"]);
+    let (after, was) = (rotated.json(), keys(&first));
+    assert_eq!(rotated.stderr, "");
+    let rotated_at = keys(&after)[1]["current_since"].as_u64().expect("seconds");
+    assert!((before..=now()).contains(&rotated_at), "{after}");
+    let expires_at = rotated_at + 2_592_000 + 3900;
+    let aged = |key: &Value| key["published_at"].as_u64().expect("seconds") - 900;
+    assert_eq!(
+        after,
+        json!({
+            "realm": "alpha",
+            "keys": [
+                {
+                    "kid": was[0]["kid"],
+                    "alg": "ES256",
+                    "status": "previous",
+                    "published_at": aged(&was[0]),
+                    "current_since": aged(&was[0]),
+                    "expires_at": expires_at,
+                },
+                {
+                    "kid": was[1]["kid"],
+                    "alg": "ES256",
+                    "status": "current",
+                    "published_at": aged(&was[1]),
+                    "current_since": rotated_at,
+                    "expires_at": null,
+                },
+                {
+                    "kid": keys(&after)[2]["kid"],
+                    "alg": "ES256",
+                    "status": "next",
+                    "published_at": rotated_at,
+                    "current_since": null,
+                    "expires_at": null,
+                },
+            ],
+        })
+    );
+    operator.refused(&["key", "rotate", "--realm", "alpha"], 1, "has not been published for 15 minutes yet");
+}
+
+#[test]
+fn rotations_at_once_rotate_once() {
+    let operator = Operator::with_client();
+    operator.json(&["key", "rotate"]);
+    operator.age_keys("root", 900);
+    let outcomes = thread::scope(|scope| {
+        let rotations = [(); 4].map(|()| scope.spawn(|| operator.run(&["key", "rotate"])));
+        rotations.map(|rotation| rotation.join().expect("no panic"))
+    });
+    assert_eq!(outcomes.iter().filter(|ended| ended.status == Some(0)).count(), 1);
+    for ended in outcomes.iter().filter(|ended| ended.status != Some(0)) {
+        let conflict = "the keys of realm 'root' were changed by somebody else meanwhile, and nothing was written; look at them \
+                        with `grantwell key list` and repeat the command";
+        assert!(ended.stderr.contains(conflict) || ended.stderr.contains("for 15 minutes yet"), "{}", ended.stderr);
+    }
+    assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 previous", "ES256 current", "ES256 next"]);
+}
+
+#[test]
+fn a_leaked_key_is_out_at_once_and_the_next_one_signs() {
+    let operator = Operator::with_client();
+    let before = operator.json(&["key", "rotate"]);
+    let (leaked, next) = (text(&keys(&before)[0]["kid"]), &keys(&before)[1]["kid"]);
+    let revoked = operator.run(&["key", "revoke", leaked]);
+    assert_eq!(
+        revoked.stderr,
+        "warning: tokens signed with this key are inactive from now on at introspection (a local server follows within \
+         seconds, a deployed stack within 5 minutes); resource servers that validate by themselves follow when they fetch \
+         the JWKS again, which they keep for at most 5 minutes\n"
+    );
+    let after = revoked.json();
+    assert_eq!((roles(&after), &keys(&after)[0]["kid"]), (vec!["ES256 current".into(), "ES256 next".into()], next));
+    assert!(!revoked.stdout.contains(leaked), "{after}");
+    assert_eq!(operator.json(&["key", "list"]), after);
+
+    // A kid may begin with a hyphen, and with what would otherwise be an option.
+    for unknown in [leaked, "-unknown", "-hV", "--", "bogus\u{1b}[2J"] {
+        operator.refused(
+            &["key", "revoke", "--output", "json", "--", unknown],
+            1,
+            "realm 'root' has no key of this kid; see those it has with: grantwell key list",
+        );
+    }
+    operator.refused(&["key", "revoke", "-unknown"], 1, "realm 'root' has no key of this kid");
+    operator.refused(&["key", "revoke", "-hV"], 1, "realm 'root' has no key of this kid");
+    operator.json(&["realm", "set", "alpha"]);
+    operator.refused(&["key", "revoke", leaked, "--realm", "alpha"], 1, "with: grantwell key list --realm alpha");
+    operator.refused(&["key", "revoke"], 2, "the following required arguments were not provided");
+    assert_eq!(operator.json(&["key", "list"]), after);
+}
+
+#[test]
+fn a_server_rotates_the_keys_of_every_realm_that_are_due() {
+    const DAY: u64 = 24 * 3600;
+    let operator = Operator::with_client();
+    for realm in ["root", "alpha", "young"] {
+        operator.json(&["realm", "set", realm]);
+        operator.json(&["key", "rotate", "--realm", realm]);
+    }
+    for (realm, days) in [("root", 3), ("alpha", 2), ("young", 1)] {
+        operator.age_keys(realm, days * DAY);
+    }
+    // A revision that has no successor: keys that sign and cannot be replaced.
+    operator.json(&["realm", "set", "zz-full"]);
+    operator.store_keys("zz-full", |store, realm| async move {
+        let mut keys = KeySet::create(SigningAlgorithm::Es256, UnixSeconds(now() - 9 * DAY)).expect("keys");
+        keys.revision = i64::MAX.unsigned_abs();
+        store.create_keys(&realm, &keys).await.expect("stored");
+    });
+    operator.json(&["realm", "set", "zeta"]);
+
+    let server = operator.server(|start| start.environment("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", "2"));
+    for realm in ["root", "alpha"] {
+        poll("the server rotates", Duration::from_secs(30), || {
+            let listed = operator.json(&["key", "list", "--realm", realm]);
+            (roles(&listed) == ["ES256 previous", "ES256 current", "ES256 next"]).then_some(())
+        });
+    }
+    // Realms are looked at in the order of their names: the last warning comes after young was passed over.
+    poll("the server warns", Duration::from_secs(30), || server.stderr().contains("realm=zz-full").then_some(()));
+    let warning = server.stderr();
+    let warning = warning.lines().find(|line| line.contains("realm=zz-full")).expect("a line");
+    assert!(warning.contains(" WARN ") && warning.contains("signing keys could not be rotated"), "{warning}");
+    assert_eq!(roles(&operator.json(&["key", "list", "--realm", "young"])), ["ES256 current", "ES256 next"]);
+    assert_eq!(operator.json(&["key", "list", "--realm", "zeta"])["keys"], json!([]), "keys are made by signing");
+}
+
+#[test]
+fn a_server_refuses_a_rotation_that_is_no_number_of_days() {
+    let operator = Operator::new();
+    for value in ["0", "366", "monthly", "-1", "1.5"] {
+        let refused = Start::on("memory").environment("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", value).expect_refusal();
+        assert_eq!(refused.status.code(), Some(1), "{value}");
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            stderr.ends_with(
+                "error: GRANTWELL_SIGNING_KEY_ROTATION_DAYS cannot be read: it is a number of days from 1 to 365\n"
+            ),
+            "{stderr}"
+        );
+    }
+    assert!(!operator.data().exists());
+}
+
 // --- stores ---
 
 #[test]
@@ -924,6 +1201,9 @@ fn commands_that_read_do_not_create_a_store() {
         &["client", "delete", "x"],
         &["realm", "show", "root"],
         &["realm", "list"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["key", "revoke", "x"],
     ] {
         operator.refused(
             arguments,
@@ -967,7 +1247,7 @@ fn the_store_is_an_option_before_a_variable_before_the_servers_own_default() {
 #[test]
 fn the_memory_store_has_nothing_to_manage() {
     let operator = Operator::new();
-    for arguments in [&["client", "list"][..], &["client", "create"], &["realm", "set", "alpha"]] {
+    for arguments in [&["client", "list"][..], &["client", "create"], &["realm", "set", "alpha"], &["key", "list"]] {
         let mut command = operator.bare_command();
         let ended = Ended::of(&command.args(arguments).args(["--store", "memory"]).output().expect("grantwell starts"));
         ended.is_refusal(1, "the memory store ends with the process that has it, so there is nothing to manage in it;");
@@ -977,7 +1257,7 @@ fn the_memory_store_has_nothing_to_manage() {
 #[test]
 fn the_aws_store_says_what_it_needs() {
     let operator = Operator::new();
-    for arguments in [&["client", "list"][..], &["client", "create"], &["realm", "set", "alpha"]] {
+    for arguments in [&["client", "list"][..], &["client", "create"], &["realm", "set", "alpha"], &["key", "list"]] {
         let mut command = operator.bare_command();
         let ended = Ended::of(&command.args(arguments).args(["--store", "aws"]).output().expect("grantwell starts"));
         if cfg!(feature = "aws") {
@@ -1009,8 +1289,9 @@ fn every_command_explains_itself_with_an_example() {
     let client = ["create", "list", "show", "update", "rotate-secret", "disable", "enable", "delete"];
     let clients = client.map(|command| vec!["client", command]);
     let realms = ["set", "show", "list"].map(|command| vec!["realm", command]);
-    let groups = [vec!["client"], vec!["realm"], vec!["serve"]];
-    for command in clients.into_iter().chain(realms).chain(groups) {
+    let keys = ["list", "rotate", "revoke"].map(|command| vec!["key", command]);
+    let groups = [vec!["client"], vec!["realm"], vec!["key"], vec!["serve"]];
+    for command in clients.into_iter().chain(realms).chain(keys).chain(groups) {
         let ended = operator.run_with(|process| {
             process.args(&command).arg("--help");
         });
@@ -1094,6 +1375,44 @@ impl Operator {
         ended.is_refusal(status, sentence);
     }
 
+    /// Moves the realm's keys back in time, as if they had been made `seconds` earlier.
+    fn age_keys(&self, realm: &str, seconds: u64) {
+        self.store_keys(realm, |store, realm| async move {
+            let keys = store.read_keys(&realm).await.expect("readable").expect("the realm has keys");
+            let mut aged = serde_json::to_value(&keys).expect("JSON");
+            for key in aged["keys"].as_array_mut().expect("a list") {
+                for member in ["published_at", "current_since", "expires_at"] {
+                    if let Some(time) = key[member].as_u64() {
+                        key[member] = json!(time - seconds);
+                    }
+                }
+            }
+            aged["revision"] = json!(keys.revision + 1);
+            store.replace_keys(&realm, &serde_json::from_value(aged).expect("keys")).await.expect("stored");
+        });
+    }
+
+    fn stored_keys(&self, realm: &str) -> KeySet {
+        self.store_keys(realm, |store, realm| async move {
+            store.read_keys(&realm).await.expect("readable").expect("the realm has keys")
+        })
+    }
+
+    fn store_keys<T, F: Future<Output = T>>(
+        &self,
+        realm: &str,
+        change: impl FnOnce(SqliteRegistry, RealmName) -> F,
+    ) -> T {
+        let path = DataDir::open(&self.data()).expect("opened").registry_path();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(change(SqliteRegistry::open(&path).expect("opened"), realm.parse().expect("a name")))
+    }
+
+    /// A server of this operator's store, with its log.
+    fn server(&self, change: impl FnOnce(Start) -> Start) -> LocalServer {
+        change(Start::on(&format!("file:{}", self.data().display()))).spawn()
+    }
+
     fn serve(&self) -> Server {
         let mut command = self.bare_command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", "file:data"]).stderr(Stdio::null());
@@ -1142,6 +1461,15 @@ fn ids(list: &Value) -> Vec<String> {
     clients.iter().map(|client| text(&client["client_id"]).to_owned()).collect()
 }
 
+fn keys(list: &Value) -> &[Value] {
+    list["keys"].as_array().expect("a list")
+}
+
+/// Algorithm and status of each key.
+fn roles(list: &Value) -> Vec<String> {
+    keys(list).iter().map(|key| format!("{} {}", text(&key["alg"]), text(&key["status"]))).collect()
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
@@ -1168,6 +1496,12 @@ fn closed_pipe() -> Stdio {
 #[expect(clippy::disallowed_methods, reason = "the test compares with the system's clock")]
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// The time as the command line writes it, by the system's own arithmetic.
+fn utc(second: u64) -> String {
+    let date = Command::new("date").args(["-u", "-d", &format!("@{second}"), "+%Y-%m-%d %H:%M:%SZ"]).output();
+    String::from_utf8(date.expect("date runs").stdout).expect("text").trim_end().to_owned()
 }
 
 fn wait_until(second: u64) {

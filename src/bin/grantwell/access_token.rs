@@ -8,13 +8,13 @@ use grantwell::core::keys::SigningAlgorithm;
 /// How access tokens are made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AccessTokenArguments {
-    /// The form of access tokens: a reference, or a JWT (RFC 9068) that resource servers validate; '' takes it back
+    /// References, or JWTs that resource servers can validate (RFC 9068); '' takes it back [default: the realm's, or opaque]
     #[arg(long, value_name = "opaque|jwt", value_parser = format)]
     access_token_format: Option<Setting<AccessTokenFormat>>,
-    /// What the server keeps of JWTs: a record, or nothing until one is revoked; '' takes it back
+    /// Whether the server keeps a record of each JWT; '' takes it back [default: the realm's, or stored]
     #[arg(long, value_name = "stored|stateless", value_parser = persistence)]
     access_token_persistence: Option<Setting<AccessTokenPersistence>>,
-    /// What JWTs are signed with: ES256, EdDSA, PS256 or RS256; '' takes it back
+    /// What signs JWTs: ES256, EdDSA, PS256 or RS256; '' takes it back [default: the realm's, or ES256]
     #[arg(long, value_name = "ALG", value_parser = signing_alg)]
     signing_alg: Option<Setting<SigningAlgorithm>>,
 }

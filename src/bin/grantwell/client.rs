@@ -29,7 +29,7 @@ use crate::failure::Failure;
 use crate::key;
 use crate::output::{self, JsonOutputArguments, OutputArguments};
 use crate::realm::{GrantTypeValue, grant_type, grant_types, grant_types_text, scope, token_lifetime, union};
-use crate::store::{IfAbsent, Store, StoreArguments, next_second, wait_for};
+use crate::store::{IfAbsent, Place, Store, next_second, realm_option, wait_for};
 
 /// `grantwell client …`
 #[derive(Debug, clap::Args)]
@@ -42,23 +42,6 @@ pub(crate) struct Arguments {
     place: Place,
 }
 
-/// Which registry, and which realm in it.
-#[derive(Debug, clap::Args)]
-struct Place {
-    #[command(flatten)]
-    store: StoreArguments,
-    /// The realm that owns the client
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "GRANTWELL_REALM",
-        default_value = RealmName::ROOT,
-        help_heading = "Where"
-    )]
-    realm: RealmName,
-}
-
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Registers a client and prints its secret, which is shown this once
@@ -67,9 +50,10 @@ enum Command {
     /// known (with --store aws, it stays in Secrets Manager). A running server knows the client within a minute.
     ///
     /// A resource server that may introspect every token of its realm has the scope am-introspect-all-tokens.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   grantwell client create --id myClient --name 'My client' --owner alice@example.com \\
-      --scope write --default-scope write --redirect-uri https://www.example.com:443/callback")]
+      --scope write --default-scope write --redirect-uri https://www.example.com:443/callback
+  grantwell client create --id reports --scope read --access-token-format jwt --resource https://api.example.com/reports")]
     Create(Box<Create>),
     /// Lists the realm's clients in the order of their ids
     #[command(after_help = "Example:
@@ -521,13 +505,6 @@ impl RotateSecret {
 }
 
 impl Place {
-    /// The store of a command that reads first, and the realm's word that it exists.
-    async fn open_existing(&self) -> Result<Store, Failure> {
-        let store = self.store.open(IfAbsent::Refuse).await?;
-        store.realm(&self.realm).await?;
-        Ok(store)
-    }
-
     async fn read(&self, store: &Store, client_id: &ClientId) -> Result<Client, Failure> {
         store.registrar().read(&self.realm, client_id).await.map_err(|error| self.failure(error, client_id))
     }
@@ -777,8 +754,7 @@ fn secret_not_delivered(failure: Failure, client: &Client) -> Failure {
 
 /// A command to suggest, which names the realm where the default is another.
 fn command(rest: &str, realm: &RealmName) -> String {
-    let realm = if realm.is_root() { String::new() } else { format!(" --realm {realm}") };
-    format!("grantwell client {rest}{realm}")
+    format!("grantwell client {rest}{}", realm_option(realm))
 }
 
 fn list_failure(error: RegistrarError) -> Failure {

@@ -1,4 +1,4 @@
-//! The `grantwell` command: the local server, its demonstration, and the registry of clients and realms.
+//! The `grantwell` command: the local server, its demonstration, and the registry of clients, realms and their keys.
 
 mod access_token;
 mod authority;
@@ -27,6 +27,7 @@ use crate::failure::Failure;
   grantwell demo
   grantwell serve --listen 127.0.0.1:8080
   grantwell client create --id myClient --scope write --default-scope write
+  grantwell key list
 
 Every command says more with --help."
 )]
@@ -45,6 +46,8 @@ enum Command {
     Client(client::Arguments),
     /// Creates realms and changes their settings
     Realm(realm::Arguments),
+    /// Shows the keys that sign JWTs, and replaces them
+    Key(key::Arguments),
 }
 
 #[tokio::main]
@@ -61,5 +64,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
+        Command::Key(arguments) => Box::pin(key::run(arguments)).await,
     }
 }

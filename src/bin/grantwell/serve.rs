@@ -3,11 +3,14 @@
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
 use grantwell::config::ServerConfig;
 use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::data_dir::DataDir;
@@ -30,6 +33,7 @@ use crate::store::StoreName;
 With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them.
 Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
+The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
@@ -88,7 +92,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;
     announce(&base_url, demo.as_ref())?;
+    let registry = Arc::clone(&stores.registry);
+    let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
     server::serve(listener, router, stop).await;
+    rotation.abort();
     if let Some(tokens) = stores.on_disk {
         tokens.sync()?;
     }
@@ -141,6 +148,20 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
         }
         tracing::info!("stopping: answering what is in flight");
     })
+}
+
+/// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another takes their place.
+async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
+    const LOOKS_EVERY: Duration = Duration::from_hours(1);
+    let keyring = Keyring::new(Arc::clone(&registry) as _, Arc::new(SystemClock));
+    let mut looks = interval(LOOKS_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
+            tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
+        }
+    }
 }
 
 /// What a first visitor needs to try the server.

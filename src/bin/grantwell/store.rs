@@ -1,4 +1,4 @@
-//! `--store`: where the commands find the registry of clients and realms, and how they open it.
+//! `--store` and `--realm`: where the commands find the registry of clients and realms, and how they open it.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -27,6 +27,23 @@ pub(crate) struct StoreArguments {
         help_heading = "Where"
     )]
     store: StoreName,
+}
+
+/// Which store, and which realm in it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// The realm that owns the clients and the keys
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "GRANTWELL_REALM",
+        default_value = RealmName::ROOT,
+        help_heading = "Where"
+    )]
+    pub(crate) realm: RealmName,
 }
 
 /// A store as the command line names it.
@@ -103,6 +120,15 @@ impl StoreArguments {
     }
 }
 
+impl Place {
+    /// The store of a command that reads first, and the realm's word that it exists.
+    pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
+        let store = self.store.open(IfAbsent::Refuse).await?;
+        store.realm(&self.realm).await?;
+        Ok(store)
+    }
+}
+
 impl Store {
     /// The registry's writing side.
     pub(crate) fn registrar(&self) -> &dyn Registrar {
@@ -126,6 +152,11 @@ impl Store {
             Failure::new(format!("there is no realm '{name}'; create it with: grantwell realm set {name}"))
         })
     }
+}
+
+/// The option that names the realm in a command to suggest: nothing where it is the default.
+pub(crate) fn realm_option(realm: &RealmName) -> String {
+    if realm.is_root() { String::new() } else { format!(" --realm {realm}") }
 }
 
 /// Why a realm could not be read or written.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::jwk::KeyId;
 use super::set::{KeySet, RotationRefused, Signers};
 use super::{KeyError, SigningAlgorithm};
-use crate::core::ports::{Clock, KeyStore, KeyStoreError, PortError, SigningKeySource};
+use crate::core::ports::{Clock, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SigningKeySource};
 use crate::core::realm::RealmName;
 
 /// Makes and replaces the keys in a store, and gives out those that sign.
@@ -98,6 +98,24 @@ impl Keyring {
             Err(KeyChangeError::Conflict) => Ok(None),
             other => other.map(Some),
         }
+    }
+
+    /// [`Keyring::rotate_if_due`] for every realm of `registrar`, and for the root realm, which needs no record. A realm whose
+    /// keys cannot be rotated is logged and keeps no other from its rotation.
+    ///
+    /// # Errors
+    /// [`RegistrarError`] where the realms cannot be listed.
+    pub async fn rotate_all_due(&self, registrar: &dyn Registrar, interval: u64) -> Result<(), RegistrarError> {
+        let mut realms: Vec<RealmName> = registrar.list_realms().await?.into_iter().map(|realm| realm.name).collect();
+        if !realms.iter().any(RealmName::is_root) {
+            realms.push(RealmName::root());
+        }
+        for realm in realms {
+            if let Err(error) = self.rotate_if_due(&realm, interval).await {
+                tracing::warn!(%realm, %error, "signing keys could not be rotated");
+            }
+        }
+        Ok(())
     }
 
     /// Takes a leaked key out of the set.
