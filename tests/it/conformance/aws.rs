@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
+use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use grantwell::aws::registrar::AwsRegistrar;
 use grantwell::aws::registry::DynamoRegistry;
 use grantwell::aws::sdk;
@@ -24,18 +25,26 @@ use grantwell::aws::tokens::DynamoTokens;
 use grantwell::core::access_token::opaque;
 use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
 use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::{
-    ClientRegistry as _, PortError, Random as _, Registrar as _, RegistrarError, SecretSource as _, TokenStore as _,
+    ClientRegistry as _, KeyStore as _, KeyStoreError, PortError, Random as _, Registrar as _, RegistrarError,
+    SecretSource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::realm::Realm;
 use grantwell::telemetry::SystemRandom;
 
-use super::{Opened, RegistryPorts, TokenPorts, assert_accepted, client, client_id, generated, realm, realm_name};
+use super::key_store::{PRIVATE_MEMBERS, ROTATED_AT, key_set};
+use super::{
+    FixedClock, KeyPorts, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, client_id, generated,
+    realm, realm_name,
+};
 
 mod tokens {
+    use super::super::denylist::denylist_suite;
     use super::super::token_store::token_store_suite;
 
     token_store_suite!(super::dynamo_tokens().await; #[ignore = "needs the AWS emulator: make test"]);
+    denylist_suite!(super::dynamo_tokens().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
 mod registry {
@@ -44,6 +53,12 @@ mod registry {
 
     registry_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
     secrets_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod keys {
+    use super::super::key_store::key_store_suite;
+
+    key_store_suite!(super::key_ports().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
 #[tokio::test]
@@ -303,10 +318,113 @@ async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
     assert_eq!(tokens.get(&digest).await, Ok(None));
 }
 
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_crash_between_a_realms_first_secret_and_its_publication_heals_with_the_next_reader() {
+    let stack = Stack::create().await;
+    let (alpha, keys) = (realm_name("alpha"), key_set());
+    stack.keys().create_keys(&alpha, &keys).await.expect("created");
+    // As the crash would have left it.
+    stack.delete_item("keys#alpha", "jwks").await;
+    assert!(stack.published_keys().verification_keys(&alpha).await.expect("read").jwks().is_empty());
+
+    let keyring = Keyring::new(Arc::new(stack.keys()), Arc::new(FixedClock));
+    keyring.read(&alpha).await.expect("read").expect("keys");
+    assert_eq!(stack.published_keys().read(&alpha).await, Ok(keys.published()));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_rotation_that_published_and_died_signs_with_the_old_key_and_is_repeated() {
+    let stack = Stack::create().await;
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    stack.keys().create_keys(&alpha, &first).await.expect("created");
+    let lost = first.rotated(ROTATED_AT).expect("rotated");
+    stack.published_keys().publish(&alpha, &lost).await.expect("published");
+
+    // What signs is still the first set's, and everybody who looks knows its key.
+    let read = stack.keys().read_keys(&alpha).await.expect("read").expect("keys");
+    assert_eq!(read.published(), first.published());
+    assert!(stack.published_keys().read(&alpha).await.expect("read").include_signers_of(&first));
+
+    // The next rotation makes keys of its own, which take the place of those nobody signed with.
+    let second = first.rotated(ROTATED_AT).expect("rotated");
+    stack.keys().replace_keys(&alpha, &second).await.expect("replaced");
+    let read = stack.keys().read_keys(&alpha).await.expect("read").expect("keys");
+    assert_eq!(read.published(), second.published());
+    assert_eq!(stack.published_keys().read(&alpha).await, Ok(second.published()));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn keys_that_are_older_than_the_published_ones_sign_nothing() {
+    let stack = Stack::create().await;
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    stack.keys().create_keys(&alpha, &first).await.expect("created");
+    // A table restored from another account, or a secret from long ago: nobody could verify what it signs.
+    let mut stranger = key_set();
+    stranger.revision = 7;
+    stack.published_keys().publish(&alpha, &stranger).await.expect("published");
+    let error = stack.keys().read_keys(&alpha).await.expect_err("a function cannot say which is right");
+    assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
+    assert_eq!(stack.published_keys().read(&alpha).await, Ok(stranger.published()), "and changes nothing");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn the_registry_table_holds_no_private_member_of_a_key() {
+    let stack = Stack::create().await;
+    let (alpha, keys) = (realm_name("alpha"), key_set());
+    stack.keys().create_keys(&alpha, &keys).await.expect("created");
+    let item = stack.item("keys#alpha", "jwks").await;
+    let jwks = item["jwks"].as_s().expect("text");
+    let jwks: serde_json::Value = serde_json::from_str(jwks).expect("JSON");
+    for key in jwks["keys"].as_array().expect("a list") {
+        for member in PRIVATE_MEMBERS {
+            assert!(key.get(member).is_none(), "{member}");
+        }
+    }
+    let private = serde_json::to_value(&keys).expect("JSON");
+    for key in private["keys"].as_array().expect("a list") {
+        let d = key["d"].as_str().expect("the private member");
+        assert!(!format!("{item:?}").contains(d));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn keys_of_another_form_are_corrupt_and_reach_no_error() {
+    let stack = Stack::create().await;
+    let (alpha, name) = (realm_name("alpha"), format!("{}/alpha/signing-keys", stack.name));
+    stack.secrets_manager.create_secret().name(&name).secret_string(r#"{"canary":1}"#).send().await.expect("created");
+    let error = stack.keys().read_keys(&alpha).await.expect_err("corrupt");
+    assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
+    assert!(!error.to_string().contains("canary"), "{error}");
+    // What is there is not written over.
+    assert_eq!(stack.keys().create_keys(&alpha, &key_set()).await, Err(KeyStoreError::Conflict));
+
+    stack.published_keys().publish(&alpha, &key_set()).await.expect("published");
+    stack.overwrite("keys#alpha", "jwks", "jwks", AttributeValue::S("canary".to_owned())).await;
+    let error = stack.published_keys().verification_keys(&alpha).await.err().expect("corrupt");
+    assert!(matches!(error, PortError::Corrupt { service: "DynamoDB", .. }), "{error}");
+    assert!(!error.to_string().contains("canary"), "{error}");
+}
+
 async fn dynamo_tokens() -> Opened<TokenPorts> {
     let stack = Stack::create().await;
     let tokens = DynamoTokens::new(stack.dynamodb.clone(), &stack.token_table);
-    Opened::new(TokenPorts { tokens: Arc::new(tokens) }, stack)
+    Opened::new(TokenPorts::of(tokens), stack)
+}
+
+async fn key_ports() -> Opened<KeyPorts> {
+    let stack = Stack::create().await;
+    let (sdk, name, table) = (stack.sdk.clone(), stack.name.clone(), stack.registry_table.clone());
+    let open = move || {
+        let published = DynamoPublishedKeys::new(DynamoDb::new(&sdk), &table);
+        let store = SecretsManagerKeys::new(SecretsManager::new(&sdk), &name, published.clone());
+        OpenedKeys { store: Arc::new(store), published: Arc::new(published) }
+    };
+    Opened::new(KeyPorts::opened_by(open), stack)
 }
 
 async fn registry_ports() -> Opened<RegistryPorts> {
@@ -376,6 +494,14 @@ impl Stack {
         SecretsManagerSecrets::new(self.secrets_manager.clone(), &self.name)
     }
 
+    fn published_keys(&self) -> DynamoPublishedKeys {
+        DynamoPublishedKeys::new(self.dynamodb.clone(), &self.registry_table)
+    }
+
+    fn keys(&self) -> SecretsManagerKeys {
+        SecretsManagerKeys::new(self.secrets_manager.clone(), &self.name, self.published_keys())
+    }
+
     fn registrar(&self) -> AwsRegistrar {
         self.registrar_with(self.secrets_manager.clone())
     }
@@ -410,6 +536,12 @@ impl Stack {
             .key("realm", AttributeValue::S(realm.to_owned()))
             .key("item", AttributeValue::S(item.to_owned()));
         read.send().await.expect("read").item.expect("an item")
+    }
+
+    async fn delete_item(&self, realm: &str, item: &str) {
+        let delete = self.dynamodb.delete_item().table_name(&self.registry_table);
+        let delete = delete.key("realm", AttributeValue::S(realm.to_owned()));
+        delete.key("item", AttributeValue::S(item.to_owned())).send().await.expect("deleted");
     }
 
     async fn overwrite(&self, realm: &str, item: &str, attribute: &str, value: AttributeValue) {

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use grantwell::core::access_token::opaque;
-use grantwell::core::ports::{ClientRegistry as _, Registrar as _, RegistrarError, SecretSource as _, TokenStore as _};
+use grantwell::core::access_token::{AccessTokenFormat, opaque};
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::ports::{
+    ClientRegistry as _, Denylist as _, KeyStore as _, Registrar as _, RegistrarError, SecretSource as _,
+    TokenStore as _,
+};
 use grantwell::core::realm::Realm;
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;
@@ -11,12 +15,17 @@ use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::SystemRandom;
 
-use super::{FixedClock, Opened, RegistryPorts, TokenPorts, assert_accepted, client, generated, realm};
+use super::key_store::{PRIVATE_MEMBERS, key_set};
+use super::{
+    FixedClock, KeyPorts, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, generated, realm,
+};
 
 mod memory_tokens {
+    use super::super::denylist::denylist_suite;
     use super::super::token_store::token_store_suite;
 
     token_store_suite!(super::memory_tokens());
+    denylist_suite!(super::memory_tokens());
 }
 
 mod memory_registry {
@@ -28,9 +37,11 @@ mod memory_registry {
 }
 
 mod fjall_tokens {
+    use super::super::denylist::denylist_suite;
     use super::super::token_store::token_store_suite;
 
     token_store_suite!(super::fjall_tokens());
+    denylist_suite!(super::fjall_tokens());
 }
 
 mod sqlite_registry {
@@ -39,6 +50,18 @@ mod sqlite_registry {
 
     registry_suite!(super::sqlite_registry());
     secrets_suite!(super::sqlite_registry());
+}
+
+mod memory_keys {
+    use super::super::key_store::key_store_suite;
+
+    key_store_suite!(super::memory_keys());
+}
+
+mod sqlite_keys {
+    use super::super::key_store::key_store_suite;
+
+    key_store_suite!(super::sqlite_keys());
 }
 
 #[tokio::test]
@@ -92,8 +115,123 @@ async fn tokens_opened_again_are_all_there() {
     assert_eq!(tokens.get(&ended).await, Ok(None));
 }
 
+#[tokio::test]
+async fn a_denylist_opened_again_denies_what_it_denied() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened");
+    tokens.deny("ended", super::NOW.plus(3600)).await.expect("denied");
+    drop(tokens);
+
+    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again");
+    assert_eq!(tokens.is_denied("ended").await, Ok(true));
+    assert_eq!(tokens.is_denied("other").await, Ok(false));
+}
+
+#[tokio::test]
+async fn keys_opened_again_are_the_same_and_the_published_half_holds_nothing_private() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    let keys = key_set();
+    SqliteRegistry::open(&path).expect("opened").create_keys(&realm("alpha").name, &keys).await.expect("created");
+
+    let registry = SqliteRegistry::open(&path).expect("opened again");
+    let read = registry.read_keys(&realm("alpha").name).await.expect("read").expect("keys");
+    assert_eq!(read.published(), keys.published());
+
+    let connection = rusqlite::Connection::open(&path).expect("opened");
+    let public: String = connection
+        .query_row("SELECT public_jwks FROM signing_keys WHERE realm = 'alpha'", [], |row| row.get(0))
+        .expect("a row");
+    let public: serde_json::Value = serde_json::from_str(&public).expect("JSON");
+    for key in public["keys"].as_array().expect("a list") {
+        for member in PRIVATE_MEMBERS {
+            assert!(key.get(member).is_none(), "{member}");
+        }
+    }
+}
+
+/// `registry.db` as version 1 of its schema had it: no signing keys.
+const VERSION_1: &str = "
+    CREATE TABLE realms (
+        name     TEXT PRIMARY KEY,
+        settings TEXT NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE clients (
+        realm        TEXT NOT NULL,
+        client_id    TEXT NOT NULL,
+        registration TEXT NOT NULL,
+        revision     INTEGER NOT NULL,
+        PRIMARY KEY (realm, client_id)
+    ) STRICT;
+    CREATE TABLE client_secrets (
+        realm           TEXT NOT NULL,
+        client_id       TEXT NOT NULL,
+        current_sha256  BLOB NOT NULL,
+        previous_sha256 BLOB,
+        PRIMARY KEY (realm, client_id),
+        FOREIGN KEY (realm, client_id) REFERENCES clients (realm, client_id) ON DELETE CASCADE
+    ) STRICT;
+    PRAGMA user_version = 1;
+";
+
+/// What version 1 wrote of a realm and of a client, letter by letter.
+const REALM_OF_VERSION_1: &str = r#"{"name":"alpha","default_scope":"write","revision":1}"#;
+const CLIENT_OF_VERSION_1: &str = r#"{"client_id":"myClient","realm":"alpha","client_name":"My client","contacts":["owner@example.com"],"redirect_uris":[],"scope":"read write","grant_types":["client_credentials"],"token_endpoint_auth_methods":["client_secret_basic"],"client_secret_expires_at":0,"status":"active","registration_id":"AAECAwQFBgcICQoLDA0ODw","client_id_issued_at":1795415820,"tokens_valid_after":0,"revision":1}"#;
+
+#[tokio::test]
+async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    let secret = generated();
+    let old = rusqlite::Connection::open(&path).expect("a new file");
+    old.execute_batch(VERSION_1).expect("the schema of version 1");
+    old.execute("INSERT INTO realms VALUES ('alpha', ?1, 1)", [REALM_OF_VERSION_1]).expect("a realm");
+    old.execute("INSERT INTO clients VALUES ('alpha', 'myClient', ?1, 1)", [CLIENT_OF_VERSION_1]).expect("a client");
+    let digest = secret.digest();
+    old.execute("INSERT INTO client_secrets VALUES ('alpha', 'myClient', ?1, NULL)", [digest.as_bytes()])
+        .expect("its secret");
+    drop(old);
+
+    // Opened twice: the second time it is of version 2 already.
+    for _ in 0..2 {
+        let registry = SqliteRegistry::open(&path).expect("opened");
+        let alpha = registry.realm(&realm("alpha").name).await.expect("read").expect("the realm");
+        assert_eq!((alpha.revision, alpha.settings.access_token_format), (1, None));
+        let client =
+            registry.client(&alpha.name, &super::client_id("myClient")).await.expect("read").expect("the client");
+        assert_eq!((client.metadata.scope.to_string().as_str(), client.metadata.resources.len()), ("read write", 0));
+        let settings = client.access_token_settings(&alpha);
+        assert_eq!((settings.format, settings.signing_alg), (AccessTokenFormat::Opaque, SigningAlgorithm::Es256));
+        assert_accepted(registry.secrets(&client).await.expect("read").as_ref(), &secret, None);
+    }
+    let registry = SqliteRegistry::open(&path).expect("opened");
+    registry.create_keys(&realm("alpha").name, &key_set()).await.expect("a place for keys");
+    let version: i64 = rusqlite::Connection::open(&path)
+        .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
+        .expect("a version");
+    assert_eq!(version, 2);
+}
+
+#[tokio::test]
+async fn a_registry_of_two_schemas_is_opened_by_several_processes_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    rusqlite::Connection::open(&path).and_then(|old| old.execute_batch(VERSION_1)).expect("version 1");
+    let openers: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || SqliteRegistry::open(&path).map(drop))
+        })
+        .collect();
+    for opener in openers {
+        opener.join().expect("no panic").expect("opened");
+    }
+}
+
 fn memory_tokens() -> Opened<TokenPorts> {
-    Opened::new(TokenPorts { tokens: Arc::new(MemoryTokens::new(Arc::new(FixedClock))) }, ())
+    Opened::new(TokenPorts::of(MemoryTokens::new(Arc::new(FixedClock))), ())
 }
 
 fn memory_registry() -> Opened<RegistryPorts> {
@@ -104,11 +242,24 @@ fn fjall_tokens() -> Opened<TokenPorts> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
     let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened");
-    Opened::new(TokenPorts { tokens: Arc::new(tokens) }, directory)
+    Opened::new(TokenPorts::of(tokens), directory)
 }
 
 fn sqlite_registry() -> Opened<RegistryPorts> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
     Opened::new(RegistryPorts::of(SqliteRegistry::open(&path).expect("opened")), directory)
+}
+
+fn memory_keys() -> Opened<KeyPorts> {
+    // There is no second way into memory: every process is this one.
+    let registry = Arc::new(SqliteRegistry::in_memory().expect("opened"));
+    Opened::new(KeyPorts::opened_by(move || OpenedKeys::of(Arc::clone(&registry))), ())
+}
+
+fn sqlite_keys() -> Opened<KeyPorts> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    let open = move || OpenedKeys::of(Arc::new(SqliteRegistry::open(&path).expect("opened")));
+    Opened::new(KeyPorts::opened_by(open), directory)
 }

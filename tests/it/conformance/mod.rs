@@ -1,6 +1,6 @@
 //! One suite per port, run by every adapter: what the core may rely on, whoever keeps the data.
 //!
-//! [`token_store`], [`registry`] and [`secrets`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
+//! [`token_store`], [`denylist`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
 //! cases. A new adapter is a new module of that kind, and a new rule of a port a new case.
 
 /// A test for each case of a suite. `$open` is evaluated anew for each.
@@ -20,7 +20,9 @@ macro_rules! tests_of_cases {
 use tests_of_cases;
 
 mod aws;
+mod denylist;
 mod embedded;
+mod key_store;
 mod registry;
 mod secrets;
 mod token_store;
@@ -32,7 +34,9 @@ use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
 use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::ports::{ClientRegistry, Clock, Registrar, SecretSource, TokenStore, UnixSeconds};
+use grantwell::core::ports::{
+    ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, UnixSeconds, VerificationKeySource,
+};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::telemetry::SystemRandom;
 
@@ -49,14 +53,50 @@ pub(crate) struct RegistryPorts {
     pub(crate) secrets: Arc<dyn SecretSource>,
 }
 
-/// The port of what the server issues.
+/// The ports of what the server issues and ends: two views of one store.
 pub(crate) struct TokenPorts {
     pub(crate) tokens: Arc<dyn TokenStore>,
+    pub(crate) denylist: Arc<dyn Denylist>,
+}
+
+/// The ports of what the server signs and verifies with, opened as often as a case asks: each time as another process would.
+pub(crate) struct KeyPorts {
+    open: Box<dyn Fn() -> OpenedKeys + Send + Sync>,
+}
+
+/// One process's view of a store of keys.
+pub(crate) struct OpenedKeys {
+    pub(crate) store: Arc<dyn KeyStore>,
+    pub(crate) published: Arc<dyn VerificationKeySource>,
 }
 
 impl<P> Opened<P> {
     fn new(ports: P, store: impl Any) -> Self {
         Self { ports, _store: Box::new(store) }
+    }
+}
+
+impl TokenPorts {
+    fn of<A: TokenStore + Denylist + 'static>(adapter: A) -> Self {
+        let adapter = Arc::new(adapter);
+        Self { tokens: adapter.clone(), denylist: adapter }
+    }
+}
+
+impl KeyPorts {
+    fn opened_by(open: impl Fn() -> OpenedKeys + Send + Sync + 'static) -> Self {
+        Self { open: Box::new(open) }
+    }
+
+    /// The store as a process of its own sees it.
+    fn open(&self) -> OpenedKeys {
+        (self.open)()
+    }
+}
+
+impl OpenedKeys {
+    fn of<A: KeyStore + VerificationKeySource + 'static>(adapter: Arc<A>) -> Self {
+        Self { store: adapter.clone(), published: adapter }
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) async fn tokens_stored_at_once_are_all_there(ports: &TokenPorts) {
     }
 }
 
-fn digest() -> TokenDigest {
+pub(crate) fn digest() -> TokenDigest {
     opaque::generate(&SystemRandom).expect("random bytes").digest()
 }
 

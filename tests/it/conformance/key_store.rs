@@ -1,0 +1,208 @@
+//! Key store and verification keys: a realm's keys are made once, changed by one writer at a time, and what is published is
+//! what verifies.
+
+use std::sync::Arc;
+
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::jwk::PrivateJwk;
+use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING};
+use grantwell::core::ports::{KeyStoreError, SigningKeySource as _, UnixSeconds};
+use grantwell::core::realm::RealmName;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{FixedClock, KeyPorts, NOW, realm_name};
+
+/// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
+macro_rules! key_store_suite {
+    ($open:expr $(; #[$attribute:meta])*) => {
+        $crate::conformance::tests_of_cases! { $(#[$attribute])*, $open; key_store:
+            a_realm_without_keys_publishes_none,
+            keys_read_back_sign_and_the_published_ones_verify,
+            keys_are_created_once,
+            of_many_who_create_at_once_all_get_the_same_keys,
+            realms_do_not_share_keys,
+            a_replacement_names_the_revision_it_replaces,
+            of_two_replacements_at_once_one_wins,
+            nothing_private_is_published,
+        }
+    };
+}
+pub(crate) use key_store_suite;
+
+/// The members of a JWK that only the signer may have (RFC 7518 §6.2.2, §6.3.2).
+pub(crate) const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// The first second in which the keys of [`key_set`] may rotate.
+pub(crate) const ROTATED_AT: UnixSeconds = UnixSeconds(NOW.0 + PUBLISHED_BEFORE_SIGNING);
+
+/// The first keys of a realm.
+pub(crate) fn key_set() -> KeySet {
+    KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys")
+}
+
+pub(crate) async fn a_realm_without_keys_publishes_none(ports: &KeyPorts) {
+    let opened = ports.open();
+    let alpha = realm_name("alpha");
+    assert!(opened.store.read_keys(&alpha).await.expect("read").is_none());
+    assert_eq!(published(ports, &alpha).await, json!({"keys": []}));
+    assert!(opened.store.read_keys(&alpha).await.expect("read").is_none(), "looking for keys does not make them");
+    let replaced = opened.store.replace_keys(&alpha, &key_set().rotated(ROTATED_AT).expect("rotated")).await;
+    assert_eq!(replaced, Err(KeyStoreError::Conflict), "there is nothing to replace");
+    assert_eq!(published(ports, &alpha).await, json!({"keys": []}));
+}
+
+pub(crate) async fn keys_read_back_sign_and_the_published_ones_verify(ports: &KeyPorts) {
+    for (name, alg) in
+        [("es", SigningAlgorithm::Es256), ("ed", SigningAlgorithm::EdDsa), ("ps", SigningAlgorithm::Ps256)]
+    {
+        let (realm, created) = (realm_name(name), KeySet::create(alg, NOW).expect("keys"));
+        ports.open().store.create_keys(&realm, &created).await.expect("created");
+        let read = ports.open().store.read_keys(&realm).await.expect("read").expect("keys");
+        assert_eq!(read.published(), created.published());
+        assert!(read.signers().is_ok() && read.revision == 1);
+
+        let jwks: JwkSet = serde_json::from_value(published(ports, &realm).await).expect("a JWK Set");
+        let stored = serde_json::to_value(&read).expect("JSON");
+        let keys = stored["keys"].as_array().expect("a list");
+        assert_eq!((keys.len(), jwks.keys.len()), (2, 2));
+        for key in keys {
+            let key: PrivateJwk = serde_json::from_value(key.clone()).expect("a key");
+            verify(&sign(&key), &jwks);
+        }
+    }
+}
+
+pub(crate) async fn keys_are_created_once(ports: &KeyPorts) {
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    ports.open().store.create_keys(&alpha, &first).await.expect("created");
+    for late in [&key_set(), &first] {
+        assert_eq!(ports.open().store.create_keys(&alpha, late).await, Err(KeyStoreError::Conflict));
+    }
+    let read = ports.open().store.read_keys(&alpha).await.expect("read").expect("keys");
+    assert_eq!(read.published(), first.published());
+    assert_eq!(kids(&published(ports, &alpha).await), kids_of(&first));
+}
+
+pub(crate) async fn of_many_who_create_at_once_all_get_the_same_keys(ports: &KeyPorts) {
+    let alpha = realm_name("alpha");
+    let mut firsts = JoinSet::new();
+    for _ in 0..24 {
+        let (store, alpha) = (ports.open().store, alpha.clone());
+        firsts.spawn(async move {
+            let keyring = Keyring::new(store, Arc::new(FixedClock));
+            let signers = keyring.signers(&alpha, SigningAlgorithm::Es256).await.expect("signers");
+            signers.choose(SigningAlgorithm::Es256, NOW).expect("a signer").kid.clone()
+        });
+    }
+    let signing = firsts.join_all().await;
+    let read = ports.open().store.read_keys(&alpha).await.expect("read").expect("keys");
+    let current = read.signers().expect("signers");
+    let current = &current.choose(SigningAlgorithm::Es256, NOW).expect("a signer").kid;
+    assert!(signing.iter().all(|kid| kid == current), "{signing:?}");
+    assert_eq!((read.revision, kids(&published(ports, &alpha).await)), (1, kids_of(&read)));
+}
+
+pub(crate) async fn realms_do_not_share_keys(ports: &KeyPorts) {
+    let names = ["root", "alpha", "Alpha"].map(realm_name);
+    let sets = names.each_ref().map(|_| key_set());
+    for (name, keys) in names.iter().zip(&sets) {
+        ports.open().store.create_keys(name, keys).await.expect("created");
+    }
+    let rotated = sets[1].rotated(ROTATED_AT).expect("rotated");
+    ports.open().store.replace_keys(&names[1], &rotated).await.expect("replaced");
+    for (name, expected) in names.iter().zip([&sets[0], &rotated, &sets[2]]) {
+        let read = ports.open().store.read_keys(name).await.expect("read").expect("keys");
+        assert_eq!(read.published(), expected.published(), "{name}");
+        assert_eq!(kids(&published(ports, name).await), kids_of(expected), "{name}");
+    }
+}
+
+pub(crate) async fn a_replacement_names_the_revision_it_replaces(ports: &KeyPorts) {
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    let opened = ports.open();
+    opened.store.create_keys(&alpha, &first).await.expect("created");
+    let second = first.rotated(ROTATED_AT).expect("rotated");
+    opened.store.replace_keys(&alpha, &second).await.expect("replaced");
+    assert_eq!(kids(&published(ports, &alpha).await), kids_of(&second));
+
+    // The same change again, one that has not seen the last, and one from nowhere.
+    for revision in [2, 1, 0, 4, u64::MAX] {
+        let mut late = first.rotated(ROTATED_AT).expect("rotated");
+        late.revision = revision;
+        let replaced = ports.open().store.replace_keys(&alpha, &late).await;
+        assert!(replaced.is_err(), "revision {revision}: {replaced:?}");
+    }
+    let read = ports.open().store.read_keys(&alpha).await.expect("read").expect("keys");
+    assert_eq!(read.published(), second.published());
+    assert_eq!(kids(&published(ports, &alpha).await), kids_of(&second));
+}
+
+pub(crate) async fn of_two_replacements_at_once_one_wins(ports: &KeyPorts) {
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    ports.open().store.create_keys(&alpha, &first).await.expect("created");
+    let (left, right) = (first.rotated(ROTATED_AT).expect("rotated"), first.rotated(ROTATED_AT).expect("rotated"));
+    let (one, other) = (ports.open().store, ports.open().store);
+    let (left_result, right_result) = tokio::join!(one.replace_keys(&alpha, &left), other.replace_keys(&alpha, &right));
+    let winner = match (left_result, right_result) {
+        (Ok(()), Err(KeyStoreError::Conflict)) => left,
+        (Err(KeyStoreError::Conflict), Ok(())) => right,
+        other => panic!("{other:?}"),
+    };
+    let read = ports.open().store.read_keys(&alpha).await.expect("read").expect("keys");
+    assert_eq!(read.published(), winner.published());
+    // Whoever reads sees to it that the winner's keys are the ones that are published.
+    assert_eq!(kids(&published(ports, &alpha).await), kids_of(&winner));
+}
+
+pub(crate) async fn nothing_private_is_published(ports: &KeyPorts) {
+    for (name, alg) in
+        [("es", SigningAlgorithm::Es256), ("ed", SigningAlgorithm::EdDsa), ("rs", SigningAlgorithm::Rs256)]
+    {
+        let (realm, keys) = (realm_name(name), KeySet::create(alg, NOW).expect("keys"));
+        ports.open().store.create_keys(&realm, &keys).await.expect("created");
+        let jwks = published(ports, &realm).await;
+        for key in jwks["keys"].as_array().expect("a list") {
+            for member in PRIVATE_MEMBERS {
+                assert!(key.get(member).is_none(), "{alg}: {member}");
+            }
+            assert_eq!((&key["use"], &key["alg"]), (&json!("sig"), &json!(alg.as_str())));
+        }
+    }
+}
+
+/// The JWKS document as another process would answer it.
+async fn published(ports: &KeyPorts, realm: &RealmName) -> Value {
+    let keys = ports.open().published.verification_keys(realm).await.expect("read");
+    serde_json::to_value(keys.jwks()).expect("JSON")
+}
+
+fn kids(jwks: &Value) -> Vec<String> {
+    let keys = jwks["keys"].as_array().expect("a list");
+    keys.iter().map(|key| key["kid"].as_str().expect("text").to_owned()).collect()
+}
+
+/// The kids of every key in a set, in its order.
+fn kids_of(keys: &KeySet) -> Vec<String> {
+    keys.published().keys.into_iter().map(|key| key.jwk.kid.to_string()).collect()
+}
+
+fn sign(key: &PrivateJwk) -> String {
+    let algorithm: Algorithm = key.public.alg.as_str().parse().expect("an algorithm");
+    let header = Header { kid: Some(key.public.kid.to_string()), ..Header::new(algorithm) };
+    jsonwebtoken::encode(&header, &json!({"sub": "somebody"}), &key.encoding_key().expect("signs")).expect("signed")
+}
+
+#[track_caller]
+fn verify(jwt: &str, jwks: &JwkSet) {
+    let header = jsonwebtoken::decode_header(jwt).expect("a header");
+    let key = jwks.find(&header.kid.expect("a kid")).expect("published");
+    let mut validation = Validation::new(header.alg);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    let key = DecodingKey::from_jwk(key).expect("verifies");
+    jsonwebtoken::decode::<Value>(jwt, &key, &validation).expect("signed by the published key");
+}
