@@ -1,0 +1,193 @@
+//! What one request costs the protocol: issue, introspect and verify, each through the endpoint that the server has, in this
+//! process. No network, no HTTP; caches as the local server has them. `docs/performance.md` has figures.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
+use grantwell::core::access_token::jwt::UnverifiedJwt;
+use grantwell::core::access_token::validation::AccessTokenValidator;
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest};
+use grantwell::core::introspection::IntrospectionEndpoint;
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::params::Params;
+use grantwell::core::ports::{
+    ClientRegistry, Clock, Denylist, Registrar as _, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::token::TokenEndpoint;
+use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::tokens::FjallTokens;
+use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+
+/// A client for each way to make a token, by the name that its figures have.
+const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [
+    ("opaque", AccessTokenFormat::Opaque, AccessTokenPersistence::Stored),
+    ("es256-stored", AccessTokenFormat::Jwt, AccessTokenPersistence::Stored),
+    ("es256-stateless", AccessTokenFormat::Jwt, AccessTokenPersistence::Stateless),
+];
+const SECRET: &str = "a-secret-of-the-benchmark-0123456789";
+
+/// One authorization server over one store of tokens.
+struct Server {
+    runtime: Runtime,
+    realm: RealmName,
+    issuer: Issuer,
+    token: TokenEndpoint,
+    introspection: IntrospectionEndpoint,
+    public_keys: Arc<dyn VerificationKeySource>,
+}
+
+impl Server {
+    fn over<A: TokenStore + Denylist + 'static>(issued: A) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+        runtime.block_on(register_clients(&registry));
+
+        let (tokens, settings) = (Arc::new(issued), CacheSettings::LOCAL);
+        let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(registry.clone(), clock.clone(), settings));
+        let public_keys: Arc<dyn VerificationKeySource> =
+            Arc::new(CachedVerificationKeys::new(registry.clone(), clock.clone(), settings));
+        let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
+        let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
+        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+        let realms = || Realms::new(registry.clone(), defaults.clone());
+        let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
+        let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+        Self {
+            realm: RealmName::root(),
+            issuer: public_url.issuer("/oauth2"),
+            token: TokenEndpoint {
+                realms: realms(),
+                clients: clients(),
+                tokens: tokens.clone(),
+                keys: keys.clone(),
+                clock: clock.clone(),
+                random: Arc::new(SystemRandom),
+                audit: Arc::new(TracingAudit),
+            },
+            introspection: IntrospectionEndpoint {
+                clients: clients(),
+                tokens: AccessTokenValidator {
+                    realms: realms(),
+                    registry: registry.clone(),
+                    tokens: tokens.clone(),
+                    denylist: tokens,
+                    keys: public_keys.clone(),
+                },
+                keys,
+                clock,
+                audit: Arc::new(TracingAudit),
+            },
+            public_keys,
+            runtime,
+        }
+    }
+
+    /// A token answer's token, from the bytes of a form on.
+    async fn issue(&self, client: &str) -> String {
+        let params =
+            Params::parse(form(client, "grant_type=client_credentials&scope=read").as_bytes()).expect("a form");
+        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params };
+        let answer = self.token.issue(&request, &self.issuer).await.expect("granted");
+        answer.access_token.expose_token().to_owned()
+    }
+
+    /// Introspection by the token's own client.
+    async fn introspect(&self, client: &str, token: &str) {
+        let params = Params::parse(form(client, &format!("token={token}")).as_bytes()).expect("a form");
+        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params };
+        let answer = self.introspection.introspect(&request).await.expect("answered");
+        assert!(black_box(answer).is_active());
+    }
+}
+
+async fn register_clients(registry: &SqliteRegistry) {
+    let realm = Realm::new(RealmName::root());
+    let secret = ClientSecret::given(SECRET, false).expect("long enough");
+    for (id, format, persistence) in CLIENTS {
+        let metadata = ClientMetadata {
+            scope: "read write".parse().expect("well formed"),
+            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            access_token_format: Some(format),
+            access_token_persistence: Some(persistence),
+            ..ClientMetadata::new()
+        };
+        let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+        let client = Client::register(id.parse().expect("an id"), &realm, metadata, registration_id, SystemClock.now());
+        registry.register(&client.expect("valid"), &secret).await.expect("registered");
+    }
+}
+
+fn form(client: &str, parameters: &str) -> String {
+    format!("client_id={client}&client_secret={SECRET}&{parameters}")
+}
+
+fn issue_and_introspect(criterion: &mut Criterion, store: &str, server: &Server) {
+    let mut group = group(criterion, &format!("issue, {store}"));
+    for (client, ..) in CLIENTS {
+        group.bench_function(client, |bencher| {
+            bencher.iter(|| server.runtime.block_on(server.issue(client)));
+        });
+    }
+    group.finish();
+
+    let mut group = self::group(criterion, &format!("introspect, {store}"));
+    for (client, ..) in CLIENTS {
+        let token = server.runtime.block_on(server.issue(client));
+        group.bench_function(client, |bencher| {
+            bencher.iter(|| server.runtime.block_on(server.introspect(client, &token)));
+        });
+    }
+    group.finish();
+}
+
+fn on_memory(criterion: &mut Criterion) {
+    let server = Server::over(MemoryTokens::new(Arc::new(SystemClock)));
+    issue_and_introspect(criterion, "memory", &server);
+}
+
+fn on_fjall(criterion: &mut Criterion) {
+    let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
+    let tokens = FjallTokens::open(&directory.path().join("tokens"), Arc::new(SystemClock)).expect("opened");
+    issue_and_introspect(criterion, "fjall", &Server::over(tokens));
+}
+
+/// What a resource server does with a JWT that asks nobody: header, signature, claims.
+fn verify(criterion: &mut Criterion) {
+    let server = Server::over(MemoryTokens::new(Arc::new(SystemClock)));
+    let token = server.runtime.block_on(server.issue("es256-stateless"));
+    let keys = server.runtime.block_on(server.public_keys.verification_keys(&server.realm)).expect("keys");
+    let mut group = group(criterion, "verify");
+    group.bench_function(SigningAlgorithm::Es256.as_str(), |bencher| {
+        bencher.iter(|| {
+            let verified = UnverifiedJwt::parse(black_box(&token))
+                .and_then(|jwt| jwt.verify(&server.realm, &keys, SystemClock.now()))
+                .is_some();
+            assert!(verified);
+        });
+    });
+    group.finish();
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(1));
+    group
+}
+
+criterion_group!(benches, on_memory, on_fjall, verify);
+criterion_main!(benches);
