@@ -345,7 +345,9 @@ where
                     let ask_again_at = now.plus(ttl);
                     Ok(Op::Put(BridgedEntry { value, loaded_at: now, ask_again_at }))
                 }
-                (Err(error @ PortError::Unavailable { .. }), Some(entry)) => self.bridge(entry, error).map(Op::Put),
+                (Err(error @ PortError::Unavailable { .. }), Some(entry)) if (self.is_worth_keeping)(&entry.value) => {
+                    self.bridge(entry, error).map(Op::Put)
+                }
                 (Err(error), _) => Err(error),
             }
         });
@@ -427,6 +429,7 @@ mod tests {
     use super::*;
     use crate::core::client::ClientMetadata;
     use crate::core::client_auth::secret::SecretDigest;
+    use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE};
     use crate::telemetry::SystemRandom;
 
     #[derive(Default)]
@@ -609,5 +612,205 @@ mod tests {
         }
         cache.clients.run_pending_tasks().await;
         assert!(cache.clients.entry_count() <= 100, "{}", cache.clients.entry_count());
+    }
+
+    /// A store of one realm's keys that answers as it is told.
+    #[derive(Default)]
+    struct KeySource {
+        answer: Mutex<Option<Result<KeySet, PortError>>>,
+        calls: AtomicU64,
+        now: AtomicU64,
+    }
+
+    impl KeySource {
+        fn answers(&self, answer: Result<KeySet, PortError>) {
+            *self.answer.lock().expect("not poisoned") = Some(answer);
+        }
+
+        fn calls(&self) -> u64 {
+            self.calls.load(Ordering::SeqCst)
+        }
+
+        fn advance(&self, seconds: u64) {
+            self.now.fetch_add(seconds, Ordering::SeqCst);
+        }
+
+        /// `None` where the realm has no keys yet.
+        fn ask(&self) -> Result<Option<KeySet>, PortError> {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            self.answer.lock().expect("not poisoned").clone().transpose()
+        }
+    }
+
+    #[async_trait]
+    impl VerificationKeySource for KeySource {
+        async fn verification_keys(&self, _: &RealmName) -> Result<Arc<VerificationKeys>, PortError> {
+            let published = self.ask()?.map(|keys| keys.published()).unwrap_or_default();
+            Ok(Arc::new(published.verification_keys()?))
+        }
+    }
+
+    #[async_trait]
+    impl SigningKeySource for KeySource {
+        async fn signers(&self, _: &RealmName, _: SigningAlgorithm) -> Result<Arc<Signers>, PortError> {
+            Ok(Arc::new(self.ask()?.expect("keys are made on first use").signers()?))
+        }
+    }
+
+    impl Clock for KeySource {
+        fn now(&self) -> UnixSeconds {
+            UnixSeconds(self.now.load(Ordering::SeqCst))
+        }
+    }
+
+    fn key_set() -> KeySet {
+        KeySet::create(SigningAlgorithm::Es256, UnixSeconds(0)).expect("keys")
+    }
+
+    fn first_kid(keys: &KeySet) -> String {
+        keys.published().keys[0].jwk.kid.to_string()
+    }
+
+    fn root() -> RealmName {
+        RealmName::root()
+    }
+
+    fn verification_keys(source: &Arc<KeySource>) -> CachedVerificationKeys {
+        CachedVerificationKeys::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
+    }
+
+    fn signing_keys(source: &Arc<KeySource>) -> CachedSigningKeys {
+        CachedSigningKeys::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_asked_for_together_share_one_load_cold_and_stale() {
+        let source = Arc::new(KeySource::default());
+        source.answers(Ok(key_set()));
+        let (public, private) = (Arc::new(verification_keys(&source)), Arc::new(signing_keys(&source)));
+        for calls in [2, 4] {
+            let together: Vec<_> = (0..50)
+                .map(|_| {
+                    let (public, private) = (Arc::clone(&public), Arc::clone(&private));
+                    tokio::spawn(async move {
+                        let public = public.verification_keys(&root()).await.map(drop);
+                        public.and(private.signers(&root(), SigningAlgorithm::Es256).await.map(drop))
+                    })
+                })
+                .collect();
+            for request in together {
+                assert_eq!(request.await.expect("no panic"), Ok(()));
+            }
+            assert_eq!(source.calls(), calls);
+            source.advance(301);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_realm_without_keys_is_asked_for_each_time_because_its_first_key_signs_at_once() {
+        let source = Arc::new(KeySource::default());
+        let cache = verification_keys(&source);
+        for calls in 1..=3 {
+            assert!(cache.verification_keys(&root()).await.expect("answers").jwks().is_empty());
+            assert_eq!(source.calls(), calls);
+        }
+        let keys = key_set();
+        source.answers(Ok(keys.clone()));
+        assert!(cache.verification_keys(&root()).await.expect("answers").know(&first_kid(&keys)));
+        cache.verification_keys(&root()).await.expect("answers");
+        assert_eq!(source.calls(), 4, "and is remembered from then on");
+    }
+
+    #[tokio::test]
+    async fn that_a_realm_had_no_keys_is_no_answer_while_its_source_is_away() {
+        let source = Arc::new(KeySource::default());
+        let cache = verification_keys(&source);
+        assert!(cache.verification_keys(&root()).await.expect("answers").jwks().is_empty());
+        // The first token may have been signed since: nobody can say that it is none.
+        source.answers(Err(down()));
+        assert_eq!(cache.verification_keys(&root()).await.err(), Some(down()));
+    }
+
+    #[tokio::test]
+    async fn inventing_keys_reloads_once_per_interval() {
+        let source = Arc::new(KeySource::default());
+        let (old, new) = (key_set(), key_set());
+        source.answers(Ok(old));
+        // The interval is moka's, whose clock is the machine's: as long as nobody waits for it here.
+        let settings = CacheSettings { unknown_key_interval: Duration::from_hours(1), ..CacheSettings::FUNCTION };
+        let cache = CachedVerificationKeys::new(Arc::clone(&source) as _, Arc::clone(&source) as _, settings);
+        cache.verification_keys(&root()).await.expect("answers");
+        source.advance(1);
+
+        source.answers(Ok(new.clone()));
+        let newer = cache.verification_keys_after_mismatch(&root()).await.expect("newer keys");
+        assert!(newer.know(&first_kid(&new)));
+        for _ in 0..100 {
+            assert!(cache.verification_keys_after_mismatch(&root()).await.is_none());
+        }
+        assert_eq!(source.calls(), 2);
+        assert!(
+            cache.verification_keys(&root()).await.expect("answers").know(&first_kid(&new)),
+            "and keeps what it saw"
+        );
+        assert_eq!(source.calls(), 2);
+        // Another realm has an interval of its own.
+        let alpha = "alpha".parse().expect("a name");
+        assert!(cache.verification_keys_after_mismatch(&alpha).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn keys_whose_source_is_away_are_bridged_for_an_hour_and_no_longer() {
+        let source = Arc::new(KeySource::default());
+        let keys = key_set();
+        source.answers(Ok(keys.clone()));
+        let (public, private) = (verification_keys(&source), signing_keys(&source));
+        let verifies = async || Ok(public.verification_keys(&root()).await?.know(&first_kid(&keys)));
+        let signs = async || private.signers(&root(), SigningAlgorithm::Es256).await.map(drop);
+        assert_eq!((verifies().await, signs().await), (Ok(true), Ok(())));
+
+        source.answers(Err(down()));
+        source.advance(301);
+        for _ in 0..2 {
+            assert_eq!((verifies().await, signs().await), (Ok(true), Ok(())));
+        }
+        assert_eq!(source.calls(), 4, "a source that is away is left alone for a while");
+
+        source.advance(3299);
+        assert_eq!((verifies().await, signs().await), (Ok(true), Ok(())), "to the hour");
+        source.advance(30);
+        assert_eq!((verifies().await, signs().await), (Err(down()), Err(down())), "past it the failure shows");
+        source.answers(Ok(keys.clone()));
+        assert_eq!((verifies().await, signs().await), (Ok(true), Ok(())));
+    }
+
+    #[tokio::test]
+    async fn a_process_never_signs_with_keys_older_than_verifiers_allow_for() {
+        let source = Arc::new(KeySource::default());
+        source.answers(Ok(key_set()));
+        let private = signing_keys(&source);
+        private.signers(&root(), SigningAlgorithm::Es256).await.expect("answers");
+        source.answers(Err(down()));
+        let mut age = 0;
+        while private.signers(&root(), SigningAlgorithm::Es256).await.is_ok() {
+            source.advance(1);
+            age += 1;
+            assert!(age <= SIGNERS_MAX_AGE, "a previous key would no longer verify what this one signs");
+        }
+        assert!(age > 3600, "{age}");
+    }
+
+    #[tokio::test]
+    async fn corrupt_keys_are_not_bridged() {
+        let source = Arc::new(KeySource::default());
+        source.answers(Ok(key_set()));
+        let (public, private) = (verification_keys(&source), signing_keys(&source));
+        public.verification_keys(&root()).await.expect("answers");
+        private.signers(&root(), SigningAlgorithm::Es256).await.expect("answers");
+        let mangled = PortError::Corrupt { service: "test", detail: "mangled".into() };
+        source.answers(Err(mangled.clone()));
+        source.advance(301);
+        assert_eq!(public.verification_keys(&root()).await.err(), Some(mangled.clone()));
+        assert_eq!(private.signers(&root(), SigningAlgorithm::Es256).await.err(), Some(mangled));
     }
 }
