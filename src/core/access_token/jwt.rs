@@ -183,3 +183,177 @@ impl<'a> AudienceClaim<'a> {
 
 /// How the `jti` of a token begins that is stored nowhere; the registration's id and 128 random bits follow.
 const STATELESS: &str = "stateless.";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::keys::SigningAlgorithm;
+    use crate::core::keys::set::KeySet;
+    use crate::core::realm::PublicUrl;
+    use crate::core::resource::ResourceUri;
+
+    const NOW: UnixSeconds = UnixSeconds(1_795_415_820);
+
+    /// Other bytes each time.
+    #[derive(Default)]
+    struct Counting(AtomicU8);
+
+    impl Random for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError> {
+            bytes.fill(self.0.fetch_add(1, Ordering::SeqCst));
+            Ok(())
+        }
+    }
+
+    fn record() -> AccessTokenRecord {
+        let public: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+        AccessTokenRecord {
+            realm: "alpha".parse().expect("a name"),
+            client_id: "myClient".parse().expect("an id"),
+            registration_id: RegistrationId::from_text("AAECAwQFBgcICQoLDA0ODw"),
+            scope: "read write".parse().expect("well formed"),
+            iss: public.issuer("/oauth2/realms/root/realms/alpha"),
+            aud: Audience::Issuer,
+            iat: NOW,
+            expires_at: NOW.plus(3600),
+            jti: "stateless.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw".to_owned(),
+            audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+            claims: r#"{"tier":"gold","limits":{"rate":1.0,"regions":["eu"]}}"#.parse().expect("claims"),
+        }
+    }
+
+    fn resources(names: &[&str]) -> Vec<ResourceUri> {
+        names.iter().map(|name| name.parse().expect("absolute")).collect()
+    }
+
+    fn part(token: &str, number: usize) -> Value {
+        let part = token.split('.').nth(number).expect("a part");
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON")
+    }
+
+    #[test]
+    fn at_01_at_02_at_04_a_token_says_what_its_record_says_and_nothing_else() {
+        let keys = KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys");
+        let signers = keys.signers().expect("signers");
+        let signer = signers.choose(SigningAlgorithm::Es256, NOW).expect("a signer");
+        for (aud, claim) in [
+            (Audience::Issuer, json!("https://auth.example.com/oauth2/realms/root/realms/alpha")),
+            (Audience::of(&resources(&["https://a.example"])), json!("https://a.example")),
+            (Audience::of(&resources(&["https://b.example/", "urn:a"])), json!(["https://b.example/", "urn:a"])),
+        ] {
+            let token = sign(&AccessTokenRecord { aud, ..record() }, signer).expect("signed");
+            let token = token.expose_token();
+            assert_eq!(part(token, 0), json!({"typ": "at+jwt", "alg": "ES256", "kid": signer.kid.as_str()}));
+            assert_eq!(
+                part(token, 1),
+                json!({
+                    "iss": "https://auth.example.com/oauth2/realms/root/realms/alpha",
+                    "sub": "myClient",
+                    "aud": claim,
+                    "client_id": "myClient",
+                    "iat": 1_795_415_820,
+                    "exp": 1_795_419_420,
+                    "jti": "stateless.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw",
+                    "scope": "read write",
+                    "realm": "/alpha",
+                    "auditTrackingId": "00010203-0405-4607-8809-0a0b0c0d0e0f",
+                    "tier": "gold",
+                    "limits": {"rate": 1.0, "regions": ["eu"]},
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_stored_nowhere_brings_its_record_with_it() {
+        for alg in SigningAlgorithm::ALL {
+            let keys = KeySet::create(alg, NOW).expect("keys");
+            let signers = keys.signers().expect("signers");
+            let verifiers = keys.published().verification_keys().expect("keys");
+            for aud in [
+                Audience::Issuer,
+                Audience::of(&resources(&["https://a.example"])),
+                Audience::of(&resources(&["https://b.example/", "urn:a"])),
+            ] {
+                let record = AccessTokenRecord { aud, ..record() };
+                let token = sign(&record, signers.choose(alg, NOW).expect("a signer")).expect("signed");
+                let jwt = UnverifiedJwt::parse(token.expose_token()).expect("a token");
+                assert_eq!(jwt.unverified_realm().as_ref(), Some(&record.realm));
+                let verify = |now| jwt.verify(&record.realm, &verifiers, now);
+                let last_second = UnixSeconds(record.expires_at.0 - 1);
+                let Some(SignedToken::Stateless(read)) = verify(last_second) else { panic!("{alg}: active") };
+                assert_eq!(*read, record, "{alg}");
+                assert!(verify(record.expires_at).is_none(), "{alg}: expired at its second");
+            }
+        }
+    }
+
+    #[test]
+    fn whether_a_token_is_stored_is_signed() {
+        let registration_id = RegistrationId::from_text("AAECAwQFBgcICQoLDA0ODw");
+        let random = Counting::default();
+        let jti = |persistence| new_jti(persistence, &registration_id, &random).expect("random bytes");
+        let (stored, stateless) = (jti(AccessTokenPersistence::Stored), jti(AccessTokenPersistence::Stateless));
+        // A random name has no dot, so that neither can be taken for the other.
+        assert!(stored.len() == 22 && !stored.contains('.'), "{stored}");
+        assert!(stateless.starts_with("stateless.AAECAwQFBgcICQoLDA0ODw.") && stateless.len() == 55, "{stateless}");
+        assert_ne!(jti(AccessTokenPersistence::Stateless), stateless);
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_of_any_kind_is_parsed_or_refused(text in ".*", realm in "[a-z/]*") {
+            if let Some(jwt) = UnverifiedJwt::parse(&text) {
+                let _ = (jwt.kid(), jwt.unverified_realm());
+            }
+            let _ = RealmName::from_path(&realm);
+        }
+
+        #[test]
+        fn three_parts_of_any_bytes_are_parsed_or_refused_and_never_verified(
+            header in proptest::collection::vec(any::<u8>(), 0..200),
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+            signature in proptest::collection::vec(any::<u8>(), 0..80),
+            kid in "[A-Za-z0-9_-]{0,43}",
+            has_own_header in any::<bool>(),
+        ) {
+            let keys = KeySet::create(SigningAlgorithm::EdDsa, NOW).expect("keys");
+            let verifiers = keys.published().verification_keys().expect("keys");
+            let signer = keys.published().keys[0].jwk.kid.to_string();
+            let own = format!(r#"{{"typ":"at+jwt","alg":"EdDSA","kid":"{}"}}"#, if kid.len() < 20 { &signer } else { &kid });
+            let header = if has_own_header { own.into_bytes() } else { header };
+            let text = [header, payload, signature].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+            let jwt = UnverifiedJwt::parse(&text);
+            prop_assert_eq!(jwt.is_some(), has_own_header);
+            if let Some(jwt) = jwt {
+                let _ = jwt.unverified_realm();
+                prop_assert!(jwt.verify(&record().realm, &verifiers, NOW).is_none());
+            }
+        }
+
+        #[test]
+        fn a_token_of_which_one_character_is_another_is_no_token(
+            position in any::<proptest::sample::Index>(),
+            replacement in "[A-Za-z0-9_.=+/ -]",
+        ) {
+            let keys = KeySet::create(SigningAlgorithm::EdDsa, NOW).expect("keys");
+            let verifiers = keys.published().verification_keys().expect("keys");
+            let signers = keys.signers().expect("signers");
+            let token = sign(&record(), signers.choose(SigningAlgorithm::EdDsa, NOW).expect("a signer")).expect("signed");
+            let position = position.index(token.expose_token().len());
+            let mut changed = token.expose_token().to_owned();
+            changed.replace_range(position..=position, &replacement);
+            let is_active = UnverifiedJwt::parse(&changed)
+                .and_then(|jwt| jwt.verify(&record().realm, &verifiers, NOW))
+                .is_some();
+            prop_assert_eq!(is_active, changed == token.expose_token());
+        }
+    }
+}
