@@ -25,14 +25,17 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
         .collect();
 
-    // A realm; two registrations; two tokens; a call and its introspection; a revocation; a call and its introspection.
+    // A realm; two registrations; two tokens; a call and its introspection; a revocation; a call and its introspection. Then
+    // a registration; a JWT; the keys; a call and its introspection.
     assert_eq!(commands[0], "$ grantwell realm set alpha");
     assert!(commands[1].contains("client create") && commands[1].contains("--id myClient"), "{}", commands[1]);
     assert!(commands[1].contains("'https://www.example.com:443/callback'"), "{}", commands[1]);
     assert!(commands[2].contains("--id myResourceServer"), "{}", commands[2]);
-    assert_eq!(commands.len(), 10, "{commands:#?}");
-    assert!(commands[3..].iter().all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
-    assert_eq!(statuses, ["200", "200", "200", "200", "200", "200", "401"].map(str::to_owned));
+    assert_eq!(commands.len(), 15, "{commands:#?}");
+    let (opaque, jwt) = (&commands[3..10], &commands[11..]);
+    assert!(opaque.iter().chain(jwt).all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
+    assert_eq!(statuses, ["200", "200", "200", "200", "200", "200", "401", "200", "200", "200", "200"]);
+    assert!(shown.contains("\nHTTP 401\nWWW-Authenticate: Bearer error=\"invalid_token\"\n"), "{shown}");
 
     let token = bodies[0]["access_token"].as_str().expect("a token");
     assert!(token.starts_with("gwt_"));
@@ -42,6 +45,26 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
     assert_eq!(bodies[2]["client_id"], "myClient");
     assert_eq!(bodies[4], serde_json::json!({"active": false}));
     assert!(commands[5].contains(token) && commands[7].contains(token), "{commands:#?}");
+
+    assert!(
+        commands[10].ends_with("--access-token-format 'jwt' --resource 'https://api.example.com/orders'"),
+        "{}",
+        commands[10]
+    );
+    let token = bodies[5]["access_token"].as_str().expect("a token");
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    assert!(commands[12].ends_with("/am/oauth2/realms/root/realms/alpha/connect/jwk_uri"), "{}", commands[12]);
+    let (header, payload) = header_and_payload(&shown).expect("a JWT, decoded");
+    assert_eq!((&header["typ"], &header["alg"]), (&"at+jwt".into(), &"ES256".into()));
+    assert!(bodies[6]["keys"].as_array().expect("a JWKS").iter().any(|key| key["kid"] == header["kid"]), "{header}");
+    assert_eq!((&payload["client_id"], &payload["scope"]), (&"myJwtClient".into(), &"write".into()));
+    assert_eq!(payload["aud"], "https://api.example.com/orders");
+    assert_eq!(bodies[7]["active"], true);
+    for member in ["client_id", "sub", "aud", "iss", "iat", "exp", "jti", "scope", "realm", "auditTrackingId"] {
+        assert_eq!(bodies[7][member], payload[member], "{member}");
+    }
+    assert!(commands[13].contains(token) && commands[14].contains(token), "{commands:#?}");
+    assert!(shown.ends_with("{\"orders\":[\"one\",\"two\"]}\n\nEvery step answered as it should.\n\n"), "{shown}");
 }
 
 #[test]
@@ -51,4 +74,11 @@ fn a_demo_that_nobody_reads_to_its_end_is_no_success() {
     let output = grantwell().arg("demo").stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("standard output was closed"));
+}
+
+/// The JWT of the transcript, as it is shown decoded.
+fn header_and_payload(shown: &str) -> Option<(Value, Value)> {
+    let (_, decoded) = shown.split_once("its header and its payload are\n")?;
+    let mut parts = serde_json::Deserializer::from_str(decoded).into_iter::<Value>();
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }

@@ -1,25 +1,35 @@
 //! `grantwell demo`: the six steps of the client credentials flow over real HTTP, each printed as a curl line with its
-//! answer. Fails where a step does not answer as it should.
+//! answer, and the same with a JWT. Fails where a step does not answer as it should.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use ureq::Agent;
 
+use grantwell::core::access_token::AccessTokenFormat;
+use grantwell::core::bearer::{self, Decision, TokenFacts, TokenIntrospection};
 use grantwell::core::client::{Client, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::realm::RealmDefaults;
+use grantwell::core::error::OAuthError;
+use grantwell::core::ports::Registrar as _;
+use grantwell::core::realm::{Realm, RealmDefaults};
+use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
@@ -31,7 +41,7 @@ use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
-/// Starts a server with a store in memory and walks the six steps of the flow against it over real HTTP.
+/// Starts a server with a store in memory and walks the six steps of the flow against it over real HTTP, and a JWT's way.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   grantwell demo
@@ -64,9 +74,12 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
 
     // 2. The resource server, which knows nothing of the first but its URL.
     let resource_server = Arc::new(ResourceServer {
-        introspection_url: format!("{realm_url}/introspect"),
-        credentials: Credentials::new(&MY_RESOURCE_SERVER, my_resource_server),
-        last_introspection: Mutex::new(None),
+        required: "write".parse().map_err(|error| Failure::new(format!("write: {error}")))?,
+        introspection: Introspection(Arc::new(IntrospectionClient {
+            url: format!("{realm_url}/introspect"),
+            credentials: Credentials::new(&MY_RESOURCE_SERVER, my_resource_server),
+            last: Mutex::new(None),
+        })),
     });
     let api =
         start(|_address| Ok(Router::new().route("/orders", get(orders)).with_state(Arc::clone(&resource_server))))
@@ -78,7 +91,9 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         realm_url,
         orders_url: format!("{}/orders", authority::url_of(api.address)),
         client: Credentials::new(&MY_CLIENT, my_client),
-        resource_server,
+        introspection: resource_server.introspection.0.clone(),
+        registry,
+        realm,
     };
     let walked = tokio::task::spawn_blocking(move || walk.all_steps())
         .await
@@ -101,7 +116,9 @@ struct Walk {
     realm_url: String,
     orders_url: String,
     client: Credentials,
-    resource_server: Arc<ResourceServer>,
+    introspection: Arc<IntrospectionClient>,
+    registry: Arc<SqliteRegistry>,
+    realm: Realm,
 }
 
 impl Walk {
@@ -112,7 +129,7 @@ impl Walk {
         say("Step 0. Two confidential clients are registered in realm alpha.\n")?;
         say(&format!("$ grantwell realm set {}\n", sample::REALM))?;
         Self::say_registration(&self.client)?;
-        Self::say_registration(&self.resource_server.credentials)?;
+        Self::say_registration(&self.introspection.credentials)?;
 
         say("Steps 1 and 2. The client authenticates and gets an access token for the scope it asks for.\n")?;
         let form = [("grant_type", "client_credentials"), ("scope", "write")];
@@ -137,7 +154,38 @@ impl Walk {
         answer.expect(200)?;
         self.call_orders(&token, false)?.expect(401)?;
 
+        self.jwt_steps(&token_url)?;
+
         say("Every step answered as it should.\n")
+    }
+
+    /// The same with a token that says for itself what it allows.
+    fn jwt_steps(&self, token_url: &str) -> Result<(), Failure> {
+        say("A client can have JWTs instead (RFC 9068). This one is registered for them.\n")?;
+        let (client, secret) = MY_JWT_CLIENT.create(&self.realm)?;
+        let registered = Handle::current().block_on(self.registry.register(&client, &secret));
+        registered.map_err(|error| Failure::new(error.to_string()))?;
+        let client = Credentials::new(&MY_JWT_CLIENT, (client, secret));
+        Self::say_registration(&client)?;
+        let answer = client.post(&self.agent, token_url, &[("grant_type", "client_credentials")])?;
+        answer.say()?;
+        let token = answer.expect_token("write")?;
+
+        say("Anybody can read the token: its header and its payload are\n")?;
+        for part in token.split('.').take(2) {
+            say(&decoded(part)?)?;
+        }
+
+        say("\nAnd everybody can verify it, by the keys that the realm publishes.\n")?;
+        let jwks_url = format!("{}/connect/jwk_uri", self.realm_url);
+        let answer = Exchange::of(format!("curl -s {jwks_url}"), self.agent.get(&jwks_url).call())?;
+        answer.say()?;
+        answer.expect(200)?;
+        verify(&token, &answer.body, &self.realm_url)?;
+        say("The signature, the issuer, the audience and the time are good.\n")?;
+
+        say("A resource server that wants to know whether a token was revoked asks, as before.\n")?;
+        self.call_orders(&token, true)?.expect(200)
     }
 
     fn say_registration(credentials: &Credentials) -> Result<(), Failure> {
@@ -149,6 +197,8 @@ impl Walk {
             ("--redirect-uri", client.redirect_uri),
             ("--scope", Some(client.scope)),
             ("--default-scope", client.default_scope),
+            ("--access-token-format", client.access_token_format.map(AccessTokenFormat::as_str)),
+            ("--resource", client.resource),
         ];
         for (option, value) in options {
             if let Some(value) = value {
@@ -165,7 +215,7 @@ impl Walk {
         let request = self.agent.get(&self.orders_url).header("Authorization", format!("Bearer {token}"));
         let curl = format!("curl -s -H 'Authorization: Bearer {token}' {}", self.orders_url);
         let answer = Exchange::of(curl, request.call())?;
-        let introspection = self.resource_server.take_introspection();
+        let introspection = self.introspection.take_last();
         let introspection = introspection.ok_or_else(|| Failure::new("the resource server asked nobody"))?;
 
         say(&format!("$ {}\n\n  Meanwhile the resource server asks:\n", answer.curl))?;
@@ -267,41 +317,96 @@ impl Exchange {
 
 /// A protected resource that believes only the authorization server.
 struct ResourceServer {
-    introspection_url: String,
-    credentials: Credentials,
-    last_introspection: Mutex<Option<Exchange>>,
+    required: Scope,
+    introspection: Introspection,
 }
 
-impl ResourceServer {
-    fn take_introspection(&self) -> Option<Exchange> {
-        self.last_introspection.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// The authorization server's word on a token, by its introspection endpoint (RFC 7662).
+struct Introspection(Arc<IntrospectionClient>);
+
+/// Asks the endpoint, and keeps the last answer for the transcript.
+struct IntrospectionClient {
+    url: String,
+    credentials: Credentials,
+    last: Mutex<Option<Exchange>>,
+}
+
+/// What a resource server needs of an introspection answer (RFC 7662 §2.2). An inactive token has nothing but `active`.
+#[derive(Deserialize)]
+struct IntrospectionAnswer {
+    active: bool,
+    #[serde(default)]
+    client_id: String,
+    #[serde(default)]
+    sub: String,
+    #[serde(default)]
+    scope: Scope,
+    #[serde(default)]
+    aud: Audience,
+}
+
+impl IntrospectionClient {
+    fn take_last(&self) -> Option<Exchange> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The scope of an active token, or `None`. Anything but a clear yes is a no.
-    fn introspect(&self, token: &str) -> Option<Scope> {
-        let exchange = self.credentials.post(&agent(), &self.introspection_url, &[("token", token)]).ok()?;
-        let body = exchange.json().ok();
-        *self.last_introspection.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
-        let body = body.filter(|body| body.get("active") == Some(&Value::Bool(true)))?;
-        body.get("scope")?.as_str()?.parse().ok()
+    fn ask(&self, token: &str) -> Result<IntrospectionAnswer, Failure> {
+        let exchange = self.credentials.post(&agent(), &self.url, &[("token", token)])?;
+        let answer = exchange.expect(200).and_then(|()| exchange.json());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
+        serde_json::from_value(answer?).map_err(|error| Failure::new(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl TokenIntrospection for Introspection {
+    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+        let (client, token) = (Arc::clone(&self.0), unverified_token.to_owned());
+        let answer = tokio::task::spawn_blocking(move || client.ask(&token)).await;
+        let Ok(Ok(IntrospectionAnswer { active, client_id, sub, scope, aud })) = answer else {
+            return Err(OAuthError::Unavailable("introspection did not answer".into()));
+        };
+        // A token for another resource is none for this one (RFC 8707 §2).
+        let is_meant_for_here = aud.resources().iter().any(|resource| resource.as_str() == ORDERS);
+        Ok((active && is_meant_for_here).then_some(TokenFacts { client_id, sub, scope }))
     }
 }
 
 async fn orders(State(server): State<Arc<ResourceServer>>, headers: HeaderMap) -> Response {
-    let token =
-        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).map(str::to_owned);
-    let Some(token) = token else { return challenge(StatusCode::UNAUTHORIZED, "Bearer") };
-    let introspected = tokio::task::spawn_blocking(move || server.introspect(&token)).await;
-    match introspected.ok().flatten() {
-        None => challenge(StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#),
-        Some(scope) if scope.contains("write") => Json(json!({"orders": ["one", "two"]})).into_response(),
-        Some(_) => challenge(StatusCode::FORBIDDEN, r#"Bearer error="insufficient_scope", scope="write""#),
+    let authorization: Vec<&[u8]> = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
+    match bearer::decide(&authorization, &server.required, &server.introspection).await {
+        Ok(Decision::Allow(_)) => Json(json!({"orders": ["one", "two"]})).into_response(),
+        Ok(Decision::Deny(denial)) => {
+            let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::UNAUTHORIZED);
+            (status, [(WWW_AUTHENTICATE, denial.challenge())]).into_response()
+        }
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
-/// RFC 6750 §3.
-fn challenge(status: StatusCode, challenge: &'static str) -> Response {
-    (status, [(WWW_AUTHENTICATE, challenge)]).into_response()
+/// A part of a JWT as JSON for people.
+fn decoded(part: &str) -> Result<String, Failure> {
+    let json = URL_SAFE_NO_PAD.decode(part).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let json = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
+    json.ok_or_else(|| Failure::new("the access token should have been a JWT"))
+}
+
+/// What a resource server does that validates a token by itself (RFC 9068 §4).
+fn verify(token: &str, jwks: &str, issuer: &str) -> Result<(), Failure> {
+    let refused = |problem: &str| Failure::new(format!("the access token should have been good, but {problem}"));
+    let header = jsonwebtoken::decode_header(token).map_err(|error| refused(&error.to_string()))?;
+    if header.typ.as_deref() != Some("at+jwt") {
+        return Err(refused("its type is not at+jwt"));
+    }
+    let keys: JwkSet = serde_json::from_str(jwks).map_err(|error| refused(&error.to_string()))?;
+    let key = header.kid.and_then(|kid| keys.find(&kid)).ok_or_else(|| refused("no published key has its kid"))?;
+    let key = DecodingKey::from_jwk(key).map_err(|error| refused(&error.to_string()))?;
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[ORDERS]);
+    jsonwebtoken::decode::<Value>(token, &key, &validation).map_err(|error| refused(&error.to_string()))?;
+    Ok(())
 }
 
 /// A server of the demo, and the way to end it.
@@ -347,6 +452,19 @@ const MY_CLIENT: SampleClient = SampleClient {
     redirect_uri: Some("https://www.example.com:443/callback"),
     scope: "write",
     default_scope: Some("write"),
+    access_token_format: None,
+    resource: Some(ORDERS),
+};
+
+const MY_JWT_CLIENT: SampleClient = SampleClient {
+    client_id: "myJwtClient",
+    name: "My JWT client",
+    owner: None,
+    redirect_uri: None,
+    scope: "write",
+    default_scope: Some("write"),
+    access_token_format: Some(AccessTokenFormat::Jwt),
+    resource: Some(ORDERS),
 };
 
 const MY_RESOURCE_SERVER: SampleClient = SampleClient {
@@ -356,4 +474,9 @@ const MY_RESOURCE_SERVER: SampleClient = SampleClient {
     redirect_uri: None,
     scope: INTROSPECT_ALL_TOKENS,
     default_scope: None,
+    access_token_format: None,
+    resource: None,
 };
+
+/// The name of the resource server, by which a token says that it is for it.
+const ORDERS: &str = "https://api.example.com/orders";

@@ -1,9 +1,11 @@
 //! The realm and the clients that `serve` gives a first visitor and that `demo` walks the flow with.
 
+use grantwell::core::access_token::AccessTokenFormat;
 use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::Realm;
+use grantwell::core::resource::MalformedResource;
 use grantwell::core::scope::Scope;
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
@@ -21,6 +23,8 @@ pub(crate) struct SampleClient {
     pub(crate) redirect_uri: Option<&'static str>,
     pub(crate) scope: &'static str,
     pub(crate) default_scope: Option<&'static str>,
+    pub(crate) access_token_format: Option<AccessTokenFormat>,
+    pub(crate) resource: Option<&'static str>,
 }
 
 /// The realm of the sample clients, not yet stored.
@@ -38,6 +42,7 @@ impl SampleClient {
     /// # Errors
     /// A [`Failure`] where the random source fails.
     pub(crate) fn create(&self, realm: &Realm) -> Result<(Client, ClientSecret), Failure> {
+        let resource = |error: MalformedResource| Failure::new(error.to_string());
         let scope = |text: &str| text.parse::<Scope>().map_err(|error| Failure::new(error.to_string()));
         let metadata = ClientMetadata {
             client_name: Some(self.name.to_owned()),
@@ -45,6 +50,8 @@ impl SampleClient {
             redirect_uris: self.redirect_uri.into_iter().map(str::parse).collect::<Result<_, _>>()?,
             scope: scope(self.scope)?,
             default_scope: self.default_scope.map(scope).transpose()?,
+            access_token_format: self.access_token_format,
+            resources: self.resource.into_iter().map(str::parse).collect::<Result<_, _>>().map_err(resource)?,
             ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom)?;

@@ -226,6 +226,8 @@ const DEMO_CLIENT: SampleClient = SampleClient {
     redirect_uri: None,
     scope: "read write",
     default_scope: Some("read"),
+    access_token_format: None,
+    resource: None,
 };
 
 const DEMO_RESOURCE_SERVER: SampleClient = SampleClient {
@@ -235,4 +237,6 @@ const DEMO_RESOURCE_SERVER: SampleClient = SampleClient {
     redirect_uri: None,
     scope: INTROSPECT_ALL_TOKENS,
     default_scope: None,
+    access_token_format: None,
+    resource: None,
 };
