@@ -25,7 +25,8 @@ use grantwell::embedded::registry::SqliteRegistry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::cli::grantwell;
+use crate::support::cli::{basic, grantwell};
+use crate::support::http::Request;
 use crate::support::poll;
 use crate::support::server::{Server as LocalServer, Start};
 
@@ -1013,6 +1014,29 @@ fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm()
 }
 
 #[test]
+fn a_setting_whose_keys_could_not_be_made_is_reported_after_the_secret() {
+    let operator = Operator::new();
+    operator.store_last_keys("alpha", now());
+    let created = operator.run(&[&CREATE[..], &["--realm", "alpha", "--signing-alg", "EdDSA"]].concat());
+    assert_eq!(created.status, Some(1));
+    let shown: Value = serde_json::from_str(&created.stdout).expect("the one answer that has the secret");
+    assert!(text(&shown["client_secret"]).starts_with("gws_"));
+    for (ended, repeat) in [
+        (created, "grantwell client update myClient --signing-alg EdDSA --realm alpha\n"),
+        (
+            operator.run(&["realm", "set", "alpha", "--signing-alg", "PS256"]),
+            "grantwell realm set alpha --signing-alg PS256\n",
+        ),
+    ] {
+        let sentence = "error: the setting is stored, but realm 'alpha' has no key of that algorithm yet: ";
+        assert!(ended.stderr.starts_with(sentence) && ended.stderr.ends_with(repeat), "{}", ended.stderr);
+    }
+    let client = operator.json(&["client", "show", "myClient", "--realm", "alpha"]);
+    assert_eq!(client["access_token_signing_alg"], "EdDSA");
+    assert_eq!(operator.json(&["realm", "show", "alpha"])["access_token_signing_alg"], "PS256");
+}
+
+#[test]
 fn rotation_waits_until_the_next_key_is_known_everywhere() {
     let operator = Operator::new();
     operator.json(&["realm", "set", "alpha"]);
@@ -1124,6 +1148,32 @@ fn a_leaked_key_is_out_at_once_and_the_next_one_signs() {
 }
 
 #[test]
+fn a_running_server_follows_when_a_key_is_revoked() {
+    let operator = Operator::new();
+    let client = operator.json(&[&CREATE[..], &["--scope", "write", "--access-token-format", "jwt"]].concat());
+    let resource_server = operator.json(&["client", "create", "--scope", "am-introspect-all-tokens"]);
+    let [client, resource_server] =
+        [&client, &resource_server].map(|shown| basic(text(&shown["client_id"]), text(&shown["client_secret"])));
+    let server = operator.server(|start| start);
+    let ask =
+        |path: &str, form: &str, by: &str| Request::form(path, form).header("Authorization", by).send(&server).json();
+    let issue = || {
+        let answer = ask("/oauth2/access_token", "grant_type=client_credentials&scope=write", &client);
+        text(&answer["access_token"]).to_owned()
+    };
+    let introspect = |token: &str| ask("/oauth2/introspect", &format!("token={token}"), &resource_server);
+
+    let token = issue();
+    assert_eq!(introspect(&token)["active"], true);
+    let listed = operator.json(&["key", "list"]);
+    operator.json(&["key", "revoke", text(&keys(&listed)[0]["kid"])]);
+    poll("the token ends", Duration::from_secs(30), || {
+        (introspect(&token) == json!({ "active": false })).then_some(())
+    });
+    poll("the next key signs", Duration::from_secs(30), || (introspect(&issue())["active"] == true).then_some(()));
+}
+
+#[test]
 fn a_server_rotates_the_keys_of_every_realm_that_are_due() {
     const DAY: u64 = 24 * 3600;
     let operator = Operator::with_client();
@@ -1134,13 +1184,7 @@ fn a_server_rotates_the_keys_of_every_realm_that_are_due() {
     for (realm, days) in [("root", 3), ("alpha", 2), ("young", 1)] {
         operator.age_keys(realm, days * DAY);
     }
-    // A revision that has no successor: keys that sign and cannot be replaced.
-    operator.json(&["realm", "set", "zz-full"]);
-    operator.store_keys("zz-full", |store, realm| async move {
-        let mut keys = KeySet::create(SigningAlgorithm::Es256, UnixSeconds(now() - 9 * DAY)).expect("keys");
-        keys.revision = i64::MAX.unsigned_abs();
-        store.create_keys(&realm, &keys).await.expect("stored");
-    });
+    operator.store_last_keys("zz-full", now() - 9 * DAY);
     operator.json(&["realm", "set", "zeta"]);
 
     let server = operator.server(|start| start.environment("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", "2"));
@@ -1389,6 +1433,16 @@ impl Operator {
             }
             aged["revision"] = json!(keys.revision + 1);
             store.replace_keys(&realm, &serde_json::from_value(aged).expect("keys")).await.expect("stored");
+        });
+    }
+
+    /// A realm with keys of a revision that has no successor: they sign and cannot be replaced.
+    fn store_last_keys(&self, realm: &str, made_at: u64) {
+        self.json(&["realm", "set", realm]);
+        self.store_keys(realm, |store, realm| async move {
+            let mut keys = KeySet::create(SigningAlgorithm::Es256, UnixSeconds(made_at)).expect("keys");
+            keys.revision = i64::MAX.unsigned_abs();
+            store.create_keys(&realm, &keys).await.expect("stored");
         });
     }
 

@@ -34,8 +34,9 @@ enum Command {
     ///
     /// Settings that are not named stay as they are. A list replaces the list before it. A running server follows within
     /// a minute.
-    #[command(after_help = "Example:
-  grantwell realm set alpha --default-scope write --allowed-scope 'read write' --token-lifetime 900")]
+    #[command(after_help = "Examples:
+  grantwell realm set alpha --default-scope write --allowed-scope 'read write' --token-lifetime 900
+  grantwell realm set alpha --access-token-format jwt --signing-alg EdDSA")]
     Set(Box<Set>),
     /// Shows a realm's settings
     #[command(after_help = "Example:
