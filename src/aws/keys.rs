@@ -105,7 +105,7 @@ impl DynamoPublishedKeys {
     }
 
     /// Returns once every key that signs in `keys` is published.
-    async fn ensure(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
+    pub(super) async fn ensure(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
         let published = self.read(realm).await?;
         // A later revision is a rotation that has published its keys and does not sign with them yet.
         if published == keys.published() || (published.revision > keys.revision && published.include_signers_of(keys)) {
@@ -211,12 +211,16 @@ impl KeyStore for SecretsManagerKeys {
             .send()
             .await;
         match moved {
-            Ok(_) => Ok(()),
+            // 5. What is published are the keys of whoever won, though the others may have published theirs after it.
+            Ok(_) => Ok(self.published.ensure(realm, keys).await?),
             Err(error) => match error.as_service_error() {
                 Some(
                     UpdateSecretVersionStageError::InvalidParameterException(_)
                     | UpdateSecretVersionStageError::InvalidRequestException(_),
-                ) => Err(KeyStoreError::Conflict),
+                ) => {
+                    self.read_keys(realm).await?;
+                    Err(KeyStoreError::Conflict)
+                }
                 _ => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into()),
             },
         }

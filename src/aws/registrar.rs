@@ -22,7 +22,7 @@ use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
 use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
 
 use super::registry::{
-    CLIENT_PREFIX, Consistency, ITEM, REALM, REALM_PREFIX, client_key, fetch, read_client, read_realm, realm_key,
+    CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
 use super::secrets::{PREVIOUS, secret_name, secret_string};
@@ -293,39 +293,14 @@ impl AwsRegistrar {
         }
     }
 
-    /// At most `limit` items of a realm whose sort key starts with `prefix`, in ascending order, those after `start`.
     async fn query(
         &self,
         realm: &RealmName,
         prefix: &str,
-        mut start: Option<HashMap<String, AttributeValue>>,
+        start: Option<HashMap<String, AttributeValue>>,
         limit: usize,
     ) -> Result<Vec<HashMap<String, AttributeValue>>, PortError> {
-        let mut items = Vec::new();
-        // An answer ends at 1 MB, whatever its limit.
-        loop {
-            let missing = limit - items.len();
-            let answer = self
-                .dynamodb
-                .query()
-                .table_name(&self.registry_table)
-                .consistent_read(true)
-                .key_condition_expression("#realm = :realm AND begins_with(#item, :prefix)")
-                .expression_attribute_names("#realm", REALM)
-                .expression_attribute_names("#item", ITEM)
-                .expression_attribute_values(":realm", AttributeValue::S(realm.as_str().to_owned()))
-                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-                .set_exclusive_start_key(start)
-                .set_limit(i32::try_from(missing).ok())
-                .send()
-                .await
-                .map_err(|error| unavailable(DYNAMODB, "Query", &error))?;
-            items.extend(answer.items.unwrap_or_default().into_iter().take(missing));
-            start = answer.last_evaluated_key.filter(|key| !key.is_empty());
-            if start.is_none() || items.len() >= limit {
-                return Ok(items);
-            }
-        }
+        query(&self.dynamodb, &self.registry_table, realm, prefix, start, limit).await
     }
 
     fn write_id(&self) -> Result<String, PortError> {

@@ -20,26 +20,44 @@ use crate::core::realm::{Realm, RealmName};
 pub struct DynamoRegistry {
     dynamodb: DynamoDb,
     table: String,
+    consistency: Consistency,
 }
 
 impl DynamoRegistry {
-    /// Reads the table of this name.
+    /// Reads the table of this name, eventually consistent: half the price, and the answer is cached for seconds anyway.
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into() }
+        Self { dynamodb, table: table.into(), consistency: Consistency::Eventual }
+    }
+
+    /// The same registry, whose reads see every finished write: for decisions that outlast a cache.
+    #[must_use]
+    pub fn strongly_consistent(self) -> Self {
+        Self { consistency: Consistency::Strong, ..self }
+    }
+
+    /// The name of every realm that has a record, as its key has it.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn realm_names(&self) -> Result<Vec<String>, PortError> {
+        let items = query(&self.dynamodb, &self.table, &RealmName::root(), REALM_PREFIX, None, usize::MAX).await?;
+        let name = |item: &HashMap<String, AttributeValue>| {
+            item.get(ITEM)?.as_s().ok()?.strip_prefix(REALM_PREFIX).map(str::to_owned)
+        };
+        Ok(items.iter().filter_map(name).collect())
     }
 }
 
-// Both reads are eventually consistent: half the price, and the answer is cached for seconds anyway.
 #[async_trait]
 impl ClientRegistry for DynamoRegistry {
     async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         let key = client_key(realm, client_id);
-        let item = fetch(&self.dynamodb, &self.table, key, Consistency::Eventual).await?;
+        let item = fetch(&self.dynamodb, &self.table, key, self.consistency).await?;
         item.map(|item| read_client(item, realm, client_id).map(Arc::new)).transpose()
     }
 
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
-        let item = fetch(&self.dynamodb, &self.table, realm_key(name), Consistency::Eventual).await?;
+        let item = fetch(&self.dynamodb, &self.table, realm_key(name), self.consistency).await?;
         item.map(|item| read_realm(item, name).map(Arc::new)).transpose()
     }
 }
@@ -67,6 +85,41 @@ pub(super) async fn fetch(
         .await
         .map_err(|error| unavailable(DYNAMODB, "GetItem", &error))?;
     Ok(answer.item)
+}
+
+/// At most `limit` items of a realm whose sort key starts with `prefix`, in ascending order, those after `start`.
+pub(super) async fn query(
+    dynamodb: &DynamoDb,
+    table: &str,
+    realm: &RealmName,
+    prefix: &str,
+    mut start: Option<HashMap<String, AttributeValue>>,
+    limit: usize,
+) -> Result<Vec<HashMap<String, AttributeValue>>, PortError> {
+    let mut items = Vec::new();
+    // An answer ends at 1 MB, whatever its limit.
+    loop {
+        let missing = limit - items.len();
+        let answer = dynamodb
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("#realm = :realm AND begins_with(#item, :prefix)")
+            .expression_attribute_names("#realm", REALM)
+            .expression_attribute_names("#item", ITEM)
+            .expression_attribute_values(":realm", AttributeValue::S(realm.as_str().to_owned()))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .set_exclusive_start_key(start)
+            .set_limit(i32::try_from(missing).ok())
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "Query", &error))?;
+        items.extend(answer.items.unwrap_or_default().into_iter().take(missing));
+        start = answer.last_evaluated_key.filter(|key| !key.is_empty());
+        if start.is_none() || items.len() >= limit {
+            return Ok(items);
+        }
+    }
 }
 
 /// # Errors

@@ -2,12 +2,14 @@
 //! IAM can let an application read its own secret. The versions staged `AWSCURRENT` and `AWSPREVIOUS` are both accepted,
 //! so that a rotation needs no downtime.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::sdk::{SECRETS_MANAGER, corrupt, unavailable};
@@ -22,25 +24,32 @@ pub struct SecretsManagerSecrets {
     prefix: String,
 }
 
+/// A version of a secret, and its name in Secrets Manager.
+struct Version {
+    id: String,
+    digest: SecretDigest,
+}
+
 impl SecretsManagerSecrets {
     /// Reads the secrets whose names start with `prefix`, which has no slash at its end.
     pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>) -> Self {
         Self { secrets_manager, prefix: prefix.into() }
     }
 
-    /// The digest of one version; `None` where the secret has no version of this stage, or is gone.
+    /// One version; `None` where the secret has no version of this stage, or is gone.
     async fn version(
         &self,
         name: &str,
         stage: &'static str,
         client_id: &ClientId,
-    ) -> Result<Option<SecretDigest>, PortError> {
+    ) -> Result<Option<Version>, PortError> {
         let answer = self.secrets_manager.get_secret_value().secret_id(name).version_stage(stage).send().await;
         match answer {
             Ok(mut answer) => {
                 // The SDK's own buffers are beyond reach; this copy, at least, does not stay behind.
                 let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
-                read_secret(&text, client_id).map(Some)
+                let digest = read_secret(&text, client_id)?;
+                Ok(Some(Version { id: answer.version_id.unwrap_or_default(), digest }))
             }
             Err(error) => match error.as_service_error() {
                 // The second is what a secret answers that an operator has scheduled for deletion.
@@ -58,10 +67,10 @@ impl SecretSource for SecretsManagerSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         let Client { realm, client_id, .. } = client;
         let name = secret_name(&self.prefix, realm, client_id);
-        let (current, previous) =
-            tokio::join!(self.version(&name, CURRENT, client_id), self.version(&name, PREVIOUS, client_id));
-        let Some(current) = current? else { return Ok(None) };
-        let previous = match previous {
+        // One after the other, in this order: a rotation that moves both labels between the two reads makes the same version
+        // current and previous here, which shows, and is never a reason to refuse the one that was current until then.
+        let Some(current) = self.version(&name, CURRENT, client_id).await? else { return Ok(None) };
+        let previous = match self.version(&name, PREVIOUS, client_id).await {
             // A broken current version is corrected by storing a good one, which makes the broken one the previous: that must
             // not lock the client out. It is not accepted, so nothing is guessed.
             Err(PortError::Corrupt { detail, .. }) => {
@@ -70,7 +79,12 @@ impl SecretSource for SecretsManagerSecrets {
             }
             other => other?,
         };
-        Ok(Some(ClientSecrets { current, previous }))
+        let was_moved = previous.as_ref().is_some_and(|previous| previous.id == current.id);
+        let newer = if was_moved { self.version(&name, CURRENT, client_id).await? } else { None };
+        Ok(Some(ClientSecrets {
+            current: newer.unwrap_or(current).digest,
+            previous: previous.map(|version| version.digest),
+        }))
     }
 }
 
@@ -92,12 +106,30 @@ pub(super) fn secret_string(client_id: &ClientId, secret: &ClientSecret) -> Resu
         .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written"))
 }
 
+/// `stored` with another client secret in it. What else an application keeps in its secret stays as it is, to the letter.
+pub(super) fn replaced_secret_string(
+    stored: &str,
+    client_id: &ClientId,
+    secret: &ClientSecret,
+) -> Result<Zeroizing<String>, PortError> {
+    read_stored_secret(stored, client_id)?;
+    let unwritable = |_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written");
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(stored).map_err(unwritable)?;
+    members.insert("client_secret".to_owned(), to_raw_value(secret.expose_client_secret()).map_err(unwritable)?);
+    serde_json::to_string(&members).map(Zeroizing::new).map_err(unwritable)
+}
+
 /// The name of a realm's private keys.
 pub(super) fn signing_keys_name(prefix: &str, realm: &RealmName) -> String {
     format!("{prefix}/{realm}/signing-keys")
 }
 
 fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortError> {
+    Ok(SecretDigest::of(&read_stored_secret(text, client_id)?.client_secret))
+}
+
+/// What a stored text says of this client.
+pub(super) fn read_stored_secret(text: &str, client_id: &ClientId) -> Result<StoredSecret, PortError> {
     // serde's message may repeat a part of the secret.
     let stored: StoredSecret = serde_json::from_str(text)
         .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that is not {\"client_id\",\"client_secret\"}"))?;
@@ -107,14 +139,14 @@ fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortErr
     if stored.client_secret.is_empty() {
         return Err(corrupt(SECRETS_MANAGER, "a client secret that is empty"));
     }
-    Ok(SecretDigest::of(&stored.client_secret))
+    Ok(stored)
 }
 
 /// The form in Secrets Manager. Other members are ignored.
 #[derive(Deserialize)]
-struct StoredSecret {
+pub(super) struct StoredSecret {
     client_id: String,
-    client_secret: String,
+    pub(super) client_secret: String,
 }
 
 impl Drop for StoredSecret {
@@ -133,6 +165,8 @@ impl fmt::Debug for StoredSecret {
 pub(super) const CURRENT: &str = "AWSCURRENT";
 /// The stage of the version before it.
 pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
+/// The stage of a version that a rotation is making current.
+pub(super) const PENDING: &str = "AWSPENDING";
 
 #[cfg(test)]
 mod tests {
@@ -170,5 +204,22 @@ mod tests {
     fn an_application_may_keep_more_in_its_secret() {
         let text = r#"{"client_id":"myClient","client_secret":"s","token_url":"https://auth.example.com"}"#;
         assert_eq!(read_secret(text, &client_id()).expect("readable").as_bytes(), SecretDigest::of("s").as_bytes());
+    }
+    #[test]
+    fn a_replaced_secret_keeps_what_the_application_keeps_there_to_the_letter() {
+        let stored = r#"{"token_url":"https://auth.example.com","limit":18446744073709551616.50,
+            "client_secret":"old","client_id":"myClient","nested":{"b":[1, null],"a":"\u00e9"}}"#;
+        let secret = ClientSecret::given(r#"quotes " and \ slashes"#, false).expect("long enough");
+        let text = replaced_secret_string(stored, &client_id(), &secret).expect("text");
+        assert_eq!(read_secret(&text, &client_id()).expect("readable").as_bytes(), secret.digest().as_bytes());
+        for kept in
+            [r#""limit":18446744073709551616.50"#, r#""nested":{"b":[1, null],"a":"\u00e9"}"#, "auth.example.com"]
+        {
+            assert!(text.contains(kept), "{kept}");
+        }
+        assert!(!text.contains("old"));
+        for broken in ["", "[]", r#"{"client_id":"other","client_secret":"s"}"#, r#"{"client_id":"myClient"}"#] {
+            assert!(replaced_secret_string(broken, &client_id(), &secret).is_err(), "{broken}");
+        }
     }
 }
