@@ -2,8 +2,14 @@
 
 use std::env;
 
+#[cfg(feature = "aws")]
+use crate::aws::authorizer::{ResponseForm, routes::RouteScopes};
 use crate::core::client::{InvalidRegistration, TokenLifetime};
+#[cfg(feature = "aws")]
+use crate::core::realm::RealmName;
 use crate::core::realm::{PublicUrl, RealmDefaults};
+#[cfg(feature = "aws")]
+use crate::core::resource::ResourceUri;
 use crate::telemetry::LogLevel;
 
 /// Where the registry is: what `--store aws` and every function need.
@@ -26,6 +32,22 @@ pub struct ServerConfig {
     pub signing_key_rotation_interval: u64,
     /// How much is logged.
     pub log_level: LogLevel,
+}
+
+/// What the authorizer has to be told.
+#[cfg(feature = "aws")]
+#[derive(Clone, Debug)]
+pub struct AuthorizerConfig {
+    /// The realm whose tokens are accepted.
+    pub realm: RealmName,
+    /// The base of the issuers whose tokens are accepted.
+    pub public_url: PublicUrl,
+    /// Names of the protected APIs, one of which a token must be for. Empty: the token must be for its issuer.
+    pub audiences: Vec<String>,
+    /// What each route asks of a token.
+    pub scopes: RouteScopes,
+    /// What HTTP APIs expect for an answer.
+    pub response: ResponseForm,
 }
 
 /// A setting is missing or malformed. Names the variable, never its value.
@@ -78,6 +100,28 @@ impl ServerConfig {
     }
 }
 
+#[cfg(feature = "aws")]
+impl AuthorizerConfig {
+    /// Reads `GRANTWELL_AUTHORIZER_REALM`, `GRANTWELL_AUTHORIZER_SCOPES` and `GRANTWELL_PUBLIC_URL`, and
+    /// `GRANTWELL_AUTHORIZER_AUDIENCE` (divided by spaces) and `GRANTWELL_AUTHORIZER_RESPONSE`, which may be absent.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let audiences = parsed("GRANTWELL_AUTHORIZER_AUDIENCE", |text| {
+            let named = text.split(' ').map(|name| from_text::<ResourceUri>(name).map(String::from));
+            named.collect()
+        })?;
+        Ok(Self {
+            realm: required_as("GRANTWELL_AUTHORIZER_REALM")?,
+            public_url: required_as("GRANTWELL_PUBLIC_URL")?,
+            audiences: audiences.unwrap_or_default(),
+            scopes: required_as("GRANTWELL_AUTHORIZER_SCOPES")?,
+            response: parsed("GRANTWELL_AUTHORIZER_RESPONSE", from_text)?.unwrap_or_default(),
+        })
+    }
+}
+
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
 ///
 /// # Errors
@@ -109,6 +153,15 @@ where
 
 fn parsed<T>(name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
     optional(name).map(|text| parse(&text).map_err(|problem| ConfigError::Malformed { name, problem })).transpose()
+}
+
+#[cfg(feature = "aws")]
+fn required_as<T>(name: &'static str) -> Result<T, ConfigError>
+where
+    T: std::str::FromStr,
+    T::Err: ToString,
+{
+    parsed(name, from_text)?.ok_or(ConfigError::Missing(name))
 }
 
 fn required(name: &'static str) -> Result<String, ConfigError> {

@@ -147,6 +147,8 @@ fn log_panics_without_their_message() {
     }));
 }
 
+/// `lambda_runtime` logs as ERROR what a handler returns as one, an authorizer's every `Unauthorized` too, and panics, of
+/// which the hook above has written all that is fit to be written.
 fn filter(level: LogLevel) -> EnvFilter {
-    EnvFilter::new(format!("warn,grantwell={level}"))
+    EnvFilter::new(format!("warn,lambda_runtime::layers::panic=off,grantwell={level}"))
 }

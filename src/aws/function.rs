@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 
 use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::registry::DynamoRegistry;
+use super::rotation::{Rotation, RotationStores};
 use super::sdk;
 use super::secrets::SecretsManagerSecrets;
 use super::tokens::DynamoTokens;
@@ -16,7 +17,7 @@ use crate::core::client_auth::ClientAuthenticator;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{ClientRegistry, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{PublicUrl, Realms};
-use crate::telemetry::{self, SystemClock};
+use crate::telemetry::{self, SystemClock, SystemRandom};
 
 /// A Lambda function before it has an endpoint. Builds only the adapters that are asked for, so that each function needs
 /// the settings and the permissions of what it does and no others.
@@ -103,6 +104,25 @@ impl Function {
             denylist: tokens,
             keys: self.verification_keys()?,
         })
+    }
+
+    /// Rotates client secrets and signing keys. Nothing it asks is cached: what it decides lasts.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn rotation(&self) -> Result<Rotation, ConfigError> {
+        let RegistryConfig { registry_table, secret_prefix } = RegistryConfig::from_env()?;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&self.sdk);
+        let registry = Arc::new(DynamoRegistry::new(dynamodb, registry_table).strongly_consistent());
+        let stores = RotationStores {
+            secrets_manager: aws_sdk_secretsmanager::Client::new(&self.sdk),
+            secret_prefix,
+            published: self.published_keys()?,
+            realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults.clone()),
+            registry,
+        };
+        let interval = self.config.signing_key_rotation_interval;
+        Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom)))
     }
 
     fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {

@@ -107,7 +107,7 @@ impl Gateway {
 
 /// Time until the answer must be on its way.
 #[expect(clippy::disallowed_methods, reason = "the deadline is given in the system's time, in milliseconds")]
-fn time_left(deadline: SystemTime) -> Duration {
+pub(super) fn time_left(deadline: SystemTime) -> Duration {
     deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE)
 }
 

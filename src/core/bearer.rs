@@ -53,6 +53,8 @@ pub enum Denial {
     InsufficientScope {
         /// What it would have to allow.
         required: Scope,
+        /// What the token says: it is good for something else.
+        token: TokenFacts,
     },
 }
 
@@ -91,7 +93,7 @@ pub async fn decide(
 
     // 3. Whether it allows this.
     if !required.is_subset(&facts.scope) {
-        return Ok(Decision::Deny(Denial::InsufficientScope { required: required.clone() }));
+        return Ok(Decision::Deny(Denial::InsufficientScope { required: required.clone(), token: facts }));
     }
     Ok(Decision::Allow(facts))
 }
@@ -136,7 +138,9 @@ impl Denial {
         match self {
             Self::NoCredentials => "Bearer".to_owned(),
             Self::InvalidToken => r#"Bearer error="invalid_token""#.to_owned(),
-            Self::InsufficientScope { required } => format!(r#"Bearer error="insufficient_scope", scope="{required}""#),
+            Self::InsufficientScope { required, .. } => {
+                format!(r#"Bearer error="insufficient_scope", scope="{required}""#)
+            }
         }
     }
 }
@@ -208,10 +212,15 @@ mod tests {
     #[test]
     fn a_challenge_says_what_is_missing() {
         let required = "read write".parse().expect("well formed");
+        let token = TokenFacts { client_id: "myClient".into(), sub: "myClient".into(), scope: Scope::empty() };
         for (denial, status, challenge) in [
             (Denial::NoCredentials, 401, "Bearer"),
             (Denial::InvalidToken, 401, r#"Bearer error="invalid_token""#),
-            (Denial::InsufficientScope { required }, 403, r#"Bearer error="insufficient_scope", scope="read write""#),
+            (
+                Denial::InsufficientScope { required, token },
+                403,
+                r#"Bearer error="insufficient_scope", scope="read write""#,
+            ),
         ] {
             assert_eq!((denial.status(), denial.challenge().as_str()), (status, challenge));
         }

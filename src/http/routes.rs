@@ -32,6 +32,13 @@ pub const BASE_PATHS: [&str; 6] = [
     "/am/oauth2/realms/root/realms/{realm}",
 ];
 
+/// The paths under which the endpoints of one realm are found. Each of them, after the public URL, is one of its issuers.
+pub fn base_paths(realm: &RealmName) -> impl Iterator<Item = String> {
+    const NAME: &str = "{realm}";
+    let own = BASE_PATHS.into_iter().filter(|path| path.contains(NAME) != realm.is_root());
+    own.map(|path| path.replace(NAME, realm.as_str()))
+}
+
 /// `POST {base}/access_token`.
 pub fn token_routes(endpoint: TokenEndpoint) -> Router {
     at_every_base("access_token", &form_endpoint(issue_token)).with_state(Arc::new(endpoint))
@@ -176,4 +183,25 @@ fn refused(endpoint: &'static str, refusal: Refusal) -> Response {
 
 fn answer(realm: &RealmName, result: Result<Response, OAuthError>) -> Response {
     result.unwrap_or_else(|error| Refusal::OAuth(error).into_response_for(Some(realm)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::realm::PublicUrl;
+
+    #[test]
+    fn a_realms_base_paths_are_those_under_which_it_is_found() {
+        for (name, count) in [("root", 4), ("alpha", 2)] {
+            let realm: RealmName = name.parse().expect("a name");
+            let paths: Vec<_> = base_paths(&realm).collect();
+            assert_eq!(paths.len(), count, "{paths:?}");
+            for path in paths {
+                let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+                let request = axum::http::Request::builder().extension(public_url).body(()).expect("a request");
+                let addressed = Addressed::by_path(&request.into_parts().0, &path).expect("a realm");
+                assert_eq!(addressed.realm, realm, "{path}");
+            }
+        }
+    }
 }

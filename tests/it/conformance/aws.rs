@@ -39,6 +39,8 @@ use super::{
     realm, realm_name,
 };
 
+mod rotation;
+
 mod tokens {
     use super::super::denylist::denylist_suite;
     use super::super::token_store::token_store_suite;
@@ -167,7 +169,7 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
         let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(text);
         put.send().await.expect("put");
         let error = stack.secrets().secrets(&client).await.expect_err("corrupt");
-        assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
+        assert!(matches!(error, PortError::Unavailable { service: "Secrets Manager", .. }), "{error}");
         assert!(!error.to_string().contains("canary"), "{error}");
 
         // Once corrected, the broken version is the previous one. It is not accepted, and locks nobody out.
@@ -366,7 +368,7 @@ async fn keys_that_are_older_than_the_published_ones_sign_nothing() {
     stranger.revision = 7;
     stack.published_keys().publish(&alpha, &stranger).await.expect("published");
     let error = stack.keys().read_keys(&alpha).await.expect_err("a function cannot say which is right");
-    assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
+    assert!(matches!(error, PortError::Unavailable { service: "Secrets Manager", .. }), "{error}");
     assert_eq!(stack.published_keys().read(&alpha).await, Ok(stranger.published()), "and changes nothing");
 }
 
@@ -398,7 +400,7 @@ async fn keys_of_another_form_are_corrupt_and_reach_no_error() {
     let (alpha, name) = (realm_name("alpha"), format!("{}/alpha/signing-keys", stack.name));
     stack.secrets_manager.create_secret().name(&name).secret_string(r#"{"canary":1}"#).send().await.expect("created");
     let error = stack.keys().read_keys(&alpha).await.expect_err("corrupt");
-    assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
+    assert!(matches!(error, PortError::Unavailable { service: "Secrets Manager", .. }), "{error}");
     assert!(!error.to_string().contains("canary"), "{error}");
     // What is there is not written over.
     assert_eq!(stack.keys().create_keys(&alpha, &key_set()).await, Err(KeyStoreError::Conflict));

@@ -1,0 +1,124 @@
+//! The four steps for the secret of one client. Nobody has to be told of a new one: the functions read Secrets Manager.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
+
+use super::RotationError;
+use super::versions::{Secret, Versions};
+use crate::aws::secrets::{CURRENT, read_stored_secret, replaced_secret_string};
+use crate::core::client::{AuthMethod, Client, ClientId};
+use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use crate::core::error::OAuthError;
+use crate::core::params::Params;
+use crate::core::ports::{ClientRegistry, Clock, PortError, Random, SecretSource};
+use crate::core::realm::{RealmName, Realms};
+
+/// Rotates the secrets of clients.
+pub(super) struct ClientSecretRotation {
+    pub(super) versions: Versions,
+    pub(super) registry: Arc<dyn ClientRegistry>,
+    pub(super) realms: Realms,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+}
+
+/// The pending secret as the only one that counts: what the functions will read once it is current.
+struct PendingSecret(SecretDigest);
+
+impl ClientSecretRotation {
+    /// Makes a secret for the pending version, unless it has one.
+    pub(super) async fn create(
+        &self,
+        secret: &Secret,
+        client_id: &ClientId,
+        version: &str,
+    ) -> Result<(), RotationError> {
+        if self.versions.pending(secret, version).await?.is_some() {
+            return Ok(());
+        }
+        let current = self.versions.current(secret).await?;
+        let generated = ClientSecret::generate(self.random.as_ref())?;
+        let text = replaced_secret_string(&current.text, client_id, &generated)?;
+        Ok(self.versions.put_pending(secret, version, &text).await?)
+    }
+
+    /// There is nothing to set, only somebody to set it for.
+    pub(super) async fn set(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RotationError> {
+        self.client(realm, client_id).await.map(drop)
+    }
+
+    /// Authenticates the client with the pending secret, by each of its methods, as the token endpoint would.
+    pub(super) async fn test(
+        &self,
+        secret: &Secret,
+        realm: &RealmName,
+        client_id: &ClientId,
+        version: &str,
+    ) -> Result<(), RotationError> {
+        let text = self.versions.pending(secret, version).await?.ok_or(RotationError::NoValue)?;
+        let stored = read_stored_secret(&text, client_id)?;
+        let client = self.client(realm, client_id).await?;
+        let realm = self.realms.find(realm).await.map_err(RotationError::Authentication)?;
+        let pending = Arc::new(PendingSecret(SecretDigest::of(&stored.client_secret)));
+        let authenticator = ClientAuthenticator::new(Arc::clone(&self.registry), pending, Arc::clone(&self.clock));
+        for method in &client.metadata.token_endpoint_auth_methods {
+            let credentials = presented(*method, &realm.name, client_id, &stored.client_secret);
+            let credentials = credentials.map_err(RotationError::Authentication)?;
+            let authenticated = authenticator.authenticate(&realm, &credentials, &mut None).await;
+            authenticated.map_err(RotationError::Authentication)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the pending secret the current one. Only after the test, whoever calls the steps in whatever order.
+    pub(super) async fn finish(
+        &self,
+        secret: &Secret,
+        realm: &RealmName,
+        client_id: &ClientId,
+        version: &str,
+    ) -> Result<(), RotationError> {
+        self.test(secret, realm, client_id, version).await?;
+        let current = secret.version_at(CURRENT).ok_or(RotationError::Conflict)?;
+        self.versions.make_current(secret, version, current).await
+    }
+
+    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Arc<Client>, RotationError> {
+        self.registry.client(realm, client_id).await?.ok_or(RotationError::UnregisteredClient)
+    }
+}
+
+#[async_trait]
+impl SecretSource for PendingSecret {
+    async fn secrets(&self, _client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None }))
+    }
+}
+
+/// What a client sends to authenticate by this method (RFC 6749 §2.3.1).
+fn presented(
+    method: AuthMethod,
+    realm: &RealmName,
+    client_id: &ClientId,
+    secret: &str,
+) -> Result<Credentials, OAuthError> {
+    let encoded = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
+    let (id, secret) = (encoded(client_id.as_str()), encoded(secret));
+    let (header, body) = match method {
+        AuthMethod::ClientSecretBasic => {
+            let pair = Zeroizing::new(format!("{}:{}", *id, *secret));
+            let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+            (Some(Zeroizing::new(format!("Basic {}", *pair))), Zeroizing::default())
+        }
+        AuthMethod::ClientSecretPost => (None, Zeroizing::new(format!("client_id={}&client_secret={}", *id, *secret))),
+    };
+    let authorization: Vec<&[u8]> = header.iter().map(|header| header.as_bytes()).collect();
+    let params = Params::parse(body.as_bytes())?;
+    Credentials::from_request(&ClientRequest { realm, authorization: &authorization, params: &params })
+}

@@ -1,0 +1,502 @@
+//! The rotation contract of Secrets Manager, for client secrets ([`client_secret`]) and signing keys ([`signing_keys`]), and
+//! a scheduled look for signing keys that are due.
+//!
+//! Secrets Manager calls four steps for one new version: createSecret makes its value, setSecret tells those who have to know,
+//! testSecret uses it, finishSecret makes it the current one. It repeats what failed, and may repeat what did not. So every
+//! step looks at the stores anew, finds out whether it is still wanted, and leaves them as one run would, however often it
+//! comes, in whatever order, and whoever else rotates at the same time.
+
+mod client_secret;
+mod signing_keys;
+mod versions;
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use lambda_http::lambda_runtime::{self, Diagnostic};
+use lambda_http::{LambdaEvent, service_fn};
+use serde_json::Value;
+use uuid::Builder;
+
+use self::client_secret::ClientSecretRotation;
+use self::signing_keys::SigningKeyRotation;
+use self::versions::{Secret, Standing, Versions};
+use super::keys::DynamoPublishedKeys;
+use super::registry::DynamoRegistry;
+use super::sdk::{DYNAMODB, corrupt};
+use super::secrets::{PENDING, signing_keys_name};
+use crate::core::client::ClientId;
+use crate::core::error::OAuthError;
+use crate::core::keys::KeyError;
+use crate::core::keys::set::RotationRefused;
+use crate::core::ports::{Clock, PortError, Random};
+use crate::core::realm::{RealmName, Realms};
+
+/// Answers events until Lambda ends the process.
+pub async fn serve(rotation: Rotation) {
+    let rotation = &rotation;
+    let ended = lambda_runtime::run(service_fn(async |LambdaEvent { payload, .. }: LambdaEvent<Value>| {
+        rotation
+            .handle(&payload)
+            .await
+            .map_err(|error| Diagnostic { error_type: "RotationError".to_owned(), error_message: error.to_string() })
+    }))
+    .await;
+    // Emulators end the interface before the function; Lambda freezes the function instead.
+    if let Err(error) = ended {
+        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
+    }
+}
+
+/// Rotates the secrets of one stack.
+pub struct Rotation {
+    versions: Versions,
+    prefix: String,
+    registry: Arc<DynamoRegistry>,
+    client_secrets: ClientSecretRotation,
+    signing_keys: SigningKeyRotation,
+    key_interval: u64,
+    random: Arc<dyn Random>,
+}
+
+/// Where a stack keeps what is rotated, and what a new version is tested against.
+pub struct RotationStores {
+    /// The secrets.
+    pub secrets_manager: SecretsManager,
+    /// The first part of their names, with no slash at its end.
+    pub secret_prefix: String,
+    /// The public halves of signing keys.
+    pub published: DynamoPublishedKeys,
+    /// The registrations, uncached and strongly consistent.
+    pub registry: Arc<DynamoRegistry>,
+    /// The realms of that registry.
+    pub realms: Realms,
+}
+
+/// Why an event was refused or a step failed. Says nothing of what the secrets hold, nor of the event.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// Nothing this function knows.
+    #[error("the event is neither a rotation step of Secrets Manager nor a scheduled event of EventBridge")]
+    UnknownEvent,
+    /// It has another name, or there is none.
+    #[error("the secret is neither a client's secret nor a realm's signing keys of this stack")]
+    ForeignSecret,
+    /// AWSPENDING is not on the version of the step.
+    #[error("the version is not the one that is pending; start the rotation anew")]
+    NotPending,
+    /// createSecret comes first.
+    #[error("the pending version has no value; createSecret comes first")]
+    NoValue,
+    /// AWSCURRENT moved to another version while the step ran.
+    #[error("somebody else made another version current meanwhile; start the rotation anew")]
+    Conflict,
+    /// There is nobody to rotate the secret for.
+    #[error("no client is registered for the secret")]
+    UnregisteredClient,
+    /// What the token endpoint would answer.
+    #[error("the pending secret does not authenticate its client: {0}")]
+    Authentication(OAuthError),
+    /// The keys that are current are not the ones that the pending version was made from.
+    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation anew")]
+    OutdatedKeys,
+    /// The pending keys say of themselves that they were published, long before they were.
+    #[error("the pending keys were made too long ago to be published now; start the rotation anew")]
+    LateKeys,
+    /// The registry has other public keys than those of the pending version.
+    #[error("the pending keys are not the ones that are published; setSecret comes first")]
+    UnpublishedKeys,
+    /// A key signed what the published key of its name does not verify.
+    #[error("a pending key signs what its published half does not verify")]
+    UnverifiedKeys,
+    /// The keys do not allow a rotation now.
+    #[error(transparent)]
+    Refused(#[from] RotationRefused),
+    /// A store could not do its work.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The schedule found keys due that could not be rotated.
+    #[error("the signing keys of {failed} realms could not be looked at or rotated; the log says why")]
+    Realms {
+        /// How many.
+        failed: usize,
+    },
+}
+
+/// The steps, by the names that Secrets Manager gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    Set,
+    Test,
+    Finish,
+}
+
+/// What this function is invoked with.
+#[derive(Debug, PartialEq, Eq)]
+enum RotationEvent<'a> {
+    Step { step: Step, secret_id: &'a str, token: &'a str },
+    Schedule,
+}
+
+/// What a secret holds, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held {
+    ClientSecret { realm: RealmName, client_id: ClientId },
+    SigningKeys { realm: RealmName },
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// The version is current already.
+    NothingToDo,
+}
+
+impl Rotation {
+    /// Rotates what is in `stores`; by schedule the keys that have been signing for `key_interval` seconds.
+    pub fn new(stores: RotationStores, key_interval: u64, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let RotationStores { secrets_manager, secret_prefix, published, registry, realms } = stores;
+        let versions = Versions::new(secrets_manager);
+        Self {
+            client_secrets: ClientSecretRotation {
+                versions: versions.clone(),
+                registry: Arc::clone(&registry) as _,
+                realms,
+                clock: Arc::clone(&clock),
+                random: Arc::clone(&random),
+            },
+            signing_keys: SigningKeyRotation { versions: versions.clone(), published, clock },
+            versions,
+            prefix: secret_prefix,
+            registry,
+            key_interval,
+            random,
+        }
+    }
+
+    /// Does what an event asks for.
+    ///
+    /// # Errors
+    /// [`RotationError`].
+    pub async fn handle(&self, event: &Value) -> Result<(), RotationError> {
+        match RotationEvent::parse(event) {
+            Some(RotationEvent::Step { step, secret_id, token }) => self.step(step, secret_id, token).await,
+            Some(RotationEvent::Schedule) => self.rotate_due_keys().await,
+            None => {
+                tracing::error!("an event was refused that is neither a rotation step nor a scheduled event");
+                Err(RotationError::UnknownEvent)
+            }
+        }
+    }
+
+    async fn step(&self, step: Step, secret_id: &str, token: &str) -> Result<(), RotationError> {
+        // 1. Which secret it is: by the name it has, not by the one in the event, which may be an ARN.
+        let described = self.versions.describe(secret_id).await;
+        let secret = described.inspect_err(|error| tracing::error!(%error, "a secret could not be described"))?;
+        let held = secret.as_ref().and_then(|secret| Held::by(&self.prefix, secret.name()));
+        let (Some(secret), Some(held)) = (secret, held) else {
+            tracing::error!("a step was refused for a secret that is not of this stack");
+            return Err(RotationError::ForeignSecret);
+        };
+
+        // 2. Whether the version still waits for it, and 3. the step.
+        let outcome = match secret.standing(token) {
+            Some(Standing::Current) => Ok(Outcome::NothingToDo),
+            Some(Standing::Pending) => self.run(step, &secret, &held, token).await.map(|()| Outcome::Done),
+            None => Err(RotationError::NotPending),
+        };
+        log(&held, step.as_str(), &outcome);
+        outcome.map(drop)
+    }
+
+    async fn run(&self, step: Step, secret: &Secret, held: &Held, token: &str) -> Result<(), RotationError> {
+        let (clients, keys) = (&self.client_secrets, &self.signing_keys);
+        match held {
+            Held::ClientSecret { realm, client_id } => match step {
+                Step::Create => clients.create(secret, client_id, token).await,
+                Step::Set => clients.set(realm, client_id).await,
+                Step::Test => clients.test(secret, realm, client_id, token).await,
+                Step::Finish => clients.finish(secret, realm, client_id, token).await,
+            },
+            Held::SigningKeys { realm } => match step {
+                Step::Create => keys.create(secret, token).await,
+                Step::Set => keys.set(secret, realm, token).await,
+                Step::Test => keys.test(secret, realm, token).await,
+                Step::Finish => keys.finish(secret, realm, token).await,
+            },
+        }
+    }
+
+    /// Rotates the keys of every realm that are due. One realm's failure does not stop the others; it ends the invocation in
+    /// an error, so that Lambda tries again and an alarm can see it.
+    async fn rotate_due_keys(&self) -> Result<(), RotationError> {
+        let listed = self.registry.realm_names().await;
+        let registered = listed.inspect_err(|error| tracing::error!(%error, "the realms could not be listed"))?;
+        let names: BTreeSet<String> = registered.into_iter().chain([RealmName::ROOT.to_owned()]).collect();
+        let mut failed = 0;
+        for name in names {
+            let rotated = match name.parse() {
+                Ok(realm) => self.rotate_keys_if_due(&realm).await,
+                Err(_) => Err(unreadable_realm()),
+            };
+            failed += usize::from(rotated.is_err());
+        }
+        if failed == 0 { Ok(()) } else { Err(RotationError::Realms { failed }) }
+    }
+
+    async fn rotate_keys_if_due(&self, realm: &RealmName) -> Result<(), RotationError> {
+        let held = Held::SigningKeys { realm: realm.clone() };
+        let due = self.due_version(realm).await;
+        let Some((secret, token)) = due.inspect_err(|error| log_failure(&held, "schedule", error))? else {
+            return Ok(());
+        };
+        // Secrets Manager stages the version before it calls the first step; here nobody has.
+        let created = self.signing_keys.create(&secret, &token).await.map(|()| Outcome::Done);
+        log(&held, Step::Create.as_str(), &created);
+        created?;
+        for step in [Step::Set, Step::Test, Step::Finish] {
+            self.step(step, secret.id(), &token).await?;
+        }
+        Ok(())
+    }
+
+    /// The version under which the realm's keys are to be rotated now, if they are: the one that an earlier run has left
+    /// pending, or a new one where they are due.
+    async fn due_version(&self, realm: &RealmName) -> Result<Option<(Secret, String)>, RotationError> {
+        let Some(secret) = self.versions.describe(&signing_keys_name(&self.prefix, realm)).await? else {
+            return Ok(None);
+        };
+        let mut staged = secret.version_at(PENDING).filter(|id| secret.standing(id) == Some(Standing::Pending));
+        if let Some(version) = staged {
+            match self.signing_keys.can_be_completed(&secret, realm, version).await {
+                Ok(()) => {
+                    let version = version.to_owned();
+                    return Ok(Some((secret, version)));
+                }
+                // Secrets Manager has begun a rotation, and may be about to call the first step.
+                Err(RotationError::NoValue) => {}
+                // Discarded.
+                Err(RotationError::OutdatedKeys | RotationError::LateKeys) => staged = None,
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.signing_keys.are_due(&secret, self.key_interval).await? {
+            return Ok(None);
+        }
+        let version = match staged {
+            Some(version) => version.to_owned(),
+            None => self.new_version()?,
+        };
+        Ok(Some((secret, version)))
+    }
+
+    fn new_version(&self) -> Result<String, PortError> {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes)?;
+        Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
+    }
+}
+
+impl Step {
+    const ALL: [Self; 4] = [Self::Create, Self::Set, Self::Test, Self::Finish];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "createSecret",
+            Self::Set => "setSecret",
+            Self::Test => "testSecret",
+            Self::Finish => "finishSecret",
+        }
+    }
+}
+
+impl<'a> RotationEvent<'a> {
+    /// `None` for everything but the two. Members that it does not know, such as `RotationToken`, are left alone.
+    fn parse(event: &'a Value) -> Option<Self> {
+        let text = |name: &str| event.get(name).and_then(Value::as_str);
+        if let (Some(step), Some(secret_id), Some(token)) = (text("Step"), text("SecretId"), text("ClientRequestToken"))
+        {
+            let step = Step::ALL.into_iter().find(|known| known.as_str() == step)?;
+            let well_formed = (1..=2048).contains(&secret_id.len()) && (32..=64).contains(&token.len());
+            let printable = [secret_id, token].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
+            return (well_formed && printable).then_some(Self::Step { step, secret_id, token });
+        }
+        let is_schedule = text("source") == Some("aws.events") && text("detail-type") == Some("Scheduled Event");
+        is_schedule.then_some(Self::Schedule)
+    }
+}
+
+impl Held {
+    /// What a secret of this name holds; `None` where it is not of this stack.
+    fn by(prefix: &str, name: &str) -> Option<Self> {
+        let path = name.strip_prefix(prefix)?.strip_prefix('/')?;
+        let parts: Vec<&str> = path.split('/').collect();
+        match *parts {
+            [realm, "clients", client_id] => {
+                Some(Self::ClientSecret { realm: well_formed(realm)?, client_id: well_formed(client_id)? })
+            }
+            [realm, "signing-keys"] => Some(Self::SigningKeys { realm: well_formed(realm)? }),
+            _ => None,
+        }
+    }
+}
+
+/// One line for each step.
+fn log(held: &Held, step: &str, outcome: &Result<Outcome, RotationError>) {
+    let outcome = match outcome {
+        Ok(Outcome::Done) => "done",
+        Ok(Outcome::NothingToDo) => "nothing to do",
+        Err(error) => return log_failure(held, step, error),
+    };
+    match held {
+        Held::ClientSecret { realm, client_id } => {
+            tracing::info!(secret = CLIENT_SECRET, %realm, %client_id, step, outcome, "rotation step");
+        }
+        Held::SigningKeys { realm } => {
+            tracing::info!(secret = SIGNING_KEYS, %realm, step, outcome, "rotation step");
+        }
+    }
+}
+
+fn log_failure(held: &Held, step: &str, error: &RotationError) {
+    match held {
+        Held::ClientSecret { realm, client_id } => {
+            tracing::error!(secret = CLIENT_SECRET, %realm, %client_id, step, outcome = FAILED, %error, "rotation step");
+        }
+        Held::SigningKeys { realm } => {
+            tracing::error!(secret = SIGNING_KEYS, %realm, step, outcome = FAILED, %error, "rotation step");
+        }
+    }
+}
+
+fn unreadable_realm() -> RotationError {
+    let error = corrupt(DYNAMODB, "a realm record whose name is none");
+    tracing::error!(%error, "a realm was left out");
+    error.into()
+}
+
+fn well_formed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+impl From<KeyError> for RotationError {
+    fn from(error: KeyError) -> Self {
+        Self::Port(error.into())
+    }
+}
+
+const CLIENT_SECRET: &str = "client secret";
+const SIGNING_KEYS: &str = "signing keys";
+const FAILED: &str = "failed";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const TOKEN: &str = "51f72378-6a5d-5dc7-8fd8-29e4319f482a";
+
+    #[test]
+    fn a_step_and_a_schedule_are_known_whatever_else_the_event_has() {
+        for step in Step::ALL {
+            let event = json!({
+                "Step": step.as_str(), "SecretId": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s-AbCdEf",
+                "ClientRequestToken": TOKEN, "RotationToken": "another", "source": "aws.events",
+            });
+            let Some(RotationEvent::Step { step: read, token, .. }) = RotationEvent::parse(&event) else {
+                panic!("{event}")
+            };
+            assert_eq!((read, token), (step, TOKEN));
+        }
+        let event = json!({"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+        assert_eq!(RotationEvent::parse(&event), Some(RotationEvent::Schedule));
+    }
+
+    #[test]
+    fn anything_else_is_unknown() {
+        let step =
+            |step: Value, id: Value, token: Value| json!({"Step": step, "SecretId": id, "ClientRequestToken": token});
+        for event in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!("createSecret"),
+            step("create_secret".into(), "s".into(), TOKEN.into()),
+            step("CreateSecret".into(), "s".into(), TOKEN.into()),
+            step(1.into(), "s".into(), TOKEN.into()),
+            step("createSecret".into(), "".into(), TOKEN.into()),
+            step("createSecret".into(), "s s".into(), TOKEN.into()),
+            step("createSecret".into(), "s".repeat(2049).into(), TOKEN.into()),
+            step("createSecret".into(), "s".into(), "short".into()),
+            step("createSecret".into(), "s".into(), "t".repeat(65).into()),
+            step("createSecret".into(), "s".into(), Value::Null),
+            json!({"source": "aws.s3", "detail-type": "Scheduled Event"}),
+            json!({"source": "aws.events", "detail-type": "Scheduled event"}),
+            json!({"version": "2.0", "rawPath": "/oauth2/access_token", "requestContext": {}}),
+        ] {
+            assert_eq!(RotationEvent::parse(&event), None, "{event}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_this_stack_are_rotated() {
+        let (realm, client_id) = ("alpha".parse::<RealmName>().expect("a name"), "myClient".parse().expect("an id"));
+        let client = Held::ClientSecret { realm: realm.clone(), client_id };
+        assert_eq!(Held::by("grantwell", "grantwell/alpha/clients/myClient"), Some(client));
+        assert_eq!(Held::by("grantwell", "grantwell/alpha/signing-keys"), Some(Held::SigningKeys { realm }));
+        for name in [
+            "",
+            "grantwell",
+            "grantwell/alpha",
+            "grantwell/alpha/signing-keys/",
+            "grantwell/alpha/signing-keys-2",
+            "grantwell//signing-keys",
+            "/alpha/signing-keys",
+            "grantwell2/alpha/signing-keys",
+            "other/grantwell/alpha/signing-keys",
+            "grantwell/alpha/beta/signing-keys",
+            "grantwell/alpha/clients/",
+            "grantwell/alpha/clients/-option",
+            "grantwell/alpha/clients/a/b",
+            "grantwell/alpha.beta/clients/myClient",
+            "grantwell/alpha/Clients/myClient",
+        ] {
+            assert_eq!(Held::by("grantwell", name), None, "{name}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let name = prop_oneof!["Step|SecretId|ClientRequestToken|source|detail-type", ".{0,8}"];
+        let text = prop_oneof!["createSecret|finishSecret|aws.events|Scheduled Event", "[ -~]{32,64}", ".{0,70}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 32, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name.clone(), inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_json_panics_and_no_name_is_taken_for_two(event in any_json(), name in ".{0,40}") {
+            if let Some(RotationEvent::Step { secret_id, token, .. }) = RotationEvent::parse(&event) {
+                prop_assert!(!secret_id.is_empty() && token.len() >= 32);
+            }
+            let _ = Held::by("grantwell", &name);
+            let _ = Held::by("grantwell", &format!("grantwell/{name}"));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The `rotate` Lambda function: replaces client secrets and signing keys, step by step as Secrets Manager calls it, and the
+//! signing keys that are due by a schedule.
+
+use grantwell::aws::function::Function;
+use grantwell::aws::rotation;
+use grantwell::config::ConfigError;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), ConfigError> {
+    let function = Function::start().await?;
+    rotation::serve(function.rotation()?).await;
+    Ok(())
+}

@@ -1,0 +1,561 @@
+//! The rotation contract on the emulator: each step once, twice, out of order, beside another, and too late.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use grantwell::aws::rotation::{Rotation, RotationError, RotationStores};
+use grantwell::core::client::TokenLifetime;
+use grantwell::core::error::{ClientAuthFailure, OAuthError};
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::keys::set::{KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKeys, RotationRefused};
+use grantwell::core::ports::{Clock, UnixSeconds};
+use grantwell::core::realm::{RealmDefaults, Realms};
+use serde_json::{Value, json};
+
+use super::super::NOW;
+use super::*;
+
+const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
+const DAY: u64 = 86_400;
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_client_secret_is_rotated_however_often_each_step_comes() {
+    let world = World::create().await;
+    let (client, old) = world.client("myClient").await;
+    let name = world.client_secret(&client);
+    // What an application keeps beside its secret stays there.
+    let text = json!({"client_id": "myClient", "client_secret": old.expose_client_secret(), "token_url": "https://a"});
+    world.put(&name, &text.to_string()).await;
+    let version = world.begin(&name).await;
+    for step in STEPS {
+        assert_accepted(world.stack.secrets().secrets(&client).await.expect("read").as_ref(), &old, Some(&old));
+        for _ in 0..2 {
+            world.step(step, &name, &version).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+        }
+    }
+    let current: Value = serde_json::from_str(&world.text(&name, "AWSCURRENT").await).expect("JSON");
+    assert_eq!((&current["client_id"], &current["token_url"]), (&json!("myClient"), &json!("https://a")));
+    let new = current["client_secret"].as_str().expect("a secret");
+    assert!(new.starts_with("gws_") && new.len() == 47, "a generated secret");
+    let new = ClientSecret::given(new, false).expect("a secret");
+    assert_accepted(world.stack.secrets().secrets(&client).await.expect("read").as_ref(), &new, Some(&old));
+
+    // Late, and in any order: the version is current, so there is nothing to do.
+    for step in STEPS {
+        world.step(step, &name, &version).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+    assert_accepted(world.stack.secrets().secrets(&client).await.expect("read").as_ref(), &new, Some(&old));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn steps_out_of_order_change_nothing() {
+    let world = World::create().await;
+    let (client, old) = world.client("myClient").await;
+    let name = world.client_secret(&client);
+    let version = world.begin(&name).await;
+    for step in ["finishSecret", "testSecret"] {
+        let error = world.step(step, &name, &version).await.expect_err("no value yet");
+        assert!(matches!(error, RotationError::NoValue), "{step}: {error}");
+    }
+    assert_accepted(world.stack.secrets().secrets(&client).await.expect("read").as_ref(), &old, None);
+
+    // A version that is not this rotation's.
+    for version in ["00000000-0000-0000-0000-000000000000", &world.version(&name, "AWSCURRENT").await] {
+        for step in STEPS {
+            let outcome = world.step(step, &name, version).await;
+            let is_current = version == world.version(&name, "AWSCURRENT").await;
+            assert!(is_current || matches!(outcome, Err(RotationError::NotPending)), "{step}: {outcome:?}");
+            assert_eq!(outcome.is_ok(), is_current, "{step}");
+        }
+    }
+    assert_accepted(world.stack.secrets().secrets(&client).await.expect("read").as_ref(), &old, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn steps_beside_each_other_come_to_one_secret() {
+    let world = World::create().await;
+    let (client, old) = world.client("myClient").await;
+    let name = world.client_secret(&client);
+    let version = world.begin(&name).await;
+    for step in STEPS {
+        let (one, two) = tokio::join!(world.step(step, &name, &version), world.step(step, &name, &version));
+        assert!(one.is_ok() && two.is_ok(), "{step}: {one:?} {two:?}");
+    }
+    let secrets = world.stack.secrets().secrets(&client).await.expect("read").expect("secrets");
+    assert_eq!(secrets.previous.map(|digest| *digest.as_bytes()), Some(*old.digest().as_bytes()));
+    assert_eq!(world.version(&name, "AWSCURRENT").await, version);
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_secret_that_does_not_authenticate_its_client_never_becomes_current() {
+    let world = World::create().await;
+    let (client, old) = world.client("myClient").await;
+    let name = world.client_secret(&client);
+    let version = world.begin(&name).await;
+    let refused = async |version: &str| {
+        let mut errors = Vec::new();
+        for step in ["testSecret", "finishSecret"] {
+            errors.push(world.step(step, &name, version).await.expect_err("a refusal"));
+        }
+        assert_accepted(world.stack.secrets().secrets(&client).await.expect("read").as_ref(), &old, None);
+        errors
+    };
+
+    world.step("createSecret", &name, &version).await.expect("created");
+    let disabled = Client { status: ClientStatus::Disabled, revision: 2, ..client.clone() };
+    world.stack.registrar().replace(&disabled).await.expect("disabled");
+    for error in refused(&version).await {
+        let RotationError::Authentication(OAuthError::InvalidClient(failure)) = error else { panic!("{error}") };
+        assert_eq!(failure, ClientAuthFailure::Disabled);
+    }
+    world.stack.registrar().replace(&Client { revision: 3, ..client.clone() }).await.expect("enabled");
+    world.step("testSecret", &name, &version).await.expect("the client may authenticate again");
+
+    // Somebody else's text, or none that a request can carry.
+    for (number, text) in [
+        r#"{"client_id":"canary","client_secret":"canary"}"#,
+        r#"{"client_id":"myClient","client_secret":""}"#,
+        r#"{"client_id":"myClient","client_secret":"canary\n"}"#,
+        "canary",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let version = format!("00000000-0000-0000-0000-00000000000{number}");
+        world.put_pending(&name, &version, text).await;
+        for error in refused(&version).await {
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    // A registration that is gone: no step past the first.
+    let version = world.begin(&name).await;
+    world.step("createSecret", &name, &version).await.expect("created");
+    let key = [("realm", "alpha"), ("item", "client#myClient")];
+    let key = key.map(|(attribute, value)| (attribute.to_owned(), AttributeValue::S(value.to_owned())));
+    let gone = world.stack.dynamodb.delete_item().table_name(&world.stack.registry_table).set_key(Some(key.into()));
+    gone.send().await.expect("deleted");
+    let error = world.step("setSecret", &name, &version).await.expect_err("nobody to set it for");
+    assert!(matches!(error, RotationError::UnregisteredClient), "{error}");
+    for error in refused(&version).await {
+        assert!(matches!(error, RotationError::UnregisteredClient), "{error}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_secret_of_another_name_is_left_alone() {
+    let world = World::create().await;
+    let prefix = &world.stack.name;
+    for name in [
+        format!("{prefix}/alpha/passwords"),
+        format!("{prefix}/alpha/clients/a/b"),
+        format!("{prefix}2/alpha/signing-keys"),
+        format!("{prefix}/al.pha/signing-keys"),
+    ] {
+        world.stack.secrets_manager.create_secret().name(&name).secret_string("theirs").send().await.expect("created");
+        let version = world.begin(&name).await;
+        let before = world.labels(&name).await;
+        for step in STEPS {
+            let error = world.step(step, &name, &version).await.expect_err("a refusal");
+            assert!(matches!(error, RotationError::ForeignSecret), "{name}: {error}");
+        }
+        assert_eq!(world.labels(&name).await, before);
+        assert_eq!(world.text(&name, "AWSCURRENT").await, "theirs");
+        let deleted = world.stack.secrets_manager.delete_secret().secret_id(&name).force_delete_without_recovery(true);
+        deleted.send().await.expect("deleted");
+    }
+    let error = world.step("createSecret", "no-such-secret", &"v".repeat(32)).await.expect_err("a refusal");
+    assert!(matches!(error, RotationError::ForeignSecret), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn signing_keys_are_rotated_however_often_each_step_comes() {
+    let world = World::create().await;
+    let before = world.keys().await;
+    let name = world.signing_keys();
+    let version = world.begin(&name).await;
+
+    // Not before the next key has been published for long enough.
+    world.clock.advance(PUBLISHED_BEFORE_SIGNING - 1);
+    let error = world.step("createSecret", &name, &version).await.expect_err("too soon");
+    assert!(matches!(error, RotationError::Refused(RotationRefused::TooSoon { .. })), "{error}");
+    world.clock.advance(1);
+
+    for step in STEPS {
+        assert_eq!(world.current_keys().await.published(), before.published(), "{step}");
+        for _ in 0..2 {
+            world.step(step, &name, &version).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+        }
+        if step == "setSecret" {
+            let published = world.published().await;
+            assert_eq!(published.revision, before.revision + 1, "published before it signs");
+            assert!(published.include_signers_of(&before), "what signs until then verifies on");
+        }
+    }
+    let after = world.current_keys().await;
+    assert_eq!(after.revision, before.revision + 1);
+    assert_eq!(kid(&after, KeyStatus::Current), kid(&before, KeyStatus::Next));
+    assert_eq!(kid(&after, KeyStatus::Previous), kid(&before, KeyStatus::Current));
+    assert_eq!(world.published().await, after.published());
+    for step in STEPS {
+        world.step(step, &name, &version).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+    assert_eq!(world.current_keys().await.published(), after.published());
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn keys_that_are_not_published_never_sign() {
+    let world = World::create().await;
+    let before = world.keys().await;
+    let name = world.signing_keys();
+    world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+    let version = world.begin(&name).await;
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        let error = world.step(step, &name, &version).await.expect_err("no value yet");
+        assert!(matches!(error, RotationError::NoValue), "{step}: {error}");
+    }
+    world.step("createSecret", &name, &version).await.expect("created");
+    for step in ["testSecret", "finishSecret"] {
+        let error = world.step(step, &name, &version).await.expect_err("not published");
+        assert!(matches!(error, RotationError::UnpublishedKeys), "{step}: {error}");
+    }
+    assert_eq!(world.current_keys().await.published(), before.published());
+
+    // A published key that is not the half of the private one.
+    world.step("setSecret", &name, &version).await.expect("published");
+    let mut pending: Value = serde_json::from_str(&world.text(&name, "AWSPENDING").await).expect("JSON");
+    let other = KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys");
+    let other: Value = serde_json::to_value(&other).expect("JSON");
+    pending["keys"][1]["d"] = other["keys"][0]["d"].clone();
+    let version = "00000000-0000-0000-0000-000000000001";
+    world.put_pending(&name, version, &pending.to_string()).await;
+    for step in ["testSecret", "finishSecret"] {
+        world.step(step, &name, version).await.expect_err("a key that verifies nothing");
+    }
+    assert_eq!(world.current_keys().await.published(), before.published());
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn keys_of_a_rotation_that_somebody_overtook_are_discarded() {
+    let world = World::create().await;
+    world.keys().await;
+    let name = world.signing_keys();
+    world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+    for done in 1..STEPS.len() {
+        let version = world.begin(&name).await;
+        for step in &STEPS[..done] {
+            world.step(step, &name, &version).await.expect("a step");
+        }
+        // The key that signs has leaked: an operator takes it out while the rotation would keep it as a previous one.
+        let leaked = kid(&world.current_keys().await, KeyStatus::Current).as_str().into();
+        let revoked = world.keyring().revoke(&world.realm.name, &leaked).await.expect("revoked");
+        let error = world.step(STEPS[done], &name, &version).await.expect_err("outdated");
+        assert!(matches!(error, RotationError::OutdatedKeys), "{error}");
+        assert_eq!(world.current_keys().await.published(), revoked.published());
+        assert_eq!(world.published().await, revoked.published(), "what was taken out stays out");
+        // The next rotation begins with a version of its own.
+        assert!(world.labels(&name).await.values().all(|labels| !labels.contains(&"AWSPENDING".to_owned())));
+        let error = world.step("createSecret", &name, &version).await.expect_err("no longer pending");
+        assert!(matches!(error, RotationError::NotPending), "{error}");
+        world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+    }
+    let version = world.begin(&name).await;
+    for step in STEPS {
+        world.step(step, &name, &version).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn keys_that_were_made_long_before_they_are_published_are_discarded() {
+    let world = World::create().await;
+    let before = world.keys().await;
+    let name = world.signing_keys();
+    world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+    let version = world.begin(&name).await;
+    world.step("createSecret", &name, &version).await.expect("created");
+    world.clock.advance(301);
+    let error = world.step("setSecret", &name, &version).await.expect_err("late");
+    assert!(matches!(error, RotationError::LateKeys), "{error}");
+    assert_eq!(world.published().await, before.published());
+
+    // Once they are published, a retry may come as late as it likes.
+    let version = world.begin(&name).await;
+    world.step("createSecret", &name, &version).await.expect("created");
+    world.step("setSecret", &name, &version).await.expect("published");
+    world.clock.advance(DAY);
+    for step in STEPS {
+        world.step(step, &name, &version).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn two_rotations_of_signing_keys_and_an_operator_leave_one_set_that_is_published() {
+    let world = World::create().await;
+    world.keys().await;
+    for _ in 0..8 {
+        world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+        let before = world.current_keys().await;
+        let (one, two, keyring) = (world.due_rotation(), world.due_rotation(), world.keyring());
+        let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        let (one, two, operator) = tokio::join!(
+            one.handle(&schedule),
+            two.handle(&schedule),
+            keyring.rotate(&world.realm.name, SigningAlgorithm::Es256)
+        );
+        let after = world.current_keys().await;
+        assert_eq!(world.published().await, after.published(), "{one:?} {two:?} {operator:?}");
+        let moved_on = kid(&after, KeyStatus::Current) == kid(&before, KeyStatus::Next);
+        let revisions = after.revision - before.revision;
+        assert!(revisions <= 1 && moved_on == (revisions == 1), "{one:?} {two:?} {operator:?}");
+        // What lost leaves nothing that stops the next.
+        world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+        for _ in 0..2 {
+            let _ = world.due_rotation().handle(&schedule).await;
+        }
+        assert!(world.current_keys().await.revision > before.revision);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn the_schedule_rotates_the_keys_that_are_due_in_every_realm() {
+    let world = World::create().await;
+    let schedule = json!({"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+    let rotation = world.rotation(30 * DAY);
+    rotation.handle(&schedule).await.expect("no realm has keys");
+
+    let (root, beta, broken) = (realm("root"), realm("beta"), realm("broken"));
+    for realm in [&beta, &broken] {
+        world.stack.registrar().put_realm(&Realm { revision: 1, ..realm.clone() }).await.expect("a realm");
+    }
+    for name in [&world.realm.name, &root.name, &beta.name] {
+        world.keyring().read_or_create(name, SigningAlgorithm::Es256).await.expect("keys");
+    }
+    let revisions = async || {
+        let mut found = Vec::new();
+        for name in [&world.realm.name, &root.name, &beta.name] {
+            found.push(world.keyring().read(name).await.expect("read").expect("keys").revision);
+        }
+        found
+    };
+    world.clock.advance(30 * DAY - 1);
+    rotation.handle(&schedule).await.expect("nothing is due");
+    assert_eq!(revisions().await, [1, 1, 1]);
+
+    // One realm's keys are no JWKS; the others do not wait for it.
+    let name = format!("{}/broken/signing-keys", world.stack.name);
+    world.stack.secrets_manager.create_secret().name(&name).secret_string("canary").send().await.expect("created");
+    world.clock.advance(1);
+    let error = rotation.handle(&schedule).await.expect_err("one of them failed");
+    assert!(matches!(error, RotationError::Realms { failed: 1 }), "{error}");
+    assert_eq!(revisions().await, [2, 2, 2]);
+    let error = rotation.handle(&schedule).await.expect_err("again");
+    assert!(matches!(error, RotationError::Realms { failed: 1 }), "{error}");
+    assert_eq!(revisions().await, [2, 2, 2], "once they are rotated they are not due");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn the_schedule_completes_what_an_earlier_run_left_pending() {
+    let world = World::create().await;
+    world.keys().await;
+    let name = world.signing_keys();
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+    for done in 1..STEPS.len() {
+        let version = world.begin(&name).await;
+        for step in &STEPS[..done] {
+            world.step(step, &name, &version).await.expect("a step");
+        }
+        // Nothing is due by its age; what has been begun is still brought to its end, under the version it has.
+        world.rotation(30 * DAY).handle(&schedule).await.expect("completed");
+        assert_eq!(world.version(&name, "AWSCURRENT").await, version);
+        assert_eq!(world.published().await, world.current_keys().await.published());
+        world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+        world.unstage_pending(&name, &version).await;
+    }
+    // What cannot be completed any more is put aside, and the keys are rotated anew if they are due.
+    for interval in [30 * DAY, 1] {
+        let version = world.begin(&name).await;
+        world.step("createSecret", &name, &version).await.expect("created");
+        let before = world.current_keys().await;
+        world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+        world.rotation(interval).handle(&schedule).await.expect("put aside");
+        assert_eq!(world.current_keys().await.revision - before.revision, u64::from(interval == 1));
+        assert_ne!(world.version(&name, "AWSCURRENT").await, version);
+        assert_eq!(world.published().await, world.current_keys().await.published());
+        world.clock.advance(PUBLISHED_BEFORE_SIGNING);
+    }
+    let completed = world.version(&name, "AWSCURRENT").await;
+    world.unstage_pending(&name, &completed).await;
+    // A version that Secrets Manager has staged and not filled is its own business until the keys are due.
+    let version = world.begin(&name).await;
+    world.rotation(30 * DAY).handle(&schedule).await.expect("nothing to do");
+    assert_ne!(world.version(&name, "AWSCURRENT").await, version);
+    world.rotation(1).handle(&schedule).await.expect("rotated");
+    assert_eq!(world.version(&name, "AWSCURRENT").await, version);
+}
+
+/// A stack with realm alpha, and a time of its own.
+struct World {
+    stack: Stack,
+    realm: Realm,
+    clock: Arc<TestClock>,
+}
+
+struct TestClock(AtomicU64);
+
+impl TestClock {
+    fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixSeconds {
+        UnixSeconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl World {
+    async fn create() -> Self {
+        let (stack, realm) = (Stack::create().await, realm("alpha"));
+        stack.registrar().put_realm(&Realm { revision: 1, ..realm.clone() }).await.expect("a realm");
+        Self { stack, realm, clock: Arc::new(TestClock(AtomicU64::new(NOW.0))) }
+    }
+
+    fn rotation(&self, key_interval: u64) -> Rotation {
+        let stack = &self.stack;
+        let registry = Arc::new(stack.registry().strongly_consistent());
+        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+        let stores = RotationStores {
+            secrets_manager: stack.secrets_manager.clone(),
+            secret_prefix: stack.name.clone(),
+            published: self.published_keys(),
+            realms: Realms::new(registry.clone(), defaults),
+            registry,
+        };
+        Rotation::new(stores, key_interval, self.clock.clone(), Arc::new(SystemRandom))
+    }
+
+    /// One that finds every key due whose successor is ready.
+    fn due_rotation(&self) -> Rotation {
+        self.rotation(1)
+    }
+
+    async fn step(&self, step: &str, name: &str, version: &str) -> Result<(), RotationError> {
+        let event = json!({"Step": step, "SecretId": name, "ClientRequestToken": version});
+        self.rotation(30 * DAY).handle(&event).await
+    }
+
+    async fn client(&self, id: &str) -> (Client, ClientSecret) {
+        let (client, secret) = (client(&self.realm, id), generated());
+        self.stack.registrar().register(&client, &secret).await.expect("registered");
+        (client, secret)
+    }
+
+    fn client_secret(&self, client: &Client) -> String {
+        format!("{}/alpha/clients/{}", self.stack.name, client.client_id)
+    }
+
+    fn signing_keys(&self) -> String {
+        format!("{}/alpha/signing-keys", self.stack.name)
+    }
+
+    fn published_keys(&self) -> DynamoPublishedKeys {
+        DynamoPublishedKeys::new(self.stack.dynamodb.clone(), &self.stack.registry_table)
+    }
+
+    fn keyring(&self) -> Keyring {
+        let secrets_manager = self.stack.secrets_manager.clone();
+        let store = SecretsManagerKeys::new(secrets_manager, &self.stack.name, self.published_keys());
+        Keyring::new(Arc::new(store), self.clock.clone())
+    }
+
+    /// The realm's first keys.
+    async fn keys(&self) -> KeySet {
+        self.keyring().read_or_create(&self.realm.name, SigningAlgorithm::Es256).await.expect("keys")
+    }
+
+    /// Without the repair that a reader of the functions brings about.
+    async fn current_keys(&self) -> KeySet {
+        serde_json::from_str(&self.text(&self.signing_keys(), "AWSCURRENT").await).expect("keys")
+    }
+
+    async fn published(&self) -> PublishedKeys {
+        self.published_keys().read(&self.realm.name).await.expect("read")
+    }
+
+    /// Stages a version without a value, as Secrets Manager does before it calls the first step: the emulator stages it,
+    /// and then finds that it knows no such function.
+    async fn begin(&self, name: &str) -> String {
+        let mut bytes = [0; 16];
+        SystemRandom.fill(&mut bytes).expect("random bytes");
+        let version = format!("{:032x}", u128::from_be_bytes(bytes));
+        let begun = self
+            .stack
+            .secrets_manager
+            .rotate_secret()
+            .secret_id(name)
+            .client_request_token(&version)
+            .rotation_lambda_arn("arn:aws:lambda:us-east-1:123456789012:function:none")
+            .send()
+            .await;
+        assert_eq!(begun.expect_err("no function").code(), Some("ResourceNotFoundException"));
+        assert_eq!(self.version(name, "AWSPENDING").await, version);
+        version
+    }
+
+    async fn put(&self, name: &str, text: &str) {
+        let put = self.stack.secrets_manager.put_secret_value().secret_id(name).secret_string(text);
+        put.send().await.expect("put");
+    }
+
+    async fn put_pending(&self, name: &str, version: &str, text: &str) {
+        let put = self.stack.secrets_manager.put_secret_value().secret_id(name).client_request_token(version);
+        put.secret_string(text).version_stages("AWSPENDING").send().await.expect("put");
+    }
+
+    /// The emulator leaves AWSPENDING on the version that has become current, and begins no rotation then.
+    async fn unstage_pending(&self, name: &str, version: &str) {
+        let unstaged = self.stack.secrets_manager.update_secret_version_stage().secret_id(name);
+        unstaged.version_stage("AWSPENDING").remove_from_version_id(version).send().await.expect("unstaged");
+    }
+
+    async fn text(&self, name: &str, stage: &str) -> String {
+        let read = self.stack.secrets_manager.get_secret_value().secret_id(name).version_stage(stage);
+        read.send().await.expect("read").secret_string.expect("a text")
+    }
+
+    async fn labels(&self, name: &str) -> HashMap<String, Vec<String>> {
+        let described = self.stack.secrets_manager.describe_secret().secret_id(name).send().await.expect("described");
+        described.version_ids_to_stages.expect("versions")
+    }
+
+    async fn version(&self, name: &str, stage: &str) -> String {
+        let labels = self.labels(name).await;
+        let labelled = labels.into_iter().find(|(_, labels)| labels.iter().any(|label| label == stage));
+        labelled.expect("a version of this stage").0
+    }
+}
+
+/// The one key of this status.
+#[track_caller]
+fn kid(keys: &KeySet, status: KeyStatus) -> String {
+    let published = keys.published().keys;
+    let of_status: Vec<_> = published.iter().filter(|key| key.status == status).collect();
+    let [key] = of_status.as_slice() else { panic!("{} keys are {status:?}", of_status.len()) };
+    key.jwk.kid.as_str().to_owned()
+}
