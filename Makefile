@@ -50,8 +50,8 @@ clippy: ## Lints of everything
 	cargo clippy --all-targets --all-features --locked -- -D warnings
 
 .PHONY: lint-template
-lint-template: $(VENV)/.ready ## cfn-lint on template.yaml
-	$(VENV)/bin/cfn-lint template.yaml
+lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
+	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
 test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulator included

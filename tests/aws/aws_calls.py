@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
@@ -20,38 +20,62 @@ from emulator import Emulator
 from loopback import LoopbackServer
 from stack import Statement
 
+_THROTTLED = "com.amazon.coral.availability#ThrottlingException"
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS call: the IAM action it needs and the ARN it needs it on."""
+    """One AWS call: the IAM action it needs, the ARN it needs it on, and the partition key of the item it touches."""
 
     action: str
     resource: str
+    leading_key: str | None = None
 
 
 def allows(statement: Statement, call: Call) -> bool:
-    """IAM's rule for an Allow statement of one action and one ARN: `*` and `?` are the only wildcards, and span slashes."""
-    pattern = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in statement.resource)
-    return statement.action.lower() == call.action.lower() and re.fullmatch(pattern, call.resource) is not None
+    """IAM's rule for an Allow statement of one action and one ARN, and the one condition that the template has.
+
+    A call whose partition key is not known here meets no condition. (IAM's ForAllValues would be met by a call without one;
+    no statement with a condition allows an action that has none.)
+    """
+    if statement.action.lower() != call.action.lower() or not _is_like(statement.resource, call.resource):
+        return False
+    if statement.leading_keys is None:
+        return True
+    return call.leading_key is not None and any(_is_like(each, call.leading_key) for each in statement.leading_keys)
+
+
+def _is_like(pattern: str, text: str) -> bool:
+    """IAM's patterns: `*` and `?` are the only wildcards, and span slashes."""
+    expression = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
+    return re.fullmatch(expression, text) is not None
 
 
 class AwsCalls(LoopbackServer):
     """Use as a context manager; `url` is the endpoint to give to a function.
 
-    `throttled` names actions that AWS shall refuse for load, however often they are tried.
+    `throttled` names actions that AWS shall refuse for load, however often they are tried; `failing` gives actions an error
+    of their own. `after` is told of each call that AWS has done, before the function gets the answer.
     """
 
     def __init__(
-        self, emulator: Emulator, policy: Iterable[Statement], *, throttled: frozenset[str] = frozenset()
+        self,
+        emulator: Emulator,
+        policy: Iterable[Statement],
+        *,
+        throttled: frozenset[str] = frozenset(),
+        failing: Mapping[str, str] | None = None,
+        after: Callable[[Call], None] = lambda call: None,
     ) -> None:
         self._emulator = emulator
-        self._throttled = throttled
+        self._failing = {action: _THROTTLED for action in throttled} | dict(failing or {})
+        self._after = after
         self._upstream = urlsplit(emulator.url)
         self._policy = tuple(policy)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
+        self._partition_keys: dict[str, str] = {}
         super().__init__(self._handler())
 
     @property
@@ -73,17 +97,29 @@ class AwsCalls(LoopbackServer):
         if prefix == "dynamodb":
             table = given.get("TableName", "")  # a batch or a transaction names none here, and so matches no statement
             resource = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table}" if table else "unknown"
-        else:
-            resource = self._secret_arn(given["SecretId"])
-        return Call(f"{prefix}:{operation}", resource)
+            item = given.get("Item") or given.get("Key") or {}
+            leading_key = item.get(self._partition_key(table), {}).get("S") if item else None
+            return Call(f"{prefix}:{operation}", resource, leading_key)
+        # CreateSecret names what does not exist yet.
+        return Call(f"{prefix}:{operation}", self._secret_arn(given.get("SecretId") or given["Name"]))
+
+    def _partition_key(self, table: str) -> str:
+        if table not in self._partition_keys:
+            described = self._emulator.client("dynamodb").describe_table(TableName=table)["Table"]
+            (key,) = [each["AttributeName"] for each in described["KeySchema"] if each["KeyType"] == "HASH"]
+            self._partition_keys[table] = key
+        return self._partition_keys[table]
 
     def _secret_arn(self, name: str) -> str:
-        """The ARN IAM compares: the existing secret's, six random characters included, or the one that it would have."""
+        """The ARN IAM compares: the existing secret's with its six random characters, or the bare name's where there is none.
+
+        AWS lets CreateSecret pass for patterns that end in `NAME*` and in `NAME-*`; the bare name is the stricter reading.
+        """
         manager = self._emulator.client("secretsmanager")
         try:
             return str(manager.describe_secret(SecretId=name)["ARN"])
         except manager.exceptions.ResourceNotFoundException:
-            return f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-??????"
+            return name if name.startswith("arn:") else f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}"
 
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # `self` is the handler's, below
         class Handler(BaseHTTPRequestHandler):
@@ -97,15 +133,17 @@ class AwsCalls(LoopbackServer):
                 if not proxy._permits(call):
                     self._refuse("com.amazon.coral.service#AccessDeniedException")
                     return
-                if call.action in proxy._throttled:
-                    self._refuse("com.amazon.coral.availability#ThrottlingException")
+                if call.action in proxy._failing:
+                    self._refuse(proxy._failing[call.action])
                     return
                 upstream = HTTPConnection(proxy._upstream.hostname or "", proxy._upstream.port, timeout=30)
                 try:
                     # All headers as they came, Host too: the signature covers it and moto checks signatures.
                     upstream.request("POST", self.path, body, dict(self.headers.items()))
                     answer = upstream.getresponse()
-                    self._reply(answer.status, answer.read(), answer.getheader("Content-Type", ""))
+                    content = answer.read()
+                    proxy._after(call)
+                    self._reply(answer.status, content, answer.getheader("Content-Type", ""))
                 finally:
                     upstream.close()
 

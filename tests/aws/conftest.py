@@ -49,8 +49,8 @@ def source() -> sam.Json:
 
 @pytest.fixture(scope="session")
 def stack(emulator: Emulator, source: sam.Json) -> Stack:
-    """The template, deployed with its default parameters."""
-    return Stack(emulator, source, "grantwell")
+    """The template, deployed with its default parameters, and with routes for the authorizer."""
+    return Stack(emulator, source, "grantwell", {"AuthorizerScopes": seed.AUTHORIZER_SCOPES})
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +62,13 @@ def registered(stack: Stack, emulator: Emulator, binaries: Path) -> Stack:
 
 @pytest.fixture
 def seeded(registered: Stack, emulator: Emulator) -> Stack:
-    """The stack with the tokens of events/ as they are at first, whatever an earlier test did to them."""
+    """The stack as events/ assume it, whatever an earlier test did: its tokens, no signing keys, a rotation just begun."""
     tables = (registered.physical_id("RegistryTable"), registered.physical_id("TokenTable"))
     seed.put_tokens(emulator.url, emulator.operator, *tables)
+    prefix = registered.parameters["SecretPrefix"]
+    seed.forget_signing_keys(emulator.url, emulator.operator, tables[0], prefix)
+    rotated = f"{prefix}/{seed.REALM}/clients/{seed.ROTATED_CLIENT.id}"
+    seed.begin_rotation(emulator.url, emulator.operator, rotated, seed.PENDING_VERSION)
     return registered
 
 

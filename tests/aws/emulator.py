@@ -17,6 +17,7 @@ import ipaddress
 import json
 import logging
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -188,13 +189,15 @@ def _serve(port: int, grantwell: Path | None, for_containers: bool) -> int:
         signal.signal(number, lambda *_: stop.set())
     view = container_view() if for_containers else ContainerView("127.0.0.1", "127.0.0.1")
     with Emulator(view.listen, port) as emulator:
+        settings: dict[str, str] = {}
         if grantwell:
             import seed  # here, because seed imports this module
 
             seed.seed(emulator.url, emulator.operator, grantwell)
-        variables = {**emulator.variables(), "AWS_ENDPOINT_URL": f"http://{view.name}:{emulator.port}"}
+            settings = seed.AUTHORIZER_SETTINGS
+        variables = {**emulator.variables(), "AWS_ENDPOINT_URL": f"http://{view.name}:{emulator.port}", **settings}
         for name, value in variables.items():
-            print(f"export {name}={value}")
+            print(f"export {name}={shlex.quote(value)}")
         print("# ready; Ctrl-C ends it", flush=True)
         stop.wait()
     return 0

@@ -1,4 +1,4 @@
-"""The expected answer of every file under events/: one table, used with the built binaries and with `sam local invoke`."""
+"""The expected outcome of every file under events/: one table, used with the built binaries and with `sam local invoke`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import seed
-from runtime_api import Answer
+from runtime_api import Answer, FunctionError, LambdaRuntime
 from template import ROOT, Json
 
 EVENTS = ROOT / "events"
@@ -21,13 +23,30 @@ Check = Callable[[Any], bool]
 class Expected:
     """An answer: its status, its whole body, and the headers that matter.
 
-    `body` is None for an empty body. Otherwise it names every member, each with its value or with a check; a member more or
-    less fails.
+    `body` is None for an empty body, and a check for one that is not JSON. Otherwise it names every member, each with its
+    value or with a check; a member more or less fails.
     """
 
     status: int
-    body: Mapping[str, object] | None
+    body: Mapping[str, object] | Check | None
     headers: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExpectedPayload:
+    """What a function returns that answers no HTTP request."""
+
+    payload: object
+
+
+@dataclass(frozen=True)
+class ExpectedError:
+    """The message of a function error; the pattern matches all of it."""
+
+    pattern: str
+
+
+Expectation = Expected | ExpectedPayload | ExpectedError
 
 
 def text(pattern: str) -> Check:
@@ -59,9 +78,13 @@ def unauthenticated() -> Expected:
     return rejected(401, "invalid_client", www_authenticate=CHALLENGE)
 
 
-def issued(scope: str) -> Expected:
+OPAQUE = r"gwt_[A-Za-z0-9_-]{43}"
+JWT = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
+
+
+def issued(scope: str, form: str = OPAQUE) -> Expected:
     body = {
-        "access_token": text(r"gwt_[A-Za-z0-9_-]{43}"),
+        "access_token": text(form),
         "scope": scope,
         "token_type": "Bearer",
         "expires_in": 3600,
@@ -78,6 +101,7 @@ def active_token() -> Expected:
         "exp": whole_number(1_700_000_000, 9_999_999_999),
         "iat": whole_number(1_700_000_000, 9_999_999_999),
         "sub": "myClient",
+        "aud": seed.ISSUER,
         "iss": seed.ISSUER,
         "jti": f"jti-of-{seed.ACTIVE.name}",
         "realm": "/alpha",
@@ -93,8 +117,10 @@ def metadata(issuer: str) -> Expected:
         "issuer": issuer,
         "token_endpoint": f"{issuer}/access_token",
         "token_endpoint_auth_methods_supported": methods,
+        "jwks_uri": f"{issuer}/connect/jwk_uri",
         "introspection_endpoint": f"{issuer}/introspect",
         "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_signing_alg_values_supported": ["ES256", "EdDSA", "PS256", "RS256"],
         "revocation_endpoint": f"{issuer}/token/revoke",
         "revocation_endpoint_auth_methods_supported": methods,
         "grant_types_supported": ["client_credentials"],
@@ -102,11 +128,43 @@ def metadata(issuer: str) -> Expected:
     return Expected(200, body, {"content-type": NO_STORE["content-type"]})
 
 
+def passes() -> ExpectedPayload:
+    return ExpectedPayload({"isAuthorized": True, "context": FACTS})
+
+
+def stops(reason: str) -> ExpectedPayload:
+    return ExpectedPayload({"isAuthorized": False, "context": {"reason": reason}})
+
+
+def policy(statements: list[Json], context: Json) -> ExpectedPayload:
+    document = {"Version": "2012-10-17", "Statement": statements}
+    return ExpectedPayload({"principalId": "myClient", "policyDocument": document, "context": context})
+
+
+def statement(effect: str, *requests: str) -> Json:
+    resources = [f"arn:aws:execute-api:us-east-1:123456789012:orders0001/prod/{request}" for request in requests]
+    return {"Effect": effect, "Action": "execute-api:Invoke", "Resource": resources}
+
+
+# What the API behind the authorizer learns of seed.ACTIVE.
+FACTS = {"client_id": "myClient", "sub": "myClient", "scope": "write"}
+UNAUTHORIZED = ExpectedError("Unauthorized")
+
 INACTIVE = Expected(200, {"active": False}, NO_STORE)
 REVOKED = Expected(200, None, {"cache-control": "no-store", "pragma": "no-cache"})
 
-EXPECTATIONS: dict[str, Expected] = {
+SIGNED_ANSWER = Expected(
+    200, text(JWT), NO_STORE | {"content-type": text(r"application/token-introspection\+jwt(; ?charset=utf-8)?")}
+)
+# None where nothing was signed for the realm yet, as in a fresh emulator.
+KEYS = Expected(200, {"keys": lambda keys: isinstance(keys, list)}, {"content-type": NO_STORE["content-type"]})
+UNKNOWN_EVENT = ExpectedError(
+    "the event is neither a rotation step of Secrets Manager nor a scheduled event of EventBridge"
+)
+
+EXPECTATIONS: dict[str, Expectation] = {
     "token/basic": issued("write"),
+    "token/jwt": issued("write", JWT),
     "token/basic-no-scope": issued("write"),
     "token/post": issued("write"),
     "token/rest-api-v1": issued("write"),
@@ -120,6 +178,7 @@ EXPECTATIONS: dict[str, Expected] = {
     "token/get": rejected(405, "invalid_request", allow="POST"),
     "token/unknown-realm": rejected(404, "not_found"),
     "introspect/active": active_token(),
+    "introspect/signed": SIGNED_ANSWER,
     "introspect/inactive": INACTIVE,
     "introspect/own-token": active_token(),
     "introspect/foreign": INACTIVE,
@@ -134,19 +193,64 @@ EXPECTATIONS: dict[str, Expected] = {
     "metadata/openid-configuration": metadata(ALPHA),
     "metadata/rfc8414-path": metadata(ALPHA),
     "metadata/root": metadata(f"{HOST}/oauth2"),
+    "metadata/jwks": KEYS,
     "metadata/unknown-realm": rejected(404, "not_found"),
     "metadata/post": rejected(405, "invalid_request", allow="GET, HEAD"),
+    "rotate/scheduled": ExpectedPayload(None),
+    "rotate/create-client-secret": ExpectedPayload(None),
+    "rotate/set-client-secret": ExpectedPayload(None),
+    "rotate/not-pending": ExpectedError("the version is not the one that is pending; start the rotation anew"),
+    "rotate/foreign-secret": ExpectedError(
+        "the secret is neither a client's secret nor a realm's signing keys of this stack"
+    ),
+    "rotate/unknown-step": UNKNOWN_EVENT,
+    "rotate/proxy-request": UNKNOWN_EVENT,
+    "authorizer/http-api-v2": passes(),
+    "authorizer/http-api-v2-path-parameter": passes(),
+    "authorizer/http-api-v2-no-header": stops("no_credentials"),
+    "authorizer/http-api-v2-invalid-token": stops("invalid_token"),
+    "authorizer/http-api-v2-insufficient-scope": stops("insufficient_scope"),
+    "authorizer/http-api-v2-unknown-route": stops("no_such_route"),
+    "authorizer/http-api-v1-invalid-token": ExpectedPayload(
+        {
+            "principalId": "unauthenticated",
+            "policyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Deny",
+                        "Action": "execute-api:Invoke",
+                        "Resource": ["arn:aws:execute-api:us-east-1:123456789012:orders0000/$default/POST/orders"],
+                    }
+                ],
+            },
+            "context": {"reason": "invalid_token"},
+        }
+    ),
+    "authorizer/rest-token": policy([statement("Allow", "POST/orders", "GET/orders")], FACTS),
+    "authorizer/rest-token-unauthorized": UNAUTHORIZED,
+    "authorizer/rest-request": policy([statement("Allow", "GET/orders/42", "GET/orders", "POST/orders")], FACTS),
+    "authorizer/rest-request-insufficient-scope": policy(
+        [statement("Deny", "DELETE/orders/42"), statement("Allow", "GET/orders", "POST/orders")],
+        {"reason": "insufficient_scope"},
+    ),
+    "authorizer/rest-request-unauthorized": UNAUTHORIZED,
+    "authorizer/rest-request-two-headers": UNAUTHORIZED,
 }
 
-# An event of each function that needs every permission it has.
+# An event of each function behind the API that needs every permission it has, in a realm that has no signing keys yet.
 WORK = {
-    "TokenFunction": "token/basic",
-    "IntrospectFunction": "introspect/active",
+    "TokenFunction": "token/jwt",
+    "IntrospectFunction": "introspect/signed",
     "RevokeFunction": "revoke/own",
     "MetadataFunction": "metadata/oauth-authorization-server",
+    "AuthorizerFunction": "authorizer/http-api-v2",
 }
-# The answer while AWS cannot be asked: honest, and with a time to come back.
-UNAVAILABLE = rejected(503, "temporarily_unavailable", retry_after="2")
+# The answer while AWS cannot be asked: honest, and with a time to come back. The authorizer can only fail, which lets nobody
+# pass and is not remembered.
+UNAVAILABLE: dict[str, Expectation] = {
+    name: rejected(503, "temporarily_unavailable", retry_after="2") for name in WORK
+} | {"AuthorizerFunction": ExpectedError("temporarily_unavailable")}
 
 
 def files() -> dict[str, Path]:
@@ -157,6 +261,19 @@ def files() -> dict[str, Path]:
 def event(name: str) -> Json:
     parsed: Json = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
     return parsed
+
+
+def assert_outcome(function: LambdaRuntime, given: Json, expected: Expectation) -> None:
+    """Invokes the function, and compares an answer, a payload or an error with what the table says."""
+    match expected:
+        case Expected():
+            assert_answer(function.call(given), expected)
+        case ExpectedPayload():
+            assert function.invoke(given) == expected.payload
+        case ExpectedError():
+            with pytest.raises(FunctionError) as failed:
+                function.invoke(given)
+            assert re.fullmatch(expected.pattern, failed.value.message), failed.value.message
 
 
 def assert_answer(answer: Answer, expected: Expected) -> None:
@@ -170,6 +287,9 @@ def assert_answer(answer: Answer, expected: Expected) -> None:
         assert "www-authenticate" not in answer.headers, f"a challenge without a 401: {shown}"
     if expected.body is None:
         assert answer.body == b"", f"expected an empty body, got {shown}"
+        return
+    if callable(expected.body):
+        assert expected.body(answer.body.decode()), f"the body is not as expected in {shown}"
         return
     body = answer.json
     assert isinstance(body, dict) and body.keys() == expected.body.keys(), (

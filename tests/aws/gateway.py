@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from loopback import LoopbackServer
 from runtime_api import Answer, FunctionFailed, LambdaRuntime
-from template import Json, Route
+from template import API_ID, REGION, Json, Route
 
-DOMAIN = "grantwell0.execute-api.us-east-1.amazonaws.com"
+DOMAIN = f"{API_ID}.execute-api.{REGION}.amazonaws.com"
 # HTTP API passes these on as text; everything else, forms included, in base64.
 _TEXT = re.compile(r"^(text/.*|application/(json|javascript|xml)|.*\+(json|xml))$")
 
@@ -47,14 +47,14 @@ class Gateway(LoopbackServer):
         url = urlsplit(target)
         found = self.route(method, url.path)
         if found is None:
-            return _gateway_answer(404, "Not Found")
+            return gateway_answer(404, "Not Found")
         route, parameters = found
         try:
             return self._functions[route.function].call(
-                _event(route, parameters, method, url.path, url.query, headers, body)
+                request_event(route, parameters, method, url.path, url.query, headers, body)
             )
         except FunctionFailed:
-            return _gateway_answer(500, "Internal Server Error")
+            return gateway_answer(500, "Internal Server Error")
 
     def _handler(gateway) -> type[BaseHTTPRequestHandler]:  # `self` is the handler's, below
         class Handler(BaseHTTPRequestHandler):
@@ -80,11 +80,11 @@ class Gateway(LoopbackServer):
         return Handler
 
 
-def _gateway_answer(status: int, message: str) -> Answer:
+def gateway_answer(status: int, message: str) -> Answer:
     return Answer(status, {"content-type": "application/json"}, json.dumps({"message": message}).encode())
 
 
-def _event(
+def request_event(
     route: Route,
     parameters: dict[str, str],
     method: str,
@@ -93,6 +93,7 @@ def _event(
     headers: list[tuple[str, str]],
     body: bytes,
 ) -> Json:
+    """The event of payload 2.0 for a request."""
     joined: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()

@@ -32,6 +32,14 @@ class FunctionFailed(AssertionError):
     """The function gave no response: it reported an error, ended, or ran into its timeout."""
 
 
+class FunctionError(FunctionFailed):
+    """The function reported an error, as it does to Lambda."""
+
+    def __init__(self, body: str, logs: str) -> None:
+        super().__init__(f"function error: {body}\n{logs}")
+        self.message = str(json.loads(body)["errorMessage"])
+
+
 @dataclass(frozen=True)
 class Answer:
     """What API Gateway would turn a function's response into."""
@@ -185,6 +193,8 @@ class LambdaRuntime:
                     return json.loads(body)
                 if kind == "response":
                     continue  # an answer to an invocation that was given up on
+                if kind == "function error" and answered == request_id:
+                    raise FunctionError(body.decode(), self.logs())
                 raise FunctionFailed(f"{kind}: {body.decode(errors='replace')}\n{self.logs()}")
 
     def call(self, event: Mapping[str, Any]) -> Answer:

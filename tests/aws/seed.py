@@ -1,4 +1,4 @@
-"""What the files under events/ assume: a realm, four clients and four tokens with fixed, public values.
+"""What the files under events/ assume: a realm, five clients and four tokens with fixed, public values.
 
 The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
 no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,16 @@ TOKEN_TABLE = "TokenTable"
 SECRET_PREFIX = "grantwell"
 ISSUER = "https://grantwell0.execute-api.us-east-1.amazonaws.com/am/oauth2/realms/root/realms/alpha"
 
+# What the authorizer is told of the APIs in events/authorizer: the seeded tokens have the scope `write`.
+AUTHORIZER_SCOPES = json.dumps(
+    {"GET /orders": "", "POST /orders": "write", "GET /orders/{id}": "", "DELETE /orders/{id}": "admin"}
+)
+# The stack says the same by its parameter and its API's id, which `sam local` has not.
+AUTHORIZER_SETTINGS = {
+    "GRANTWELL_PUBLIC_URL": "https://grantwell0.execute-api.us-east-1.amazonaws.com",
+    "GRANTWELL_AUTHORIZER_SCOPES": AUTHORIZER_SCOPES,
+}
+
 
 @dataclass(frozen=True)
 class SeededClient:
@@ -36,6 +47,7 @@ class SeededClient:
     id: str
     auth_method: str
     scope: str
+    settings: tuple[str, ...] = ()
 
     @property
     def secret(self) -> str:
@@ -51,7 +63,11 @@ MY_CLIENT = SeededClient("myClient", "client_secret_basic", "write")
 MY_POST_CLIENT = SeededClient("myPostClient", "client_secret_post", "write")
 MY_RESOURCE_SERVER = SeededClient("myResourceServer", "client_secret_basic", "am-introspect-all-tokens")
 OTHER_CLIENT = SeededClient("otherClient", "client_secret_basic", "write")
-CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT)
+MY_JWT_CLIENT = SeededClient("myJwtClient", "client_secret_basic", "write", ("--access-token-format", "jwt"))
+# A rotation of its secret has begun; its clients work as before.
+ROTATED_CLIENT = OTHER_CLIENT
+PENDING_VERSION = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
+CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT)
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,7 @@ def seed(
     create_tables(url, credentials, {"RegistryTable": registry_table, "TokenTable": token_table})
     register_clients(url, credentials, grantwell, registry_table, secret_prefix)
     put_tokens(url, credentials, registry_table, token_table)
+    begin_rotation(url, credentials, f"{secret_prefix}/{REALM}/clients/{ROTATED_CLIENT.id}", PENDING_VERSION)
 
 
 def create_tables(url: str, credentials: Credentials, names: dict[str, str]) -> None:
@@ -124,7 +141,7 @@ def register_clients(
     environment = operator_environment(url, credentials, registry_table, secret_prefix)
     _run(environment, grantwell, "realm", "set", REALM, "--store", "aws")
     for each in CLIENTS:
-        settings = ("--scope", each.scope, "--default-scope", each.scope, "--token-lifetime", "3600")
+        settings = ("--scope", each.scope, "--default-scope", each.scope, "--token-lifetime", "3600", *each.settings)
         register_client(environment, grantwell, REALM, each, settings)
 
 
@@ -203,6 +220,31 @@ def put_tokens(url: str, credentials: Credentials, registry_table: str, token_ta
                 "audit_tracking_id": {"S": f"audit-of-{token.name}"},
             },
         )
+
+
+def begin_rotation(url: str, credentials: Credentials, secret_id: str, version: str) -> None:
+    """Stages a pending version without a value, as Secrets Manager does before it calls the first step."""
+    manager = client("secretsmanager", url, credentials)
+    try:
+        # The emulator stages the version and then finds that it knows no such function, so that the steps are ours to call.
+        manager.rotate_secret(SecretId=secret_id, ClientRequestToken=version, RotationLambdaARN=_NO_FUNCTION)
+    except manager.exceptions.ResourceNotFoundException:
+        return
+    raise AssertionError("the emulator rotated by itself")
+
+
+def forget_signing_keys(url: str, credentials: Credentials, registry_table: str, secret_prefix: str) -> None:
+    """Leaves the realm as it is before anything was signed for it."""
+    manager = client("secretsmanager", url, credentials)
+    try:
+        manager.delete_secret(SecretId=f"{secret_prefix}/{REALM}/signing-keys", ForceDeleteWithoutRecovery=True)
+    except manager.exceptions.ResourceNotFoundException:
+        pass
+    published = {"realm": {"S": f"keys#{REALM}"}, "item": {"S": "jwks"}}
+    client("dynamodb", url, credentials).delete_item(TableName=registry_table, Key=published)
+
+
+_NO_FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:none"
 
 
 def main(arguments: list[str]) -> None:

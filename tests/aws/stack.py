@@ -2,7 +2,8 @@
 
 Names, environments and roles are read back from the stack's resources, so that a test sees what a function on AWS would
 see. Two things that moto cannot do are kept apart, and said here: it does not know HTTP APIs (gateway.py reads the routes
-from the translated template), and its IAM enforces actions only, wanting resource "*" (aws_calls.py checks the ARNs).
+from the translated template, and the API's id is given here), and its IAM enforces actions only, wanting resource "*"
+(aws_calls.py checks the ARNs and the conditions).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import template as sam
@@ -21,11 +22,25 @@ from emulator import Credentials, Emulator
 
 @dataclass(frozen=True)
 class Statement:
-    """One permission of a role, with its ARN resolved by the stack."""
+    """One permission of a role, with its ARN resolved by the stack.
+
+    `leading_keys` are the patterns of partition keys that it is restricted to, if it is: the only condition there is.
+    """
 
     sid: str
     action: str
     resource: str
+    leading_keys: tuple[str, ...] | None = None
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> Statement:
+        statement = Statement(document["Sid"], document["Action"], document["Resource"])
+        if "Condition" not in document:
+            return statement
+        ((operator, keys),) = document["Condition"].items()
+        ((key, patterns),) = keys.items()
+        assert (operator, key) == ("ForAllValues:StringLike", "dynamodb:LeadingKeys"), document
+        return replace(statement, leading_keys=tuple(patterns))
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Stack:
         cloudformation = emulator.client("cloudformation")
         cloudformation.create_stack(
             StackName=name,
-            TemplateBody=json.dumps(self.translated),
+            TemplateBody=json.dumps(self.translated).replace("${Api}", sam.API_ID),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in (parameters or {}).items()],
             Capabilities=["CAPABILITY_IAM"],
         )
@@ -118,11 +133,11 @@ class Stack:
             if isinstance(document, str):  # moto hands back Python's text for what CloudFormation gave as an object
                 document = ast.literal_eval(document)
             for each in document["Statement"]:
-                found.append(Statement(each["Sid"], each["Action"], each["Resource"]))
+                found.append(Statement.of(each))
         return found
 
     def _let_moto_enforce(self, role: str) -> None:
-        """Rewrites a role's policies with Resource "*", the only one moto's enforcement understands."""
+        """Rewrites a role's policies with Resource "*" and no condition, all that moto's enforcement understands."""
         iam = self.emulator.client("iam")
         statements = self._statements(role)
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:

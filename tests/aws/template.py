@@ -15,6 +15,8 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
+# The id that AWS would have made up for the stack's API.
+API_ID = "grantwell0"
 
 Json = dict[str, Any]
 
@@ -43,9 +45,9 @@ class Route:
     payload_format: str
 
 
-def load() -> Json:
-    """The template as it stands in the repository, with intrinsic functions in their long form."""
-    parsed: Json = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+def load(path: str = "template.yaml") -> Json:
+    """A template as it stands in the repository, with intrinsic functions in their long form."""
+    parsed: Json = yaml_parse((ROOT / path).read_text(encoding="utf-8"))
     return parsed
 
 
@@ -64,15 +66,16 @@ def resources(template: Json, kind: str) -> dict[str, Json]:
 
 
 def translate(template: Json, *, bucket: str = "code", key: str = "bootstrap.zip") -> Json:
-    """What `sam deploy` would send to CloudFormation, with the code at `bucket` and `key`.
+    """What `sam deploy` would send to CloudFormation, with the code that is not inline at `bucket` and `key`.
 
     The translator only asks for managed policies when a function names one, which none here may do: an empty loader is
     therefore the right one, and a template that broke the rule would fail to translate.
     """
     packaged = copy.deepcopy(template)
-    packaged["Globals"]["Function"].pop("CodeUri", None)
+    packaged.get("Globals", {}).get("Function", {}).pop("CodeUri", None)
     for function in resources(packaged, "AWS::Serverless::Function").values():
-        function["Properties"]["CodeUri"] = {"Bucket": bucket, "Key": key}
+        if "InlineCode" not in function["Properties"]:
+            function["Properties"]["CodeUri"] = {"Bucket": bucket, "Key": key}
     # The translator takes the partition from the session's region, and has no other way to be told.
     before = os.environ.get("AWS_DEFAULT_REGION")
     os.environ["AWS_DEFAULT_REGION"] = REGION

@@ -7,6 +7,7 @@ enforced. A control then takes one thing away, and the function has to fail as d
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,38 +17,92 @@ import template as sam
 from aws_calls import AwsCalls, Call, allows
 from conftest import StartFunction, reseed
 from emulator import Emulator
-from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_answer, event
-from runtime_api import Answer, FunctionFailed
+from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_outcome, event, stops
+from runtime_api import Answer, FunctionFailed, LambdaRuntime
 from stack import Stack, Statement
 
 DATA_ACTIONS = {
-    "TokenFunction": ["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"],
-    "IntrospectFunction": ["dynamodb:GetItem", "secretsmanager:GetSecretValue"],
-    "RevokeFunction": ["dynamodb:GetItem", "dynamodb:DeleteItem", "secretsmanager:GetSecretValue"],
+    "TokenFunction": [
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "secretsmanager:CreateSecret",
+        "secretsmanager:GetSecretValue",
+    ],
+    "IntrospectFunction": [
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "secretsmanager:CreateSecret",
+        "secretsmanager:GetSecretValue",
+    ],
+    "RevokeFunction": [
+        "dynamodb:GetItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:PutItem",
+        "secretsmanager:GetSecretValue",
+    ],
     "MetadataFunction": ["dynamodb:GetItem"],
+    # Its controls are in test_rotation.py: no single event needs all of them.
+    "RotateFunction": [
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "secretsmanager:DescribeSecret",
+        "secretsmanager:GetSecretValue",
+        "secretsmanager:PutSecretValue",
+        "secretsmanager:UpdateSecretVersionStage",
+    ],
+    "AuthorizerFunction": ["dynamodb:GetItem"],
 }
+FIRST_KEYS = ["ReadSigningKeys", "CreateSigningKeys", "PublishKeys"]
 DATA_STATEMENTS = {
-    "TokenFunction": ["ReadRegistrations", "StoreTokens", "ReadClientSecrets"],
-    "IntrospectFunction": ["ReadRegistrations", "ReadTokens", "ReadClientSecrets"],
-    "RevokeFunction": ["ReadRegistrations", "DeleteTokens", "ReadClientSecrets"],
+    "TokenFunction": ["ReadRegistrations", "StoreTokens", "ReadClientSecrets", *FIRST_KEYS],
+    "IntrospectFunction": ["ReadRegistrations", "ReadTokens", "ReadClientSecrets", *FIRST_KEYS],
+    "RevokeFunction": ["ReadRegistrations", "DeleteTokens", "EndStatelessTokens", "ReadClientSecrets"],
     "MetadataFunction": ["ReadRegistrations"],
+    "RotateFunction": [
+        *("ReadRegistrations", "ListRealms", "PublishKeys"),
+        *("DescribeClientSecrets", "ReadClientSecrets", "WriteClientSecrets", "StageClientSecrets"),
+        *("DescribeSigningKeys", "ReadSigningKeys", "WriteSigningKeys", "StageSigningKeys"),
+    ],
+    "AuthorizerFunction": ["ReadRegistrations", "ReadTokens"],
 }
 REQUIRED_VARIABLES = {
     "TokenFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
     "IntrospectFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
     "RevokeFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
     "MetadataFunction": ["GRANTWELL_REGISTRY_TABLE"],
+    "RotateFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
+    "AuthorizerFunction": [
+        "GRANTWELL_REGISTRY_TABLE",
+        "GRANTWELL_TOKEN_TABLE",
+        "GRANTWELL_PUBLIC_URL",
+        "GRANTWELL_AUTHORIZER_REALM",
+        "GRANTWELL_AUTHORIZER_SCOPES",
+    ],
 }
-OPTIONAL_VARIABLES = [
-    "GRANTWELL_PUBLIC_URL",
-    "GRANTWELL_ACCESS_TOKEN_LIFETIME",
-    "GRANTWELL_DEFAULT_SCOPE",
-    "GRANTWELL_LOG_LEVEL",
-]
+# What a function can do without, and the parameter of the stack that says it.
+OPTIONAL_VARIABLES = {
+    "GRANTWELL_PUBLIC_URL": "PublicUrl",
+    "GRANTWELL_ACCESS_TOKEN_LIFETIME": "AccessTokenLifetime",
+    "GRANTWELL_DEFAULT_SCOPE": "DefaultScope",
+    "GRANTWELL_LOG_LEVEL": "LogLevel",
+}
+OWN_OPTIONAL_VARIABLES = {
+    "RotateFunction": {"GRANTWELL_SIGNING_KEY_ROTATION_DAYS": "SigningKeyRotationDays"},
+    "AuthorizerFunction": {
+        "GRANTWELL_AUTHORIZER_AUDIENCE": "AuthorizerAudience",
+        "GRANTWELL_AUTHORIZER_RESPONSE": "AuthorizerResponse",
+    },
+}
+# What the event of WORK does not need: a stateless JWT, which is signed anew each time, stands in no file. Its controls are
+# in test_a_stateless_jwt_ends_by_the_one_kind_of_item_that_revocation_may_write.
+BEYOND_WORK = {"RevokeFunction": ["EndStatelessTokens", "dynamodb:PutItem"]}
 
 
 def pairs(table: dict[str, list[str]]) -> list[tuple[str, str]]:
-    return [(function, each) for function, listed in table.items() for each in listed]
+    """Every row of a table for the functions that an event of WORK puts to the test."""
+    rows = [(function, each) for function in WORK for each in table[function]]
+    return [(function, each) for function, each in rows if each not in BEYOND_WORK.get(function, [])]
 
 
 def data(statements: tuple[Statement, ...]) -> list[Statement]:
@@ -65,14 +120,19 @@ def test_the_tables_of_controls_cover_every_permission_of_the_stack(stack: Stack
 def test_the_stack_sets_exactly_the_variables_that_the_functions_read(stack: Stack) -> None:
     """AWS_ENDPOINT_URL is not among them: with default parameters a function can only talk to AWS."""
     for name, function in stack.functions.items():
-        assert sorted(function.environment) == sorted(REQUIRED_VARIABLES[name] + OPTIONAL_VARIABLES), name
-        assert all(function.environment[variable] for variable in REQUIRED_VARIABLES[name]), name
-        assert {variable: function.environment[variable] for variable in OPTIONAL_VARIABLES} == {
-            "GRANTWELL_PUBLIC_URL": stack.parameters["PublicUrl"],
-            "GRANTWELL_ACCESS_TOKEN_LIFETIME": stack.parameters["AccessTokenLifetime"],
-            "GRANTWELL_DEFAULT_SCOPE": stack.parameters["DefaultScope"],
-            "GRANTWELL_LOG_LEVEL": stack.parameters["LogLevel"],
-        }
+        required, optional = REQUIRED_VARIABLES[name], OPTIONAL_VARIABLES | OWN_OPTIONAL_VARIABLES.get(name, {})
+        assert function.environment.keys() == {*required, *optional}, name
+        assert all(function.environment[variable] for variable in required), name
+        for variable, parameter in optional.items():
+            if variable not in required:
+                assert function.environment[variable] == stack.parameters[parameter], (name, variable)
+
+
+def test_without_a_public_url_the_authorizer_accepts_the_issuers_of_the_stacks_own_api(stack: Stack) -> None:
+    assert stack.parameters["PublicUrl"] == ""
+    environment = stack.functions["AuthorizerFunction"].environment
+    assert environment["GRANTWELL_PUBLIC_URL"] == stack.outputs["BaseUrl"]
+    assert seed.ISSUER.startswith(environment["GRANTWELL_PUBLIC_URL"] + "/")
 
 
 def test_the_export_block_points_the_command_line_at_the_stack(stack: Stack) -> None:
@@ -90,22 +150,21 @@ def test_a_function_works_with_its_role_and_uses_all_of_it(
     """The role allows every call on its very ARN, and no statement of the role goes unused: least privilege, both ways."""
     function = seeded.functions[name]
     with AwsCalls(emulator, function.statements) as aws:
-        answer = start(function, endpoint=aws.url).call(event(WORK[name]))
-        assert_answer(answer, EXPECTATIONS[WORK[name]])
+        assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), EXPECTATIONS[WORK[name]])
         assert aws.refused == []
-        unused = [s for s in data(function.statements) if not any(allows(s, call) for call in aws.calls)]
-        assert unused == []
+        unused = [s.sid for s in data(function.statements) if not any(allows(s, call) for call in aws.calls)]
+        assert set(unused) <= set(BEYOND_WORK.get(name, []))
 
 
 @pytest.mark.parametrize(("name", "sid"), pairs(DATA_STATEMENTS))
-def test_without_one_statement_the_function_answers_503(
+def test_without_one_statement_the_function_is_unavailable(
     name: str, sid: str, seeded: Stack, start: StartFunction, emulator: Emulator
 ) -> None:
     function = seeded.functions[name]
     reduced = [statement for statement in function.statements if statement.sid != sid]
     assert len(reduced) == len(function.statements) - 1
     with AwsCalls(emulator, reduced) as aws:
-        assert_answer(start(function, endpoint=aws.url).call(event(WORK[name])), UNAVAILABLE)
+        assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), UNAVAILABLE[name])
         assert aws.refused, "the function failed for another reason"
 
 
@@ -116,23 +175,70 @@ def test_a_statement_on_another_resource_is_no_permission(
     """The ARN counts, not only the action: the same statement for a neighbour's table or secrets refuses the call."""
     function = seeded.functions[name]
     moved = [
-        Statement(s.sid, s.action, s.resource.replace("grantwell", "neighbour")) if s.sid == sid else s
+        replace(s, resource=s.resource.replace("grantwell", "neighbour")) if s.sid == sid else s
         for s in function.statements
     ]
     assert moved != list(function.statements)
     with AwsCalls(emulator, moved) as aws:
-        assert_answer(start(function, endpoint=aws.url).call(event(WORK[name])), UNAVAILABLE)
+        assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), UNAVAILABLE[name])
         assert aws.refused
 
 
+@pytest.mark.parametrize("name", ["TokenFunction", "IntrospectFunction"])
+def test_a_statement_on_another_partition_is_no_permission(
+    name: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    function = seeded.functions[name]
+    moved = [replace(s, leading_keys=("other#*",)) if s.leading_keys else s for s in function.statements]
+    assert moved != list(function.statements)
+    with AwsCalls(emulator, moved) as aws:
+        assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), UNAVAILABLE[name])
+        (refused,) = set(aws.refused)
+        assert (refused.action, refused.leading_key) == ("dynamodb:PutItem", f"keys#{seed.REALM}")
+
+
+def test_a_stateless_jwt_ends_by_the_one_kind_of_item_that_revocation_may_write(
+    seeded: Stack, start: StartFunction, emulator: Emulator, binaries: Path
+) -> None:
+    function = seeded.functions["RevokeFunction"]
+    client = seed.SeededClient("statelessClient", "client_secret_basic", "write")
+    table, prefix = seeded.physical_id("RegistryTable"), seeded.parameters["SecretPrefix"]
+    operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
+    settings = ("--access-token-format", "jwt", "--access-token-persistence", "stateless")
+    scope = ("--scope", client.scope, "--default-scope", client.scope)
+    seed.register_client(operator, binaries / "grantwell", seed.REALM, client, (*scope, *settings))
+
+    def given(name: str, body: str) -> sam.Json:
+        form = event(name)
+        form["headers"]["authorization"] = f"Basic {client.basic}"
+        return {**form, "body": body, "isBase64Encoded": False}
+
+    issued = start(seeded.functions["TokenFunction"]).call(given("token/jwt", "grant_type=client_credentials"))
+    revocation = given("revoke/own", f"token={issued.json['access_token']}")
+    without = [s for s in function.statements if s.sid != "EndStatelessTokens"]
+    moved = [replace(s, leading_keys=("token#*",)) if s.leading_keys else s for s in function.statements]
+    assert len(without) == len(function.statements) - 1 and moved != list(function.statements)
+    for statements in (without, moved):
+        with AwsCalls(emulator, statements) as aws:
+            assert_outcome(start(function, endpoint=aws.url), revocation, UNAVAILABLE["RevokeFunction"])
+            (refused,) = set(aws.refused)
+            assert refused.action == "dynamodb:PutItem" and (refused.leading_key or "").startswith("revoked#")
+    with AwsCalls(emulator, function.statements) as aws:
+        assert_outcome(start(function, endpoint=aws.url), revocation, EXPECTATIONS["revoke/own"])
+        assert aws.refused == []
+    # The same by an enforcement that nobody here wrote.
+    reduced = start(function, credentials=seeded.credentials_without(function, "dynamodb:PutItem"))
+    assert_outcome(reduced, revocation, UNAVAILABLE["RevokeFunction"])
+
+
 @pytest.mark.parametrize(("name", "action"), pairs(DATA_ACTIONS))
-def test_under_motos_iam_a_missing_action_is_a_503(
+def test_under_motos_iam_without_one_action_the_function_is_unavailable(
     name: str, action: str, seeded: Stack, start: StartFunction, emulator: Emulator
 ) -> None:
     """The same control by an enforcement that nobody here wrote."""
     function = seeded.functions[name]
     credentials = seeded.credentials_without(function, action)
-    assert_answer(start(function, credentials=credentials).call(event(WORK[name])), UNAVAILABLE)
+    assert_outcome(start(function, credentials=credentials), event(WORK[name]), UNAVAILABLE[name])
 
 
 @pytest.mark.parametrize(("name", "variable"), pairs(REQUIRED_VARIABLES))
@@ -142,7 +248,7 @@ def test_without_a_required_variable_a_function_does_not_start(
     function = seeded.functions[name]
     environment = {each: value for each, value in function.environment.items() if each != variable}
     with pytest.raises(FunctionFailed) as failed:
-        start(function, environment=environment).call(event(WORK[name]))
+        start(function, environment=environment).invoke(event(WORK[name]))
     assert variable in str(failed.value), "the message does not name the missing variable"
 
 
@@ -187,17 +293,23 @@ def test_a_second_stack_with_other_parameters_works_beside_the_first(
         "PublicUrl": "https://as.example.com",
         "AccessTokenLifetime": "120",
         "DefaultScope": "read write",
+        "AuthorizerScopes": seed.AUTHORIZER_SCOPES,
     }
     second = Stack(emulator, source, "second", parameters)
     reseed(second, emulator, binaries)
 
-    def call(name: str, given: sam.Json) -> Answer:
+    def running(name: str) -> LambdaRuntime:
         function = second.functions[name]
-        return start(function, credentials=second.credentials(function.role_arn)).call(given)
+        return start(function, credentials=second.credentials(function.role_arn))
+
+    def call(name: str, given: sam.Json) -> Answer:
+        return running(name).call(given)
 
     answer = call("MetadataFunction", event("metadata/root"))
     assert answer.json["issuer"] == "https://as.example.com/oauth2"
-    assert_answer(call("TokenFunction", event("token/basic")), EXPECTATIONS["token/basic"])
+    assert call("TokenFunction", event("token/basic")).status == 200
+    # The seeded tokens say that the first stack issued them.
+    assert_outcome(running("AuthorizerFunction"), event("authorizer/http-api-v2"), stops("invalid_token"))
 
     # A client of realm root that says nothing itself gets what the stack's parameters say.
     plain = seed.SeededClient("plainClient", "client_secret_basic", "read write admin")
@@ -226,6 +338,10 @@ def test_the_policy_evaluation_of_these_tests_is_strict() -> None:
     assert not allows(read, Call("dynamodb:PutItem", table))
     assert not allows(read, Call("dynamodb:GetItem", table + "2"))
     assert not allows(read, Call("dynamodb:GetItem", table.replace("us-east-1", "eu-west-1")))
+    publish = Statement("Publish", "dynamodb:PutItem", table, ("keys#*",))
+    assert allows(publish, Call("dynamodb:PutItem", table, "keys#alpha"))
+    for key in ("alpha", "root", "keys", "xkeys#alpha", None):
+        assert not allows(publish, Call("dynamodb:PutItem", table, key)), key
     secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:grantwell/"
     secrets = Statement("Secrets", "secretsmanager:GetSecretValue", secret + "*/clients/*")
     assert allows(secrets, Call("secretsmanager:GetSecretValue", secret + "alpha/clients/myClient-AbCdEf"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
 import pytest
 
+import seed
 import template as sam
 
 # The server's own route table, so that the template cannot drift from it.
@@ -21,29 +23,63 @@ ROUTES = {
     "RevokeFunction": {f"{base}/token/revoke" for base in BASES},
     "MetadataFunction": {f"{base}{WELL_KNOWN}" for base in BASES}
     | {f"{base}/.well-known/openid-configuration" for base in BASES}
-    | {f"{WELL_KNOWN}{base}" for base in BASES},
+    | {f"{WELL_KNOWN}{base}" for base in BASES}
+    | {f"{base}/connect/jwk_uri" for base in BASES},
 }
 REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
 TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
-SECRETS = {
-    "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}/*/clients/*"
-}
+def secrets(pattern: str) -> sam.Json:
+    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}"
+    return {"Fn::Sub": f"{arn}/*/{pattern}"}
+
+
+CLIENT_SECRETS = secrets("clients/*")
+# Without a hyphen before the wildcard: what does not exist yet has no six characters.
+SIGNING_KEYS = secrets("signing-keys*")
+# The one condition on the registry table: public keys are in partitions of their own, where no registration is.
+OWN_PARTITIONS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["keys#*"]}}
+# That of the token table: what has ended is in partitions of its own, where no token is.
+ENDED_TOKENS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["revoked#*"]}}
+FIRST_KEYS: list[tuple[str, sam.Json, sam.Json | None]] = [
+    ("secretsmanager:GetSecretValue", SIGNING_KEYS, None),
+    ("secretsmanager:CreateSecret", SIGNING_KEYS, None),
+    ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
+]
+ROTATION = ["DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"]
 # What each function may touch, its own log group aside. A change here is a change of the security model.
-PERMISSIONS: dict[str, list[tuple[str, sam.Json]]] = {
-    "token": [("dynamodb:GetItem", REGISTRY), ("dynamodb:PutItem", TOKENS), ("secretsmanager:GetSecretValue", SECRETS)],
+PERMISSIONS: dict[str, list[tuple[str, sam.Json, sam.Json | None]]] = {
+    "token": [
+        ("dynamodb:GetItem", REGISTRY, None),
+        ("dynamodb:PutItem", TOKENS, None),
+        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
+        *FIRST_KEYS,
+    ],
     "introspect": [
-        ("dynamodb:GetItem", REGISTRY),
-        ("dynamodb:GetItem", TOKENS),
-        ("secretsmanager:GetSecretValue", SECRETS),
+        ("dynamodb:GetItem", REGISTRY, None),
+        ("dynamodb:GetItem", TOKENS, None),
+        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
+        *FIRST_KEYS,
     ],
     "revoke": [
-        ("dynamodb:GetItem", REGISTRY),
-        ("dynamodb:DeleteItem", TOKENS),
-        ("secretsmanager:GetSecretValue", SECRETS),
+        ("dynamodb:GetItem", REGISTRY, None),
+        ("dynamodb:DeleteItem", TOKENS, None),
+        ("dynamodb:PutItem", TOKENS, ENDED_TOKENS),
+        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
     ],
-    "metadata": [("dynamodb:GetItem", REGISTRY)],
+    "metadata": [("dynamodb:GetItem", REGISTRY, None)],
+    "rotate": [
+        ("dynamodb:GetItem", REGISTRY, None),
+        ("dynamodb:Query", REGISTRY, None),
+        ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
+        *((f"secretsmanager:{action}", CLIENT_SECRETS, None) for action in ROTATION),
+        *((f"secretsmanager:{action}", SIGNING_KEYS, None) for action in ROTATION),
+    ],
+    "authorizer": [("dynamodb:GetItem", REGISTRY, None), ("dynamodb:GetItem", TOKENS, None)],
 }
-FUNCTIONS = ["TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"]
+FUNCTIONS = [
+    *("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"),
+    *("RotateFunction", "AuthorizerFunction"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +114,12 @@ def test_a_function_is_built_and_limited_as_designed(translated: sam.Json, sourc
     assert properties["Runtime"] == "provided.al2023"
     assert properties["Handler"] == "bootstrap"
     assert properties["Architectures"] == [{"Ref": "Architecture"}]
-    # HTTP API gives up after 30 s and an authorizer after 10: the function must fail by itself before.
-    assert 5 <= properties["Timeout"] < 10
+    if logical_id == "RotateFunction":
+        # Nobody waits for it: a step of Secrets Manager, or a schedule over many realms.
+        assert 30 <= properties["Timeout"] <= 300
+    else:
+        # HTTP API gives up after 30 s and an authorizer after 10: the function must fail by itself before.
+        assert 5 <= properties["Timeout"] < 10
     log_group = logical_id.replace("Function", "LogGroup")
     assert properties["LoggingConfig"]["LogGroup"] == {"Ref": log_group}
     assert properties["Role"] == {"Fn::GetAtt": [logical_id.replace("Function", "Role"), "Arn"]}
@@ -93,15 +133,15 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
     (policy,) = role["Policies"]
-    granted: list[tuple[str, sam.Json]] = []
+    granted: list[tuple[str, sam.Json, sam.Json | None]] = []
     for statement in policy["PolicyDocument"]["Statement"]:
-        assert statement.keys() == {"Sid", "Effect", "Action", "Resource"}
+        assert statement.keys() - {"Condition"} == {"Sid", "Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         assert re.fullmatch(r"[a-z]+:[A-Za-z]+", statement["Action"]), statement
         assert isinstance(statement["Resource"], dict), f"a literal or a list of resources: {statement}"
-        granted.append((statement["Action"], statement["Resource"]))
+        granted.append((statement["Action"], statement["Resource"], statement.get("Condition")))
     own_logs = {"Fn::GetAtt": [f"{name.capitalize()}LogGroup", "Arn"]}
-    logs = [("logs:CreateLogStream", own_logs), ("logs:PutLogEvents", own_logs)]
+    logs = [("logs:CreateLogStream", own_logs, None), ("logs:PutLogEvents", own_logs, None)]
     assert granted == PERMISSIONS[name] + logs
 
 
@@ -109,6 +149,17 @@ def test_there_is_no_role_but_one_per_function(translated: sam.Json) -> None:
     assert sam.resources(translated, "AWS::IAM::Role").keys() == {f"{name.capitalize()}Role" for name in PERMISSIONS}
     for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
         assert not sam.resources(translated, kind)
+
+
+def test_only_secrets_manager_of_this_account_and_the_daily_schedule_invoke_the_rotation(translated: sam.Json) -> None:
+    permissions = sam.resources(translated, "AWS::Lambda::Permission").values()
+    allowed = [p["Properties"] for p in permissions if "RotateFunction" in json.dumps(p["Properties"]["FunctionName"])]
+    by_principal = {each["Principal"]: each for each in allowed}
+    assert by_principal.keys() == {"secretsmanager.amazonaws.com", "events.amazonaws.com"}
+    assert by_principal["secretsmanager.amazonaws.com"]["SourceAccount"] == {"Ref": "AWS::AccountId"}
+    ((rule_id, rule),) = sam.resources(translated, "AWS::Events::Rule").items()
+    assert rule["Properties"]["ScheduleExpression"] == "rate(1 day)"
+    assert by_principal["events.amazonaws.com"]["SourceArn"] == {"Fn::GetAtt": [rule_id, "Arn"]}
 
 
 def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Json) -> None:
@@ -196,6 +247,17 @@ def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
             ["http://a", "https://a/", "https://a/?q"],
         ),
         ("DefaultScope", ["", "read", "read write:all"], [" read", "read ", "a  b", 'a"b', "a\\b"]),
+        ("AuthorizerRealm", ["root", "alpha", "team_1-b"], ["", "a b", "a/b", "a" * 65]),
+        (
+            "AuthorizerScopes",
+            ["{}", '{"GET /orders":""}', '{ "GET /orders/{id}" : "a b", "a1 ANY /{p+}":"c" }', seed.AUTHORIZER_SCOPES],
+            ["", "GET /orders", "[]", '{"GET /orders"}', '{"GET /orders":7}', '{"GET /orders":"a",}', "{'a':'b'}"],
+        ),
+        (
+            "AuthorizerAudience",
+            ["", "https://api.example.com/", "https://a.example urn:b"],
+            [" https://a", "https://a ", "https://a  urn:b", "https://a/#f"],
+        ),
     ],
 )
 def test_a_parameters_pattern_admits_what_it_should(

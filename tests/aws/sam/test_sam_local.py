@@ -18,7 +18,7 @@ import pytest
 import seed
 import template as sam
 from emulator import Emulator, container_view, without_aws
-from expectations import EVENTS, EXPECTATIONS, assert_answer
+from expectations import EVENTS, EXPECTATIONS, ExpectedError, ExpectedPayload, assert_answer
 from runtime_api import Answer
 
 BUILT = Path(os.environ.get("GRANTWELL_SAM_BUILD", sam.ROOT / ".sam-test" / "build")).resolve()
@@ -43,6 +43,9 @@ def local(binaries: Path) -> Iterator[tuple[Emulator, dict[str, str]]]:
 @pytest.mark.parametrize("name", EXPECTATIONS)
 def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> None:
     emulator, environment = local
+    expected = EXPECTATIONS[name]
+    if name.startswith("authorizer/"):
+        environment = environment | seed.AUTHORIZER_SETTINGS
     # revoke/own uses up its token.
     seed.put_tokens(emulator.url, emulator.operator, seed.REGISTRY_TABLE, seed.TOKEN_TABLE)
     command = [
@@ -52,10 +55,17 @@ def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> 
         *(["--skip-pull-image"] if image_is_local() else []),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
     # The response is the last line of stdout; the function's own log comes before it.
     last = done.stdout.strip().splitlines()[-1:] or pytest.fail(f"no response:\n{done.stderr}")
-    assert_answer(Answer.from_payload(json.loads(last[0])), EXPECTATIONS[name])
+    payload = json.loads(last[0])
+    if isinstance(expected, ExpectedError):
+        assert re.fullmatch(expected.pattern, payload["errorMessage"]), payload
+        return
+    assert done.returncode == 0, done.stderr
+    if isinstance(expected, ExpectedPayload):
+        assert payload == expected.payload
+    else:
+        assert_answer(Answer.from_payload(payload), expected)
 
 
 @pytest.mark.parametrize("function", sam.functions(sam.load()), ids=lambda function: function.logical_id)
