@@ -1,6 +1,7 @@
 //! What a server's death, restart, neighbours and failing store may do: nothing to a registered client or an acknowledged
 //! token, and never a wrong answer (rows R-04, I-17, V-07 and E-06 of the protocol's cases).
 
+use std::collections::HashSet;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +17,9 @@ use serde_json::Value;
 
 use crate::support::cli::{Registered, Store, basic};
 use crate::support::http::{Answer, Connection, Request};
+use crate::support::jwt::parts;
 use crate::support::server::{Server, Start};
+use crate::support::shared::{STATELESS_JWT, STORED_JWT};
 use crate::support::{NOTICED_WITHIN, poll};
 
 const GRANT: &str = "grant_type=client_credentials";
@@ -106,6 +109,60 @@ fn kill_9_at_any_moment_loses_no_client_and_no_acknowledged_token() {
     }
     let listed: Value = serde_json::from_str(&store.run(&["client", "list", "--output", "json"])).expect("JSON");
     assert_eq!(listed["clients"].as_array().map(Vec::len), Some(clients.len()), "{listed}");
+}
+
+#[test]
+fn kill_9_loses_no_acknowledged_jwt_and_brings_no_revoked_one_back() {
+    let store = Store::new();
+    let clients = [STORED_JWT, STATELESS_JWT]
+        .map(|form| store.register("root", &format!("jwt-{}", form[3]), &[&CLIENT[..], &form].concat()));
+    let (mut kept, mut revoked, mut kids) = (Vec::new(), Vec::new(), HashSet::new());
+    for _ in 0..3 {
+        let mut server = Start::on(&store.argument()).spawn();
+        let stop = AtomicBool::new(false);
+        let acknowledged = AtomicUsize::new(0);
+        // Issues two tokens, revokes the second, until the server is gone; gives what was acknowledged.
+        let stream = |client: &Registered| {
+            let (mut kept, mut revoked) = (Vec::new(), Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                let Ok(answer) = grant(client).try_send(&server) else { break };
+                kept.push((client.clone(), answer.assert_granted("a")));
+                let Ok(answer) = grant(client).try_send(&server) else { break };
+                let token = answer.assert_granted("a");
+                let revoke = Request::form("/oauth2/token/revoke", format!("token={token}")).by(client);
+                let Ok(answer) = revoke.try_send(&server) else { break };
+                assert_eq!(answer.status, 200);
+                revoked.push((client.clone(), token));
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            (kept, revoked)
+        };
+        thread::scope(|scope| {
+            let streams: Vec<_> = clients.iter().cycle().take(THREADS).map(|c| scope.spawn(|| stream(c))).collect();
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while acknowledged.load(Ordering::Relaxed) < 60 && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let killed = server.try_signal("KILL");
+            stop.store(true, Ordering::Relaxed);
+            assert!(killed && acknowledged.load(Ordering::Relaxed) >= 60, "revocations are acknowledged");
+            for stream in streams {
+                let (more_kept, more_revoked) = stream.join().expect("no answer is wrong");
+                kept.extend(more_kept);
+                revoked.extend(more_revoked);
+            }
+        });
+        server.wait();
+    }
+    let server = Start::on(&store.argument()).spawn();
+    for (client, token) in &kept {
+        server.introspect(client, token).assert_active();
+        kids.insert(parts(token).0["kid"].to_string());
+    }
+    for (client, token) in &revoked {
+        server.introspect(client, token).assert_inactive();
+    }
+    assert_eq!(kids.len(), 1, "one key signed them all, whatever died: {kids:?}");
 }
 
 #[test]

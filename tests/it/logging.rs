@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 use crate::support::cli::{Registered, Store, basic, percent_encode_all};
 use crate::support::http::{Connection, Request};
 use crate::support::server::{Server, Start};
+use crate::support::shared::{STATELESS_JWT, STORED_JWT};
 
 const ENDPOINTS: [&str; 3] = ["/oauth2/access_token", "/oauth2/introspect", "/oauth2/token/revoke"];
 const GRANT: &str = "grant_type=client_credentials";
@@ -165,4 +167,75 @@ fn a_tokens_lines_share_its_audit_id_and_a_guess_names_the_client_it_is_aimed_at
     assert_eq!(refusals.len(), 2, "{log}");
     assert!(refusals[0].contains("wrong secret") && refusals[0].contains("traced"), "{log}");
     assert!(refusals[1].contains("unknown client") && !log.contains("stranger"), "{log}");
+}
+
+#[test]
+fn z_01_no_jwt_and_no_private_key_reaches_the_log() {
+    let store = Store::new();
+    let scope = ["--scope", "a", "--default-scope", "a"];
+    let claims = ["--claims", r#"{"note":"canary-of-a-claim"}"#];
+    let clients = [STORED_JWT, STATELESS_JWT].map(|form| {
+        let settings = [&scope[..], &form, &claims].concat();
+        store.register("root", &format!("logged-{}", form[3]), &settings)
+    });
+    // A key of each type in one realm, and a realm whose keys the server makes itself.
+    for alg in ["ES256", "EdDSA", "RS256"] {
+        store.set_realm("root", &["--signing-alg", alg]);
+    }
+    store.set_realm("alpha", &["--access-token-format", "jwt"]);
+    let in_alpha = store.register("alpha", "logged-alpha", &[&scope[..], &claims].concat());
+    let mut server = start(&store);
+
+    let mut written: Vec<String> = Vec::new();
+    for client in clients.iter().chain([&in_alpha]) {
+        let token = server.jwt(client, "a", "");
+        let (message, _) = token.rsplit_once('.').expect("a JWS");
+        let forged = format!("{message}.{}", "A".repeat(86));
+        for presented in [&token, &forged, &token[1..], &token.replacen('.', "..", 1)] {
+            let introspect = Request::form(&format!("{}/introspect", client.base()), format!("token={presented}"));
+            introspect.clone().by(client).send(&server);
+            introspect.clone().by(client).header("Accept", "application/token-introspection+jwt").send(&server);
+            introspect.header("Authorization", format!("Bearer {presented}")).send(&server).assert_401(&client.realm);
+            server.revoke(client, presented);
+        }
+        let signed = Request::form(&format!("{}/introspect", client.base()), "token=x").by(client);
+        let signed = signed.header("Accept", "application/token-introspection+jwt").send(&server).text();
+        server.jwks(&client.base());
+        written.extend([token, signed]);
+    }
+    let private: Vec<String> = {
+        let registry = rusqlite::Connection::open(store.directory().join("registry.db")).expect("the registry");
+        let mut statement = registry.prepare("SELECT private_jwks FROM signing_keys").expect("a statement");
+        let sets = statement.query_map([], |row| row.get(0)).expect("rows");
+        sets.collect::<Result<_, _>>().expect("text")
+    };
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+
+    let (stdout, stderr) = server.into_output();
+    let log = format!("{stdout}{stderr}");
+    for event in ["signing keys created", "token issued", "token introspected", "revocation answered"] {
+        assert!(log.contains(event), "the log says what happened: no '{event}' in\n{log}");
+    }
+    for jwt in &written {
+        // Neither the token nor a part of it: not even its claims, which name people's resources.
+        for part in jwt.split('.') {
+            assert!(!log.contains(&part[part.len() / 2..]), "half of {part} is in\n{log}");
+        }
+    }
+    assert!(!log.contains("canary") && !log.contains("eyJ"), "{log}");
+    assert_eq!(private.len(), 2, "of root and of alpha");
+    let mut secrets = 0;
+    for set in &private {
+        let set: Value = serde_json::from_str(set).expect("JSON");
+        for key in set["keys"].as_array().expect("a list") {
+            for member in ["d", "p", "q", "dp", "dq", "qi"] {
+                let Some(secret) = key.get(member).and_then(Value::as_str) else { continue };
+                assert!(!log.contains(&secret[..secret.len() / 2]), "half of {member} is in\n{log}");
+                secrets += 1;
+            }
+        }
+    }
+    // Two keys of each of three algorithms, those of RSA with six numbers; and two of alpha's.
+    assert_eq!(secrets, 2 + 2 + 12 + 2, "every private member was looked for");
 }

@@ -1,6 +1,8 @@
 //! The integration tests: black-box HTTP against the real local server, a module per endpoint or concern; the same suite
 //! for every adapter of a port; the command line.
 
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod access_token;
 mod client_auth;
 mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
@@ -10,9 +12,17 @@ mod demo;
 mod durability;
 mod envelope;
 mod introspection;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod introspection_signed;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod keys;
 mod logging;
 mod metadata;
 mod parameters;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod persistence;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod resource;
 mod revocation;
 mod scope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do

@@ -265,9 +265,9 @@ impl Answer {
         assert_eq!(self.header("www-authenticate"), Some(challenge.as_str()), "E-02: {self:?}");
     }
 
-    /// Asserts a successful token answer, member by member, and gives the token.
+    /// Asserts a successful token answer, member by member, and gives the token, of whatever form.
     #[track_caller]
-    pub(crate) fn assert_token(&self, scope: &str) -> String {
+    pub(crate) fn assert_granted(&self, scope: &str) -> String {
         assert_eq!(self.status, 200, "{}", self.text());
         self.assert_common();
         let body = self.json();
@@ -277,13 +277,19 @@ impl Answer {
         assert_eq!(body["token_type"], "Bearer");
         assert!(body["expires_in"].as_u64().is_some_and(|seconds| seconds > 0), "{body}");
         assert_eq!(body["scope"], scope);
-        let token = body["access_token"].as_str().expect("text");
-        let random = token.strip_prefix("gwt_").unwrap_or_else(|| panic!("the prefix of a token: {body}"));
+        body["access_token"].as_str().expect("text").to_owned()
+    }
+
+    /// Asserts a successful answer with an opaque token, and gives the token.
+    #[track_caller]
+    pub(crate) fn assert_token(&self, scope: &str) -> String {
+        let token = self.assert_granted(scope);
+        let random = token.strip_prefix("gwt_").unwrap_or_else(|| panic!("the prefix of a token: {token}"));
         assert!(
             random.len() == 43 && random.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
-            "{body}"
+            "{token}"
         );
-        token.to_owned()
+        token
     }
 
     /// Asserts exactly `{"active":false}`.

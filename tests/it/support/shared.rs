@@ -14,6 +14,11 @@ pub(crate) const ALPHA: &str = "/oauth2/realms/root/realms/alpha";
 /// The challenge of a 401 in realm alpha.
 pub(crate) const ALPHA_CHALLENGE: &str = r#"Basic realm="alpha", charset="UTF-8""#;
 
+/// The settings of a client whose tokens are JWTs with a record.
+pub(crate) const STORED_JWT: [&str; 4] = ["--access-token-format", "jwt", "--access-token-persistence", "stored"];
+/// The settings of a client whose tokens are JWTs without one.
+pub(crate) const STATELESS_JWT: [&str; 4] = ["--access-token-format", "jwt", "--access-token-persistence", "stateless"];
+
 /// A running server and the clients that every test may use and none may change.
 pub(crate) struct Shared {
     pub(crate) store: Store,
@@ -24,6 +29,10 @@ pub(crate) struct Shared {
     pub(crate) other: Registered,
     /// Realm alpha: scope `read write`, default `write`, Basic and post.
     pub(crate) post_app: Registered,
+    /// Realm alpha: a client like `app` whose tokens are stored JWTs.
+    pub(crate) stored_app: Registered,
+    /// Realm alpha: a client like `app` whose tokens are JWTs that are stored nowhere.
+    pub(crate) stateless_app: Registered,
     /// Realm alpha: may introspect every token of it.
     pub(crate) resource_server: Registered,
     /// Realm beta: a client like `app`.
@@ -60,6 +69,8 @@ impl Shared {
             app: store.register("alpha", "shared-app", &app),
             other: store.register("alpha", "shared-other", &app),
             post_app: store.register("alpha", "shared-post", &post),
+            stored_app: store.register("alpha", "shared-stored", &[&app[..], &STORED_JWT].concat()),
+            stateless_app: store.register("alpha", "shared-stateless", &[&app[..], &STATELESS_JWT].concat()),
             resource_server: store.register("alpha", "shared-rs", &["--scope", "am-introspect-all-tokens"]),
             beta_app: store.register("beta", "shared-app", &app),
             root_app: store.register("root", "shared-root-app", &app),

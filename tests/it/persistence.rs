@@ -1,0 +1,227 @@
+//! JWTs that are stored and JWTs that are not: what rows I-*, V-* of the protocol's cases say of a token holds for both.
+
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::support::cli::{Registered, Store};
+use crate::support::http::{Answer, Request};
+use crate::support::server::Start;
+use crate::support::shared::{ALPHA, STATELESS_JWT, STORED_JWT, shared};
+use crate::support::{NOTICED_WITHIN, poll};
+
+const SCOPE: [&str; 4] = ["--scope", "a", "--default-scope", "a"];
+const FORMS: [(&str, [&str; 4]); 2] = [("stored", STORED_JWT), ("stateless", STATELESS_JWT)];
+
+fn apps() -> [&'static Registered; 2] {
+    [&shared().stored_app, &shared().stateless_app]
+}
+
+/// A client of its own for each form.
+fn clients(realm: &str, id: &str) -> Vec<Registered> {
+    let register = |(name, form): (&str, [&str; 4])| {
+        shared().store.register(realm, &format!("{id}-{name}"), &[&SCOPE[..], &form].concat())
+    };
+    FORMS.into_iter().map(register).collect()
+}
+
+fn issue(client: &Registered) -> String {
+    shared().server.jwt(client, "a", "")
+}
+
+#[track_caller]
+fn assert_done(answer: &Answer) {
+    assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+    answer.assert_common();
+}
+
+#[test]
+fn v_01_v_02_i_12_a_revoked_token_is_inactive_in_the_next_answer_and_no_other_is() {
+    let shared = shared();
+    for app in apps() {
+        let kept = issue(app);
+        for _ in 0..20 {
+            let token = issue(app);
+            // Asked before, so that a cache of positive answers would show.
+            shared.server.introspect(&shared.resource_server, &token).assert_active();
+            assert_done(&shared.server.revoke(app, &token));
+            for caller in [app, &shared.resource_server, &shared.any_realm_server] {
+                shared.server.introspect(caller, &token).assert_inactive();
+            }
+            assert_done(&shared.server.revoke(app, &token));
+            shared.server.introspect(app, &token).assert_inactive();
+        }
+        shared.server.introspect(app, &kept).assert_active();
+    }
+}
+
+#[test]
+fn v_03_another_clients_token_is_refused_and_stays_active() {
+    let shared = shared();
+    for app in apps() {
+        let token = issue(app);
+        for caller in [&shared.other, &shared.resource_server] {
+            shared.server.revoke(caller, &token).assert_400("invalid_request");
+            shared.server.introspect(app, &token).assert_active();
+        }
+        // To a client of another realm it is no token at all: no key of that realm has signed it.
+        for caller in [&shared.root_app, &shared.beta_app, &shared.any_realm_server] {
+            assert_done(&shared.server.revoke(caller, &token));
+            shared.server.introspect(app, &token).assert_active();
+        }
+        assert_done(&shared.server.revoke(app, &token));
+        shared.server.introspect(app, &token).assert_inactive();
+    }
+}
+
+#[test]
+fn v_04_v_05_a_hint_changes_nothing_and_a_token_is_named_once() {
+    let shared = shared();
+    let path = format!("{ALPHA}/token/revoke");
+    for app in apps() {
+        for hint in ["", "access_token", "refresh_token", "canary", "%E2%82%AC"] {
+            let token = issue(app);
+            let form = format!("token_type_hint={hint}&token={token}");
+            assert_done(&Request::form(&path, form).by(app).send(&shared.server));
+            shared.server.introspect(app, &token).assert_inactive();
+        }
+        let token = issue(app);
+        for form in [format!("token={token}&token={token}"), "token=".to_owned(), String::new()] {
+            Request::form(&path, form).by(app).send(&shared.server).assert_400("invalid_request");
+        }
+        shared.server.introspect(app, &token).assert_active();
+    }
+}
+
+#[test]
+fn v_08_i_04_a_caller_who_is_not_authenticated_learns_and_ends_nothing() {
+    let shared = shared();
+    for app in apps() {
+        let token = issue(app);
+        for endpoint in ["token/revoke", "introspect"] {
+            let request = Request::form(&format!("{ALPHA}/{endpoint}"), format!("token={token}"));
+            request.send(&shared.server).assert_401("alpha");
+            request.clone().by(&app.with_secret("wrong")).send(&shared.server).assert_401("alpha");
+            request.header("Authorization", format!("Bearer {token}")).send(&shared.server).assert_401("alpha");
+        }
+        shared.server.introspect(app, &token).assert_active();
+    }
+}
+
+#[test]
+fn v_01_of_many_who_revoke_at_once_all_succeed() {
+    let shared = shared();
+    for app in apps() {
+        let token = issue(app);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_done(&shared.server.revoke(app, &token)));
+            }
+        });
+        shared.server.introspect(app, &token).assert_inactive();
+    }
+}
+
+#[test]
+fn i_05_who_may_introspect_a_jwt() {
+    let shared = shared();
+    let beta_server = shared.store.register("beta", "i05-jwt-rs", &["--scope", "am-introspect-all-tokens"]);
+    let everywhere = ["--scope", "am-introspect-all-tokens-any-realm"];
+    let beta_any_realm = shared.store.register("beta", "i05-jwt-any-realm", &everywhere);
+    let beta_clients = clients("beta", "i05-jwt");
+    for app in apps() {
+        let token = issue(app);
+        for caller in [app, &shared.resource_server, &shared.any_realm_server, &beta_any_realm] {
+            let facts = shared.server.introspect(caller, &token).assert_active();
+            assert_eq!((&facts["realm"], &facts["client_id"]), (&"/alpha".into(), &app.client_id.as_str().into()));
+        }
+        for caller in [&shared.other, &shared.beta_app, &shared.root_app, &beta_server] {
+            shared.server.introspect(caller, &token).assert_inactive();
+        }
+    }
+    for client in &beta_clients {
+        // A token of another realm is inactive at alpha to everybody but who may see every realm's.
+        let token = issue(client);
+        for caller in [&shared.resource_server, &shared.stored_app, &shared.root_app] {
+            shared.server.introspect(caller, &token).assert_inactive();
+        }
+        for caller in [client, &beta_server, &beta_any_realm, &shared.any_realm_server] {
+            assert_eq!(shared.server.introspect(caller, &token).assert_active()["realm"], "/beta");
+        }
+    }
+}
+
+#[test]
+fn i_13_tokens_of_a_disabled_client_are_inactive() {
+    let shared = shared();
+    for client in &clients("alpha", "i13-jwt-disabled") {
+        let token = issue(client);
+        shared.server.introspect(&shared.resource_server, &token).assert_active();
+        shared.store.client("disable", client, &[]);
+        shared.server.wait_until_inactive("its tokens are inactive", &shared.resource_server, &token);
+        shared.server.wait_until_refused("the client is refused", client);
+    }
+}
+
+#[test]
+fn i_13_tokens_of_a_deleted_client_are_inactive_and_stay_so_for_its_successor() {
+    let shared = shared();
+    for (name, form) in FORMS {
+        let (id, settings) = (format!("i13-jwt-{name}"), [&SCOPE[..], &form].concat());
+        // From the start of a second, so that all steps fall into it.
+        let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        thread::sleep(Duration::from_secs(now.as_secs() + 1).saturating_sub(now));
+        let client = shared.store.register("alpha", &id, &settings);
+        let token = issue(&client);
+        shared.store.client("delete", &client, &[]);
+        let successor = shared.store.register("alpha", &id, &settings);
+        shared.server.wait_until_granted("the successor is let in", &successor, "");
+        shared.server.wait_until_inactive("the predecessor's token", &shared.resource_server, &token);
+        shared.server.introspect(&successor, &token).assert_inactive();
+        assert_done(&shared.server.revoke(&successor, &token));
+        let own = issue(&successor);
+        shared.server.introspect(&shared.resource_server, &own).assert_active();
+    }
+}
+
+#[test]
+fn i_11_revoking_all_tokens_of_a_client_or_a_realm_ends_those_issued_before() {
+    let shared = shared();
+    shared.store.set_realm("i11-jwt", &[]);
+    let (of_client, of_realm) = (clients("alpha", "i11-jwt"), clients("i11-jwt", "i11-jwt"));
+    let kept: Vec<_> = apps().into_iter().map(|app| (app, issue(app))).collect();
+    let issued: Vec<_> = of_client.iter().chain(&of_realm).map(|client| (client, issue(client))).collect();
+    for (client, token) in &issued {
+        shared.server.introspect(client, token).assert_active();
+    }
+    for client in &of_client {
+        shared.store.client("update", client, &["--revoke-tokens"]);
+    }
+    shared.store.set_realm("i11-jwt", &["--revoke-tokens"]);
+    for (client, token) in &issued {
+        shared.server.wait_until_inactive("tokens issued before", client, token);
+        poll("a token issued afterwards is active", NOTICED_WITHIN, || {
+            let answer = shared.server.token_request(client, "");
+            let token = (answer.status == 200).then(|| answer.assert_granted("a"))?;
+            (shared.server.introspect(client, &token).json()["active"] == true).then_some(())
+        });
+        shared.server.introspect(client, token).assert_inactive();
+    }
+    for (app, token) in &kept {
+        shared.server.introspect(app, token).assert_active();
+    }
+}
+
+#[test]
+fn a_stored_token_is_its_record_and_a_stateless_one_needs_none() {
+    let store = Store::new();
+    let clients: Vec<_> =
+        FORMS.into_iter().map(|(name, form)| store.register("root", name, &[&SCOPE[..], &form].concat())).collect();
+    let mut server = Start::on(&store.argument()).spawn();
+    let tokens: Vec<_> = clients.iter().map(|client| server.jwt(client, "a", "")).collect();
+    server.kill();
+    // As if the tokens were lost, or a point-in-time restore had brought back an older table.
+    std::fs::remove_dir_all(store.directory().join("tokens")).expect("the token keyspace");
+    let server = Start::on(&store.argument()).spawn();
+    server.introspect(&clients[0], &tokens[0]).assert_inactive();
+    server.introspect(&clients[1], &tokens[1]).assert_active();
+}

@@ -1,0 +1,141 @@
+//! Whom a token is for: rows X-* of the protocol's cases (RFC 8707).
+
+use serde_json::{Value, json};
+
+use crate::support::cli::{Registered, percent_encode_all};
+use crate::support::http::{Answer, Request};
+use crate::support::jwt::{parts, verify};
+use crate::support::shared::{ALPHA, STATELESS_JWT, STORED_JWT, issuer, shared};
+use crate::support::{NOTICED_WITHIN, each_row, poll};
+
+const ORDERS: &str = "https://api.example.com/orders";
+const BILLING: &str = "https://api.example.com/billing?tenant=1";
+const URN: &str = "urn:example:reports";
+
+/// A client of each form that is registered for `resources`.
+fn clients(id: &str, resources: &[&str]) -> [Registered; 3] {
+    let resources = resources.iter().flat_map(|resource| ["--resource", resource]);
+    let settings: Vec<&str> =
+        ["--scope", "read write", "--default-scope", "write"].into_iter().chain(resources).collect();
+    let register = |form: &str, more: &[&str]| {
+        shared().store.register("alpha", &format!("{id}-{form}"), &[&settings[..], more].concat())
+    };
+    [register("opaque", &[]), register("stored", &STORED_JWT), register("stateless", &STATELESS_JWT)]
+}
+
+fn ask(client: &Registered, resources: &[&str]) -> Answer {
+    let named: Vec<String> = resources.iter().map(|value| format!("resource={}", percent_encode_all(value))).collect();
+    shared().server.token_request(client, &named.join("&"))
+}
+
+/// `aud` as introspection and, in a JWT, the token itself say it.
+#[track_caller]
+fn audience(client: &Registered, answer: &Answer) -> Value {
+    let token = answer.assert_granted("write");
+    let aud = shared().server.introspect(client, &token).assert_active()["aud"].clone();
+    if !token.starts_with("gwt_") {
+        assert_eq!(parts(&token).1["aud"], aud);
+    }
+    aud
+}
+
+#[test]
+fn x_01_x_02_x_06_a_token_is_for_the_resources_named_or_else_the_first_registered() {
+    for client in &clients("x01", &[ORDERS, BILLING, URN]) {
+        each_row(
+            [
+                ("X-06 none", (vec![], json!(ORDERS))),
+                ("X-01 the default", (vec![ORDERS], json!(ORDERS))),
+                ("X-01 another", (vec![BILLING], json!(BILLING))),
+                ("X-01 no URL", (vec![URN], json!(URN))),
+                ("X-02 two", (vec![ORDERS, BILLING], json!([ORDERS, BILLING]))),
+                ("X-02 two, the other way round", (vec![BILLING, ORDERS], json!([BILLING, ORDERS]))),
+                ("X-02 all", (vec![URN, ORDERS, BILLING], json!([URN, ORDERS, BILLING]))),
+                ("X-02 one, twice", (vec![BILLING, BILLING], json!(BILLING))),
+                ("X-02 two, one of them twice", (vec![ORDERS, URN, ORDERS], json!([ORDERS, URN]))),
+            ],
+            |(named, expected)| assert_eq!(audience(client, &ask(client, &named)), expected),
+        );
+    }
+}
+
+#[test]
+fn x_03_x_04_a_resource_that_is_none_or_not_the_clients_is_invalid_target() {
+    let long = format!("https://api.example.com/{}", "x".repeat(600));
+    for client in &clients("x03", &[ORDERS, BILLING]) {
+        each_row(
+            [
+                ("X-03 empty", vec![""]),
+                ("X-03 relative", vec!["/orders"]),
+                ("X-03 without a scheme", vec!["//api.example.com/orders"]),
+                ("X-03 a word", vec!["canary"]),
+                ("X-03 a fragment", vec!["https://api.example.com/orders#canary"]),
+                ("X-03 an empty fragment", vec!["https://api.example.com/orders#"]),
+                ("X-03 a space", vec!["https://api.example.com/or ders"]),
+                ("X-03 a quotation mark", vec!["https://api.example.com/\"canary\""]),
+                ("X-03 a control character", vec!["https://api.example.com/orders\n"]),
+                ("X-03 not ASCII", vec!["https://api.example.com/é"]),
+                ("X-03 too long", vec![&long]),
+                ("X-04 another's", vec!["https://canary.example/"]),
+                ("X-04 a slash more", vec!["https://api.example.com/orders/"]),
+                ("X-04 another case", vec!["https://API.example.com/orders"]),
+                ("X-04 its port named", vec!["https://api.example.com:443/orders"]),
+                ("X-04 another scheme", vec!["http://api.example.com/orders"]),
+                ("X-04 a part of one", vec!["https://api.example.com"]),
+                ("X-04 below one", vec!["https://api.example.com/orders/1"]),
+                ("X-04 another query", vec!["https://api.example.com/billing?tenant=2"]),
+                ("X-04 the issuer", vec!["http://127.0.0.1/oauth2"]),
+                ("X-04 one of its own, then another's", vec![ORDERS, "https://canary.example/"]),
+                ("X-04 another's, then its own", vec!["https://canary.example/", ORDERS]),
+                ("X-03 its own, then an empty one", vec![ORDERS, ""]),
+                ("X-02 two in one", vec!["https://api.example.com/orders https://api.example.com/billing"]),
+            ],
+            |named| ask(client, &named).assert_400("invalid_target"),
+        );
+        // A name without a value is an empty one.
+        shared().server.token_request(client, "resource").assert_400("invalid_target");
+    }
+}
+
+#[test]
+fn x_06_a_client_without_resources_gets_tokens_for_the_issuer_and_may_name_none() {
+    for client in &clients("x06", &[]) {
+        let issuer = issuer(ALPHA);
+        assert_eq!(audience(client, &ask(client, &[])), json!(issuer));
+        for named in [ORDERS, issuer.as_str()] {
+            ask(client, &[named]).assert_400("invalid_target");
+        }
+    }
+    // Under the other name of the realm the issuer is another, and so is the audience.
+    let client = &shared().stateless_app;
+    let base = format!("/am{ALPHA}");
+    let request = Request::form(&format!("{base}/access_token"), "grant_type=client_credentials").by(client);
+    let token = request.send(&shared().server).assert_granted("write");
+    verify(&token, &shared().server.jwks(&base), &self::issuer(&base), &self::issuer(&base));
+}
+
+#[test]
+fn a_resource_is_looked_at_after_the_client_and_the_scope() {
+    let [client, ..] = clients("x-order", &[ORDERS]);
+    let named = "resource=https%3A%2F%2Fcanary.example";
+    shared().server.token_request(&client.with_secret("wrong"), named).assert_401("alpha");
+    shared().server.token_request(&client, &format!("scope=canary&{named}")).assert_400("invalid_scope");
+    // Nobody puts it where logs are.
+    let path = format!("{ALPHA}/access_token?{named}");
+    let request = Request::form(&path, "grant_type=client_credentials").by(&client);
+    request.send(&shared().server).assert_400("invalid_request");
+}
+
+#[test]
+fn a_resource_that_a_client_loses_is_refused_and_its_tokens_stay() {
+    let shared = shared();
+    let [_, client, _] = clients("x-lost", &[ORDERS, BILLING]);
+    let token = ask(&client, &[BILLING]).assert_granted("write");
+    shared.store.client("update", &client, &["--resource", ORDERS]);
+    let refused = poll("the change is noticed", NOTICED_WITHIN, || {
+        Some(ask(&client, &[BILLING])).filter(|answer| answer.status != 200)
+    });
+    refused.assert_400("invalid_target");
+    assert_eq!(shared.server.introspect(&client, &token).assert_active()["aud"], BILLING);
+    assert_eq!(audience(&client, &ask(&client, &[])), json!(ORDERS));
+}
