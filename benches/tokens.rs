@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -50,7 +51,8 @@ struct Server {
 }
 
 impl Server {
-    fn over<A: TokenStore + Denylist + 'static>(issued: A) -> Self {
+    /// `lifetime` is that of its tokens.
+    fn over<A: TokenStore + Denylist + 'static>(issued: A, lifetime: TokenLifetime) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
@@ -63,7 +65,7 @@ impl Server {
         let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
         let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
         let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
-        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
         let realms = || Realms::new(registry.clone(), defaults.clone());
         let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
         let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
@@ -136,7 +138,9 @@ fn form(client: &str, parameters: &str) -> String {
     format!("client_id={client}&client_secret={SECRET}&{parameters}")
 }
 
-fn issue_and_introspect(criterion: &mut Criterion, store: &str, server: &Server) {
+/// Tokens of a second: a store that kept every one of some hundred thousand a second would measure the machine's memory.
+fn issue<A: TokenStore + Denylist + 'static>(criterion: &mut Criterion, store: &str, issued: A) {
+    let server = Server::over(issued, TokenLifetime::new(1).expect("in range"));
     let mut group = group(criterion, &format!("issue, {store}"));
     for (client, ..) in CLIENTS {
         group.bench_function(client, |bencher| {
@@ -144,8 +148,11 @@ fn issue_and_introspect(criterion: &mut Criterion, store: &str, server: &Server)
         });
     }
     group.finish();
+}
 
-    let mut group = self::group(criterion, &format!("introspect, {store}"));
+fn introspect<A: TokenStore + Denylist + 'static>(criterion: &mut Criterion, store: &str, issued: A) {
+    let server = Server::over(issued, TokenLifetime::DEFAULT);
+    let mut group = group(criterion, &format!("introspect, {store}"));
     for (client, ..) in CLIENTS {
         let token = server.runtime.block_on(server.issue(client));
         group.bench_function(client, |bencher| {
@@ -156,19 +163,20 @@ fn issue_and_introspect(criterion: &mut Criterion, store: &str, server: &Server)
 }
 
 fn on_memory(criterion: &mut Criterion) {
-    let server = Server::over(MemoryTokens::new(Arc::new(SystemClock)));
-    issue_and_introspect(criterion, "memory", &server);
+    issue(criterion, "memory", MemoryTokens::new(Arc::new(SystemClock)));
+    introspect(criterion, "memory", MemoryTokens::new(Arc::new(SystemClock)));
 }
 
 fn on_fjall(criterion: &mut Criterion) {
     let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
-    let tokens = FjallTokens::open(&directory.path().join("tokens"), Arc::new(SystemClock)).expect("opened");
-    issue_and_introspect(criterion, "fjall", &Server::over(tokens));
+    let open = |name| FjallTokens::open(&directory.path().join(name), Arc::new(SystemClock)).expect("opened");
+    issue(criterion, "fjall", open("issue"));
+    introspect(criterion, "fjall", open("introspect"));
 }
 
 /// What a resource server does with a JWT that asks nobody: header, signature, claims.
 fn verify(criterion: &mut Criterion) {
-    let server = Server::over(MemoryTokens::new(Arc::new(SystemClock)));
+    let server = Server::over(MemoryTokens::new(Arc::new(SystemClock)), TokenLifetime::DEFAULT);
     let token = server.runtime.block_on(server.issue("es256-stateless"));
     let keys = server.runtime.block_on(server.public_keys.verification_keys(&server.realm)).expect("keys");
     let mut group = group(criterion, "verify");
@@ -185,7 +193,10 @@ fn verify(criterion: &mut Criterion) {
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
-    group.throughput(Throughput::Elements(1));
+    group
+        .throughput(Throughput::Elements(1))
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4));
     group
 }
 
