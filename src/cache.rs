@@ -238,18 +238,20 @@ impl VerificationKeySource for CachedVerificationKeys {
         self.keys.get(realm.clone(), Reload::IfStale, self.source.verification_keys(realm)).await
     }
 
-    async fn verification_keys_after_mismatch(&self, realm: &RealmName) -> Option<Arc<VerificationKeys>> {
+    async fn verification_keys_after_mismatch(
+        &self,
+        realm: &RealmName,
+    ) -> Result<Option<Arc<VerificationKeys>>, PortError> {
         // One reload for each realm and interval: inventing names of keys must not cost calls.
         if !self.unknown.entry(realm.clone()).or_insert(()).await.is_fresh() {
-            return None;
+            return Ok(None);
         }
-        match self.keys.get(realm.clone(), Reload::Now, self.source.verification_keys(realm)).await {
-            Ok(keys) => Some(keys),
-            Err(error) => {
-                tracing::warn!(%error, "a realm's public keys could not be reloaded for a key that is not among them");
-                None
-            }
+        let reloaded = self.keys.get(realm.clone(), Reload::Now, self.source.verification_keys(realm)).await;
+        if reloaded.is_err() {
+            // The next token asks again: nobody has said yet that its key is none of the realm's.
+            self.unknown.invalidate(realm).await;
         }
+        reloaded.map(Some)
     }
 }
 
@@ -339,7 +341,10 @@ where
                     let ask_again_at = now.plus(ttl);
                     Ok(Op::Put(BridgedEntry { value, loaded_at: now, ask_again_at }))
                 }
-                (Err(error @ PortError::Unavailable { .. }), Some(entry)) if (self.is_worth_keeping)(&entry.value) => {
+                // Whoever asks for something newer than what is remembered is not served with that.
+                (Err(error @ PortError::Unavailable { .. }), Some(entry))
+                    if reload == Reload::IfStale && (self.is_worth_keeping)(&entry.value) =>
+                {
                     self.bridge(entry, error).map(Op::Put)
                 }
                 (Err(error), _) => Err(error),
@@ -735,10 +740,10 @@ mod tests {
         source.advance(1);
 
         source.answers(Ok(new.clone()));
-        let newer = cache.verification_keys_after_mismatch(&root()).await.expect("newer keys");
+        let newer = cache.verification_keys_after_mismatch(&root()).await.expect("answers").expect("newer keys");
         assert!(newer.know(&first_kid(&new)));
         for _ in 0..100 {
-            assert!(cache.verification_keys_after_mismatch(&root()).await.is_none());
+            assert!(cache.verification_keys_after_mismatch(&root()).await.expect("answers").is_none());
         }
         assert_eq!(source.calls(), 2);
         assert!(
@@ -748,7 +753,25 @@ mod tests {
         assert_eq!(source.calls(), 2);
         // Another realm has an interval of its own.
         let alpha = "alpha".parse().expect("a name");
-        assert!(cache.verification_keys_after_mismatch(&alpha).await.is_some());
+        assert!(cache.verification_keys_after_mismatch(&alpha).await.expect("answers").is_some());
+    }
+
+    #[tokio::test]
+    async fn of_a_key_that_nobody_can_ask_about_nothing_is_said() {
+        let source = Arc::new(KeySource::default());
+        let (old, new) = (key_set(), key_set());
+        source.answers(Ok(old.clone()));
+        let cache = verification_keys(&source);
+        cache.verification_keys(&root()).await.expect("answers");
+        source.answers(Err(down()));
+        for calls in 2..5 {
+            assert_eq!(cache.verification_keys_after_mismatch(&root()).await.err(), Some(down()), "not: no such key");
+            assert_eq!(source.calls(), calls, "and the next token asks again");
+        }
+        assert!(cache.verification_keys(&root()).await.expect("remembered").know(&first_kid(&old)));
+        source.answers(Ok(new.clone()));
+        let newer = cache.verification_keys_after_mismatch(&root()).await.expect("answers").expect("newer keys");
+        assert!(newer.know(&first_kid(&new)));
     }
 
     #[tokio::test]

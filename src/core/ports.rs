@@ -79,8 +79,11 @@ pub trait VerificationKeySource: Send + Sync {
 
     /// Called when a token names a key that is not among them: a source that caches may look again, at most so often that
     /// inventing names costs nothing. `None` where there is nothing newer.
-    async fn verification_keys_after_mismatch(&self, _realm: &RealmName) -> Option<Arc<VerificationKeys>> {
-        None
+    async fn verification_keys_after_mismatch(
+        &self,
+        _realm: &RealmName,
+    ) -> Result<Option<Arc<VerificationKeys>>, PortError> {
+        Ok(None)
     }
 }
 

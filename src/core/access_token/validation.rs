@@ -83,7 +83,7 @@ pub(crate) async fn signed_token(
 ) -> Result<Option<SignedToken>, PortError> {
     let mut keys = source.verification_keys(realm).await?;
     if !keys.know(jwt.kid())
-        && let Some(newer) = source.verification_keys_after_mismatch(realm).await
+        && let Some(newer) = source.verification_keys_after_mismatch(realm).await?
     {
         keys = newer;
     }
@@ -180,9 +180,12 @@ mod tests {
             Ok(self.keys.get(realm).cloned().map_or_else(none, Ok)?)
         }
 
-        async fn verification_keys_after_mismatch(&self, realm: &RealmName) -> Option<Arc<VerificationKeys>> {
+        async fn verification_keys_after_mismatch(
+            &self,
+            realm: &RealmName,
+        ) -> Result<Option<Arc<VerificationKeys>>, PortError> {
             self.looked_again.fetch_add(1, Ordering::SeqCst);
-            self.newer_keys.get(realm).cloned()
+            Ok(self.newer_keys.get(realm).cloned())
         }
     }
 
