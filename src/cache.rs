@@ -661,7 +661,7 @@ mod tests {
     }
 
     fn key_set() -> KeySet {
-        KeySet::create(SigningAlgorithm::Es256, UnixSeconds(0)).expect("keys")
+        KeySet::create(&[SigningAlgorithm::Es256], UnixSeconds(0)).expect("keys")
     }
 
     fn first_kid(keys: &KeySet) -> String {

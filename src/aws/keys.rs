@@ -1,8 +1,8 @@
 //! Signing keys: the private JWKS of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, its public halves in
 //! the registry table, so that a function which only verifies has no way to a private key.
 //!
-//! The secret comes first and counts: of two that create it, Secrets Manager lets one win. Whoever reads it sees to it that its
-//! public halves are published, so a crash between the two steps heals with the next reader, before anything is signed.
+//! The secret comes first and counts: of two that create it, Secrets Manager lets one win. Whoever is about to sign sees to it
+//! that its public halves are published, so a crash between the two steps heals with the next signature.
 
 use std::sync::Arc;
 
@@ -115,10 +115,9 @@ impl DynamoPublishedKeys {
         if self.read(realm).await?.include_signers_of(keys) {
             return Ok(());
         }
-        // For a moment while a leaked key is taken back. If it stays, somebody restored an older secret or a newer table: which
-        // of them is right is not for a function to say.
-        let detail = "the signing keys are older than the ones published, and not among them".to_owned();
-        Err(PortError::Unavailable { service: SECRETS_MANAGER, detail })
+        // A leaked key is being taken back, or was and the command did not come to its end; or somebody restored an older secret
+        // or a newer table. Nobody could verify what is signed now, so nothing bridges this.
+        Err(corrupt(SECRETS_MANAGER, "signing keys that are not among the ones published"))
     }
 }
 
@@ -155,9 +154,11 @@ impl SecretsManagerKeys {
 #[async_trait]
 impl KeyStore for SecretsManagerKeys {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
-        let Some(version) = self.current(&signing_keys_name(&self.prefix, realm)).await? else { return Ok(None) };
-        self.published.ensure(realm, &version.keys).await?;
-        Ok(Some(version.keys))
+        Ok(self.current(&signing_keys_name(&self.prefix, realm)).await?.map(|version| version.keys))
+    }
+
+    async fn ensure_published(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
+        self.published.ensure(realm, keys).await
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
@@ -170,7 +171,8 @@ impl KeyStore for SecretsManagerKeys {
             .send()
             .await;
         match created {
-            Ok(_) => Ok(self.published.publish(realm, keys).await?),
+            // Not only `publish`: keys of an earlier secret may be published under a later revision.
+            Ok(_) => Ok(self.published.ensure(realm, keys).await?),
             Err(error) => match error.as_service_error() {
                 Some(CreateSecretError::ResourceExistsException(_)) => Err(KeyStoreError::Conflict),
                 _ => Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error).into()),
@@ -206,7 +208,7 @@ impl KeyStore for SecretsManagerKeys {
             .update_secret_version_stage()
             .secret_id(&name)
             .version_stage(CURRENT)
-            .set_move_to_version_id(stored.version_id)
+            .set_move_to_version_id(stored.version_id.clone())
             .remove_from_version_id(current.id)
             .send()
             .await;
@@ -218,8 +220,14 @@ impl KeyStore for SecretsManagerKeys {
                     UpdateSecretVersionStageError::InvalidParameterException(_)
                     | UpdateSecretVersionStageError::InvalidRequestException(_),
                 ) => {
-                    self.read_keys(realm).await?;
-                    Err(KeyStoreError::Conflict)
+                    let winner = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
+                    self.published.ensure(realm, &winner.keys).await?;
+                    // Refused, too, is the SDK's second attempt after a first whose answer was lost.
+                    if winner.id == stored.version_id.unwrap_or_default() {
+                        Ok(())
+                    } else {
+                        Err(KeyStoreError::Conflict)
+                    }
                 }
                 _ => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into()),
             },
@@ -229,9 +237,7 @@ impl KeyStore for SecretsManagerKeys {
 
 /// What is stored of a realm's keys.
 pub(super) fn key_set_text(keys: &KeySet) -> Result<Zeroizing<String>, PortError> {
-    serde_json::to_string(keys)
-        .map(Zeroizing::new)
-        .map_err(|_| corrupt(SECRETS_MANAGER, "signing keys that cannot be written"))
+    Ok(keys.to_json()?)
 }
 
 /// What a stored text says. serde's message may repeat a part of a key.

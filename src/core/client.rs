@@ -144,7 +144,10 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRegistration {
     /// The client id is outside its alphabet or length.
-    #[error("a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-', the first of them no '-'")]
+    #[error(
+        "a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-', the first of them no '-', and does not \
+         begin with signing-keys"
+    )]
     ClientId,
     /// The grant type is no name that RFC 7591 knows.
     #[error("'{0}' is no grant type; name client_credentials, another of RFC 7591 section 2, or none")]
@@ -409,6 +412,8 @@ impl FromStr for ClientId {
         // A leading hyphen would make the id an option on the command line.
         let well_formed = (1..=128).contains(&text.len())
             && !text.starts_with('-')
+            // IAM's `*` spans slashes: the pattern of the realms' signing keys would take in such a client's secret.
+            && !text.starts_with("signing-keys")
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-'));
         if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidRegistration::ClientId) }
     }
@@ -629,7 +634,20 @@ mod tests {
 
     #[test]
     fn ids_that_basic_or_secrets_manager_would_change_are_refused() {
-        for id in ["", "-a", "a b", "a+b", "a%b", "a:b", "a/b", "é", "arn:aws:secretsmanager:x", &"a".repeat(129)] {
+        for id in [
+            "",
+            "-a",
+            "a b",
+            "a+b",
+            "a%b",
+            "a:b",
+            "a/b",
+            "é",
+            "signing-keys",
+            "signing-keys-1",
+            "arn:aws:secretsmanager:x",
+            &"a".repeat(129),
+        ] {
             assert_eq!(id.parse::<ClientId>(), Err(InvalidRegistration::ClientId), "{id}");
         }
         assert!("6f1c.My_client@host-1".parse::<ClientId>().is_ok());

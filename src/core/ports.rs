@@ -97,10 +97,16 @@ pub trait SigningKeySource: Send + Sync {
 /// Keeps the private keys of realms, and publishes their public halves.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// The keys of a realm as they are stored now. Those that sign are published when this returns.
+    /// The keys of a realm as they are stored now.
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError>;
 
-    /// Stores the first keys of a realm: of those who come at once, one.
+    /// Returns once those of `keys` that sign are published. Before that nothing is signed with them. A store that keeps both
+    /// halves in one place has nothing to do.
+    async fn ensure_published(&self, _realm: &RealmName, _keys: &KeySet) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    /// Stores the first keys of a realm: of those who come at once, one. They are published when this returns.
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
 
     /// Replaces keys whose stored revision is one less than `keys.revision`.

@@ -114,7 +114,7 @@ impl Audience {
 ///
 /// # Errors
 /// [`OAuthError::InvalidTarget`] for a resource that is malformed, empty or not the client's.
-pub(super) fn requested_audience(params: &Params, client: &Client) -> Result<Audience, OAuthError> {
+pub(super) fn requested_audience(params: &Params, client: &Client, issuer: &Issuer) -> Result<Audience, OAuthError> {
     let registered = &client.metadata.resources;
     let mut named: Vec<ResourceUri> = Vec::new();
     // The one parameter that may be repeated, and that is not absent where it is empty: an empty text is no URI.
@@ -127,7 +127,10 @@ pub(super) fn requested_audience(params: &Params, client: &Client) -> Result<Aud
             named.push(resource);
         }
     }
-    Ok(Audience::of(if named.is_empty() { registered.get(..1).unwrap_or_default() } else { &named }))
+    let resources = if named.is_empty() { registered.get(..1).unwrap_or_default() } else { &named };
+    // A resource that is the issuer itself is no other audience than none.
+    let is_issuer = |resource: &ResourceUri| resource.as_str() == issuer.as_str();
+    Ok(if resources.len() == 1 && resources.iter().all(is_issuer) { Audience::Issuer } else { Audience::of(resources) })
 }
 
 const MALFORMED: OAuthError =

@@ -88,7 +88,7 @@ impl RevocationEndpoint {
                 Some(SignedToken::Stateless(record)) => {
                     let revocation = Revocation::of(Some(&record), &realm.name, &client.client_id, now);
                     if matches!(revocation, Revocation::Revoked { .. }) {
-                        self.denylist.deny(&record.jti, record.expires_at).await?;
+                        self.denylist.deny(&record.jti, record.expires_at.plus(CLOCK_SKEW)).await?;
                     }
                     return Ok(revocation);
                 }
@@ -100,3 +100,6 @@ impl RevocationEndpoint {
         })
     }
 }
+
+/// Seconds for which the end of a token is remembered beyond its time: a clock that is set back must not revive it.
+const CLOCK_SKEW: u64 = 300;

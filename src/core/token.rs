@@ -84,7 +84,7 @@ impl TokenEndpoint {
         let scope = grant_scope(requested_scope, &client, &realm)?;
 
         // 5. Whom the token is for (RFC 8707 §2).
-        let aud = requested_audience(request.params, &client)?;
+        let aud = requested_audience(request.params, &client, issuer)?;
 
         // 6. What it says, and the token that says so.
         let settings = client.access_token_settings(&realm);

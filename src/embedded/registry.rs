@@ -352,7 +352,7 @@ impl SqliteRegistry {
     async fn write_keys(&self, realm: &RealmName, keys: &KeySet, statement: &'static str) -> Result<(), KeyStoreError> {
         let (realm, keys) = (realm.clone(), keys.clone());
         let written = self.write_with(move |transaction| {
-            let (private, public) = (Zeroizing::new(to_json(&keys)?), to_json(&keys.published())?);
+            let (private, public) = (keys.to_json().map_err(|_| corrupt("signing keys"))?, to_json(&keys.published())?);
             let values = params![realm.as_str(), private.as_str(), public, revision(keys.revision)?];
             if transaction.execute(statement, values)? == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
         });

@@ -1,4 +1,5 @@
-//! What an answer looks like: always JSON, never stored by anybody (RFC 6749 §5.1, §5.2).
+//! What an answer looks like: JSON that nobody stores (RFC 6749 §5.1, §5.2), but for public keys, which may be kept for a while,
+//! and signed introspection answers, which are JWTs.
 
 use axum::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};

@@ -92,7 +92,7 @@ impl<'a> AuthorizerEvent<'a> {
     /// What the configuration says of the route; `None` where it says nothing.
     pub(super) fn route(&self, scopes: &RouteScopes) -> Option<NamedRoute> {
         match (&self.asked, self.arn.request) {
-            (Asked::Route(names), _) => names.iter().find_map(|name| scopes.named(self.arn.api, name)),
+            (Asked::Route(names), _) => scopes.named(self.arn.api, names),
             (Asked::Request, Some((method, path))) => scopes.taking(self.arn.api, method, path),
             (Asked::Request, None) => None,
         }

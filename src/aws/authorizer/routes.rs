@@ -72,9 +72,14 @@ enum Segment {
 }
 
 impl RouteScopes {
-    /// What is said of the route of this name at this API.
-    pub(super) fn named(&self, api: &str, name: &str) -> Option<NamedRoute> {
-        self.of_api(api).into_iter().find(|route| route.name == name).map(Route::named)
+    /// What is said of the route that has one of these names at this API: by the API's own routes under any of the names, and
+    /// only then by those of every API. Otherwise another API's `GET /x` would open what this one's `ANY /x` guards.
+    pub(super) fn named(&self, api: &str, names: &[String]) -> Option<NamedRoute> {
+        let of = |api: Option<&str>| {
+            let route = |name: &String| self.0.iter().find(|route| route.api.as_deref() == api && route.name == *name);
+            names.iter().find_map(route)
+        };
+        of(Some(api)).or_else(|| of(None)).map(Route::named)
     }
 
     /// What is said of the route that takes this request, chosen as a REST API chooses: segment by segment a literal before
@@ -85,10 +90,16 @@ impl RouteScopes {
     pub(super) fn taking(&self, api: &str, method: &str, path: &str) -> Option<NamedRoute> {
         let mut taking: Vec<_> = self.of_api(api).into_iter().filter(|route| route.takes(method, path)).collect();
         taking.sort_by_key(|route| route.rank());
-        let chosen = taking.first()?;
-        // Routes that differ in nothing but the names of parameters are several APIs' here: whichever is meant, it suffices.
-        let equals = taking.iter().take_while(|route| route.rank() == chosen.rank());
-        let scope = equals.fold(Scope::empty(), |scope, route| scope.union(&route.scope));
+        // The best of the API's own and the best of every API's: which of them the API has is not said, so both have to
+        // suffice. Routes that differ in nothing but the names of parameters are several APIs' here, and count alike.
+        let best = |is_own: bool| {
+            let of_kind = || taking.iter().filter(move |route| route.api.is_some() == is_own);
+            let rank = of_kind().next().map(|route| route.rank());
+            of_kind().take_while(move |route| Some(route.rank()) == rank)
+        };
+        let chosen = best(true).next().or_else(|| best(false).next())?;
+        let all = best(true).chain(best(false));
+        let scope = all.fold(Scope::empty(), |scope, route| scope.union(&route.scope));
         Some(NamedRoute { name: chosen.name.clone(), scope })
     }
 
@@ -100,7 +111,8 @@ impl RouteScopes {
         let requests = routes.iter().filter_map(|route| route.template.as_ref()?.request());
         requests
             .filter(|(method, path)| {
-                let mut taking = routes.iter().filter(|route| route.takes(method, path));
+                // `$default` takes whatever the API has no other route for.
+                let mut taking = routes.iter().filter(|route| route.template.is_none() || route.takes(method, path));
                 taking.all(|route| route.scope.is_subset(granted))
             })
             .collect()
@@ -330,11 +342,32 @@ mod tests {
             ("b2", "GET /orders/", None),
             ("b2", "a1 GET /orders", None),
         ] {
-            let found = routes.named(api, name).map(|route| route.scope);
+            let found = routes.named(api, &[name.to_owned()]).map(|route| route.scope);
             assert_eq!(found, expected.map(scope), "{api} {name}");
         }
-        assert_eq!(routes.allowed("a1", &scope("read write")), [("POST", "/orders")]);
-        assert_eq!(routes.allowed("b2", &scope("read write")), [("GET", "/orders"), ("POST", "/orders")]);
+        assert_eq!(routes.allowed("a1", &scope("read write rest")), [("POST", "/orders")]);
+        assert_eq!(routes.allowed("b2", &scope("read write rest")), [("GET", "/orders"), ("POST", "/orders")]);
+        // Where the API has no route of its own, $default takes the request.
+        assert_eq!(routes.allowed("b2", &scope("read write")), []);
+    }
+
+    #[test]
+    fn another_apis_route_opens_nothing_that_an_api_guards_itself() {
+        let routes = scopes(
+            r#"{"GET /orders":"","a1 ANY /orders":"admin","GET /orders/mine":"","a1 GET /orders/{id}":"admin",
+               "GET /orders/{id}/items":"admin","a1 GET /orders/{id}/{what}":""}"#,
+        );
+        let names = ["GET /orders".to_owned(), "ANY /orders".to_owned()];
+        let of = |api| routes.named(api, &names).map(|route| route.scope);
+        assert_eq!((of("a1"), of("b2")), (Some(scope("admin")), Some(Scope::empty())));
+        for (api, path, expected) in [
+            ("a1", "/orders", scope("admin")),
+            ("b2", "/orders", Scope::empty()),
+            ("a1", "/orders/mine", scope("admin")),
+            ("a1", "/orders/7/items", scope("admin")),
+        ] {
+            assert_eq!(routes.taking(api, "GET", path).map(|route| route.scope), Some(expected), "{api} {path}");
+        }
     }
 
     #[test]

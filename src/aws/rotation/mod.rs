@@ -105,6 +105,9 @@ pub enum RotationError {
     /// The pending keys say of themselves that they were published, long before they were.
     #[error("the pending keys were made too long ago to be published now; start the rotation anew")]
     LateKeys,
+    /// A key that signs has been taken out of what is published: the command that did so did not come to its end.
+    #[error("a key that signs is not published; repeat `grantwell key revoke`")]
+    WithdrawnKeys,
     /// The registry has other public keys than those of the pending version.
     #[error("the pending keys are not the ones that are published; setSecret comes first")]
     UnpublishedKeys,
@@ -223,7 +226,7 @@ impl Rotation {
                 Step::Finish => clients.finish(secret, realm, client_id, token).await,
             },
             Held::SigningKeys { realm } => match step {
-                Step::Create => keys.create(secret, token).await,
+                Step::Create => keys.create(secret, realm, token).await,
                 Step::Set => keys.set(secret, realm, token).await,
                 Step::Test => keys.test(secret, realm, token).await,
                 Step::Finish => keys.finish(secret, realm, token).await,
@@ -255,7 +258,7 @@ impl Rotation {
             return Ok(());
         };
         // Secrets Manager stages the version before it calls the first step; here nobody has.
-        let created = self.signing_keys.create(&secret, &token).await.map(|()| Outcome::Done);
+        let created = self.signing_keys.create(&secret, realm, &token).await.map(|()| Outcome::Done);
         log(&held, Step::Create.as_str(), &created);
         created?;
         for step in [Step::Set, Step::Test, Step::Finish] {
@@ -284,7 +287,7 @@ impl Rotation {
                 Err(error) => return Err(error),
             }
         }
-        if !self.signing_keys.are_due(&secret, self.key_interval).await? {
+        if !self.signing_keys.are_due(&secret, realm, self.key_interval).await? {
             return Ok(None);
         }
         let version = match staged {

@@ -31,19 +31,40 @@ struct Succession {
 
 impl SigningKeyRotation {
     /// Whether the keys in use have been signing for `interval` seconds and may be replaced.
-    pub(super) async fn are_due(&self, secret: &Secret, interval: u64) -> Result<bool, RotationError> {
-        let current = self.versions.current(secret).await?;
-        Ok(read_key_set(&current.text)?.is_due(interval, self.clock.now()))
+    ///
+    /// Keys that were published by a rotation which did not come to its end are due at once: the key that still signs is
+    /// published as one that will expire.
+    pub(super) async fn are_due(
+        &self,
+        secret: &Secret,
+        realm: &RealmName,
+        interval: u64,
+    ) -> Result<bool, RotationError> {
+        let keys = read_key_set(&self.versions.current(secret).await?.text)?;
+        let is_overtaken = self.require_signers_published(realm, &keys).await? > keys.revision;
+        Ok(keys.is_due(if is_overtaken { 0 } else { interval }, self.clock.now()))
+    }
+
+    /// The revision that is published. A key that signs and is not among the published ones is being taken back, and a rotation
+    /// would publish it again.
+    async fn require_signers_published(&self, realm: &RealmName, keys: &KeySet) -> Result<u64, RotationError> {
+        let published = self.published.read(realm).await?;
+        if published.revision > keys.revision && !published.include_signers_of(keys) {
+            return Err(RotationError::WithdrawnKeys);
+        }
+        Ok(published.revision)
     }
 
     /// Makes the keys of the pending version, unless it has them.
-    pub(super) async fn create(&self, secret: &Secret, version: &str) -> Result<(), RotationError> {
+    pub(super) async fn create(&self, secret: &Secret, realm: &RealmName, version: &str) -> Result<(), RotationError> {
         match self.succession(secret, version).await {
             Err(RotationError::NoValue) => {}
             other => return other.map(drop),
         }
         let current = self.versions.current(secret).await?;
-        let rotated = read_key_set(&current.text)?.rotated(self.clock.now())?;
+        let keys = read_key_set(&current.text)?;
+        self.require_signers_published(realm, &keys).await?;
+        let rotated = keys.rotated(self.clock.now())?;
         Ok(self.versions.put_pending(secret, version, &key_set_text(&rotated)?).await?)
     }
 
@@ -146,13 +167,13 @@ impl SigningKeyRotation {
             return Err(RotationRefused::TooSoon { ready_at }.into());
         }
 
-        // 3. Every key that still verifies does.
+        // 3. Every key that signs, or will, is verified by what is published.
         let verifiers = published.verification_keys()?;
         let has_expired = |kid: &str| {
             let key = published.keys.iter().find(|key| key.jwk.kid.as_str() == kid);
             key.and_then(|key| key.expires_at).is_some_and(|expires_at| expires_at <= now)
         };
-        for signer in pending_keys.all_as_signers()? {
+        for signer in pending_keys.present_and_future_signers()? {
             let probe = jose::sign(&signer, PROBE, &json!({ "kid": signer.kid }))?;
             let verified = UnverifiedJws::parse(&probe, PROBE).and_then(|jws| jws.verify(&verifiers, now));
             if verified.is_none() && !has_expired(signer.kid.as_str()) {

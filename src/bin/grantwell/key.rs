@@ -45,7 +45,9 @@ enum Command {
     Rotate(Rotate),
     /// Takes a leaked key out at once: what it signed is valid no more
     ///
-    /// The next key takes its place without delay, even where a resource server may not know it yet.
+    /// The next key takes its place without delay, even where a resource server may not know it yet; only where the realm has
+    /// keys of another algorithm, they sign until the next key has been published for 15 minutes. A command that did not come
+    /// to its end is simply repeated.
     #[command(after_help = "Example:
   grantwell key revoke NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")]
     Revoke(Revoke),
@@ -108,11 +110,9 @@ pub(crate) async fn publish_in_advance(store: &Store, realm: &Realm, client: Opt
     let alg = client.map_or(realms_own, |client| client.access_token_settings(realm).signing_alg);
     let not_added = |error| not_added(&error, realm, client);
     let before = keyring.read(&realm.name).await.map_err(|error| not_added(error.into()))?;
-    add_algorithm(&keyring, &realm.name, alg).await.map_err(not_added)?;
     // The first keys of a realm would be the client's alone, and would sign for those that leave the algorithm to the realm.
-    if before.is_none() && alg != realms_own {
-        add_algorithm(&keyring, &realm.name, realms_own).await.map_err(not_added)?;
-    }
+    let algs: &[SigningAlgorithm] = if before.is_none() { &[realms_own, alg] } else { &[alg] };
+    add_algorithms(&keyring, &realm.name, algs).await.map_err(not_added)?;
     if before.is_some_and(|keys| !has_algorithm(&keys, alg)) {
         output::note(&format!(
             "tokens are signed with {alg} once its key has been published for {} minutes, so that every resource server \
@@ -138,7 +138,7 @@ impl Rotate {
         let keys = if keyring.read(&realm.name).await?.is_some() {
             keyring.rotate(&realm.name, alg).await.map_err(|error| change_failure(error, &realm.name))?
         } else {
-            let first = keyring.read_or_create(&realm.name, alg).await?;
+            let first = keyring.read_or_create(&realm.name, &[alg]).await?;
             output::note(&format!(
                 "realm '{}' had no keys, so there was nothing to rotate; it has its first ones now",
                 realm.name
@@ -162,9 +162,10 @@ impl Revoke {
         })?;
         output::warn(&format!(
             "tokens signed with this key are inactive from now on at introspection (a local server follows within seconds, \
-             a deployed stack within 5 minutes); resource servers that validate by themselves follow when they fetch the \
-             JWKS again, which they keep for at most {} minutes",
-            JWKS_MAX_AGE / 60
+             a deployed stack within 5 minutes, and signs with it for as long, so that some clients have to ask again); \
+             resource servers that validate by themselves follow when they fetch the JWKS again, within {} minutes. If the \
+             whole set has leaked and not one key of it, revoke the next key too",
+            2 * JWKS_MAX_AGE / 60
         ));
         print(&self.output, realm, &keys.published())
     }
@@ -215,11 +216,11 @@ fn print(output: &OutputArguments, realm: &RealmName, published: &PublishedKeys)
 }
 
 /// Adding what is there already changes nothing, so it is simply tried again where somebody else was quicker.
-async fn add_algorithm(keyring: &Keyring, realm: &RealmName, alg: SigningAlgorithm) -> Result<(), KeyChangeError> {
+async fn add_algorithms(keyring: &Keyring, realm: &RealmName, algs: &[SigningAlgorithm]) -> Result<(), KeyChangeError> {
     const ATTEMPTS: usize = 5;
     let mut outcome = Err(KeyChangeError::Conflict);
     for _ in 0..ATTEMPTS {
-        outcome = keyring.add_algorithm(realm, alg).await.map(|_keys| ());
+        outcome = keyring.add_algorithms(realm, algs).await.map(|_keys| ());
         if outcome != Err(KeyChangeError::Conflict) {
             break;
         }

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn at_01_at_02_at_04_a_token_says_what_its_record_says_and_nothing_else() {
-        let keys = KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys");
+        let keys = KeySet::create(&[SigningAlgorithm::Es256], NOW).expect("keys");
         let signers = keys.signers().expect("signers");
         let signer = signers.choose(SigningAlgorithm::Es256, NOW).expect("a signer");
         for (aud, claim) in [
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_token_that_is_stored_nowhere_brings_its_record_with_it() {
         for alg in SigningAlgorithm::ALL {
-            let keys = KeySet::create(alg, NOW).expect("keys");
+            let keys = KeySet::create(&[alg], NOW).expect("keys");
             let signers = keys.signers().expect("signers");
             let verifiers = keys.published().verification_keys().expect("keys");
             for aud in [
@@ -324,7 +324,7 @@ mod tests {
             kid in "[A-Za-z0-9_-]{0,43}",
             has_own_header in any::<bool>(),
         ) {
-            let keys = KeySet::create(SigningAlgorithm::EdDsa, NOW).expect("keys");
+            let keys = KeySet::create(&[SigningAlgorithm::EdDsa], NOW).expect("keys");
             let verifiers = keys.published().verification_keys().expect("keys");
             let signer = keys.published().keys[0].jwk.kid.to_string();
             let own = format!(r#"{{"typ":"at+jwt","alg":"EdDSA","kid":"{}"}}"#, if kid.len() < 20 { &signer } else { &kid });
@@ -343,7 +343,7 @@ mod tests {
             position in any::<proptest::sample::Index>(),
             replacement in "[A-Za-z0-9_.=+/ -]",
         ) {
-            let keys = KeySet::create(SigningAlgorithm::EdDsa, NOW).expect("keys");
+            let keys = KeySet::create(&[SigningAlgorithm::EdDsa], NOW).expect("keys");
             let verifiers = keys.published().verification_keys().expect("keys");
             let signers = keys.signers().expect("signers");
             let token = sign(&record(), signers.choose(SigningAlgorithm::EdDsa, NOW).expect("a signer")).expect("signed");

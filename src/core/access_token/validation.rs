@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn key_set() -> KeySet {
-        KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys")
+        KeySet::create(&[SigningAlgorithm::Es256], NOW).expect("keys")
     }
 
     fn signers(keys: &KeySet) -> Signers {

@@ -42,8 +42,9 @@ pub struct PrivateJwk {
     /// The half that is published.
     #[serde(flatten)]
     pub public: PublicJwk,
+    /// Absent of a key that signs no more.
     #[serde(flatten)]
-    private: PrivateParameters,
+    private: Option<PrivateParameters>,
 }
 
 /// The members of RFC 7518 §6 and RFC 8037 §2, each a base64url number or point.
@@ -198,7 +199,13 @@ impl PrivateJwk {
     }
 
     fn new(alg: SigningAlgorithm, parameters: PublicParameters, d: &[u8], rsa: Option<RsaParameters>) -> Self {
-        Self { public: PublicJwk::new(alg, parameters), private: PrivateParameters { d: base64url(d), rsa } }
+        Self { public: PublicJwk::new(alg, parameters), private: Some(PrivateParameters { d: base64url(d), rsa }) }
+    }
+
+    /// The key without its private half: it verifies, and signs nothing.
+    #[must_use]
+    pub fn public_only(&self) -> Self {
+        Self { public: self.public.clone(), private: None }
     }
 
     /// The key in the form that signs. The library checks that its private and its public half belong together.
@@ -206,8 +213,9 @@ impl PrivateJwk {
     /// # Errors
     /// [`KeyError::Malformed`].
     pub fn encoding_key(&self) -> Result<EncodingKey, KeyError> {
-        let d = number(&self.private.d)?;
-        match (&self.public.parameters, &self.private.rsa) {
+        let private = self.private.as_ref().ok_or(KeyError::Malformed)?;
+        let d = number(&private.d)?;
+        match (&self.public.parameters, &private.rsa) {
             (PublicParameters::Ec { x, y, .. }, None) => {
                 let point = [&[4], number(x)?.as_slice(), number(y)?.as_slice()].concat();
                 let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;

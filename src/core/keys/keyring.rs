@@ -44,18 +44,18 @@ impl Keyring {
         self.store.read_keys(realm).await
     }
 
-    /// The realm's keys, of `alg` where there were none. Of callers that come at once, one makes them and all get the same.
+    /// The realm's keys, of `algs` where there were none. Of callers that come at once, one makes them and all get the same.
     ///
     /// # Errors
     /// [`PortError`].
-    pub async fn read_or_create(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<KeySet, PortError> {
+    pub async fn read_or_create(&self, realm: &RealmName, algs: &[SigningAlgorithm]) -> Result<KeySet, PortError> {
         if let Some(keys) = self.store.read_keys(realm).await? {
             return Ok(keys);
         }
-        let keys = KeySet::create(alg, self.clock.now())?;
+        let keys = KeySet::create(algs, self.clock.now())?;
         match self.store.create_keys(realm, &keys).await {
             Ok(()) => {
-                tracing::info!(%realm, %alg, "signing keys created");
+                tracing::info!(%realm, "signing keys created");
                 Ok(keys)
             }
             Err(KeyStoreError::Conflict) => self.store.read_keys(realm).await?.ok_or_else(lost),
@@ -63,15 +63,19 @@ impl Keyring {
         }
     }
 
-    /// Gives the realm keys of `alg` too, so that they are published before a token is signed with them.
+    /// Gives the realm keys of `algs` too, so that they are published before a token is signed with them. The first keys of a
+    /// realm are made at one time: none of its algorithms then has to wait for another's.
     ///
     /// # Errors
     /// [`KeyChangeError`].
-    pub async fn add_algorithm(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<KeySet, KeyChangeError> {
-        let keys = self.read_or_create(realm, alg).await?;
-        match keys.with_algorithm(alg, self.clock.now()).map_err(RotationRefused::Key)? {
+    pub async fn add_algorithms(&self, realm: &RealmName, algs: &[SigningAlgorithm]) -> Result<KeySet, KeyChangeError> {
+        let keys = self.read_or_create(realm, algs).await?;
+        match keys.with_algorithms(algs, self.clock.now()).map_err(RotationRefused::Key)? {
             Some(more) => self.replace(realm, more).await,
-            None => Ok(keys),
+            None => {
+                self.store.ensure_published(realm, &keys).await?;
+                Ok(keys)
+            }
         }
     }
 
@@ -80,7 +84,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyChangeError`].
     pub async fn rotate(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<KeySet, KeyChangeError> {
-        let keys = self.read_or_create(realm, alg).await?;
+        let keys = self.read_or_create(realm, &[alg]).await?;
         self.replace(realm, keys.rotated(self.clock.now())?).await
     }
 
@@ -142,7 +146,9 @@ impl Keyring {
 #[async_trait]
 impl SigningKeySource for Keyring {
     async fn signers(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<Arc<Signers>, PortError> {
-        Ok(Arc::new(self.read_or_create(realm, alg).await?.signers()?))
+        let keys = self.read_or_create(realm, &[alg]).await?;
+        self.store.ensure_published(realm, &keys).await?;
+        Ok(Arc::new(keys.signers()?))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::jwk::{KeyId, PrivateJwk, PublicJwk};
 use super::{KeyError, SigningAlgorithm};
@@ -20,6 +21,9 @@ pub const PUBLISHED_BEFORE_SIGNING: u64 = 900;
 pub const VERIFIES_AFTER_SIGNING: u64 = TokenLifetime::MAX + SIGNERS_MAX_AGE;
 /// The most seconds for which a process may sign with keys that it remembers.
 pub const SIGNERS_MAX_AGE: u64 = 3900;
+
+/// What Secrets Manager takes for one secret.
+const MOST_BYTES: usize = 64 * 1024;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,26 +137,30 @@ pub struct Jwks {
 }
 
 impl KeySet {
-    /// The first keys of a realm: one that signs at once, because nobody can have kept a JWKS without it, and the next.
+    /// The first keys of a realm: of each algorithm one that signs at once, because a JWKS without keys is kept by nobody, and
+    /// the next.
     ///
     /// # Errors
     /// [`KeyError::Generation`].
-    pub fn create(alg: SigningAlgorithm, now: UnixSeconds) -> Result<Self, KeyError> {
-        Ok(Self { revision: 1, keys: vec![SigningKey::current(alg, now)?, SigningKey::next(alg, now)?] })
+    pub fn create(algs: &[SigningAlgorithm], now: UnixSeconds) -> Result<Self, KeyError> {
+        let empty = Self { revision: 0, keys: Vec::new() };
+        empty.with_algorithms(algs, now)?.ok_or(KeyError::NoCurrentKey)
     }
 
-    /// The set with keys of `alg` too; `None` where it has them. They sign once they have been published for long enough
+    /// The set with keys of `algs` too; `None` where it has them. They sign once they have been published for long enough
     /// ([`Signers::choose`]).
     ///
     /// # Errors
     /// [`KeyError::Generation`].
-    pub fn with_algorithm(&self, alg: SigningAlgorithm, now: UnixSeconds) -> Result<Option<Self>, KeyError> {
-        if self.keys.iter().any(|key| key.alg() == alg && key.status != KeyStatus::Previous) {
-            return Ok(None);
+    pub fn with_algorithms(&self, algs: &[SigningAlgorithm], now: UnixSeconds) -> Result<Option<Self>, KeyError> {
+        let mut keys = self.keys.clone();
+        for alg in algs {
+            if !keys.iter().any(|key| key.alg() == *alg && key.status != KeyStatus::Previous) {
+                keys.extend([SigningKey::current(*alg, now)?, SigningKey::next(*alg, now)?]);
+            }
         }
-        let new = [SigningKey::current(alg, now)?, SigningKey::next(alg, now)?];
-        let keys = self.keys.iter().cloned().chain(new).collect();
-        Ok(Some(Self { revision: self.revision.saturating_add(1), keys }))
+        let is_changed = keys.len() > self.keys.len();
+        Ok(is_changed.then(|| Self { revision: self.revision.saturating_add(1), keys }))
     }
 
     /// The set after a rotation: of each algorithm whose next key has been published for long enough, that key signs, the
@@ -177,8 +185,9 @@ impl KeySet {
         Ok(Self { revision: self.revision.saturating_add(1), keys })
     }
 
-    /// The set without one key, for a key that has leaked: what it signed verifies no more. The next key signs at once in
-    /// the place of a current one, published long enough or not.
+    /// The set without one key, for a key that has leaked: what it signed verifies no more. The next key takes the place of a
+    /// current one at once. Where it has not been published for long enough, a key of another algorithm that has signs until
+    /// then, if there is one ([`Signers::choose`]).
     ///
     /// # Errors
     /// [`RotationRefused::UnknownKey`]; [`RotationRefused::Key`].
@@ -223,12 +232,23 @@ impl KeySet {
         if signers.is_empty() { Err(KeyError::NoCurrentKey) } else { Ok(Signers(signers)) }
     }
 
-    /// Every key as one that signs, for a test of the whole set.
+    /// The keys that sign and those that will, for a test of the whole set.
     ///
     /// # Errors
     /// [`KeyError::Malformed`].
-    pub fn all_as_signers(&self) -> Result<Vec<Signer>, KeyError> {
-        self.keys.iter().map(SigningKey::signer).collect()
+    pub fn present_and_future_signers(&self) -> Result<Vec<Signer>, KeyError> {
+        self.keys.iter().filter(|key| key.status != KeyStatus::Previous).map(SigningKey::signer).collect()
+    }
+
+    /// The set as JSON text, as it is stored. In a buffer that does not grow: one that grows leaves copies of itself behind.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`].
+    pub fn to_json(&self) -> Result<Zeroizing<String>, KeyError> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES));
+        serde_json::to_writer(&mut *bytes, self).map_err(|_| KeyError::Malformed)?;
+        let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| KeyError::Malformed)?;
+        Ok(Zeroizing::new(text))
     }
 }
 
@@ -248,7 +268,9 @@ impl SigningKey {
             KeyStatus::Next => Self { status: KeyStatus::Current, current_since: Some(now), ..self.clone() },
             KeyStatus::Current => {
                 let expires_at = Some(now.plus(VERIFIES_AFTER_SIGNING));
-                Self { status: KeyStatus::Previous, expires_at, ..self.clone() }
+                // It signs nothing any more, so nothing private is kept of it: there is less to leak, and a secret has room
+                // for 64 KB.
+                Self { jwk: self.jwk.public_only(), status: KeyStatus::Previous, expires_at, ..self.clone() }
             }
             KeyStatus::Previous => self.clone(),
         }
@@ -371,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_set_begins_with_a_key_that_signs_and_one_that_will() {
-        let set = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let set = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
         assert_eq!((set.revision, of(&set, KeyStatus::Current).len(), of(&set, KeyStatus::Next).len()), (1, 1, 1));
         assert_eq!(vec![signs(&set, SigningAlgorithm::Es256, START)], of(&set, KeyStatus::Current));
         let stored = serde_json::to_string(&set).expect("JSON");
@@ -382,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_rotation_moves_each_key_one_step_on() {
-        let first = KeySet::create(SigningAlgorithm::EdDsa, START).expect("keys");
+        let first = KeySet::create(&[SigningAlgorithm::EdDsa], START).expect("keys");
         let later = START.plus(PUBLISHED_BEFORE_SIGNING);
         let second = first.rotated(later).expect("rotated");
         assert_eq!(second.revision, 2);
@@ -391,11 +413,16 @@ mod tests {
         assert_eq!(of(&second, KeyStatus::Next).len(), 1);
         let previous = &second.published().keys[0];
         assert_eq!(previous.expires_at, Some(later.plus(VERIFIES_AFTER_SIGNING)));
+        let stored: serde_json::Value = serde_json::from_str(&second.to_json().expect("JSON")).expect("JSON");
+        let private: Vec<bool> =
+            stored["keys"].as_array().expect("a list").iter().map(|key| key.get("d").is_some()).collect();
+        assert_eq!(private, [false, true, true], "of a key that signs no more nothing private is kept");
+        assert_eq!(second.present_and_future_signers().expect("signers").len(), 2);
     }
 
     #[test]
     fn a_key_that_may_be_unknown_to_others_does_not_sign() {
-        let first = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let first = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
         let ready_at = START.plus(PUBLISHED_BEFORE_SIGNING);
         for now in [START, UnixSeconds(ready_at.0 - 1)] {
             assert_eq!(first.rotated(now).err(), Some(RotationRefused::TooSoon { ready_at }));
@@ -407,10 +434,10 @@ mod tests {
 
     #[test]
     fn another_algorithm_signs_once_its_key_is_known_to_others() {
-        let set = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let set = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
         let changed_at = START.plus(86_400);
-        let both = set.with_algorithm(SigningAlgorithm::EdDsa, changed_at).expect("keys").expect("a change");
-        assert!(both.with_algorithm(SigningAlgorithm::EdDsa, changed_at).expect("keys").is_none());
+        let both = set.with_algorithms(&[SigningAlgorithm::EdDsa], changed_at).expect("keys").expect("a change");
+        assert!(both.with_algorithms(&[SigningAlgorithm::EdDsa], changed_at).expect("keys").is_none());
         let (es256, eddsa) = (of(&set, KeyStatus::Current)[0].clone(), of(&both, KeyStatus::Current)[1].clone());
         assert_eq!(signs(&both, SigningAlgorithm::EdDsa, changed_at), es256);
         assert_eq!(signs(&both, SigningAlgorithm::EdDsa, changed_at.plus(PUBLISHED_BEFORE_SIGNING)), eddsa);
@@ -423,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_leaked_key_is_gone_at_once() {
-        let first = KeySet::create(SigningAlgorithm::Es256, START).expect("keys");
+        let first = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
         let (current, next) = (of(&first, KeyStatus::Current)[0].clone(), of(&first, KeyStatus::Next)[0].clone());
         let set = first.without(&current, START).expect("changed");
         assert_eq!(of(&set, KeyStatus::Current), std::slice::from_ref(&next));
@@ -446,7 +473,7 @@ mod tests {
             remembered in 0..=SIGNERS_MAX_AGE,
             lifetime in 1..=TokenLifetime::MAX,
         ) {
-            let mut history = vec![(START, KeySet::create(SigningAlgorithm::EdDsa, START).expect("keys"))];
+            let mut history = vec![(START, KeySet::create(&[SigningAlgorithm::EdDsa], START).expect("keys"))];
             let mut now = START;
             for pause in pauses {
                 now = now.plus(pause);

@@ -25,18 +25,19 @@ use grantwell::aws::tokens::DynamoTokens;
 use grantwell::core::access_token::opaque;
 use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
 use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::{
     ClientRegistry as _, KeyStore as _, KeyStoreError, PortError, Random as _, Registrar as _, RegistrarError,
-    SecretSource as _, TokenStore as _, VerificationKeySource as _,
+    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::realm::Realm;
 use grantwell::telemetry::SystemRandom;
 
 use super::key_store::{PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::{
-    FixedClock, KeyPorts, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, client_id, generated,
-    realm, realm_name,
+    FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, client_id,
+    generated, realm, realm_name,
 };
 
 mod rotation;
@@ -169,7 +170,7 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
         let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(text);
         put.send().await.expect("put");
         let error = stack.secrets().secrets(&client).await.expect_err("corrupt");
-        assert!(matches!(error, PortError::Unavailable { service: "Secrets Manager", .. }), "{error}");
+        assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
         assert!(!error.to_string().contains("canary"), "{error}");
 
         // Once corrected, the broken version is the previous one. It is not accepted, and locks nobody out.
@@ -322,7 +323,7 @@ async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
-async fn a_crash_between_a_realms_first_secret_and_its_publication_heals_with_the_next_reader() {
+async fn a_crash_between_a_realms_first_secret_and_its_publication_heals_with_the_next_signature() {
     let stack = Stack::create().await;
     let (alpha, keys) = (realm_name("alpha"), key_set());
     stack.keys().create_keys(&alpha, &keys).await.expect("created");
@@ -332,6 +333,11 @@ async fn a_crash_between_a_realms_first_secret_and_its_publication_heals_with_th
 
     let keyring = Keyring::new(Arc::new(stack.keys()), Arc::new(FixedClock));
     keyring.read(&alpha).await.expect("read").expect("keys");
+    assert!(
+        stack.published_keys().verification_keys(&alpha).await.expect("read").jwks().is_empty(),
+        "to look is no change"
+    );
+    keyring.signers(&alpha, SigningAlgorithm::Es256).await.expect("signers");
     assert_eq!(stack.published_keys().read(&alpha).await, Ok(keys.published()));
 }
 
@@ -367,9 +373,38 @@ async fn keys_that_are_older_than_the_published_ones_sign_nothing() {
     let mut stranger = key_set();
     stranger.revision = 7;
     stack.published_keys().publish(&alpha, &stranger).await.expect("published");
-    let error = stack.keys().read_keys(&alpha).await.expect_err("a function cannot say which is right");
-    assert!(matches!(error, PortError::Unavailable { service: "Secrets Manager", .. }), "{error}");
+    let keyring = Keyring::new(Arc::new(stack.keys()), Arc::new(FixedClock));
+    let signers = keyring.signers(&alpha, SigningAlgorithm::Es256).await;
+    let error = signers.map(drop).expect_err("a function cannot say which is right");
+    assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
     assert_eq!(stack.published_keys().read(&alpha).await, Ok(stranger.published()), "and changes nothing");
+
+    // The same where the secret is gone and the first keys of a new one meet what an earlier one has published.
+    let beta = realm_name("beta");
+    stack.published_keys().publish(&beta, &stranger).await.expect("published");
+    let signers = keyring.signers(&beta, SigningAlgorithm::Es256).await;
+    assert!(matches!(signers.map(drop), Err(PortError::Corrupt { service: "Secrets Manager", .. })));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_revocation_that_published_and_died_signs_nothing_until_it_is_repeated() {
+    let stack = Stack::create().await;
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    stack.keys().create_keys(&alpha, &first).await.expect("created");
+    let leaked = first.published().keys[0].jwk.kid.clone();
+    let lost = first.without(&leaked, NOW).expect("changed");
+    stack.published_keys().publish(&alpha, &lost).await.expect("published");
+
+    let keyring = Keyring::new(Arc::new(stack.keys()), Arc::new(FixedClock));
+    let signers = keyring.signers(&alpha, SigningAlgorithm::Es256).await;
+    assert!(matches!(signers.map(drop), Err(PortError::Corrupt { .. })), "nobody could verify it");
+    assert!(keyring.read(&alpha).await.expect("read").is_some(), "an operator can look");
+
+    let repeated = keyring.revoke(&alpha, &leaked).await.expect("revoked");
+    assert_eq!(stack.published_keys().read(&alpha).await, Ok(repeated.published()));
+    assert!(repeated.published().keys.iter().all(|key| key.jwk.kid != leaked));
+    keyring.signers(&alpha, SigningAlgorithm::Es256).await.expect("signers");
 }
 
 #[tokio::test]
@@ -400,7 +435,7 @@ async fn keys_of_another_form_are_corrupt_and_reach_no_error() {
     let (alpha, name) = (realm_name("alpha"), format!("{}/alpha/signing-keys", stack.name));
     stack.secrets_manager.create_secret().name(&name).secret_string(r#"{"canary":1}"#).send().await.expect("created");
     let error = stack.keys().read_keys(&alpha).await.expect_err("corrupt");
-    assert!(matches!(error, PortError::Unavailable { service: "Secrets Manager", .. }), "{error}");
+    assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
     assert!(!error.to_string().contains("canary"), "{error}");
     // What is there is not written over.
     assert_eq!(stack.keys().create_keys(&alpha, &key_set()).await, Err(KeyStoreError::Conflict));

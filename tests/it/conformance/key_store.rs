@@ -41,7 +41,7 @@ pub(crate) const ROTATED_AT: UnixSeconds = UnixSeconds(NOW.0 + PUBLISHED_BEFORE_
 
 /// The first keys of a realm.
 pub(crate) fn key_set() -> KeySet {
-    KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys")
+    KeySet::create(&[SigningAlgorithm::Es256], NOW).expect("keys")
 }
 
 pub(crate) async fn a_realm_without_keys_publishes_none(ports: &KeyPorts) {
@@ -59,7 +59,7 @@ pub(crate) async fn keys_read_back_sign_and_the_published_ones_verify(ports: &Ke
     for (name, alg) in
         [("es", SigningAlgorithm::Es256), ("ed", SigningAlgorithm::EdDsa), ("ps", SigningAlgorithm::Ps256)]
     {
-        let (realm, created) = (realm_name(name), KeySet::create(alg, NOW).expect("keys"));
+        let (realm, created) = (realm_name(name), KeySet::create(&[alg], NOW).expect("keys"));
         ports.open().store.create_keys(&realm, &created).await.expect("created");
         let read = ports.open().store.read_keys(&realm).await.expect("read").expect("keys");
         assert_eq!(read.published(), created.published());
@@ -162,7 +162,7 @@ pub(crate) async fn nothing_private_is_published(ports: &KeyPorts) {
     for (name, alg) in
         [("es", SigningAlgorithm::Es256), ("ed", SigningAlgorithm::EdDsa), ("rs", SigningAlgorithm::Rs256)]
     {
-        let (realm, keys) = (realm_name(name), KeySet::create(alg, NOW).expect("keys"));
+        let (realm, keys) = (realm_name(name), KeySet::create(&[alg], NOW).expect("keys"));
         ports.open().store.create_keys(&realm, &keys).await.expect("created");
         let jwks = published(ports, &realm).await;
         for key in jwks["keys"].as_array().expect("a list") {

@@ -233,7 +233,7 @@ async fn keys_that_are_not_published_never_sign() {
     // A published key that is not the half of the private one.
     world.step("setSecret", &name, &version).await.expect("published");
     let mut pending: Value = serde_json::from_str(&world.text(&name, "AWSPENDING").await).expect("JSON");
-    let other = KeySet::create(SigningAlgorithm::Es256, NOW).expect("keys");
+    let other = KeySet::create(&[SigningAlgorithm::Es256], NOW).expect("keys");
     let other: Value = serde_json::to_value(&other).expect("JSON");
     pending["keys"][1]["d"] = other["keys"][0]["d"].clone();
     let version = "00000000-0000-0000-0000-000000000001";
@@ -341,7 +341,7 @@ async fn the_schedule_rotates_the_keys_that_are_due_in_every_realm() {
         world.stack.registrar().put_realm(&Realm { revision: 1, ..realm.clone() }).await.expect("a realm");
     }
     for name in [&world.realm.name, &root.name, &beta.name] {
-        world.keyring().read_or_create(name, SigningAlgorithm::Es256).await.expect("keys");
+        world.keyring().read_or_create(name, &[SigningAlgorithm::Es256]).await.expect("keys");
     }
     let revisions = async || {
         let mut found = Vec::new();
@@ -486,7 +486,7 @@ impl World {
 
     /// The realm's first keys.
     async fn keys(&self) -> KeySet {
-        self.keyring().read_or_create(&self.realm.name, SigningAlgorithm::Es256).await.expect("keys")
+        self.keyring().read_or_create(&self.realm.name, &[SigningAlgorithm::Es256]).await.expect("keys")
     }
 
     /// Without the repair that a reader of the functions brings about.
