@@ -300,7 +300,7 @@ impl AwsRegistrar {
         start: Option<HashMap<String, AttributeValue>>,
         limit: usize,
     ) -> Result<Vec<HashMap<String, AttributeValue>>, PortError> {
-        query(&self.dynamodb, &self.registry_table, realm, prefix, start, limit).await
+        query(&self.dynamodb, &self.registry_table, realm, prefix, None, start, limit).await
     }
 
     fn write_id(&self) -> Result<String, PortError> {

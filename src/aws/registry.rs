@@ -40,11 +40,25 @@ impl DynamoRegistry {
     /// # Errors
     /// [`PortError`].
     pub async fn realm_names(&self) -> Result<Vec<String>, PortError> {
-        let items = query(&self.dynamodb, &self.table, &RealmName::root(), REALM_PREFIX, None, usize::MAX).await?;
+        let items =
+            query(&self.dynamodb, &self.table, &RealmName::root(), REALM_PREFIX, None, None, usize::MAX).await?;
         let name = |item: &HashMap<String, AttributeValue>| {
             item.get(ITEM)?.as_s().ok()?.strip_prefix(REALM_PREFIX).map(str::to_owned)
         };
         Ok(items.iter().filter_map(name).collect())
+    }
+
+    /// The realm's clients whose secrets are rotated by schedule. One that cannot be read hides no other.
+    ///
+    /// # Errors
+    /// [`PortError`] where the realm cannot be listed.
+    pub async fn clients_with_secret_rotation(
+        &self,
+        realm: &RealmName,
+    ) -> Result<Vec<Result<Client, PortError>>, PortError> {
+        let (prefix, filter) = (CLIENT_PREFIX, Some(HAS_SECRET_ROTATION));
+        let items = query(&self.dynamodb, &self.table, realm, prefix, filter, None, usize::MAX).await?;
+        Ok(items.into_iter().map(|item| read_listed_client(item, realm)).collect())
     }
 }
 
@@ -87,12 +101,14 @@ pub(super) async fn fetch(
     Ok(answer.item)
 }
 
-/// At most `limit` items of a realm whose sort key starts with `prefix`, in ascending order, those after `start`.
+/// At most `limit` items of a realm whose sort key starts with `prefix` and that `filter` lets through, in ascending order,
+/// those after `start`.
 pub(super) async fn query(
     dynamodb: &DynamoDb,
     table: &str,
     realm: &RealmName,
     prefix: &str,
+    filter: Option<&str>,
     mut start: Option<HashMap<String, AttributeValue>>,
     limit: usize,
 ) -> Result<Vec<HashMap<String, AttributeValue>>, PortError> {
@@ -109,6 +125,7 @@ pub(super) async fn query(
             .expression_attribute_names("#item", ITEM)
             .expression_attribute_values(":realm", AttributeValue::S(realm.as_str().to_owned()))
             .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .set_filter_expression(filter.map(str::to_owned))
             .set_exclusive_start_key(start)
             .set_limit(i32::try_from(missing).ok())
             .send()
@@ -133,6 +150,16 @@ pub(super) fn read_client(
     let client: Client = from_item(item, "a client registration")?;
     if client.realm != *realm || client.client_id != *client_id {
         return Err(corrupt(DYNAMODB, "a client registration whose client_id is not the one of its key"));
+    }
+    Ok(client)
+}
+
+/// A client of a listing. An operator has to find the one that cannot be read, so the error names its key.
+fn read_listed_client(item: HashMap<String, AttributeValue>, realm: &RealmName) -> Result<Client, PortError> {
+    let key = item.get(ITEM).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let client: Client = from_item(item, &key)?;
+    if client.realm != *realm || key.strip_prefix(CLIENT_PREFIX) != Some(client.client_id.as_str()) {
+        return Err(corrupt(DYNAMODB, &format!("{key} with the name of another")));
     }
     Ok(client)
 }
@@ -176,6 +203,8 @@ pub(super) const REALM: &str = "realm";
 pub(super) const ITEM: &str = "item";
 /// Start of a client's sort key.
 pub(super) const CLIENT_PREFIX: &str = "client#";
+/// Lets only those clients through whose registration says how often their secrets are rotated.
+const HAS_SECRET_ROTATION: &str = "attribute_exists(client_secret_rotation_days)";
 /// Start of the partition key of a realm's public keys.
 const KEYS_PREFIX: &str = "keys#";
 /// The sort key of a realm's public keys.
@@ -188,7 +217,9 @@ mod tests {
     use super::*;
     use crate::aws::sdk::to_item;
     use crate::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-    use crate::core::client::{AuthMethod, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
+    use crate::core::client::{
+        AuthMethod, ClientMetadata, GrantType, RegistrationId, SecretRotationDays, TokenLifetime,
+    };
     use crate::core::keys::SigningAlgorithm;
     use crate::core::ports::UnixSeconds;
     use crate::core::scope::Scope;
@@ -205,6 +236,7 @@ mod tests {
             token_endpoint_auth_methods: AuthMethod::ALL.into(),
             access_token_lifetime: Some(TokenLifetime::DEFAULT),
             client_secret_expires_at: UnixSeconds(1_795_415_820),
+            client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),
             access_token_format: Some(AccessTokenFormat::Jwt),
             access_token_persistence: Some(AccessTokenPersistence::Stateless),
             access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
@@ -231,6 +263,7 @@ mod tests {
         assert_eq!((text("realm"), text("item")), ("alpha", "client#myClient"));
         assert_eq!((text("client_id"), text("scope"), text("status")), ("myClient", "read write", "active"));
         assert_eq!(item["client_id_issued_at"], AttributeValue::N("7".into()));
+        assert_eq!(item["client_secret_rotation_days"], AttributeValue::N("30".into()));
         assert_eq!(item["grant_types"], AttributeValue::L(vec![AttributeValue::S("client_credentials".into())]));
         assert_eq!(read_client(item, &client.realm, &client.client_id), Ok(client));
     }
@@ -292,6 +325,18 @@ mod tests {
             let error = read_client(item, &client.realm, &client.client_id).expect_err(attribute);
             assert_eq!(error, PortError::Corrupt { service: "DynamoDB", detail: detail.into() });
         }
+    }
+
+    #[test]
+    fn a_listed_client_is_the_one_of_its_key() {
+        let client = client();
+        assert_eq!(read_listed_client(stored(&client), &client.realm), Ok(client.clone()));
+        let mut item = stored(&client);
+        item.insert("item".into(), AttributeValue::S("client#other".into()));
+        let another = Err(corrupt(DYNAMODB, "client#other with the name of another"));
+        assert_eq!(read_listed_client(item, &client.realm), another);
+        let another = Err(corrupt(DYNAMODB, "client#myClient with the name of another"));
+        assert_eq!(read_listed_client(stored(&client), &RealmName::root()), another);
     }
 
     #[test]

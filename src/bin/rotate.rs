@@ -1,5 +1,5 @@
-//! The `rotate` Lambda function: replaces client secrets and signing keys, step by step as Secrets Manager calls it, and the
-//! signing keys that are due by a schedule.
+//! The `rotate` Lambda function: replaces client secrets and signing keys, step by step as Secrets Manager calls it, and by a
+//! schedule those that are due.
 
 use grantwell::aws::function::Function;
 use grantwell::aws::rotation;

@@ -59,6 +59,11 @@ pub enum ClientStatus {
 #[serde(try_from = "u64", into = "u64")]
 pub struct TokenLifetime(u64);
 
+/// Days after which a deployed stack replaces a client's secret by itself: 1 to [`SecretRotationDays::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct SecretRotationDays(u64);
+
 /// What an operator decides about a client; everything else about a [`Client`] follows or is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
@@ -88,6 +93,10 @@ pub struct ClientMetadata {
     /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
     #[serde(default)]
     pub client_secret_expires_at: UnixSeconds,
+    /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
+    /// must not have it: the second rotation would lock it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_rotation_days: Option<SecretRotationDays>,
     /// The form of the client's access tokens; the realm's setting where absent, as for the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_format: Option<AccessTokenFormat>,
@@ -155,6 +164,9 @@ pub enum InvalidRegistration {
     /// The lifetime is out of range.
     #[error("a token lifetime is 1 to {max} seconds", max = TokenLifetime::MAX)]
     TokenLifetime,
+    /// The days between two rotations of the secret are out of range.
+    #[error("a secret is rotated by schedule every 1 to {max} days", max = SecretRotationDays::MAX)]
+    SecretRotationDays,
     /// The redirect URI is not absolute or has a fragment.
     #[error(
         "'{0}' is no sign-in URL; give an absolute http(s) URL, or one with an application's own scheme such as \
@@ -275,6 +287,14 @@ impl Client {
         let expires_at = self.metadata.client_secret_expires_at;
         expires_at != UnixSeconds(0) && expires_at <= now
     }
+
+    /// Whether a schedule has to replace a secret that was made at `made_at`: the operator wants it, and the client could use
+    /// another one.
+    pub fn secret_rotation_is_due(&self, made_at: UnixSeconds, now: UnixSeconds) -> bool {
+        self.is_active()
+            && !self.secret_has_expired(now)
+            && self.metadata.client_secret_rotation_days.is_some_and(|days| now.since(made_at) >= days.seconds())
+    }
 }
 
 impl ClientMetadata {
@@ -290,6 +310,7 @@ impl ClientMetadata {
             token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
+            client_secret_rotation_days: None,
             access_token_format: None,
             access_token_persistence: None,
             access_token_signing_alg: None,
@@ -494,6 +515,29 @@ impl TokenLifetime {
     }
 }
 
+impl SecretRotationDays {
+    /// A year.
+    pub const MAX: u64 = 365;
+
+    /// A rotation every `days`.
+    ///
+    /// # Errors
+    /// [`InvalidRegistration::SecretRotationDays`] outside 1 to [`Self::MAX`].
+    pub fn new(days: u64) -> Result<Self, InvalidRegistration> {
+        if (1..=Self::MAX).contains(&days) { Ok(Self(days)) } else { Err(InvalidRegistration::SecretRotationDays) }
+    }
+
+    /// The days.
+    pub fn days(self) -> u64 {
+        self.0
+    }
+
+    /// The same time in seconds.
+    pub fn seconds(self) -> u64 {
+        self.0 * 24 * 3600
+    }
+}
+
 impl FromStr for RedirectUri {
     type Err = InvalidRegistration;
 
@@ -554,6 +598,20 @@ impl TryFrom<u64> for TokenLifetime {
 impl From<TokenLifetime> for u64 {
     fn from(lifetime: TokenLifetime) -> Self {
         lifetime.0
+    }
+}
+
+impl TryFrom<u64> for SecretRotationDays {
+    type Error = InvalidRegistration;
+
+    fn try_from(days: u64) -> Result<Self, InvalidRegistration> {
+        Self::new(days)
+    }
+}
+
+impl From<SecretRotationDays> for u64 {
+    fn from(days: SecretRotationDays) -> Self {
+        days.0
     }
 }
 
@@ -677,5 +735,37 @@ mod tests {
         assert!(!client.secret_has_expired(UnixSeconds(u64::MAX)));
         client.metadata.client_secret_expires_at = UnixSeconds(10);
         assert!(!client.secret_has_expired(UnixSeconds(9)) && client.secret_has_expired(UnixSeconds(10)));
+    }
+
+    #[test]
+    fn a_secret_is_rotated_by_schedule_every_1_to_365_days() {
+        for days in [0, 366, u64::MAX] {
+            assert_eq!(SecretRotationDays::new(days), Err(InvalidRegistration::SecretRotationDays), "{days}");
+            assert!(serde_json::from_value::<SecretRotationDays>(days.into()).is_err(), "{days}");
+        }
+        for days in [1, 365] {
+            let every = SecretRotationDays::new(days).expect("in range");
+            assert_eq!((every.days(), every.seconds()), (days, days * 86_400));
+            assert_eq!(serde_json::to_value(every).expect("serializes"), days);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_due_from_its_second_on_where_its_client_wants_it_and_can_use_another() {
+        let mut client =
+            Client::register("c".parse().expect("an id"), &realm(), metadata(), registration_id(), UnixSeconds(7))
+                .expect("valid");
+        let (made_at, due_at) = (UnixSeconds(100), UnixSeconds(100 + 86_400));
+        let is_due = |client: &Client, now| client.secret_rotation_is_due(made_at, now);
+        assert!(!is_due(&client, UnixSeconds(u64::MAX)), "nobody has asked for it");
+        client.metadata.client_secret_rotation_days = SecretRotationDays::new(1).ok();
+        assert!(is_due(&client, due_at) && !is_due(&client, UnixSeconds(due_at.0 - 1)));
+        assert!(!is_due(&client, UnixSeconds(0)), "a clock that was set back");
+        client.metadata.client_secret_expires_at = due_at;
+        assert!(!is_due(&client, due_at), "another secret would not work either");
+        client.metadata.client_secret_expires_at = due_at.plus(1);
+        assert!(is_due(&client, due_at));
+        client.status = ClientStatus::Disabled;
+        assert!(!is_due(&client, due_at));
     }
 }

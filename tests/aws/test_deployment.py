@@ -60,7 +60,7 @@ DATA_STATEMENTS = {
     "RevokeFunction": ["ReadRegistrations", "DeleteTokens", "EndStatelessTokens", "ReadClientSecrets"],
     "MetadataFunction": ["ReadRegistrations"],
     "RotateFunction": [
-        *("ReadRegistrations", "ListRealms", "PublishKeys"),
+        *("ReadRegistrations", "ListRegistrations", "PublishKeys"),
         *("DescribeClientSecrets", "ReadClientSecrets", "WriteClientSecrets", "StageClientSecrets"),
         *("DescribeSigningKeys", "ReadSigningKeys", "WriteSigningKeys", "StageSigningKeys"),
     ],

@@ -105,6 +105,7 @@ fn create_prints_one_json_object_with_every_setting() {
             "client_id": "myClient",
             "client_secret": client["client_secret"],
             "client_secret_expires_at": issued_at + 60,
+            "client_secret_rotation_days": null,
             "client_name": "My client",
             "contacts": ["alice@example.com", "bob@example.com"],
             "scope": "admin read write",
@@ -134,6 +135,7 @@ fn create_without_options_gives_a_client_of_the_root_realm_that_may_only_authent
         "client_id": client["client_id"],
         "client_secret": client["client_secret"],
         "client_secret_expires_at": 0,
+        "client_secret_rotation_days": null,
         "client_name": null,
         "contacts": [],
         "scope": "",
@@ -453,6 +455,37 @@ fn revoking_the_previous_secret_makes_no_new_one_and_says_so() {
 }
 
 #[test]
+fn a_rotation_by_schedule_is_recorded_with_the_warning_that_a_file_has_none() {
+    let warning = |id: &str| {
+        format!(
+            "warning: only a deployed stack rotates secrets by schedule; the days are recorded, and the secret stays until \
+             you run: grantwell client rotate-secret {id} --realm alpha\n"
+        )
+    };
+    let operator = Operator::new();
+    operator.json(&["realm", "set", "alpha"]);
+    let alpha = |arguments: &[&str]| operator.run(&[&["client"][..], arguments, &["--realm", "alpha"]].concat());
+    let created = alpha(&["create", "--id", "myClient", "--secret-rotation-days", "30"]);
+    assert_eq!((created.status, created.stderr.as_str()), (Some(0), warning("myClient").as_str()));
+    assert_eq!(created.json()["client_secret_rotation_days"], 30);
+    let table = alpha(&["show", "myClient", "--output", "table"]).stdout;
+    let row = |table: &str| {
+        let line = table.lines().find(|line| line.contains("client_secret_rotation_days"));
+        line.expect("a row").split_whitespace().last().expect("a value").to_owned()
+    };
+    assert_eq!(row(&table), "30");
+
+    let updated = alpha(&["update", "myClient", "--secret-rotation-days", "60"]);
+    assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), warning("myClient").as_str()));
+    // Nothing to warn of where nothing is to be rotated, or where something else is changed.
+    for change in [["--name", "n"], ["--secret-rotation-days", "0"], ["--secret-rotation-days", ""]] {
+        let updated = alpha(&[&["update", "myClient"][..], &change].concat());
+        assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), ""), "{change:?}");
+    }
+    assert_eq!(row(&alpha(&["show", "myClient", "--output", "table"]).stdout), "never");
+}
+
+#[test]
 fn rotation_cares_for_the_lifetime_of_secrets() {
     let operator = Operator::new();
     let client = operator.json(&[&CREATE[..], &["--secret-lifetime", "1000"]].concat());
@@ -668,6 +701,10 @@ fn update_changes_what_is_named_and_nothing_else() {
         (&["--inherit-token-lifetime"], "access_token_lifetime", Value::Null),
         (&["--auth-method", "client_secret_post"], "token_endpoint_auth_method", json!("client_secret_post")),
         (&["--secret-lifetime", "0"], "client_secret_expires_at", json!(0)),
+        (&["--secret-rotation-days", "365"], "client_secret_rotation_days", json!(365)),
+        (&["--secret-rotation-days", ""], "client_secret_rotation_days", Value::Null),
+        (&["--secret-rotation-days", "1"], "client_secret_rotation_days", json!(1)),
+        (&["--secret-rotation-days", "0"], "client_secret_rotation_days", Value::Null),
         (&["--access-token-format", "jwt"], "access_token_format", json!("jwt")),
         (&["--access-token-format", "opaque"], "access_token_format", json!("opaque")),
         (&["--access-token-format", ""], "access_token_format", Value::Null),
@@ -705,6 +742,9 @@ fn update_refuses_what_create_refuses_and_a_change_of_nothing() {
         (&[][..], 2, "the following required arguments were not provided"),
         (&["--inherit-token-lifetime", "--token-lifetime", "1"], 2, "cannot be used with"),
         (&["--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
+        (&["--secret-rotation-days", "366"], 2, "a secret is rotated by schedule every 1 to 365 days"),
+        (&["--secret-rotation-days", "-1"], 2, "'-1'"),
+        (&["--secret-rotation-days", "monthly"], 2, "a secret is rotated by schedule every 1 to 365 days"),
         (&["--status", "disabled"], 2, "unexpected argument '--status'"),
         (&["--scope", "read"], 1, "the default scope 'write' is not among the client's scopes"),
     ] {

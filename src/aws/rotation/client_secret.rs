@@ -32,6 +32,14 @@ pub(super) struct ClientSecretRotation {
 struct PendingSecret(SecretDigest);
 
 impl ClientSecretRotation {
+    /// Whether the secret in use is to be replaced now. Where AWSCURRENT has moved since the secret was described, somebody
+    /// has just replaced it.
+    pub(super) async fn is_due(&self, secret: &Secret, client: &Client) -> Result<bool, RotationError> {
+        let current = self.versions.current(secret).await?;
+        let is_described = secret.version_at(CURRENT) == Some(current.id.as_str());
+        Ok(is_described && client.secret_rotation_is_due(current.created_at, self.clock.now()))
+    }
+
     /// Makes a secret for the pending version, unless it has one.
     pub(super) async fn create(
         &self,

@@ -1,5 +1,5 @@
 //! The rotation contract of Secrets Manager, for client secrets ([`client_secret`]) and signing keys ([`signing_keys`]), and
-//! a scheduled look for signing keys that are due.
+//! a scheduled look for those that are due.
 //!
 //! Secrets Manager calls four steps for one new version: createSecret makes its value, setSecret tells those who have to know,
 //! testSecret uses it, finishSecret makes it the current one. It repeats what failed, and may repeat what did not. So every
@@ -26,8 +26,8 @@ use self::versions::{Secret, Standing, Versions};
 use super::keys::DynamoPublishedKeys;
 use super::registry::DynamoRegistry;
 use super::sdk::{DYNAMODB, corrupt};
-use super::secrets::{PENDING, signing_keys_name};
-use crate::core::client::ClientId;
+use super::secrets::{secret_name, signing_keys_name};
+use crate::core::client::{Client, ClientId};
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::set::RotationRefused;
@@ -120,9 +120,9 @@ pub enum RotationError {
     /// A store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The schedule found keys due that could not be rotated.
-    #[error("the signing keys of {failed} realms could not be looked at or rotated; the log says why")]
-    Realms {
+    /// The schedule found secrets due that could not be rotated, or something that it could not look at.
+    #[error("{failed} failures while the schedule looked for what is due; the log says where and why")]
+    Schedule {
         /// How many.
         failed: usize,
     },
@@ -188,7 +188,7 @@ impl Rotation {
     pub async fn handle(&self, event: &Value) -> Result<(), RotationError> {
         match RotationEvent::parse(event) {
             Some(RotationEvent::Step { step, secret_id, token }) => self.step(step, secret_id, token).await,
-            Some(RotationEvent::Schedule) => self.rotate_due_keys().await,
+            Some(RotationEvent::Schedule) => self.rotate_what_is_due().await,
             None => {
                 tracing::error!("an event was refused that is neither a rotation step nor a scheduled event");
                 Err(RotationError::UnknownEvent)
@@ -234,27 +234,87 @@ impl Rotation {
         }
     }
 
-    /// Rotates the keys of every realm that are due. One realm's failure does not stop the others; it ends the invocation in
-    /// an error, so that Lambda tries again and an alarm can see it.
-    async fn rotate_due_keys(&self) -> Result<(), RotationError> {
+    /// Rotates the keys and the client secrets of every realm that are due. One failure does not stop the others; it ends the
+    /// invocation in an error, so that Lambda tries again and an alarm can see it.
+    async fn rotate_what_is_due(&self) -> Result<(), RotationError> {
         let listed = self.registry.realm_names().await;
         let registered = listed.inspect_err(|error| tracing::error!(%error, "the realms could not be listed"))?;
         let names: BTreeSet<String> = registered.into_iter().chain([RealmName::ROOT.to_owned()]).collect();
         let mut failed = 0;
         for name in names {
-            let rotated = match name.parse() {
-                Ok(realm) => self.rotate_keys_if_due(&realm).await,
-                Err(_) => Err(unreadable_realm()),
+            let Ok(realm) = name.parse() else {
+                let error = corrupt(DYNAMODB, "a realm record whose name is none");
+                tracing::error!(%error, "a realm was left out");
+                failed += 1;
+                continue;
+            };
+            failed += usize::from(self.rotate_keys_if_due(&realm).await.is_err());
+            failed += self.rotate_due_client_secrets(&realm).await;
+        }
+        if failed == 0 { Ok(()) } else { Err(RotationError::Schedule { failed }) }
+    }
+
+    /// How many could not be looked at or rotated.
+    async fn rotate_due_client_secrets(&self, realm: &RealmName) -> usize {
+        let listed = match self.registry.clients_with_secret_rotation(realm).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::error!(%realm, %error, "the clients of a realm could not be listed");
+                return 1;
+            }
+        };
+        let mut failed = 0;
+        for client in listed {
+            let rotated = match client {
+                Ok(client) => self.rotate_client_secret_if_due(&client).await,
+                Err(error) => {
+                    tracing::error!(%realm, %error, "a client was left out");
+                    Err(error.into())
+                }
             };
             failed += usize::from(rotated.is_err());
         }
-        if failed == 0 { Ok(()) } else { Err(RotationError::Realms { failed }) }
+        failed
+    }
+
+    async fn rotate_client_secret_if_due(&self, client: &Client) -> Result<(), RotationError> {
+        let held = Held::ClientSecret { realm: client.realm.clone(), client_id: client.client_id.clone() };
+        let due = self.due_secret(client).await;
+        let Some((secret, token)) = due.inspect_err(|error| log_failure(&held, SCHEDULE, error))? else {
+            return Ok(());
+        };
+        // All with the secret as it was found due: AWSCURRENT then moves from that version or not at all, and two runs at once
+        // never come to two rotations, the second of which would end the secret that the application still has.
+        for step in Step::ALL {
+            let outcome = self.run(step, &secret, &held, &token).await.map(|()| Outcome::Done);
+            log(&held, step.as_str(), &outcome);
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// The version under which the client's secret is to be rotated now, if it is due: the one that somebody has left pending,
+    /// or a new one.
+    async fn due_secret(&self, client: &Client) -> Result<Option<(Secret, String)>, RotationError> {
+        if !client.is_active() {
+            return Ok(None);
+        }
+        let name = secret_name(&self.prefix, &client.realm, &client.client_id);
+        let Some(secret) = self.versions.describe(&name).await? else { return Ok(None) };
+        if !self.client_secrets.is_due(&secret, client).await? {
+            return Ok(None);
+        }
+        let version = match secret.pending_version() {
+            Some(version) => version.to_owned(),
+            None => self.new_version()?,
+        };
+        Ok(Some((secret, version)))
     }
 
     async fn rotate_keys_if_due(&self, realm: &RealmName) -> Result<(), RotationError> {
         let held = Held::SigningKeys { realm: realm.clone() };
         let due = self.due_version(realm).await;
-        let Some((secret, token)) = due.inspect_err(|error| log_failure(&held, "schedule", error))? else {
+        let Some((secret, token)) = due.inspect_err(|error| log_failure(&held, SCHEDULE, error))? else {
             return Ok(());
         };
         // Secrets Manager stages the version before it calls the first step; here nobody has.
@@ -273,7 +333,7 @@ impl Rotation {
         let Some(secret) = self.versions.describe(&signing_keys_name(&self.prefix, realm)).await? else {
             return Ok(None);
         };
-        let mut staged = secret.version_at(PENDING).filter(|id| secret.standing(id) == Some(Standing::Pending));
+        let mut staged = secret.pending_version();
         if let Some(version) = staged {
             match self.signing_keys.can_be_completed(&secret, realm, version).await {
                 Ok(()) => {
@@ -376,12 +436,6 @@ fn log_failure(held: &Held, step: &str, error: &RotationError) {
     }
 }
 
-fn unreadable_realm() -> RotationError {
-    let error = corrupt(DYNAMODB, "a realm record whose name is none");
-    tracing::error!(%error, "a realm was left out");
-    error.into()
-}
-
 fn well_formed<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
@@ -395,6 +449,8 @@ impl From<KeyError> for RotationError {
 const CLIENT_SECRET: &str = "client secret";
 const SIGNING_KEYS: &str = "signing keys";
 const FAILED: &str = "failed";
+/// Where a step would stand in the log, as long as there is none.
+const SCHEDULE: &str = "schedule";
 
 #[cfg(test)]
 mod tests {

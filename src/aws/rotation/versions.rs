@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::RotationError;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, unavailable};
 use crate::aws::secrets::{CURRENT, PENDING};
-use crate::core::ports::PortError;
+use crate::core::ports::{PortError, UnixSeconds};
 
 /// Reads and labels versions.
 #[derive(Clone)]
@@ -38,6 +38,7 @@ pub(super) enum Standing {
 /// The version in use, and what it holds.
 pub(super) struct CurrentVersion {
     pub(super) id: String,
+    pub(super) created_at: UnixSeconds,
     pub(super) text: Zeroizing<String>,
 }
 
@@ -57,6 +58,12 @@ impl Secret {
         let has = |label: &str| labels.iter().any(|attached| attached == label);
         // In this order: AWSPENDING may stay on the version that has become current.
         if has(CURRENT) { Some(Standing::Current) } else { has(PENDING).then_some(Standing::Pending) }
+    }
+
+    /// The version that waits to become the current one.
+    pub(super) fn pending_version(&self) -> Option<&str> {
+        let mut versions = self.labels.keys().map(String::as_str);
+        versions.find(|version| self.standing(version) == Some(Standing::Pending))
     }
 
     /// The version that has this label.
@@ -92,7 +99,10 @@ impl Versions {
             request.send().await.map_err(|error| unavailable(SECRETS_MANAGER, "GetSecretValue", &error))?;
         let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
         let id = answer.version_id.ok_or_else(|| corrupt(SECRETS_MANAGER, "a version without an id"))?;
-        Ok(CurrentVersion { id, text })
+        let created_at = answer.created_date.and_then(|date| u64::try_from(date.secs()).ok()).map(UnixSeconds);
+        let created_at =
+            created_at.ok_or_else(|| corrupt(SECRETS_MANAGER, "a version without the time of its creation"))?;
+        Ok(CurrentVersion { id, created_at, text })
     }
 
     /// What the pending version of this id holds; `None` before createSecret. Secrets Manager makes it without a value.
@@ -205,5 +215,6 @@ mod tests {
             assert_eq!(secret.standing(version), standing, "{version}");
         }
         assert_eq!((secret.version_at("AWSCURRENT"), secret.version_at("AWSOTHER")), (Some("two"), None));
+        assert_eq!(secret.pending_version(), Some("three"));
     }
 }

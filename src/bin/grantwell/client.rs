@@ -14,7 +14,7 @@ use grantwell::core::access_token::claims::CustomClaims;
 use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{
     AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, GrantType, InvalidRegistration, RedirectUri,
-    RegistrationId, TokenLifetime,
+    RegistrationId, SecretRotationDays, TokenLifetime,
 };
 use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
 use grantwell::core::keys::SigningAlgorithm;
@@ -74,7 +74,7 @@ enum Command {
   grantwell client update myClient --default-scope '' --revoke-tokens",
         group = ArgGroup::new("changes").required(true).multiple(true).args([
             "name", "owner", "scope", "default_scope", "redirect_uri", "grant_type", "token_lifetime", "auth_method",
-            "secret_lifetime", "access_token_format", "access_token_persistence", "signing_alg", "resource", "claims",
+            "secret_lifetime", "secret_rotation_days", "access_token_format", "access_token_persistence", "signing_alg", "resource", "claims",
             "inherit_token_lifetime", "revoke_tokens",
         ])
     )]
@@ -212,6 +212,12 @@ struct Settings {
     /// Seconds from now until the client's secrets stop working; 0 for never [new clients: 0]
     #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime())]
     secret_lifetime: Option<u64>,
+    /// Days after which a deployed stack replaces the client's secret by itself; 0 for never [new clients: 0]
+    ///
+    /// The application must read its secret from Secrets Manager, before each use or after a 401. One that was handed its secret
+    /// once is locked out at the second rotation.
+    #[arg(long, value_name = "DAYS", value_parser = secret_rotation_days)]
+    secret_rotation_days: Option<SecretRotationValue>,
     #[command(flatten)]
     access_token: AccessTokenArguments,
     /// A resource server the client may ask for tokens for (RFC 8707); the first is the default. Repeatable
@@ -237,17 +243,22 @@ struct SecretArguments {
 #[derive(Clone, Debug)]
 struct RedirectUriValue(Option<RedirectUri>);
 
+/// A value of `--secret-rotation-days`; an empty one and 0 are `None`.
+#[derive(Clone, Copy, Debug)]
+struct SecretRotationValue(Option<SecretRotationDays>);
+
 /// A value of `--resource`; an empty one is `None`.
 #[derive(Clone, Debug)]
 struct ResourceValue(Option<ResourceUri>);
 
-/// A client as it is shown, under the names of RFC 7591. `null` is what the client leaves to its realm.
+/// A client as it is shown, under the names of RFC 7591. `null` is what the client leaves to its realm, or does without.
 #[derive(Serialize)]
 pub(crate) struct ClientView<'a> {
     client_id: &'a ClientId,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<&'a str>,
     client_secret_expires_at: UnixSeconds,
+    client_secret_rotation_days: Option<SecretRotationDays>,
     client_name: Option<&'a str>,
     contacts: &'a [String],
     scope: &'a Scope,
@@ -320,6 +331,7 @@ impl Create {
         let now = SystemClock.now();
         let mut metadata = ClientMetadata::new();
         let names_signing_alg = self.settings.access_token.name_signing_alg();
+        let names_rotation = self.settings.names_secret_rotation();
         self.settings.apply(&mut metadata, now)?;
         let secret = self.secret.obtain()?;
         let client_id = self.id.map_or_else(|| ClientId::generate(&SystemRandom), Ok)?;
@@ -332,6 +344,9 @@ impl Create {
         // Before anything else can fail: nobody else has the secret.
         output::json(&ClientView::created(&client, &secret))
             .map_err(|failure| secret_not_delivered(failure, &client))?;
+        if names_rotation {
+            place.warn_of_no_schedule(&client);
+        }
         if names_signing_alg {
             key::publish_in_advance(&store, &realm, Some(&client)).await?;
         }
@@ -396,6 +411,7 @@ impl Update {
         let before = place.read(&store, self.client.id()?).await?;
         let mut client = before.clone();
         let names_signing_alg = self.settings.access_token.name_signing_alg();
+        let names_rotation = self.settings.names_secret_rotation();
         self.settings.apply(&mut client.metadata, SystemClock.now())?;
         if self.inherit_token_lifetime {
             client.metadata.access_token_lifetime = None;
@@ -409,6 +425,9 @@ impl Update {
             client.tokens_valid_after = client.tokens_valid_after.max(next_second());
         }
         let client = place.replace(&store, &before, client).await?;
+        if names_rotation {
+            place.warn_of_no_schedule(&client);
+        }
         if names_signing_alg {
             key::publish_in_advance(&store, &store.realm(&place.realm).await?, Some(&client)).await?;
         }
@@ -519,6 +538,16 @@ impl Place {
         Ok(client)
     }
 
+    /// A rotation that nobody carries out is no mistake, but nothing to rely on either.
+    fn warn_of_no_schedule(&self, client: &Client) {
+        if !self.store.is_deployed() {
+            output::warn(&format!(
+                "only a deployed stack rotates secrets by schedule; the days are recorded, and the secret stays until you run: {}",
+                command(&format!("rotate-secret {}", client.client_id), &self.realm)
+            ));
+        }
+    }
+
     fn failure(&self, error: RegistrarError, client_id: &ClientId) -> Failure {
         let realm = &self.realm;
         Failure::new(match error {
@@ -549,6 +578,10 @@ impl WhichClient {
 }
 
 impl Settings {
+    fn names_secret_rotation(&self) -> bool {
+        self.secret_rotation_days.is_some_and(|value| value.0.is_some())
+    }
+
     fn apply(self, metadata: &mut ClientMetadata, now: UnixSeconds) -> Result<(), Failure> {
         if let Some(name) = self.name {
             metadata.client_name = Some(name).filter(|name| !name.is_empty());
@@ -576,6 +609,9 @@ impl Settings {
         }
         if let Some(seconds) = self.secret_lifetime {
             metadata.client_secret_expires_at = expires_at(seconds, now);
+        }
+        if let Some(SecretRotationValue(days)) = self.secret_rotation_days {
+            metadata.client_secret_rotation_days = days;
         }
         self.access_token.apply(
             &mut metadata.access_token_format,
@@ -623,6 +659,7 @@ impl<'a> ClientView<'a> {
             client_id: &client.client_id,
             client_secret: None,
             client_secret_expires_at: metadata.client_secret_expires_at,
+            client_secret_rotation_days: metadata.client_secret_rotation_days,
             client_name: metadata.client_name.as_deref(),
             contacts: &metadata.contacts,
             scope: &metadata.scope,
@@ -671,6 +708,10 @@ impl<'a> ClientView<'a> {
             (
                 "client_secret_expires_at",
                 if expires_at == UnixSeconds(0) { "never".into() } else { output::utc(expires_at) },
+            ),
+            (
+                "client_secret_rotation_days",
+                text_or(self.client_secret_rotation_days.map(SecretRotationDays::days), "never"),
             ),
             ("client_id_issued_at", output::utc(self.client_id_issued_at)),
             ("tokens_valid_after", self.tokens_valid_after.map(output::utc_or_not_set).unwrap_or_default()),
@@ -775,6 +816,14 @@ fn redirect_uri(text: &str) -> Result<RedirectUriValue, InvalidRegistration> {
 
 fn resource(text: &str) -> Result<ResourceValue, MalformedResource> {
     if text.is_empty() { Ok(ResourceValue(None)) } else { text.parse().map(|uri| ResourceValue(Some(uri))) }
+}
+
+fn secret_rotation_days(text: &str) -> Result<SecretRotationValue, InvalidRegistration> {
+    if matches!(text, "" | "0") {
+        return Ok(SecretRotationValue(None));
+    }
+    let days = text.parse().map_err(|_| InvalidRegistration::SecretRotationDays)?;
+    SecretRotationDays::new(days).map(|days| SecretRotationValue(Some(days)))
 }
 
 fn auth_method() -> impl clap::builder::TypedValueParser<Value = AuthMethod> {

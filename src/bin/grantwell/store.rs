@@ -107,6 +107,11 @@ impl FromStr for StoreName {
 }
 
 impl StoreArguments {
+    /// Whether it is a deployed stack, which has a schedule.
+    pub(crate) fn is_deployed(&self) -> bool {
+        self.store == StoreName::Aws
+    }
+
     /// Opens the store.
     pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
         match &self.store {

@@ -31,7 +31,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, GrantType, RegistrationId, TokenLifetime};
+use grantwell::core::client::{
+    AuthMethod, Client, ClientId, ClientMetadata, GrantType, RegistrationId, SecretRotationDays, TokenLifetime,
+};
 use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
@@ -135,6 +137,7 @@ fn client(realm: &Realm, id: &str) -> Client {
         token_endpoint_auth_methods: AuthMethod::ALL.into(),
         access_token_lifetime: Some(TokenLifetime::new(60).expect("in range")),
         client_secret_expires_at: NOW.plus(3600),
+        client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),
         access_token_format: Some(AccessTokenFormat::Jwt),
         access_token_persistence: Some(AccessTokenPersistence::Stateless),
         access_token_signing_alg: Some(SigningAlgorithm::EdDsa),

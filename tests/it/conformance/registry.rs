@@ -47,6 +47,7 @@ pub(crate) async fn a_registration_of_the_least_reads_back_whole(ports: &Registr
     least.grant_types.clear();
     least.access_token_lifetime = None;
     least.client_secret_expires_at = UnixSeconds(0);
+    least.client_secret_rotation_days = None;
     client.status = ClientStatus::Disabled;
     ports.registrar.register(&client, &generated()).await.expect("registered");
     assert_stored(ports, &client).await;

@@ -1,11 +1,12 @@
-//! The rotation contract on the emulator: each step once, twice, out of order, beside another, and too late.
+//! The rotation contract on the emulator: each step once, twice, out of order, beside another, too late, and by schedule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use grantwell::aws::rotation::{Rotation, RotationError, RotationStores};
-use grantwell::core::client::TokenLifetime;
+use grantwell::core::client::{SecretRotationDays, TokenLifetime};
+use grantwell::core::client_auth::secret::ClientSecrets;
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
@@ -359,10 +360,10 @@ async fn the_schedule_rotates_the_keys_that_are_due_in_every_realm() {
     world.stack.secrets_manager.create_secret().name(&name).secret_string("canary").send().await.expect("created");
     world.clock.advance(1);
     let error = rotation.handle(&schedule).await.expect_err("one of them failed");
-    assert!(matches!(error, RotationError::Realms { failed: 1 }), "{error}");
+    assert!(matches!(error, RotationError::Schedule { failed: 1 }), "{error}");
     assert_eq!(revisions().await, [2, 2, 2]);
     let error = rotation.handle(&schedule).await.expect_err("again");
-    assert!(matches!(error, RotationError::Realms { failed: 1 }), "{error}");
+    assert!(matches!(error, RotationError::Schedule { failed: 1 }), "{error}");
     assert_eq!(revisions().await, [2, 2, 2], "once they are rotated they are not due");
 }
 
@@ -408,6 +409,135 @@ async fn the_schedule_completes_what_an_earlier_run_left_pending() {
     assert_eq!(world.version(&name, "AWSCURRENT").await, version);
 }
 
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn the_schedule_rotates_the_client_secrets_that_are_due_in_every_realm() {
+    let world = World::create().await;
+    world.stack.registrar().put_realm(&Realm { revision: 1, ..realm("beta") }).await.expect("a realm");
+    let every = |days| SecretRotationDays::new(days).ok();
+    let mut opted_in = Vec::new();
+    for (realm_name, id) in [("root", "rooted"), ("alpha", "myClient"), ("beta", "myClient")] {
+        opted_in.push(world.rotating_client(&realm(realm_name), id, every(30)).await);
+    }
+    let mut left_alone = Vec::new();
+    for (id, days) in [("handed-once", None), ("rarely", every(31)), ("disabled", every(30)), ("expired", every(30))] {
+        left_alone.push(world.rotating_client(&world.realm, id, days).await);
+    }
+    let disabled = Client { status: ClientStatus::Disabled, revision: 2, ..left_alone[2].0.clone() };
+    world.stack.registrar().replace(&disabled).await.expect("disabled");
+    let mut expired = Client { revision: 2, ..left_alone[3].0.clone() };
+    expired.metadata.client_secret_expires_at = UnixSeconds(1);
+    world.stack.registrar().replace(&expired).await.expect("expired");
+
+    // Between the first secret's last second of not being due and its first of being due.
+    let name = |client: &Client| world.client_secret(client);
+    world.clock.set(world.made_at(&name(&opted_in[0].0)).await.plus(30 * DAY - 1));
+    world.schedule().await.expect("nothing is due");
+    for (client, secret) in opted_in.iter().chain(&left_alone) {
+        assert_accepted(world.accepted(client).await.as_ref(), secret, None);
+    }
+    let mut latest = UnixSeconds(0);
+    for (client, _) in &opted_in {
+        latest = latest.max(world.made_at(&name(client)).await);
+    }
+    world.clock.set(latest.plus(30 * DAY));
+    world.schedule().await.expect("rotated");
+    let mut rotated = Vec::new();
+    for (client, old) in &opted_in {
+        let new = world.current_secret(client).await;
+        assert_ne!(new.expose_client_secret(), old.expose_client_secret());
+        assert_accepted(world.accepted(client).await.as_ref(), &new, Some(old));
+        rotated.push((client, new, old));
+    }
+    for (client, secret) in &left_alone {
+        assert_accepted(world.accepted(client).await.as_ref(), secret, None);
+    }
+
+    // The age that counts is the new version's, which was made in real time, not in this test's.
+    world.clock.set(world.made_at(&name(&opted_in[0].0)).await);
+    for _ in 0..2 {
+        world.schedule().await.expect("nothing is due any more");
+    }
+    for (client, new, old) in &rotated {
+        assert_accepted(world.accepted(client).await.as_ref(), new, Some(old));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_client_that_cannot_be_rotated_stops_no_other() {
+    let world = World::create().await;
+    let days = SecretRotationDays::new(1).ok();
+    let (good, old) = world.rotating_client(&world.realm, "good", days).await;
+    let (broken, _) = world.rotating_client(&world.realm, "broken", days).await;
+    let (unreadable, secret) = world.rotating_client(&world.realm, "a-unreadable", days).await;
+    world.put(&world.client_secret(&broken), "canary").await;
+    let table = &world.stack.registry_table;
+    let key = [("realm", "alpha"), ("item", "client#a-unreadable")];
+    let key = key.map(|(attribute, value)| (attribute.to_owned(), AttributeValue::S(value.to_owned())));
+    let update = world.stack.dynamodb.update_item().table_name(table).set_key(Some(key.into()));
+    let update = update.update_expression("SET #status = :status").expression_attribute_names("#status", "status");
+    let update = update.expression_attribute_values(":status", AttributeValue::S("canary".to_owned()));
+    update.send().await.expect("updated");
+
+    world.clock.set(world.made_at(&world.client_secret(&broken)).await.plus(DAY));
+    let error = world.schedule().await.expect_err("two of them failed");
+    assert!(matches!(error, RotationError::Schedule { failed: 2 }), "{error}");
+    assert!(!error.to_string().contains("canary"));
+    let new = world.current_secret(&good).await;
+    assert_accepted(world.accepted(&good).await.as_ref(), &new, Some(&old));
+    assert_eq!(world.text(&world.client_secret(&broken), "AWSCURRENT").await, "canary");
+    assert_accepted(world.accepted(&unreadable).await.as_ref(), &secret, None);
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn the_schedule_completes_a_client_secret_that_an_earlier_run_left_pending() {
+    for done in 0..STEPS.len() {
+        let world = World::create().await;
+        let (client, old) = world.rotating_client(&world.realm, "myClient", SecretRotationDays::new(30).ok()).await;
+        let name = world.client_secret(&client);
+        let made_at = world.made_at(&name).await;
+        world.clock.set(made_at);
+        let version = world.begin(&name).await;
+        for step in &STEPS[..done] {
+            world.step(step, &name, &version).await.expect("a step");
+        }
+        // It is somebody else's business until the secret is due.
+        world.clock.set(made_at.plus(30 * DAY - 1));
+        world.schedule().await.expect("nothing to do");
+        assert_accepted(world.accepted(&client).await.as_ref(), &old, None);
+        let pending = if done == 0 { None } else { Some(world.text(&name, "AWSPENDING").await) };
+
+        world.clock.set(made_at.plus(30 * DAY));
+        world.schedule().await.expect("completed");
+        assert_eq!(world.version(&name, "AWSCURRENT").await, version);
+        let current = world.text(&name, "AWSCURRENT").await;
+        assert_eq!(pending.unwrap_or_else(|| current.clone()), current, "{done} steps");
+        let new = world.current_secret(&client).await;
+        assert_accepted(world.accepted(&client).await.as_ref(), &new, Some(&old));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn two_schedules_at_once_never_end_the_secret_that_the_application_has() {
+    let world = World::create().await;
+    for number in 0..8 {
+        let id = format!("client-{number}");
+        let (client, old) = world.rotating_client(&world.realm, &id, SecretRotationDays::new(30).ok()).await;
+        let made_at = world.made_at(&world.client_secret(&client)).await;
+        world.clock.set(made_at.plus(30 * DAY));
+        // Those of the clients before are due again, in this test's time: only this one counts.
+        let (one, two) = tokio::join!(world.schedule(), world.schedule());
+        let accepted = world.accepted(&client).await.expect("secrets");
+        let known = [Some(accepted.current), accepted.previous].into_iter().flatten();
+        let known: Vec<_> = known.map(|digest| *digest.as_bytes()).collect();
+        assert!(known.contains(old.digest().as_bytes()), "{one:?} {two:?}");
+        world.stack.registrar().delete(&world.realm.name, &client.client_id).await.expect("deleted");
+    }
+}
+
 /// A stack with realm alpha, and a time of its own.
 struct World {
     stack: Stack,
@@ -418,6 +548,10 @@ struct World {
 struct TestClock(AtomicU64);
 
 impl TestClock {
+    fn set(&self, now: UnixSeconds) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+
     fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -460,6 +594,42 @@ impl World {
         self.rotation(30 * DAY).handle(&event).await
     }
 
+    /// The daily event, in a time when no signing key is due.
+    async fn schedule(&self) -> Result<(), RotationError> {
+        let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        self.rotation(u64::MAX).handle(&schedule).await
+    }
+
+    async fn rotating_client(
+        &self,
+        realm: &Realm,
+        id: &str,
+        days: Option<SecretRotationDays>,
+    ) -> (Client, ClientSecret) {
+        let (mut client, secret) = (client(realm, id), generated());
+        client.metadata.client_secret_rotation_days = days;
+        client.metadata.client_secret_expires_at = UnixSeconds(0);
+        self.stack.registrar().register(&client, &secret).await.expect("registered");
+        (client, secret)
+    }
+
+    async fn accepted(&self, client: &Client) -> Option<ClientSecrets> {
+        self.stack.secrets().secrets(client).await.expect("read")
+    }
+
+    async fn current_secret(&self, client: &Client) -> ClientSecret {
+        let text = self.text(&self.client_secret(client), "AWSCURRENT").await;
+        let stored: Value = serde_json::from_str(&text).expect("JSON");
+        ClientSecret::given(stored["client_secret"].as_str().expect("a secret"), false).expect("a secret")
+    }
+
+    /// When the version in use was made, which the emulator dates by its own clock.
+    async fn made_at(&self, name: &str) -> UnixSeconds {
+        let read = self.stack.secrets_manager.get_secret_value().secret_id(name).version_stage("AWSCURRENT");
+        let made_at = read.send().await.expect("read").created_date.expect("a time");
+        UnixSeconds(made_at.secs().try_into().expect("after 1970"))
+    }
+
     async fn client(&self, id: &str) -> (Client, ClientSecret) {
         let (client, secret) = (client(&self.realm, id), generated());
         self.stack.registrar().register(&client, &secret).await.expect("registered");
@@ -467,7 +637,7 @@ impl World {
     }
 
     fn client_secret(&self, client: &Client) -> String {
-        format!("{}/alpha/clients/{}", self.stack.name, client.client_id)
+        format!("{}/{}/clients/{}", self.stack.name, client.realm, client.client_id)
     }
 
     fn signing_keys(&self) -> String {
