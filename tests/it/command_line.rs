@@ -470,10 +470,10 @@ fn a_rotation_by_schedule_is_recorded_with_the_warning_that_a_file_has_none() {
     assert_eq!(created.json()["client_secret_rotation_days"], 30);
     let table = alpha(&["show", "myClient", "--output", "table"]).stdout;
     let row = |table: &str| {
-        let line = table.lines().find(|line| line.contains("client_secret_rotation_days"));
-        line.expect("a row").split_whitespace().last().expect("a value").to_owned()
+        let mut values = table.lines().filter_map(|line| line.split_once("client_secret_rotation_days"));
+        values.next().expect("a row").1.trim_matches(['│', ' ']).to_owned()
     };
-    assert_eq!(row(&table), "30");
+    assert_eq!(row(&table), "30 days");
 
     let updated = alpha(&["update", "myClient", "--secret-rotation-days", "60"]);
     assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), warning("myClient").as_str()));

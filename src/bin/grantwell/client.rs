@@ -711,7 +711,8 @@ impl<'a> ClientView<'a> {
             ),
             (
                 "client_secret_rotation_days",
-                text_or(self.client_secret_rotation_days.map(SecretRotationDays::days), "never"),
+                self.client_secret_rotation_days
+                    .map_or_else(|| "never".into(), |every| format!("{} days", every.days())),
             ),
             ("client_id_issued_at", output::utc(self.client_id_issued_at)),
             ("tokens_valid_after", self.tokens_valid_after.map(output::utc_or_not_set).unwrap_or_default()),
