@@ -263,17 +263,20 @@ def event(name: str) -> Json:
     return parsed
 
 
-def assert_outcome(function: LambdaRuntime, given: Json, expected: Expectation) -> None:
-    """Invokes the function, and compares an answer, a payload or an error with what the table says."""
+def assert_outcome(function: LambdaRuntime, given: Json, expected: Expectation) -> Answer | None:
+    """Invokes the function, and compares an answer, a payload or an error with what the table says. Returns the answer."""
     match expected:
         case Expected():
-            assert_answer(function.call(given), expected)
+            answer = function.call(given)
+            assert_answer(answer, expected)
+            return answer
         case ExpectedPayload():
             assert function.invoke(given) == expected.payload
         case ExpectedError():
             with pytest.raises(FunctionError) as failed:
                 function.invoke(given)
             assert re.fullmatch(expected.pattern, failed.value.message), failed.value.message
+    return None
 
 
 def assert_answer(answer: Answer, expected: Expected) -> None:

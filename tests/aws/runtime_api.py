@@ -158,6 +158,10 @@ class LambdaRuntime:
         self._output.close()
 
     @property
+    def timeout_seconds(self) -> float:
+        return self._timeout
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
