@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
@@ -23,8 +22,6 @@ from urllib.parse import urlsplit
 from emulator import Emulator
 from loopback import LoopbackServer
 
-# Longer than one attempt of the functions' SDK (1.5 s) is silence; this is not.
-_SLOW_SECONDS = 0.8
 # AWS's own limit for the time in a signature.
 _SIGNATURE_VALID = timedelta(minutes=5)
 
@@ -132,10 +129,15 @@ def _garbage_after(exchange: Exchange) -> None:
     exchange.reply(Reply(200, b"\x00\xff garbage", {"Content-Type": "application/x-amz-json-1.0"}))
 
 
-def _slowly(exchange: Exchange) -> None:
-    reply = exchange.forward()
-    time.sleep(_SLOW_SECONDS)
-    exchange.reply(reply)
+def slow(seconds: float) -> Fault:
+    """Not a failure: the call takes its time and is answered."""
+
+    def answer(exchange: Exchange) -> None:
+        reply = exchange.forward()
+        time.sleep(seconds)
+        exchange.reply(reply)
+
+    return Fault(f"an answer after {seconds} s", answer)
 
 
 _PAGE = Reply(503, b"<html><body>503 Service Unavailable</body></html>", {"Content-Type": "text/html"})
@@ -163,25 +165,22 @@ SILENCES = (
     Fault("silence after the call was done", _silent_after),
     Fault("half an answer, then silence", _half_then_silent),
 )
-# Not a failure: every call takes its time and is answered.
-SLOW = Fault("a slow first byte", _slowly)
+# Shorter than the 1.5 s of one attempt of the functions' SDK.
+SLOW = slow(0.5)
 
 
 class FaultyAws(LoopbackServer):
-    """Use as a context manager; `url` is the endpoint to give to a function.
+    """Use as a context manager; `url` is the endpoint to give to a function."""
 
-    `clock_ahead` is how far this AWS's clock is ahead of the machine's: signatures of another time are refused, as AWS does.
-    """
-
-    def __init__(self, emulator: Emulator, *, clock_ahead: timedelta = timedelta()) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self._upstream = urlsplit(emulator.url)
-        self._clock_ahead = clock_ahead
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._faults: dict[str, tuple[Fault, int]] = {}
         self._connections: set[socket.socket] = set()
         self._forgotten: set[socket.socket] = set()
         self._calls: list[str] = []
+        self.signatures_refused = 0
         # The last call that a fault has met, and the fault.
         self.failed: tuple[str, str] | None = None
         super().__init__(self._handler())
@@ -228,15 +227,11 @@ class FaultyAws(LoopbackServer):
             self._forgotten |= self._connections
             return len(self._connections)
 
-    def wait_for_connections(self, count: int) -> None:
-        """Returns once no more than `count` connections are open."""
+    def wait_until_unconnected(self) -> None:
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with self._lock:
-                if len(self._connections) <= count:
-                    return
+        while self._connections:
+            assert time.monotonic() < deadline, "connections stay open"
             time.sleep(0.005)
-        raise AssertionError("connections stay open")
 
     def _fault(self, call: str) -> Fault | None:
         with self._lock:
@@ -249,15 +244,13 @@ class FaultyAws(LoopbackServer):
             self.failed = (call, fault.name)
             return fault
 
-    def _now(self) -> datetime:
-        return datetime.now(UTC) + self._clock_ahead
-
     def _refusal_of(self, signed_at: str) -> Reply | None:
-        """AWS's answer to a signature of another time than its own, with its own time in the answer's date."""
+        """AWS's answer to a signature of another time than its own, which is in the answer's Date."""
         signed = datetime.strptime(signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        now = self._now()
+        now = datetime.now(UTC)
         if abs(now - signed) <= _SIGNATURE_VALID:
             return None
+        self.signatures_refused += 1
         relation = "Signature expired" if signed < now else "Signature not yet current"
         body = {"__type": "com.amazon.coral.service#InvalidSignatureException", "message": f"{relation}: {signed_at}"}
         return Reply(400, json.dumps(body).encode(), {"Content-Type": "application/x-amz-json-1.0"})
@@ -306,11 +299,7 @@ class FaultyAws(LoopbackServer):
                 if fault:
                     fault.spoil(exchange)
                     return
-                refusal = proxy._refusal_of(self.headers["X-Amz-Date"])
-                exchange.reply(refusal or exchange.forward())
-
-            def date_time_string(self, timestamp: float | None = None) -> str:
-                return format_datetime(proxy._now(), usegmt=True)
+                exchange.reply(proxy._refusal_of(self.headers["X-Amz-Date"]) or exchange.forward())
 
             def log_message(self, format: str, *args: object) -> None:
                 """The default writes every request to stderr."""

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -74,7 +74,7 @@ class LambdaRuntime:
     """One sandbox: one process of one function, one invocation at a time.
 
     `environment` is what the stack gave the function; `credentials` and `region` are what the Lambda service adds. `extra`
-    is for what only a test needs, which is the emulator's address.
+    is for what only a test needs, which is the emulator's address. `clock` is the sandbox's, in which deadlines are given.
     """
 
     def __init__(
@@ -88,10 +88,12 @@ class LambdaRuntime:
         timeout_seconds: float = 8.0,
         memory_mb: int = 256,
         extra: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         if not binary.is_file():
             raise FileNotFoundError(f"{binary} is not built: run `cargo build --bins`")
         self._timeout = timeout_seconds
+        self._clock = clock
         self._arn = f"arn:aws:lambda:{region}:123456789012:function:{name}"
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._results: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
@@ -234,7 +236,7 @@ class LambdaRuntime:
                     return
                 request_id, event = item
                 runtime._results.put(("taken", request_id, b""))
-                deadline = int((time.time() + runtime._timeout) * 1000)
+                deadline = int((runtime._clock() + runtime._timeout) * 1000)
                 trace = (
                     f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
                 )

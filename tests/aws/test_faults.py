@@ -8,15 +8,21 @@ invocation's deadline. And once AWS is back, the same sandbox works.
 from __future__ import annotations
 
 import base64
+import os
+import signal
+import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 
 import seed
@@ -38,7 +44,7 @@ from expectations import (
     text,
     whole_number,
 )
-from faults import FAULTS, RESET_AFTER, SILENCES, SLOW, THROTTLED, Fault, FaultyAws
+from faults import FAULTS, RESET_AFTER, SILENCES, SLOW, THROTTLED, Fault, FaultyAws, slow
 from runtime_api import Answer, LambdaRuntime
 from stack import Stack
 from template import Json
@@ -98,7 +104,7 @@ class Sandboxes:
         self._healthy: dict[str, LambdaRuntime] = {}
         self._tokens: dict[str, list[str]] = {}
 
-    def start(self, name: str, endpoint: str, extra: Mapping[str, str] | None = None) -> LambdaRuntime:
+    def start(self, name: str, endpoint: str, clock: ShiftedClock | None = None) -> LambdaRuntime:
         function = self._stack.functions[name]
         return LambdaRuntime(
             self._binaries / function.binary,
@@ -107,7 +113,8 @@ class Sandboxes:
             credentials=self._credentials[name].variables(),
             timeout_seconds=function.timeout_seconds,
             memory_mb=function.memory_mb,
-            extra={"AWS_ENDPOINT_URL": endpoint, **(extra or {})},
+            extra={"AWS_ENDPOINT_URL": endpoint, **(clock.variables if clock else {})},
+            clock=clock.now if clock else time.time,
         )
 
     def healthy(self, name: str) -> LambdaRuntime:
@@ -138,8 +145,8 @@ class Sandboxes:
             self._tokens[form] = [self.issue(form), self.issue_and_revoke(form), *expired]
         return self._tokens[form]
 
-    def is_active(self, token: str, realm: str = seed.REALM, by: seed.SeededClient = seed.MY_RESOURCE_SERVER) -> bool:
-        answer = self.healthy("IntrospectFunction").call(introspection(token, realm, by))
+    def is_active(self, token: str, **asked: Any) -> bool:
+        answer = self.healthy("IntrospectFunction").call(introspection(token, **asked))
         assert answer.status == 200, answer
         active: bool = answer.json["active"]
         return active
@@ -147,9 +154,7 @@ class Sandboxes:
 
 @pytest.fixture(scope="module")
 def sandboxes(registered: Stack, binaries: Path, emulator: Emulator) -> Iterator[Sandboxes]:
-    environment = operator(registered, emulator)
-    settings = ("--scope", "write", "--default-scope", "write", "--token-lifetime", "3600", *STATELESS_CLIENT.settings)
-    seed.register_client(environment, binaries / "grantwell", seed.REALM, STATELESS_CLIENT, settings)
+    register(registered, binaries, emulator, seed.REALM, STATELESS_CLIENT)
     tables = (registered.physical_id("RegistryTable"), registered.physical_id("TokenTable"))
     seed.put_tokens(emulator.url, emulator.operator, *tables)
     found = Sandboxes(registered, binaries, emulator)
@@ -204,19 +209,71 @@ def fails(sandbox: LambdaRuntime, function: str, tries: Sequence[Try]) -> None:
             works(sandbox, [each])
 
 
+@contextmanager
+def frozen(sandbox: LambdaRuntime) -> Iterator[None]:
+    """As Lambda freezes a sandbox between two requests."""
+    os.kill(sandbox.pid, signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + 10
+        while "T (stopped)" not in Path(f"/proc/{sandbox.pid}/status").read_text():
+            assert time.monotonic() < deadline, "the process goes on"
+            time.sleep(0.005)
+        yield
+    finally:
+        os.kill(sandbox.pid, signal.SIGCONT)
+
+
+class ShiftedClock:
+    """Shifts the time of day of functions that are started with `variables`, while they run."""
+
+    def __init__(self, directory: Path) -> None:
+        library = directory / "shifted_clock.so"
+        source = Path(__file__).with_name("shifted_clock.c")
+        compiler = os.environ.get("CC", "cc")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+        self._seconds = directory / "seconds"
+        self.variables = {"LD_PRELOAD": str(library), "SHIFTED_CLOCK": str(self._seconds)}
+
+    def shift(self, seconds: int) -> None:
+        """From now on the functions' time is ahead of this machine's by so much."""
+        written = self._seconds.with_suffix(".new")
+        written.write_text(str(seconds))
+        written.replace(self._seconds)
+
+    def now(self) -> float:
+        return time.time() + (int(self._seconds.read_text()) if self._seconds.exists() else 0)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> ShiftedClock:
+    if sys.platform != "linux":
+        pytest.skip("a process's clock is shifted by LD_PRELOAD")
+    return ShiftedClock(tmp_path)
+
+
+def register(stack: Stack, binaries: Path, emulator: Emulator, realm: str, client: seed.SeededClient) -> None:
+    """Registers a client, and its realm unless there is one."""
+    environment = operator(stack, emulator)
+    if realm != seed.REALM:
+        command = [str(binaries / "grantwell"), "realm", "set", realm, "--store", "aws"]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    settings = ("--scope", "write", "--default-scope", "write", "--token-lifetime", "3600", *client.settings)
+    seed.register_client(environment, binaries / "grantwell", realm, client, settings)
+
+
 def operator(stack: Stack, emulator: Emulator) -> dict[str, str]:
     return seed.operator_environment(
         emulator.url, emulator.operator, stack.physical_id("RegistryTable"), stack.parameters["SecretPrefix"]
     )
 
 
-def active(owner: seed.SeededClient) -> Expected:
+def active(owner: seed.SeededClient, longest: int = 3600) -> Expected:
     """An introspection answer for a token of `owner`, as far as it does not differ between its tokens."""
     expected = EXPECTATIONS["introspect/active"]
     assert isinstance(expected, Expected) and isinstance(expected.body, Mapping)
     any_text = text(".+")
     own = {"client_id": owner.id, "sub": owner.id, "jti": any_text, "auditTrackingId": any_text}
-    lifetime = {"expires_in": whole_number(1, 3600)}
+    lifetime = {"expires_in": whole_number(1, longest)}
     return Expected(200, expected.body | own | lifetime, expected.headers)
 
 
@@ -348,3 +405,145 @@ def test_a_fault_that_passes_is_not_noticed(name: str, sandboxes: Sandboxes, emu
     # A new sandbox for each: what is remembered is not asked for again. One fault of each kind of retry.
     cases += [(call, (fault,)) for call in work.once for fault in (THROTTLED, RESET_AFTER, SILENCES[0])]
     in_parallel(suffer, cases)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells whether a process has stopped")
+@pytest.mark.parametrize("name", ["issue opaque", "introspect opaque", "revoke opaque", "authorize opaque"])
+@pytest.mark.parametrize("how", ["closed", "reset", "forgotten"])
+def test_a_sandbox_that_was_frozen_while_its_connections_died_answers_at_the_first_request(
+    how: str, name: str, sandboxes: Sandboxes, emulator: Emulator
+) -> None:
+    """A new connection is made and nobody is told. Only where the path has forgotten the old one and says so to nobody does
+    that take one attempt's time.
+    """
+    work = WORK[name]
+    with FaultyAws(emulator) as aws, sandboxes.start(work.function, aws.url) as sandbox:
+        works(sandbox, work.tries(sandboxes))
+        (first, *_) = work.tries(sandboxes)
+        with frozen(sandbox):
+            died = aws.forget_connections() if how == "forgotten" else aws.drop_connections(reset=how == "reset")
+            assert died >= 1
+            if how != "forgotten":
+                aws.wait_until_unconnected()
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                thawed = pool.submit(works, sandbox, [first])
+                os.kill(sandbox.pid, signal.SIGCONT)
+                thawed.result()
+        assert "WARN" not in sandbox.logs()
+
+
+def test_answers_that_each_come_slowly_are_given_up_before_the_deadline(
+    sandboxes: Sandboxes, emulator: Emulator
+) -> None:
+    """None of the seven calls takes as long as an attempt may; together they take longer than the invocation has."""
+    work = WORK["issue JWT"]
+    with FaultyAws(emulator) as aws, sandboxes.start(work.function, aws.url) as sandbox:
+        aws.fail("*", slow(1.3))
+        fails(sandbox, work.function, work.tries(sandboxes))
+        aws.heal()
+        works(sandbox, work.tries(sandboxes))
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_wrong_is_no_reason_for_aws_to_refuse(
+    hours: int, sandboxes: Sandboxes, emulator: Emulator, clock: ShiftedClock
+) -> None:
+    """AWS refuses signatures of another time than its own, and says which time that is. The SDK signs again by that.
+
+    When a token expires is still told by the function's own clock: nothing else could be tested here, and nothing else holds.
+    """
+    clock.shift(hours * 3600)
+    with FaultyAws(emulator) as aws:
+        for function, given, expected in [
+            ("TokenFunction", token_request(seed.MY_CLIENT), issued("write")),
+            ("IntrospectFunction", introspection(seed.REVOCABLE.value), active(seed.MY_CLIENT, 40 * 86400)),
+            ("AuthorizerFunction", guarded(seed.EXPIRED.value), stops("invalid_token")),
+        ]:
+            if hours < 0 and function == "AuthorizerFunction":
+                continue  # an hour ago it had not expired
+            with sandboxes.start(function, aws.url, clock) as sandbox:
+                assert_outcome(sandbox, given, expected)
+    assert aws.signatures_refused > 0
+
+
+@pytest.mark.parametrize("form", OWNERS)
+def test_a_warm_sandbox_does_without_secrets_manager_for_an_hour(
+    form: str, sandboxes: Sandboxes, emulator: Emulator, clock: ShiftedClock
+) -> None:
+    calls = ["GetSecretValue clients"] + ([] if form == "opaque" else ["GetSecretValue signing-keys"])
+    given = token_request(OWNERS[form])
+    right = issued("write", OPAQUE if form == "opaque" else JWT)
+    wrong = token_request(OWNERS[form])
+    wrong["headers"]["authorization"] = "Basic " + base64.b64encode(f"{OWNERS[form].id}:wrong".encode()).decode()
+    with FaultyAws(emulator) as aws, sandboxes.start("TokenFunction", aws.url, clock) as sandbox:
+        assert_outcome(sandbox, given, right)
+        for call in calls:
+            aws.fail(call, RESET_AFTER)
+        # Within five minutes nothing is asked; later Secrets Manager is, in vain, at most every 30 seconds.
+        for minutes, is_asked in [(4, False), (6, True), (30, True), (59, True)]:
+            clock.shift(minutes * 60)
+            before = [aws.calls.count(call) for call in calls]
+            assert_outcome(sandbox, given, right)
+            asked = [aws.calls.count(call) > count for call, count in zip(calls, before, strict=True)]
+            assert asked == [is_asked] * len(calls), minutes
+            before = [aws.calls.count(call) for call in calls]
+            assert_outcome(sandbox, given, right)
+            assert [aws.calls.count(call) for call in calls] == before, "it was asked again at once"
+        # A wrong secret is asked about, in vain, and is still a wrong one.
+        assert_outcome(sandbox, wrong, EXPECTATIONS["token/wrong-secret"])
+        clock.shift(61 * 60)
+        assert_outcome(sandbox, given, UNAVAILABLE["TokenFunction"])
+        aws.heal()
+        assert_outcome(sandbox, given, right)
+
+
+@pytest.mark.parametrize("call", ["CreateSecret signing-keys", "PutItem jwks"])
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_realms_first_key_is_one_key_whatever_became_of_the_answer(
+    times: int, call: str, sandboxes: Sandboxes, registered: Stack, binaries: Path, emulator: Emulator
+) -> None:
+    realm = f"first-key-{uuid.uuid4().hex[:8]}"
+    register(registered, binaries, emulator, realm, seed.MY_JWT_CLIENT)
+    given = token_request(seed.MY_JWT_CLIENT, realm)
+    tokens = []
+    with FaultyAws(emulator) as aws, sandboxes.start("TokenFunction", aws.url) as sandbox:
+        for fault in (THROTTLED, RESET_AFTER):
+            aws.fail(call, fault, times)
+            answer = sandbox.call(given)
+            assert answer.status == 200 or (answer.status, answer.headers["retry-after"]) == (503, "2"), answer
+            assert times == 1 or fault is not THROTTLED or answer.status == 503, answer
+            tokens += [answer.json["access_token"]] if answer.status == 200 else []
+        aws.heal()
+        tokens.append(sandbox.call(given).json["access_token"])
+    assert all(sandboxes.is_active(token, realm=realm, by=seed.MY_JWT_CLIENT) for token in tokens)
+    assert len({jwt.get_unverified_header(token)["kid"] for token in tokens}) == 1
+
+
+def test_a_token_of_a_new_key_is_not_inactive_because_the_key_cannot_be_read(
+    sandboxes: Sandboxes, registered: Stack, binaries: Path, emulator: Emulator, clock: ShiftedClock
+) -> None:
+    """The function knows the keys of the realm but for one, which signs a quarter of an hour after it was published."""
+    realm = f"new-key-{uuid.uuid4().hex[:8]}"
+    first = seed.SeededClient("first", "client_secret_basic", "write", ("--access-token-format", "jwt"))
+    second = seed.SeededClient("second", "client_secret_basic", "write", (*first.settings, "--signing-alg", "EdDSA"))
+    register(registered, binaries, emulator, realm, first)
+    with (
+        FaultyAws(emulator) as aws,
+        sandboxes.start("TokenFunction", emulator.url, clock) as issuer,
+        sandboxes.start("IntrospectFunction", aws.url, clock) as sandbox,
+    ):
+        old = issuer.call(token_request(first, realm)).json["access_token"]
+        assert sandbox.call(introspection(old, realm, first)).json["active"] is True
+        # Registering its client makes the key.
+        register(registered, binaries, emulator, realm, second)
+        clock.shift(16 * 60)
+        new = issuer.call(token_request(second, realm)).json["access_token"]
+        assert [jwt.get_unverified_header(token)["alg"] for token in (old, new)] == ["ES256", "EdDSA"]
+        assert sandbox.call(introspection("gwt_unknown", realm, second)).json == {"active": False}
+        for fault in (THROTTLED, RESET_AFTER):
+            aws.fail("GetItem jwks", fault)
+            assert_outcome(sandbox, introspection(new, realm, second), UNAVAILABLE["IntrospectFunction"])
+            # What is remembered needs no look.
+            assert sandbox.call(introspection(old, realm, first)).json["active"] is True
+        aws.heal()
+        assert sandbox.call(introspection(new, realm, second)).json["active"] is True
