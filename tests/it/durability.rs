@@ -165,6 +165,132 @@ fn kill_9_loses_no_acknowledged_jwt_and_brings_no_revoked_one_back() {
     assert_eq!(kids.len(), 1, "one key signed them all, whatever died: {kids:?}");
 }
 
+/// The last that a client was told of its token before the server died.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Issued,
+    Revoked,
+    /// It asked for the token's end and had no answer: the token may have ended or not.
+    Nothing,
+}
+
+/// A token, and what its client knows of it.
+struct Held<'a> {
+    client: &'a Registered,
+    token: String,
+    told: Told,
+}
+
+impl Held<'_> {
+    fn request(&self, endpoint: &str) -> Request {
+        Request::form(&format!("/oauth2/{endpoint}"), format!("token={}", self.token)).by(self.client)
+    }
+
+    fn check(&self, introspected: &Answer) {
+        match self.told {
+            Told::Issued => drop(introspected.assert_active()),
+            Told::Revoked => introspected.assert_inactive(),
+            Told::Nothing => assert_eq!(introspected.status, 200, "{introspected:?}"),
+        }
+    }
+
+    /// After a restart. A client that had no answer asks again, and then it counts.
+    fn check_on(&mut self, server: &Server) {
+        self.check(&self.request("introspect").send(server));
+        if matches!(self.told, Told::Nothing) {
+            assert_eq!(self.request("token/revoke").send(server).status, 200);
+            self.told = Told::Revoked;
+            self.check(&self.request("introspect").send(server));
+        }
+    }
+}
+
+/// Issues tokens, revokes every other one and looks at others meanwhile, until the server is gone or `stop` is set.
+fn live<'a>(
+    server: &Server,
+    client: &'a Registered,
+    earlier: &[Held<'_>],
+    answered: &AtomicUsize,
+    stop: &AtomicBool,
+) -> Vec<Held<'a>> {
+    let mut held: Vec<Held<'a>> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(answer) = grant(client).try_send(server) else { break };
+        let mut new = Held { client, token: answer.assert_granted("a"), told: Told::Issued };
+        let is_revoked = held.len() % 2 == 1;
+        let ended = is_revoked.then(|| {
+            new.told = Told::Nothing;
+            new.request("token/revoke").try_send(server)
+        });
+        if let Some(Ok(answer)) = &ended {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            new.told = Told::Revoked;
+        }
+        held.push(new);
+        if matches!(ended, Some(Err(_))) {
+            break;
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        let looked_at = [held.get(held.len() / 2), earlier.get(held.len() % earlier.len().max(1))];
+        let looks_on = looked_at.into_iter().flatten().all(|other| {
+            let answer = other.request("introspect").try_send(server);
+            answer.is_ok_and(|answer| {
+                other.check(&answer);
+                true
+            })
+        });
+        if !looks_on {
+            break;
+        }
+    }
+    held
+}
+
+#[test]
+fn kill_9_under_load_loses_nothing_that_was_acknowledged_and_brings_nothing_back_that_was_revoked() {
+    let store = Store::new();
+    let clients = [("opaque", &[][..]), ("stored", &STORED_JWT[..]), ("stateless", &STATELESS_JWT[..])]
+        .map(|(name, form)| store.register("root", name, &[&CLIENT[..], form].concat()));
+    let mut held: Vec<Held<'_>> = Vec::new();
+    // From a server that has hardly begun to one that is writing its journal for a while.
+    for enough in [1, 60, 250, 5, 400, 120, 30, 600] {
+        let mut server = Start::on(&store.argument()).spawn();
+        let (answered, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let new: Vec<_> = thread::scope(|scope| {
+            let (server, held, answered, stop) = (&server, &held, &answered, &stop);
+            let lives: Vec<_> = clients
+                .iter()
+                .chain(&clients)
+                .map(|client| scope.spawn(move || live(server, client, held, answered, stop)))
+                .collect();
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while answered.load(Ordering::Relaxed) < enough && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            // A panic in here would wait for the others for ever, so they are ended first.
+            let killed = server.try_signal("KILL");
+            stop.store(!killed, Ordering::Relaxed);
+            assert!(killed && answered.load(Ordering::Relaxed) >= enough, "the server answers, and is killed");
+            lives.into_iter().flat_map(|life| life.join().expect("no answer is wrong")).collect()
+        });
+        server.wait();
+        drop(server);
+
+        let begun = held.len();
+        held.extend(new);
+        let server = Start::on(&store.argument()).spawn();
+        for each in held.iter_mut().skip(begun) {
+            each.check_on(&server);
+        }
+    }
+    let server = Start::on(&store.argument()).spawn();
+    for each in &mut held {
+        each.check_on(&server);
+    }
+    let revoked = held.iter().filter(|each| matches!(each.told, Told::Revoked)).count();
+    assert!(revoked > 300 && held.len() - revoked > 300, "{revoked} of {} were revoked", held.len());
+}
+
 #[test]
 fn sigterm_and_sigint_answer_what_is_in_flight_and_exit_0() {
     for signal in ["TERM", "INT"] {
