@@ -1,8 +1,10 @@
-//! The `grantwell` command: the local server, its demonstration, and the registry of clients, realms and their keys.
+//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, and what a
+//! month on AWS costs.
 
 mod access_token;
 mod authority;
 mod client;
+mod cost;
 mod demo;
 mod failure;
 mod key;
@@ -48,6 +50,8 @@ enum Command {
     Realm(realm::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
+    /// Computes what a month on AWS costs
+    Cost(cost::Arguments),
 }
 
 #[tokio::main]
@@ -65,5 +69,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
+        Command::Cost(arguments) => cost::run(arguments),
     }
 }

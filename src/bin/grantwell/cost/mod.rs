@@ -1,0 +1,342 @@
+//! `grantwell cost`: what a month on AWS costs, from the calls that each request makes and AWS's price list.
+
+mod bill;
+mod calls;
+mod prices;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+
+use self::bill::{Bill, LOG_BYTES, LogBytesByEndpoint, Part};
+use self::calls::{CountedCalls, REGISTRATION_TTL, SECRET_TTL};
+use self::prices::{Price, Prices};
+use crate::failure::Failure;
+use crate::output::{self, OutputArguments};
+
+/// Computes what a month on AWS costs, from the calls that each request makes and AWS's list prices
+///
+/// Nothing is asked of AWS and nothing is measured: the numbers are the options', the calls those that the tests count.
+/// Quantities are the most that the options allow; free tiers and discounts are left out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  grantwell cost --tokens 10000000 --introspections 0 --clients 50 --format jwt --persistence stateless
+  grantwell cost --memory 512 --duration-ms 8 --architecture x86_64 --output json
+
+docs/cost.md explains each number.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    usage: Usage,
+    /// The region whose prices apply: us-east-1, or that of --prices
+    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    region: String,
+    /// A file with other prices, in the form of src/bin/grantwell/cost/prices.json
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// What happens in a month.
+#[derive(Clone, Copy, Debug, Serialize, clap::Args)]
+struct Usage {
+    /// Tokens issued in a month
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    tokens: u32,
+    /// Introspections answered in a month
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    introspections: u32,
+    /// Clients that fetch those tokens
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    clients: u32,
+    /// Resource servers that introspect, each a client of its own
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    resource_servers: u32,
+    /// What the clients get
+    #[arg(long, value_name = "FORMAT", default_value = AccessTokenFormat::Opaque.as_str(), value_parser = format())]
+    format: AccessTokenFormat,
+    /// Whether a record of each token is kept; of an opaque one always
+    #[arg(long, value_name = "PERSISTENCE", default_value = AccessTokenPersistence::Stored.as_str(), value_parser = persistence())]
+    persistence: AccessTokenPersistence,
+    /// Memory of each function, in MB
+    #[arg(long = "memory", value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    memory_mb: u32,
+    /// Time that Lambda bills for a request, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    duration_ms: u32,
+    /// Processor of the functions
+    #[arg(long, value_name = "ARCHITECTURE", value_enum, default_value_t = Architecture::Arm64)]
+    architecture: Architecture,
+    /// Level of the functions' log
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+    /// Processes of each function that run at a time; each remembers for itself
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    sandboxes: u32,
+    /// Processes of each function that start in a month, each with nothing remembered
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    cold_starts: u32,
+    /// Time that Lambda bills for such a start, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    init_ms: u32,
+}
+
+/// Processor of the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+enum Architecture {
+    Arm64,
+    #[value(name = "x86_64")]
+    #[serde(rename = "x86_64")]
+    X86_64,
+}
+
+/// Level of the functions' log: with the line of each decision, or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum LogLevel {
+    Info,
+    Warn,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Cost<'a> {
+    usage: &'a Usage,
+    prices: &'a Prices,
+    calls: CountedCalls,
+    log_bytes: LogBytesByEndpoint,
+    lines: Vec<LineView>,
+    dollars_per_month: PerMonth,
+    /// With the requests' own lines only, and none where there is no such request.
+    dollars_per_million: PerMillion,
+    /// The same tokens at Amazon Cognito's list price.
+    cognito: PerMonth,
+    assumptions: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LineView {
+    part: Part,
+    item: &'static str,
+    quantity: f64,
+    dollars: f64,
+    #[serde(skip)]
+    price: Price,
+}
+
+#[derive(Debug, Serialize)]
+struct PerMonth {
+    tokens: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspections: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<f64>,
+    total: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct PerMillion {
+    tokens: Option<f64>,
+    introspections: Option<f64>,
+    cognito_tokens: f64,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { usage, region, prices, output } = arguments;
+    if usage.persistence == AccessTokenPersistence::Stateless && usage.format == AccessTokenFormat::Opaque {
+        return Err(Failure::new("an opaque token is always stored; for stateless ones add --format jwt"));
+    }
+    let prices = match prices {
+        Some(file) => read_prices(&file)?,
+        None => Prices::built_in().map_err(|error| Failure::new(format!("the built-in prices: {error}")))?,
+    };
+    if prices.region != region {
+        return Err(Failure::new(format!(
+            "these are the prices of {}; give those of {region} in a file with --prices",
+            prices.region
+        )));
+    }
+    output.print(&Cost::of(&usage, &prices), Cost::table)
+}
+
+fn read_prices(file: &Path) -> Result<Prices, Failure> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| Failure::new(format!("the prices in {} cannot be read: {error}", file.display())))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(format!(
+            "{} holds no prices of the form of src/bin/grantwell/cost/prices.json: {error}",
+            file.display()
+        ))
+    })
+}
+
+impl<'a> Cost<'a> {
+    fn of(usage: &'a Usage, prices: &'a Prices) -> Self {
+        const MILLION: f64 = 1_000_000.0;
+
+        let bill = Bill::of(usage, prices);
+        let per_million =
+            |part, requests: u32| (requests > 0).then(|| rounded(bill.dollars(part) / f64::from(requests) * MILLION));
+        let cognito = rounded(prices.cognito_token().of(f64::from(usage.tokens)));
+        Self {
+            usage,
+            prices,
+            calls: CountedCalls::of(usage.format, usage.persistence),
+            log_bytes: LOG_BYTES,
+            lines: bill
+                .lines
+                .iter()
+                .map(|line| LineView {
+                    part: line.part,
+                    item: line.item,
+                    quantity: rounded(line.quantity),
+                    dollars: rounded(line.dollars()),
+                    price: line.price,
+                })
+                .collect(),
+            dollars_per_month: PerMonth {
+                tokens: rounded(bill.dollars(Part::Tokens)),
+                introspections: Some(rounded(bill.dollars(Part::Introspections))),
+                standing: Some(rounded(bill.dollars(Part::Standing))),
+                total: rounded(bill.total()),
+            },
+            dollars_per_million: PerMillion {
+                tokens: per_million(Part::Tokens, usage.tokens),
+                introspections: per_million(Part::Introspections, usage.introspections),
+                cognito_tokens: rounded(prices.cognito_token().of(MILLION)),
+            },
+            cognito: PerMonth { tokens: cognito, introspections: None, standing: None, total: cognito },
+            assumptions: assumptions(usage, prices),
+        }
+    }
+
+    fn table(&self) -> String {
+        const LONGEST_ITEM: usize = 28;
+
+        let mut rows: Vec<_> = self
+            .lines
+            .iter()
+            .filter(|line| line.quantity > 0.0)
+            .map(|line| {
+                let item = match line.part {
+                    Part::Tokens => format!("tokens: {}", line.item),
+                    Part::Introspections => format!("introspections: {}", line.item),
+                    Part::Standing => line.item.to_owned(),
+                };
+                let price = format!("{} per {}", price(line.price.dollars), line.price.per);
+                vec![item, quantity(line.quantity), price, dollars(line.dollars)]
+            })
+            .collect();
+        let mut sum =
+            |name: &str, amount: f64| rows.push(vec![name.into(), String::new(), String::new(), dollars(amount)]);
+        sum("a month", self.dollars_per_month.total);
+        if let Some(amount) = self.dollars_per_million.tokens {
+            sum("a million tokens", amount);
+        }
+        if let Some(amount) = self.dollars_per_million.introspections {
+            sum("a million introspections", amount);
+        }
+        sum("these tokens at Cognito", self.cognito.total);
+        let table = output::table(&["a month", "quantity", "price", "dollars"], LONGEST_ITEM, &rows);
+        let assumptions = self.assumptions.iter().map(|assumption| format!("\n- {assumption}"));
+        format!("{table}\n{}", assumptions.collect::<String>())
+    }
+}
+
+// Only names of the lists get through to the two defaults below.
+
+fn format() -> impl TypedValueParser<Value = AccessTokenFormat> {
+    PossibleValuesParser::new(AccessTokenFormat::ALL.map(AccessTokenFormat::as_str))
+        .map(|name| AccessTokenFormat::ALL.into_iter().find(|format| format.as_str() == name).unwrap_or_default())
+}
+
+fn persistence() -> impl TypedValueParser<Value = AccessTokenPersistence> {
+    PossibleValuesParser::new(AccessTokenPersistence::ALL.map(AccessTokenPersistence::as_str)).map(|name| {
+        AccessTokenPersistence::ALL.into_iter().find(|persistence| persistence.as_str() == name).unwrap_or_default()
+    })
+}
+
+/// What the figures stand on, a line each.
+fn assumptions(usage: &Usage, prices: &Prices) -> Vec<String> {
+    let format = match (usage.format, usage.persistence) {
+        (AccessTokenFormat::Opaque, _) => "opaque tokens",
+        (AccessTokenFormat::Jwt, AccessTokenPersistence::Stored) => "stored JWTs",
+        (AccessTokenFormat::Jwt, AccessTokenPersistence::Stateless) => "stateless JWTs",
+    };
+    let Prices { region, as_of, .. } = prices;
+    let Usage { clients, resource_servers, memory_mb, duration_ms, sandboxes, cold_starts, init_ms, .. } = usage;
+    vec![
+        format!("{region}, list prices of {as_of}; no free tier, no discount for volume, no tax"),
+        format!("{format}; clients: {clients}, resource servers: {resource_servers}"),
+        format!(
+            "{memory_mb} MB, {duration_ms} ms billed a request; {cold_starts} starts of each function, {init_ms} ms each"
+        ),
+        format!(
+            "processes of each function at a time: {sandboxes}; what they remember is read again after its time, {} s for a \
+             registration, {} s for a secret, as often as that allows at most",
+            REGISTRATION_TTL.as_secs(),
+            SECRET_TTL.as_secs()
+        ),
+        "left out: the tables, their backup and kept logs (cents each); what is refused, throttled or tried again"
+            .to_owned(),
+        "Cognito: the first tier's price of a token, without that of an app client".to_owned(),
+    ]
+}
+
+/// To a millionth: what floating point adds beyond is not worth printing.
+fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
+}
+
+/// To a cent, half of one upwards.
+fn dollars(amount: f64) -> String {
+    grouped(&format!("{:.2}", (amount * 100.0).round() / 100.0))
+}
+
+/// As the price list has it, with two places at least.
+fn price(dollars: f64) -> String {
+    let (exact, cents) = (format!("{dollars}"), format!("{dollars:.2}"));
+    if exact.len() > cents.len() { exact } else { cents }
+}
+
+/// Whole, or with two places where it is small.
+fn quantity(number: f64) -> String {
+    if number < 100.0 && number.fract() > 0.0 { format!("{number:.2}") } else { grouped(&format!("{number:.0}")) }
+}
+
+/// With a comma before every three digits of the whole part.
+fn grouped(number: &str) -> String {
+    let (whole, rest) = number.find('.').map_or((number, ""), |point| number.split_at(point));
+    let mut grouped = String::new();
+    for (position, digit) in whole.chars().enumerate() {
+        if position > 0 && (whole.len() - position) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_people_write_them() {
+        for (number, expected) in [(0.0, "0"), (0.7, "0.70"), (2_525.0, "2,525"), (1_268_800.4, "1,268,800")] {
+            assert_eq!(quantity(number), expected);
+        }
+        for (amount, expected) in [(0.0, "0.00"), (0.625, "0.63"), (999.994, "999.99"), (22_500.0, "22,500.00")] {
+            assert_eq!(dollars(amount), expected);
+        }
+        for (amount, expected) in [(1.0, "1.00"), (0.2, "0.20"), (0.625, "0.625"), (0.000_013_333_4, "0.0000133334")] {
+            assert_eq!(price(amount), expected);
+        }
+    }
+}
