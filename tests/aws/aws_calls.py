@@ -26,11 +26,16 @@ _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS call: the IAM action it needs, the ARN it needs it on, and the partition key of the item it touches."""
+    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item it touches.
+
+    An attempt of the SDK is a call: what is tried three times is three of them, and so it is billed.
+    """
 
     action: str
     resource: str
     leading_key: str | None = None
+    sort_key: str | None = None
+    consistent_read: bool = False
 
 
 def allows(statement: Statement, call: Call) -> bool:
@@ -75,7 +80,7 @@ class AwsCalls(LoopbackServer):
         self._policy = tuple(policy)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
-        self._partition_keys: dict[str, str] = {}
+        self._keys: dict[str, dict[str, str]] = {}
         super().__init__(self._handler())
 
     @property
@@ -98,17 +103,19 @@ class AwsCalls(LoopbackServer):
             table = given.get("TableName", "")  # a batch or a transaction names none here, and so matches no statement
             resource = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table}" if table else "unknown"
             item = given.get("Item") or given.get("Key") or {}
-            leading_key = item.get(self._partition_key(table), {}).get("S") if item else None
-            return Call(f"{prefix}:{operation}", resource, leading_key)
+            names = self._key_names(table) if item else {}
+            leading_key, sort_key = (item.get(names.get(kind), {}).get("S") for kind in ("HASH", "RANGE"))
+            consistent = given.get("ConsistentRead", False)
+            return Call(f"{prefix}:{operation}", resource, leading_key, sort_key, consistent)
         # CreateSecret names what does not exist yet.
         return Call(f"{prefix}:{operation}", self._secret_arn(given.get("SecretId") or given["Name"]))
 
-    def _partition_key(self, table: str) -> str:
-        if table not in self._partition_keys:
+    def _key_names(self, table: str) -> dict[str, str]:
+        """The attributes of a table's key, by their kind."""
+        if table not in self._keys:
             described = self._emulator.client("dynamodb").describe_table(TableName=table)["Table"]
-            (key,) = [each["AttributeName"] for each in described["KeySchema"] if each["KeyType"] == "HASH"]
-            self._partition_keys[table] = key
-        return self._partition_keys[table]
+            self._keys[table] = {each["KeyType"]: each["AttributeName"] for each in described["KeySchema"]}
+        return self._keys[table]
 
     def _secret_arn(self, name: str) -> str:
         """The ARN IAM compares: the existing secret's with its six random characters, or the bare name's where there is none.

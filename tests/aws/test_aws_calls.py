@@ -1,0 +1,508 @@
+"""What a request costs in calls of AWS: cold, warm, and for those who only guess. docs/cost.md has these numbers.
+
+Every call is counted where it arrives, so a retry inside the SDK is one more. A row that is warm is always measured beside the
+same row cold, by the same counter: one that saw nothing would fail there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+import seed
+from aws_calls import AwsCalls, Call
+from conftest import StartFunction
+from emulator import Emulator
+from expectations import UNAVAILABLE, assert_answer, assert_outcome, event, unauthenticated
+from runtime_api import Answer, LambdaRuntime
+from stack import Stack, Statement
+from template import ROOT, Json
+
+Calls = Counter[str]
+
+STATELESS = seed.SeededClient(
+    "statelessClient",
+    "client_secret_basic",
+    "write",
+    ("--access-token-format", "jwt", "--access-token-persistence", "stateless"),
+)
+# How the three kinds of token are asked for; the names are those of `grantwell cost`.
+ISSUERS = {"opaque": seed.MY_CLIENT, "stored jwt": seed.MY_JWT_CLIENT, "stateless jwt": STATELESS}
+COST_ARGUMENTS = {
+    "opaque": (),
+    "stored jwt": ("--format", "jwt"),
+    "stateless jwt": ("--format", "jwt", "--persistence", "stateless"),
+}
+
+# What a process asks for once and then remembers for a minute, or for five.
+REALM = Counter({"GetItem realm": 1})
+CLIENT = Counter({"GetItem client": 1})
+SECRET = Counter({"GetSecretValue client": 2})
+SIGNING_KEYS = Counter({"GetSecretValue signing-keys": 1, "GetItem jwks consistent": 1})
+PUBLIC_KEYS = Counter({"GetItem jwks consistent": 1})
+CALLER = REALM + CLIENT + SECRET
+
+ISSUED = Counter({"PutItem token": 1})
+LOOKED_UP = Counter({"GetItem token consistent": 1})
+DENIAL_LOOKED_UP = Counter({"GetItem revoked consistent": 1})
+NOTHING: Calls = Counter()
+
+
+@dataclass(frozen=True)
+class Service:
+    """The stack, and a sandbox of its token function that the counter does not see."""
+
+    stack: Stack
+    issuer: LambdaRuntime
+
+    def token(self, kind: str) -> str:
+        answer = self.issuer.call(token_request(ISSUERS[kind]))
+        assert answer.status == 200, answer
+        token: str = answer.json["access_token"]
+        return token
+
+    def name(self, call: Call) -> str:
+        """A call by its operation and the kind of item or secret that it touches."""
+        operation = call.action.split(":")[1]
+        tables = {
+            self.stack.physical_id("RegistryTable"): call.sort_key,
+            self.stack.physical_id("TokenTable"): call.leading_key,
+        }
+        if call.action.startswith("dynamodb:"):
+            key = tables[call.resource.rsplit("/", 1)[1]] or "unknown"
+            return f"{operation} {key.split('#')[0]}{' consistent' if call.consistent_read else ''}"
+        return f"{operation} {'signing-keys' if '/signing-keys' in call.resource else 'client'}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of request: what it costs in a new sandbox beyond `warm`, and in one that has answered its like before."""
+
+    function: str
+    request: Callable[[Service], Json]
+    succeeded: Callable[[Any], bool]
+    warm: Calls
+    loads: Calls
+
+
+class Counted:
+    """A sandbox whose calls are counted."""
+
+    def __init__(self, service: Service, sandbox: LambdaRuntime, aws: AwsCalls) -> None:
+        self._service, self.sandbox, self._aws = service, sandbox, aws
+        self._seen = 0
+
+    def calls(self) -> Calls:
+        """Those that have come since the last look."""
+        calls = self._aws.calls
+        new, self._seen = calls[self._seen :], len(calls)
+        return Counter(self._service.name(call) for call in new)
+
+
+CountCalls = Callable[[str], Counted]
+
+
+@pytest.fixture
+def service(seeded: Stack, start: StartFunction, emulator: Emulator, binaries: Path) -> Service:
+    """The realm with a client for each kind of token; it has signed before."""
+    table, prefix = seeded.physical_id("RegistryTable"), seeded.parameters["SecretPrefix"]
+    operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
+    settings = ("--scope", STATELESS.scope, "--default-scope", STATELESS.scope, *STATELESS.settings)
+    seed.register_client(operator, binaries / "grantwell", seed.REALM, STATELESS, settings)
+    service = Service(seeded, start(seeded.functions["TokenFunction"]))
+    service.token("stored jwt")
+    return service
+
+
+@pytest.fixture
+def count(service: Service, start: StartFunction, emulator: Emulator) -> Iterator[CountCalls]:
+    """Starts a function whose calls are counted."""
+    with AwsCalls(emulator, every_statement(service.stack)) as aws:
+
+        def counted(name: str) -> Counted:
+            sandbox = start(service.stack.functions[name], endpoint=aws.url)
+            counter = Counted(service, sandbox, aws)
+            counter.calls()
+            return counter
+
+        yield counted
+
+
+def every_statement(stack: Stack) -> list[Statement]:
+    return [statement for function in stack.functions.values() for statement in function.statements]
+
+
+def form(name: str, client: seed.SeededClient, body: str, secret: str | None = None) -> Json:
+    """An event whose client and body are others."""
+    given = event(name)
+    # As RFC 6749 Appendix B has it, so that an id may have a colon.
+    pair = f"{quote(client.id, safe='')}:{client.secret if secret is None else secret}"
+    given["headers"]["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return {**given, "body": body, "isBase64Encoded": False}
+
+
+def token_request(client: seed.SeededClient, secret: str | None = None) -> Json:
+    return form("token/basic", client, "grant_type=client_credentials", secret)
+
+
+def issuance(kind: str) -> Callable[[Service], Json]:
+    return lambda service: token_request(ISSUERS[kind])
+
+
+def introspection(
+    kind: str, caller: seed.SeededClient = seed.MY_RESOURCE_SERVER, name: str = "introspect/active"
+) -> Callable[[Service], Json]:
+    return lambda service: form(name, caller, f"token={service.token(kind)}")
+
+
+def revocation(kind: str) -> Callable[[Service], Json]:
+    return lambda service: form("revoke/own", ISSUERS[kind], f"token={service.token(kind)}")
+
+
+def guarded(kind: str) -> Callable[[Service], Json]:
+    def request(service: Service) -> Json:
+        credentials = f"Bearer {service.token(kind)}"
+        given = event("authorizer/http-api-v2")
+        given["headers"]["authorization"] = credentials
+        return {**given, "identitySource": [credentials, *given["identitySource"][1:]]}
+
+    return request
+
+
+def answers_200(payload: Any) -> bool:
+    return Answer.from_payload(payload).status == 200
+
+
+def says_active(payload: Any) -> bool:
+    return answers_200(payload) and Answer.from_payload(payload).json["active"] is True
+
+
+def says_inactive(payload: Any) -> bool:
+    return answers_200(payload) and Answer.from_payload(payload).json == {"active": False}
+
+
+def lets_pass(payload: Any) -> bool:
+    return payload["isAuthorized"] is True
+
+
+ROWS = {
+    # --- the token endpoint ---
+    "token: opaque": Row("TokenFunction", issuance("opaque"), answers_200, ISSUED, CALLER),
+    "token: stored jwt": Row("TokenFunction", issuance("stored jwt"), answers_200, ISSUED, CALLER + SIGNING_KEYS),
+    "token: stateless jwt": Row(
+        "TokenFunction", issuance("stateless jwt"), answers_200, NOTHING, CALLER + SIGNING_KEYS
+    ),
+    # --- introspection; the second client is the token's own ---
+    "introspection: opaque": Row(
+        "IntrospectFunction", introspection("opaque"), says_active, LOOKED_UP, CALLER + CLIENT
+    ),
+    "introspection: stored jwt": Row(
+        "IntrospectFunction", introspection("stored jwt"), says_active, LOOKED_UP, CALLER + CLIENT + PUBLIC_KEYS
+    ),
+    "introspection: stateless jwt": Row(
+        "IntrospectFunction",
+        introspection("stateless jwt"),
+        says_active,
+        DENIAL_LOOKED_UP,
+        CALLER + CLIENT + PUBLIC_KEYS,
+    ),
+    "introspection: opaque, by its own client": Row(
+        "IntrospectFunction", introspection("opaque", seed.MY_CLIENT), says_active, LOOKED_UP, CALLER
+    ),
+    "introspection: opaque, signed answer": Row(
+        "IntrospectFunction",
+        introspection("opaque", name="introspect/signed"),
+        answers_200,
+        LOOKED_UP,
+        CALLER + CLIENT + SIGNING_KEYS,
+    ),
+    "introspection: no token of ours": Row(
+        "IntrospectFunction",
+        lambda service: form("introspect/active", seed.MY_RESOURCE_SERVER, "token=gwt_short"),
+        says_inactive,
+        NOTHING,
+        CALLER,
+    ),
+    # --- revocation ---
+    "revocation: opaque": Row(
+        "RevokeFunction", revocation("opaque"), answers_200, Counter({"DeleteItem token": 1}), CALLER
+    ),
+    "revocation: stored jwt": Row(
+        "RevokeFunction",
+        revocation("stored jwt"),
+        answers_200,
+        Counter({"DeleteItem token": 1}),
+        CALLER + PUBLIC_KEYS,
+    ),
+    "revocation: stateless jwt": Row(
+        "RevokeFunction",
+        revocation("stateless jwt"),
+        answers_200,
+        Counter({"PutItem revoked": 1}),
+        CALLER + PUBLIC_KEYS,
+    ),
+    # --- metadata ---
+    "metadata": Row(
+        "MetadataFunction",
+        lambda service: event("metadata/oauth-authorization-server"),
+        answers_200,
+        NOTHING,
+        REALM,
+    ),
+    "keys": Row(
+        "MetadataFunction",
+        lambda service: event("metadata/jwks"),
+        answers_200,
+        NOTHING,
+        REALM + PUBLIC_KEYS,
+    ),
+    # --- the authorizer; the client is the token's own ---
+    "authorizer: opaque": Row("AuthorizerFunction", guarded("opaque"), lets_pass, LOOKED_UP, REALM + CLIENT),
+    "authorizer: stored jwt": Row(
+        "AuthorizerFunction", guarded("stored jwt"), lets_pass, LOOKED_UP, REALM + CLIENT + PUBLIC_KEYS
+    ),
+    "authorizer: stateless jwt": Row(
+        "AuthorizerFunction",
+        guarded("stateless jwt"),
+        lets_pass,
+        DENIAL_LOOKED_UP,
+        REALM + CLIENT + PUBLIC_KEYS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_request_makes_exactly_these_calls(name: str, service: Service, count: CountCalls) -> None:
+    row = ROWS[name]
+    function = count(row.function)
+
+    def calls() -> Calls:
+        request = row.request(service)
+        payload = function.sandbox.invoke(request)
+        assert row.succeeded(payload), payload
+        return function.calls()
+
+    cold = calls()
+    assert cold == row.warm + row.loads
+    # What fails for a cold request would fail for one call more.
+    assert cold != row.warm
+    for _ in range(3):
+        assert calls() == row.warm
+
+
+def test_a_retry_inside_the_sdk_is_counted(service: Service, start: StartFunction, emulator: Emulator) -> None:
+    with AwsCalls(emulator, every_statement(service.stack), throttled=frozenset({"dynamodb:PutItem"})) as aws:
+        function = Counted(service, start(service.stack.functions["TokenFunction"], endpoint=aws.url), aws)
+        assert_outcome(function.sandbox, token_request(seed.MY_CLIENT), UNAVAILABLE["TokenFunction"])
+        assert function.calls() == CALLER + Counter({"PutItem token": 3})
+
+
+def test_a_realm_that_has_never_signed_gets_its_keys_once(
+    service: Service, count: CountCalls, emulator: Emulator
+) -> None:
+    stack = service.stack
+    table, prefix = stack.physical_id("RegistryTable"), stack.parameters["SecretPrefix"]
+    seed.forget_signing_keys(emulator.url, emulator.operator, table, prefix)
+    function = count("TokenFunction")
+    request = token_request(STATELESS)
+    assert function.sandbox.call(request).status == 200
+    made = Counter({"GetSecretValue signing-keys": 1, "CreateSecret signing-keys": 1, "PutItem jwks": 1})
+    assert function.calls() == CALLER + made
+    assert function.sandbox.call(request).status == 200
+    assert function.calls() == NOTHING
+
+
+# --- those who only guess ---
+
+
+@pytest.mark.parametrize("name", ["TokenFunction", "IntrospectFunction", "RevokeFunction"])
+def test_an_unknown_client_costs_one_read_of_the_registry_and_then_none(
+    name: str, service: Service, count: CountCalls
+) -> None:
+    function = warm(name, count)
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:grantwell/alpha/clients/myClient-AbCdEf"
+    for client_id, reads in [("nobody", 1), ("x" * 128, 1), (arn, 0), ("../myClient", 0), ("x" * 4096, 0)]:
+        stranger = seed.SeededClient(client_id, "client_secret_basic", "write")
+        for expected in (Counter({"GetItem client": reads}), NOTHING, NOTHING):
+            assert_answer(function.sandbox.call(form(REQUESTS[name], stranger, BODIES[name])), unauthenticated())
+            assert function.calls() == +expected, client_id
+
+
+@pytest.mark.parametrize("name", ["TokenFunction", "IntrospectFunction", "RevokeFunction"])
+def test_guessing_at_a_secret_costs_one_reload_in_thirty_seconds(
+    name: str, service: Service, count: CountCalls
+) -> None:
+    function = warm(name, count)
+    begun = time.monotonic()
+    seen: Calls = Counter()
+    for guess in range(50):
+        request = form(REQUESTS[name], CALLERS[name], BODIES[name], f"not-a-secret-{guess:032}")
+        assert_answer(function.sandbox.call(request), unauthenticated())
+        seen += function.calls()
+    # On a machine so slow that the guesses take longer, as many more.
+    reloads = 1 + int((time.monotonic() - begun) // 30)
+    assert seen["GetSecretValue client"] in range(2, 2 * reloads + 1, 2), seen
+    assert set(seen) <= {"GetSecretValue client", *CALLER} and seen["GetItem client"] <= reloads - 1, seen
+    # The rightful client is served meanwhile, from what is remembered.
+    assert answers_200(function.sandbox.invoke(form(REQUESTS[name], CALLERS[name], BODIES[name])))
+    assert function.calls() - REALM - CLIENT == WARM[name]
+
+
+def test_a_flood_of_unknown_clients_costs_one_read_each_and_no_memory(service: Service, count: CountCalls) -> None:
+    function = warm("TokenFunction", count)
+
+    def flood(start: int, end: int) -> None:
+        for number in range(start, end):
+            stranger = seed.SeededClient(f"{number:0128}", "client_secret_basic", "write")
+            assert function.sandbox.call(token_request(stranger)).status == 401
+            calls = function.calls()
+            realm = calls.pop("GetItem realm", 0)  # once a minute
+            assert calls == Counter({"GetItem client": 1}) and realm <= 1, calls
+
+    flood(0, 500)
+    before = resident_kilobytes(function.sandbox.pid)
+    flood(500, 2000)
+    grown = resident_kilobytes(function.sandbox.pid) - before
+    # The caches' own entries, some 200 bytes each; what a request needs is hundreds of times that.
+    assert grown < 1024, f"{grown} KB more after 1,500 more clients"
+
+
+def test_a_client_that_was_unknown_works_within_thirty_seconds_of_its_registration(
+    service: Service, count: CountCalls, emulator: Emulator, binaries: Path
+) -> None:
+    """Whoever asks for an id that does not exist yet must not lock its owner out."""
+    function = warm("TokenFunction", count)
+    stack = service.stack
+    table, prefix = stack.physical_id("RegistryTable"), stack.parameters["SecretPrefix"]
+    operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
+    late = seed.SeededClient(f"late-{time.time_ns()}", "client_secret_basic", "write")
+    assert_answer(function.sandbox.call(token_request(late)), unauthenticated())
+    settings = ("--scope", late.scope, "--default-scope", late.scope)
+    seed.register_client(operator, binaries / "grantwell", seed.REALM, late, settings)
+    deadline = time.monotonic() + 30
+    while (answer := function.sandbox.call(token_request(late))).status != 200:
+        assert_answer(answer, unauthenticated())
+        assert time.monotonic() < deadline, "the absence of a client is believed for too long"
+        time.sleep(0.5)
+
+
+REQUESTS = {"TokenFunction": "token/basic", "IntrospectFunction": "introspect/active", "RevokeFunction": "revoke/own"}
+CALLERS = {
+    "TokenFunction": seed.MY_CLIENT,
+    "IntrospectFunction": seed.MY_RESOURCE_SERVER,
+    "RevokeFunction": seed.MY_CLIENT,
+}
+BODIES = {
+    "TokenFunction": "grant_type=client_credentials",
+    "IntrospectFunction": "token=gwt_short",
+    "RevokeFunction": "token=gwt_short",
+}
+WARM = {"TokenFunction": ISSUED, "IntrospectFunction": NOTHING, "RevokeFunction": NOTHING}
+
+
+def warm(name: str, count: CountCalls) -> Counted:
+    """A sandbox that has answered the rightful client."""
+    function = count(name)
+    assert answers_200(function.sandbox.invoke(form(REQUESTS[name], CALLERS[name], BODIES[name])))
+    assert function.calls() == CALLER + WARM[name]
+    return function
+
+
+def resident_kilobytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
+# --- the page that computes with these numbers ---
+
+
+def test_the_page_lists_the_calls_that_are_counted() -> None:
+    page = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| request \|.*\n\|---\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    counted = [f"| {name} | {told(row.warm)} | {told(row.loads)} |" for name, row in ROWS.items()]
+    assert table.splitlines() == counted
+
+
+@pytest.mark.parametrize("kind", ISSUERS)
+def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, binaries: Path) -> None:
+    computed = cost(binaries, kind)["calls"]
+    loads = {
+        "realm": REALM,
+        "client": CLIENT,
+        "client_secret": SECRET,
+        "signing_keys": SIGNING_KEYS,
+        "public_keys": PUBLIC_KEYS,
+    }
+    assert computed == {
+        "token": billed(ROWS[f"token: {kind}"].warm),
+        "introspection": billed(ROWS[f"introspection: {kind}"].warm),
+        "load": {name: billed(calls) for name, calls in loads.items()},
+    }
+
+
+@pytest.mark.parametrize("kind", ["opaque", "stored jwt"])
+def test_a_stored_token_is_one_unit_of_write_and_of_read(kind: str, service: Service, emulator: Emulator) -> None:
+    """DynamoDB bills a write by the started KB, and a read by four."""
+    table, dynamodb = service.stack.physical_id("TokenTable"), emulator.client("dynamodb")
+    before = {item["id"]["S"] for item in dynamodb.scan(TableName=table)["Items"]}
+    service.token(kind)
+    (stored,) = [item for item in dynamodb.scan(TableName=table)["Items"] if item["id"]["S"] not in before]
+    # Names and texts count by their UTF-8, a number by at most 21 bytes.
+    size = sum(len(name) + len(json.dumps(value)) for name, value in stored.items())
+    assert size <= 1024, size
+
+
+def test_a_line_of_the_log_is_as_long_as_grantwell_cost_says(
+    service: Service, count: CountCalls, binaries: Path
+) -> None:
+    said = cost(binaries, "opaque")["log_bytes"]
+    for kind, row in (("token", ROWS["token: opaque"]), ("introspection", ROWS["introspection: opaque"])):
+        function = count(row.function)
+        function.sandbox.invoke(row.request(service))
+        (line,) = function.sandbox.logs().splitlines()
+        assert 0.8 * said[kind]["audit"] <= len(line) <= said[kind]["audit"], line
+
+
+def billed(calls: Calls) -> dict[str, int]:
+    """Calls as AWS's price list has them."""
+    units: Calls = Counter()
+    for name, number in calls.items():
+        units[unit(name)] += number
+    return {name: units[name] for name in UNITS}
+
+
+def unit(name: str) -> str:
+    operation = name.split()[0]
+    if operation == "GetSecretValue":
+        return "secrets_manager"
+    if operation == "GetItem":
+        return "consistent_reads" if name.endswith(" consistent") else "eventual_reads"
+    assert operation in ("PutItem", "DeleteItem"), name
+    return "writes"
+
+
+def told(calls: Calls) -> str:
+    return ", ".join(f"{number} {name}" for name, number in calls.items()) or "none"
+
+
+UNITS = ("writes", "consistent_reads", "eventual_reads", "secrets_manager")
+
+
+def cost(binaries: Path, kind: str) -> Json:
+    command = [str(binaries / "grantwell"), "cost", *COST_ARGUMENTS[kind], "--output", "json"]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=30, check=True)
+    computed: Json = json.loads(done.stdout)
+    return computed
