@@ -1,0 +1,129 @@
+//! `grantwell cost` from outside, and the pages that show what it prints.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::cli::grantwell;
+
+struct Ended {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn cost(arguments: &[&str]) -> Ended {
+    let output = grantwell().arg("cost").args(arguments).output().expect("grantwell runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ended { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let ended = cost(&[arguments, &["--output", "json"]].concat());
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    serde_json::from_str(&ended.stdout).expect("JSON")
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")
+}
+
+fn dollars(number: &Value) -> String {
+    format!("{:.2}", number.as_f64().expect("a number"))
+}
+
+#[test]
+fn the_cost_page_shows_what_the_command_prints() {
+    let page = page("docs/cost.md");
+    let examples: Vec<_> = page.split("```console\n$ grantwell cost").skip(1).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let (arguments, rest) = example.split_once('\n').expect("a line of arguments");
+        let (expected, _) = rest.split_once("```").expect("an end");
+        let arguments: Vec<_> = arguments.split_whitespace().chain(["--output", "table"]).collect();
+        let printed = cost(&arguments);
+        assert_eq!((printed.status, printed.stdout.as_str()), (Some(0), expected), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_cost_page_lists_the_prices_that_the_command_has() {
+    let page = page("docs/cost.md");
+    let prices = json(&[]);
+    let prices = prices["prices"].as_object().expect("an object");
+    let mut listed = 0;
+    for (name, price) in prices.iter().filter(|(_, price)| price.is_number()) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` | "))).expect("the price has a row");
+        let shown: f64 = row.split(" | ").nth(1).expect("a second cell").parse().expect("a number");
+        assert_eq!(Some(shown), price.as_f64(), "{name}");
+        listed += 1;
+    }
+    assert_eq!(listed, 11);
+}
+
+#[test]
+fn the_readme_shows_what_the_command_computes() {
+    let page = page("README.md");
+    let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `grantwell cost")).collect();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let (arguments, rest) = row.split_once('`').expect("the end of the command");
+        let shown: Vec<_> = rest.split('|').map(str::trim).skip(1).take(2).collect();
+        let computed = json(&arguments.split_whitespace().collect::<Vec<_>>());
+        let computed = &computed["dollars_per_million"];
+        assert_eq!(shown, [dollars(&computed["tokens"]), dollars(&computed["introspections"])], "{arguments}");
+    }
+}
+
+#[test]
+fn json_has_what_the_figures_are_made_of() {
+    let answer = json(&["--tokens", "2000000", "--introspections", "0", "--memory", "512", "--log-level", "warn"]);
+    assert_eq!(answer["usage"]["tokens"], 2_000_000);
+    assert_eq!(answer["usage"]["memory_mb"], 512);
+    assert_eq!(answer["prices"]["region"], "us-east-1");
+    assert_eq!(answer["cognito"], serde_json::json!({ "tokens": 4500.0, "total": 4500.0 }));
+    assert_eq!(answer["dollars_per_million"]["introspections"], Value::Null);
+    assert_eq!(answer["dollars_per_month"]["introspections"], 0.0);
+    let lines = answer["lines"].as_array().expect("lines");
+    let sum: f64 = lines.iter().map(|line| line["dollars"].as_f64().expect("dollars")).sum();
+    assert!((sum - answer["dollars_per_month"]["total"].as_f64().expect("a total")).abs() < 1e-4, "{answer}");
+}
+
+#[test]
+fn another_regions_prices_are_read_from_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("prices.json");
+    let file = file.to_str().expect("UTF-8");
+    let mut prices = json(&[])["prices"].clone();
+    prices["region"] = "eu-west-1".into();
+    prices["http_api_request_million"] = 11.0.into();
+    fs::write(file, prices.to_string()).expect("written");
+
+    let there = json(&["--region", "eu-west-1", "--prices", file]);
+    let (here, there) = (json(&[]), there["dollars_per_month"]["total"].as_f64());
+    let here = here["dollars_per_month"]["total"].as_f64();
+    assert!((there.expect("dollars") - here.expect("dollars") - 20.0).abs() < 1e-6);
+
+    fs::write(file, "{}").expect("written");
+    let ended = cost(&["--prices", file]);
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.contains("holds no prices of the form of"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_word_of_advice() {
+    for (arguments, status, sentence) in [
+        (&["--persistence", "stateless"][..], 1, "for stateless ones add --format jwt"),
+        (&["--region", "eu-west-1"], 1, "these are the prices of us-east-1; give those of eu-west-1"),
+        (&["--prices", "/nonexistent/prices.json"], 1, "cannot be read"),
+        (&["--tokens", "5000000000"], 2, "5000000000 is not in"),
+        (&["--memory", "64"], 2, "64 is not in 128..=10240"),
+        (&["--clients", "0"], 2, "--clients"),
+        (&["--format", "saml"], 2, "[possible values: opaque, jwt]"),
+    ] {
+        let ended = cost(arguments);
+        assert_eq!((ended.status, ended.stdout.as_str()), (Some(status), ""), "{arguments:?}");
+        assert!(ended.stderr.contains(sentence), "{arguments:?}: {}", ended.stderr);
+    }
+}
