@@ -93,7 +93,7 @@ bench: ## Issuing, introspecting and verifying a token, in process
 
 .PHONY: bench-lambda
 bench-lambda: $(VENV)/.ready ## Each function binary, optimized, beside a function that does nothing: start, CPU, memory
-	cargo build --release --all-features --bins --example noop --locked
+	cargo build --release --all-features --bins --locked
 	GRANTWELL_BIN_DIR=$(TARGET)/release GRANTWELL_BENCH_BIN_DIR=$(TARGET)/release $(VENV)/bin/python benches/lambda.py
 
 ##@ Other

@@ -9,7 +9,9 @@ use std::panic;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::core::audit::AuditEvent;
 use crate::core::error::OAuthError;
@@ -108,6 +110,18 @@ impl FromStr for LogLevel {
     }
 }
 
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
 impl fmt::Display for LogLevel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -123,20 +137,16 @@ impl fmt::Display for LogLevel {
 /// Logs lines for people to stderr. Does nothing where the process logs already.
 pub fn init_local(level: LogLevel) {
     log_panics_without_their_message();
-    let _already_set =
-        tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr).with_ansi(false).try_init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let _already_set = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
 }
 
 /// Logs one JSON object per line to stdout, where Lambda takes it. Does nothing where the process logs already.
 pub fn init_lambda(level: LogLevel) {
     log_panics_without_their_message();
-    let _already_set = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(filter(level))
-        .try_init();
+    let lines =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    let _already_set = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
 }
 
 /// A panic's message may quote what it choked on, such as a token. Where it happened is what helps.
@@ -149,6 +159,9 @@ fn log_panics_without_their_message() {
 
 /// `lambda_runtime` logs as ERROR what a handler returns as one, an authorizer's every `Unauthorized` too, and panics, of
 /// which the hook above has written all that is fit to be written.
-fn filter(level: LogLevel) -> EnvFilter {
-    EnvFilter::new(format!("warn,lambda_runtime::layers::panic=off,grantwell={level}"))
+fn filter(level: LogLevel) -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
+        .with_target("grantwell", LevelFilter::from(level))
 }

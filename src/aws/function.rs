@@ -1,8 +1,10 @@
 //! What every Lambda function starts with: its settings, one SDK configuration, and the cached adapters it asks for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::registry::DynamoRegistry;
@@ -24,6 +26,8 @@ use crate::telemetry::{self, SystemClock, SystemRandom};
 pub struct Function {
     config: ServerConfig,
     sdk: SdkConfig,
+    dynamodb: OnceLock<DynamoDb>,
+    secrets_manager: OnceLock<SecretsManager>,
 }
 
 impl Function {
@@ -34,7 +38,8 @@ impl Function {
     pub async fn start() -> Result<Self, ConfigError> {
         let config = ServerConfig::from_env()?;
         telemetry::init_lambda(config.log_level);
-        Ok(Self { config, sdk: sdk::for_functions().await })
+        let sdk = sdk::for_functions().await;
+        Ok(Self { config, sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new() })
     }
 
     /// Realms and registrations.
@@ -42,7 +47,7 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn registry(&self) -> Result<Arc<dyn ClientRegistry>, ConfigError> {
-        let registry = DynamoRegistry::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::registry_table()?);
+        let registry = DynamoRegistry::new(self.dynamodb(), config::registry_table()?);
         Ok(Arc::new(CachedRegistry::new(Arc::new(registry), CacheSettings::FUNCTION)))
     }
 
@@ -57,7 +62,7 @@ impl Function {
     /// [`ConfigError::Missing`].
     pub fn authenticator(&self, registry: &Arc<dyn ClientRegistry>) -> Result<ClientAuthenticator, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        let source = SecretsManagerSecrets::new(aws_sdk_secretsmanager::Client::new(&self.sdk), prefix);
+        let source = SecretsManagerSecrets::new(self.secrets_manager(), prefix);
         let secrets = CachedSecrets::new(Arc::new(source), Arc::new(SystemClock), CacheSettings::FUNCTION);
         Ok(ClientAuthenticator::new(Arc::clone(registry), Arc::new(secrets), Arc::new(SystemClock)))
     }
@@ -67,7 +72,7 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn tokens(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
-        Ok(Arc::new(DynamoTokens::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::token_table()?)))
+        Ok(Arc::new(DynamoTokens::new(self.dynamodb(), config::token_table()?)))
     }
 
     /// What the realms publish to verify their tokens with.
@@ -85,7 +90,7 @@ impl Function {
     /// [`ConfigError::Missing`].
     pub fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        let secrets_manager = aws_sdk_secretsmanager::Client::new(&self.sdk);
+        let secrets_manager = self.secrets_manager();
         let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?);
         let source = Keyring::new(Arc::new(store), Arc::new(SystemClock));
         Ok(Arc::new(CachedSigningKeys::new(Arc::new(source), Arc::new(SystemClock), CacheSettings::FUNCTION)))
@@ -112,10 +117,10 @@ impl Function {
     /// [`ConfigError`].
     pub fn rotation(&self) -> Result<Rotation, ConfigError> {
         let RegistryConfig { registry_table, secret_prefix } = RegistryConfig::from_env()?;
-        let dynamodb = aws_sdk_dynamodb::Client::new(&self.sdk);
+        let dynamodb = self.dynamodb();
         let registry = Arc::new(DynamoRegistry::new(dynamodb, registry_table).strongly_consistent());
         let stores = RotationStores {
-            secrets_manager: aws_sdk_secretsmanager::Client::new(&self.sdk),
+            secrets_manager: self.secrets_manager(),
             secret_prefix,
             published: self.published_keys()?,
             realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults.clone()),
@@ -125,8 +130,17 @@ impl Function {
         Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom)))
     }
 
+    /// Making a client takes longer than all else that a start does, so there is one of each service, and none that no adapter needs.
+    fn dynamodb(&self) -> DynamoDb {
+        self.dynamodb.get_or_init(|| DynamoDb::new(&self.sdk)).clone()
+    }
+
+    fn secrets_manager(&self) -> SecretsManager {
+        self.secrets_manager.get_or_init(|| SecretsManager::new(&self.sdk)).clone()
+    }
+
     fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {
-        Ok(DynamoPublishedKeys::new(aws_sdk_dynamodb::Client::new(&self.sdk), config::registry_table()?))
+        Ok(DynamoPublishedKeys::new(self.dynamodb(), config::registry_table()?))
     }
 
     /// The configured public URL; the gateway's own word counts where there is none.

@@ -1,7 +1,8 @@
 //! AWS's adapters: DynamoDB for what an operator registers and what the server issues, Secrets Manager for the clients'
 //! secrets, and the events of API Gateway, Secrets Manager and EventBridge in place of a socket.
 //!
-//! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors.
+//! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors,
+//! `trust` says whose certificates count.
 
 pub mod authorizer;
 pub mod function;
@@ -13,3 +14,4 @@ pub mod rotation;
 pub mod sdk;
 pub mod secrets;
 pub mod tokens;
+mod trust;

@@ -15,6 +15,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::trust;
 use crate::core::ports::PortError;
 
 /// The service's name in errors.
@@ -25,9 +26,11 @@ pub(super) const SECRETS_MANAGER: &str = "Secrets Manager";
 /// Configuration for a Lambda function: region and credentials are in its environment, so neither files nor the instance
 /// metadata service are asked during a cold start.
 ///
-/// Endpoints follow `AWS_ENDPOINT_URL` and its variants for one service, as in every AWS SDK.
+/// Endpoints follow `AWS_ENDPOINT_URL` and its variants for one service, as in every AWS SDK. Amazon's are trusted by Amazon's
+/// own roots, others by the system's.
 pub async fn for_functions() -> SdkConfig {
     aws_config::defaults(behavior())
+        .http_client(trust::http_client())
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .retry_config(retries())
