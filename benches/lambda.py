@@ -164,12 +164,13 @@ def verdict(multiple: float, goal: float) -> str:
 def print_starts(functions: list[Function], starts: dict[str, Starts]) -> None:
     floor = starts[functions[0].name]
     floor_init, floor_cpu = statistics.median(floor.init), statistics.median(floor.cpu)
-    print(f"\n{'function':12} {'init':>9} {'':>15} {'of it CPU':>10} {'':>7} {'resident':>9} {'binary':>9}")
+    print(f"\n{'function':12} {'init':>9} {'':>15} {'of it CPU':>10} {'':>15} {'resident':>9} {'binary':>9}")
     for function in functions:
         seen = starts[function.name]
         init, cpu = statistics.median(seen.init), statistics.median(seen.cpu)
         print(
-            f"{function.name:12} {init:6.1f} ms {verdict(init / floor_init, INIT_GOAL):>15} {cpu:7.1f} ms {cpu / floor_cpu:6.1f}x "
+            f"{function.name:12} {init:6.1f} ms {verdict(init / floor_init, INIT_GOAL):>15} {cpu:7.1f} ms "
+            f"{verdict(cpu / floor_cpu, INIT_GOAL):>15} "
             f"{seen.resident:6.1f} MB {function.binary.stat().st_size / 1e6:6.1f} MB"
         )
 
