@@ -10,6 +10,7 @@ use crate::core::realm::RealmName;
 use crate::core::realm::{PublicUrl, RealmDefaults};
 #[cfg(feature = "aws")]
 use crate::core::resource::ResourceUri;
+use crate::metrics::MetricsFormat;
 use crate::telemetry::LogLevel;
 
 /// Where the registry is: what `--store aws` and every function need.
@@ -32,6 +33,8 @@ pub struct ServerConfig {
     pub signing_key_rotation_interval: u64,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// Whether functions write metrics.
+    pub metrics: MetricsFormat,
 }
 
 /// What the authorizer has to be told.
@@ -78,7 +81,7 @@ impl RegistryConfig {
 
 impl ServerConfig {
     /// Reads `GRANTWELL_PUBLIC_URL`, `GRANTWELL_DEFAULT_SCOPE`, `GRANTWELL_ACCESS_TOKEN_LIFETIME` (seconds),
-    /// `GRANTWELL_SIGNING_KEY_ROTATION_DAYS` and `GRANTWELL_LOG_LEVEL`; all may be absent.
+    /// `GRANTWELL_SIGNING_KEY_ROTATION_DAYS`, `GRANTWELL_LOG_LEVEL` and `GRANTWELL_METRICS`; all may be absent.
     ///
     /// # Errors
     /// [`ConfigError::Malformed`].
@@ -96,6 +99,7 @@ impl ServerConfig {
             signing_key_rotation_interval: parsed("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", rotation_days)?.unwrap_or(30)
                 * DAY,
             log_level: parsed("GRANTWELL_LOG_LEVEL", from_text)?.unwrap_or_default(),
+            metrics: parsed("GRANTWELL_METRICS", from_text)?.unwrap_or_default(),
         })
     }
 }
@@ -136,6 +140,12 @@ pub fn registry_table() -> Result<String, ConfigError> {
 /// [`ConfigError::Missing`].
 pub fn token_table() -> Result<String, ConfigError> {
     required("GRANTWELL_TOKEN_TABLE")
+}
+
+/// Reads the function's name, which Lambda sets.
+#[cfg(feature = "aws")]
+pub fn function_name() -> String {
+    optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unnamed".to_owned())
 }
 
 fn rotation_days(text: &str) -> Result<u64, String> {

@@ -34,4 +34,6 @@ pub mod embedded;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http")]
+pub mod metrics;
+#[cfg(feature = "http")]
 pub mod telemetry;

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::core::audit::AuditEvent;
+use crate::core::bearer::TokenFacts;
 use crate::core::error::OAuthError;
 use crate::core::ports::{AuditSink, Clock, PortError, Random, UnixSeconds};
 
@@ -68,9 +69,12 @@ impl Random for SystemRandom {
 impl AuditSink for TracingAudit {
     fn record(&self, event: &AuditEvent<'_>) {
         match event {
-            AuditEvent::TokenIssued { realm, client_id, scope, expires_in, audit_tracking_id } => tracing::info!(
-                %realm, %client_id, %scope, expires_in_seconds = expires_in, audit_tracking_id, "token issued"
-            ),
+            AuditEvent::TokenIssued { realm, client_id, scope, expires_in, format, audit_tracking_id } => {
+                let format = format.as_str();
+                tracing::info!(
+                    %realm, %client_id, %scope, expires_in_seconds = expires_in, format, audit_tracking_id, "token issued"
+                );
+            }
             AuditEvent::TokenIntrospected { realm, caller, active, audit_tracking_id } => {
                 tracing::info!(%realm, client_id = %caller, active, audit_tracking_id, "token introspected");
             }
@@ -91,8 +95,40 @@ impl AuditSink for TracingAudit {
                     _ => tracing::info!(endpoint, %realm, client_id, reason, "request refused"),
                 }
             }
+            AuditEvent::Malformed { endpoint, reason } => tracing::info!(endpoint, reason, "request refused"),
+            AuditEvent::AccessAllowed { route, token } => {
+                let (client_id, audit_tracking_id) = facts(Some(token));
+                tracing::info!(client_id, route, audit_tracking_id, "access allowed");
+            }
+            AuditEvent::AccessDenied { route, route_is_named: true, token, reason } => {
+                let (client_id, audit_tracking_id) = facts(*token);
+                tracing::info!(client_id, route, reason, audit_tracking_id, "access denied");
+            }
+            AuditEvent::AccessDenied { route, route_is_named: false, token, reason } => {
+                let (client_id, audit_tracking_id) = facts(*token);
+                tracing::warn!(
+                    client_id,
+                    route,
+                    reason,
+                    audit_tracking_id,
+                    "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
+                );
+            }
+            AuditEvent::AccessUndecided { route, error } => {
+                let reason = error.reason();
+                if matches!(error, OAuthError::Unavailable(_)) {
+                    tracing::warn!(route, reason, detail = %error, "request failed");
+                } else {
+                    tracing::error!(route, reason, detail = %error, "request failed");
+                }
+            }
         }
     }
+}
+
+/// The client and the audit id of a token, for the log.
+fn facts(token: Option<&TokenFacts>) -> (Option<&str>, Option<&str>) {
+    (token.map(|token| token.client_id.as_str()), token.and_then(|token| token.audit_tracking_id.as_deref()))
 }
 
 impl FromStr for LogLevel {
@@ -141,11 +177,12 @@ pub fn init_local(level: LogLevel) {
     let _already_set = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
 }
 
-/// Logs one JSON object per line to stdout, where Lambda takes it. Does nothing where the process logs already.
+/// Logs one JSON object per line to stdout, where Lambda takes it, with the ids of the invocation that it is about. Does
+/// nothing where the process logs already.
 pub fn init_lambda(level: LogLevel) {
     log_panics_without_their_message();
     let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
     let _already_set = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
 }
 

@@ -9,7 +9,7 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::registry::DynamoRegistry;
 use super::rotation::{Rotation, RotationStores};
-use super::sdk;
+use super::sdk::{self, CountedCalls};
 use super::secrets::SecretsManagerSecrets;
 use super::tokens::DynamoTokens;
 use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
@@ -17,9 +17,10 @@ use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
 use crate::core::access_token::validation::AccessTokenValidator;
 use crate::core::client_auth::ClientAuthenticator;
 use crate::core::keys::keyring::Keyring;
-use crate::core::ports::{ClientRegistry, SigningKeySource, VerificationKeySource};
+use crate::core::ports::{AuditSink, ClientRegistry, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{PublicUrl, Realms};
-use crate::telemetry::{self, SystemClock, SystemRandom};
+use crate::metrics::{CountedAudit, CountedHits, CountedLoads, Metrics};
+use crate::telemetry::{self, SystemClock, SystemRandom, TracingAudit};
 
 /// A Lambda function before it has an endpoint. Builds only the adapters that are asked for, so that each function needs
 /// the settings and the permissions of what it does and no others.
@@ -28,6 +29,7 @@ pub struct Function {
     sdk: SdkConfig,
     dynamodb: OnceLock<DynamoDb>,
     secrets_manager: OnceLock<SecretsManager>,
+    metrics: Arc<Metrics>,
 }
 
 impl Function {
@@ -38,8 +40,20 @@ impl Function {
     pub async fn start() -> Result<Self, ConfigError> {
         let config = ServerConfig::from_env()?;
         telemetry::init_lambda(config.log_level);
+        let metrics = Metrics::new(config.metrics, config::function_name(), config.log_level, Arc::new(SystemClock));
         let sdk = sdk::for_functions().await;
-        Ok(Self { config, sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new() })
+        let (dynamodb, secrets_manager) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { config, sdk, dynamodb, secrets_manager, metrics: Arc::new(metrics) })
+    }
+
+    /// Counts what each invocation does.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Logs each decision, and counts it.
+    pub fn audit(&self) -> Arc<dyn AuditSink> {
+        if self.metrics.is_on() { Arc::new(CountedAudit(self.metrics())) } else { Arc::new(TracingAudit) }
     }
 
     /// Realms and registrations.
@@ -47,8 +61,13 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn registry(&self) -> Result<Arc<dyn ClientRegistry>, ConfigError> {
-        let registry = DynamoRegistry::new(self.dynamodb(), config::registry_table()?);
-        Ok(Arc::new(CachedRegistry::new(Arc::new(registry), CacheSettings::FUNCTION)))
+        let mut source: Arc<dyn ClientRegistry> =
+            Arc::new(DynamoRegistry::new(self.dynamodb(), config::registry_table()?));
+        if self.metrics.is_on() {
+            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
+        }
+        let cache: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(source, CacheSettings::FUNCTION));
+        Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
     }
 
     /// Finds realms in `registry`.
@@ -62,9 +81,16 @@ impl Function {
     /// [`ConfigError::Missing`].
     pub fn authenticator(&self, registry: &Arc<dyn ClientRegistry>) -> Result<ClientAuthenticator, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        let source = SecretsManagerSecrets::new(self.secrets_manager(), prefix);
-        let secrets = CachedSecrets::new(Arc::new(source), Arc::new(SystemClock), CacheSettings::FUNCTION);
-        Ok(ClientAuthenticator::new(Arc::clone(registry), Arc::new(secrets), Arc::new(SystemClock)))
+        let mut source: Arc<dyn SecretSource> = Arc::new(SecretsManagerSecrets::new(self.secrets_manager(), prefix));
+        if self.metrics.is_on() {
+            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
+        }
+        let mut secrets: Arc<dyn SecretSource> =
+            Arc::new(CachedSecrets::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
+        if self.metrics.is_on() {
+            secrets = Arc::new(CountedHits { cache: secrets, metrics: self.metrics() });
+        }
+        Ok(ClientAuthenticator::new(Arc::clone(registry), secrets, Arc::new(SystemClock)))
     }
 
     /// Issued tokens, and those that have ended. Never cached: a revoked one is gone at once.
@@ -80,8 +106,13 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, ConfigError> {
-        let source = Arc::new(self.published_keys()?);
-        Ok(Arc::new(CachedVerificationKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION)))
+        let mut source: Arc<dyn VerificationKeySource> = Arc::new(self.published_keys()?);
+        if self.metrics.is_on() {
+            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
+        }
+        let cache: Arc<dyn VerificationKeySource> =
+            Arc::new(CachedVerificationKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
+        Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
     }
 
     /// What the realms sign their tokens with.
@@ -92,8 +123,13 @@ impl Function {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
         let secrets_manager = self.secrets_manager();
         let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?);
-        let source = Keyring::new(Arc::new(store), Arc::new(SystemClock));
-        Ok(Arc::new(CachedSigningKeys::new(Arc::new(source), Arc::new(SystemClock), CacheSettings::FUNCTION)))
+        let mut source: Arc<dyn SigningKeySource> = Arc::new(Keyring::new(Arc::new(store), Arc::new(SystemClock)));
+        if self.metrics.is_on() {
+            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
+        }
+        let cache: Arc<dyn SigningKeySource> =
+            Arc::new(CachedSigningKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
+        Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
     }
 
     /// Says of presented tokens whether they count.
@@ -127,7 +163,23 @@ impl Function {
             registry,
         };
         let interval = self.config.signing_key_rotation_interval;
-        Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom)))
+        Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom), self.metrics()))
+    }
+
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
+        if self.metrics.is_on() {
+            config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
+        }
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
+        if self.metrics.is_on() {
+            config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
+        }
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
 
     /// Making a client takes longer than all else that a start does, so there is one of each service, and none that no adapter needs.

@@ -5,6 +5,7 @@
 //! `harmless` makes of it (docs/decisions/0009-events-are-made-harmless-before-lambda-http.md).
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -23,8 +24,10 @@ use serde::{Deserialize as _, Serialize};
 use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
+use super::invocation;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
+use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME};
 
 /// Answers invocations with `router` until Lambda ends the process. Each request carries the [`PublicUrl`] it came in by as
 /// an extension: `public_url`, or else what API Gateway says.
@@ -33,10 +36,18 @@ use crate::core::realm::PublicUrl;
 ///
 /// # Panics
 /// Outside of Lambda, where the variables of its runtime interface are missing.
-pub async fn serve(router: Router, public_url: Option<PublicUrl>, out_of_time: fn() -> Response) {
-    let gateway = &Gateway { router, public_url, out_of_time };
-    let ended =
-        lambda_runtime::run(service_fn(async |invocation| Ok::<_, Infallible>(gateway.answer(invocation).await))).await;
+pub async fn serve(
+    router: Router,
+    public_url: Option<PublicUrl>,
+    out_of_time: fn() -> Response,
+    metrics: Arc<Metrics>,
+) {
+    let gateway = &Gateway { router, public_url, out_of_time, metrics };
+    let ended = lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
+        let ids = invocation::ids(&invocation.context);
+        Ok::<_, Infallible>(invocation::observed(&gateway.metrics, ids, gateway.answer(invocation)).await)
+    }))
+    .await;
     // Emulators end the interface before the function; Lambda freezes the function instead.
     if let Err(error) = ended {
         tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
@@ -47,6 +58,7 @@ struct Gateway {
     router: Router,
     public_url: Option<PublicUrl>,
     out_of_time: fn() -> Response,
+    metrics: Arc<Metrics>,
 }
 
 /// Where a request went. `lambda_http` would resolve `..` in the path, and put a REST API's stage before it.
@@ -70,8 +82,9 @@ impl Gateway {
             let request = address.as_ref().map_err(|reason| *reason).and_then(|address| address.put_on(request));
             let response = match request {
                 Ok(request) => self.route(request, time_left).await,
-                Err(reason) => refused(reason),
+                Err(reason) => self.refused(reason),
             };
+            self.metrics.answered(response.status().as_u16());
             Ok::<_, Infallible>(with_joined_headers(response))
         });
         let Ok(answer) = Adapter::from(service).oneshot(LambdaEvent::new(converted, context)).await;
@@ -99,9 +112,20 @@ impl Gateway {
             // Rather our own 503 than the API's, which is no OAuth answer and does not say when to try again.
             Err(_) => {
                 tracing::warn!(time_limit_milliseconds = time_left.as_millis(), "a request ran out of time");
+                self.metrics.refused(Metric::RequestsRefused, OUT_OF_TIME);
                 (self.out_of_time)()
             }
         }
+    }
+
+    /// For what never reaches a router: an error like any other, made here.
+    fn refused(&self, reason: &'static str) -> Response {
+        tracing::warn!(reason, "an event was refused before it reached a router");
+        self.metrics.refused(Metric::RequestsRefused, MALFORMED);
+        let error = OAuthError::InvalidRequest(reason);
+        let body = json!({"error": error.code(), "error_description": error.description()}).to_string();
+        let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
+        (StatusCode::BAD_REQUEST, headers, body).into_response()
     }
 }
 
@@ -109,15 +133,6 @@ impl Gateway {
 #[expect(clippy::disallowed_methods, reason = "the deadline is given in the system's time, in milliseconds")]
 pub(super) fn time_left(deadline: SystemTime) -> Duration {
     deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE)
-}
-
-/// For what never reaches a router: an error like any other, made here.
-fn refused(reason: &'static str) -> Response {
-    tracing::warn!(reason, "an event was refused before it reached a router");
-    let error = OAuthError::InvalidRequest(reason);
-    let body = json!({"error": error.code(), "error_description": error.description()}).to_string();
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
-    (StatusCode::BAD_REQUEST, headers, body).into_response()
 }
 
 /// Payload 2.0 has one value a header, and of several `lambda_http` (1.3) keeps the first; joined they mean the same
@@ -273,10 +288,14 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
+    use crate::metrics::MetricsFormat;
+    use crate::telemetry::{LogLevel, SystemClock};
 
     fn gateway(router: Router) -> Gateway {
         let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();
-        Gateway { router, public_url: None, out_of_time }
+        let metrics =
+            Metrics::new(MetricsFormat::Off, "function".to_owned(), LogLevel::default(), Arc::new(SystemClock));
+        Gateway { router, public_url: None, out_of_time, metrics: Arc::new(metrics) }
     }
 
     fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {

@@ -7,6 +7,7 @@
 pub mod authorizer;
 pub mod function;
 pub mod gateway;
+mod invocation;
 pub mod keys;
 pub mod registrar;
 pub mod registry;

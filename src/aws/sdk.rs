@@ -2,6 +2,7 @@
 //! a failure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
@@ -10,13 +11,19 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::trust;
 use crate::core::ports::PortError;
+use crate::metrics::{Metric, Metrics};
 
 /// The service's name in errors.
 pub(super) const DYNAMODB: &str = "DynamoDB";
@@ -61,6 +68,63 @@ pub async fn for_operators() -> SdkConfig {
         )
         .load()
         .await
+}
+
+/// Counts every attempt that reaches for a service, whoever makes the call: one that is repeated is paid for again.
+#[derive(Debug)]
+pub(super) struct CountedCalls {
+    metrics: Arc<Metrics>,
+    calls: Metric,
+    throttles: Metric,
+    failures: Metric,
+}
+
+impl CountedCalls {
+    /// Counts those to DynamoDB.
+    pub(super) fn to_dynamodb(metrics: Arc<Metrics>) -> Self {
+        let (calls, throttles, failures) = (Metric::DynamoDbCalls, Metric::DynamoDbThrottles, Metric::DynamoDbFailures);
+        Self { metrics, calls, throttles, failures }
+    }
+
+    /// Counts those to Secrets Manager.
+    pub(super) fn to_secrets_manager(metrics: Arc<Metrics>) -> Self {
+        let (calls, throttles) = (Metric::SecretsManagerCalls, Metric::SecretsManagerThrottles);
+        Self { metrics, calls, throttles, failures: Metric::SecretsManagerFailures }
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for CountedCalls {
+    fn name(&self) -> &'static str {
+        "CountedCalls"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.metrics.count(self.calls);
+        match context.response() {
+            Some(answer) if answer.status().is_success() => {}
+            Some(answer) if answer.status().is_client_error() => {
+                if is_throttled(answer.body().bytes().unwrap_or_default()) {
+                    self.metrics.count(self.throttles);
+                }
+            }
+            Some(_) | None => self.metrics.count(self.failures),
+        }
+        Ok(())
+    }
+}
+
+/// Both services name the error in the body of an answer, `"__type": "...#ThrottlingException"`.
+fn is_throttled(body: &[u8]) -> bool {
+    let error = String::from_utf8_lossy(body);
+    ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottledException"]
+        .iter()
+        .any(|code| error.contains(code))
 }
 
 /// What the port learns of a call that failed. The only place that reads the SDK's errors: whatever AWS did not answer, or

@@ -21,6 +21,13 @@ async fn main() -> Result<(), ConfigError> {
         realm: config.realm,
         audiences: config.audiences,
     };
-    authorizer::serve(Authorizer { tokens: Box::new(tokens), scopes: config.scopes, response: config.response }).await;
+    authorizer::serve(Authorizer {
+        tokens: Box::new(tokens),
+        scopes: config.scopes,
+        response: config.response,
+        audit: function.audit(),
+        metrics: function.metrics(),
+    })
+    .await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use grantwell::aws::gateway;
 use grantwell::config::ConfigError;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::http::{response, routes};
-use grantwell::telemetry::{SystemClock, TracingAudit};
+use grantwell::telemetry::SystemClock;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {
@@ -18,9 +18,9 @@ async fn main() -> Result<(), ConfigError> {
         tokens: function.token_validator(&registry)?,
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
-        audit: Arc::new(TracingAudit),
+        audit: function.audit(),
     };
     let router = routes::finish(routes::introspection_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time).await;
+    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
     Ok(())
 }

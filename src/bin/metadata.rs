@@ -1,13 +1,10 @@
 //! The `metadata` Lambda function: says what each realm offers and where (RFC 8414).
 
-use std::sync::Arc;
-
 use grantwell::aws::function::Function;
 use grantwell::aws::gateway;
 use grantwell::config::ConfigError;
 use grantwell::core::metadata::MetadataEndpoint;
 use grantwell::http::{response, routes};
-use grantwell::telemetry::TracingAudit;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {
@@ -15,9 +12,9 @@ async fn main() -> Result<(), ConfigError> {
     let endpoint = MetadataEndpoint {
         realms: function.realms(&function.registry()?),
         keys: function.verification_keys()?,
-        audit: Arc::new(TracingAudit),
+        audit: function.audit(),
     };
     let router = routes::finish(routes::metadata_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time).await;
+    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use grantwell::aws::gateway;
 use grantwell::config::ConfigError;
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::http::{response, routes};
-use grantwell::telemetry::{SystemClock, TracingAudit};
+use grantwell::telemetry::SystemClock;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {
@@ -21,9 +21,9 @@ async fn main() -> Result<(), ConfigError> {
         denylist: tokens,
         keys: function.verification_keys()?,
         clock: Arc::new(SystemClock),
-        audit: Arc::new(TracingAudit),
+        audit: function.audit(),
     };
     let router = routes::finish(routes::revocation_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time).await;
+    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
     Ok(())
 }

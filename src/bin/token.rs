@@ -7,7 +7,7 @@ use grantwell::aws::gateway;
 use grantwell::config::ConfigError;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::http::{response, routes};
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::telemetry::{SystemClock, SystemRandom};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {
@@ -20,9 +20,9 @@ async fn main() -> Result<(), ConfigError> {
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
-        audit: Arc::new(TracingAudit),
+        audit: function.audit(),
     };
     let router = routes::finish(routes::token_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time).await;
+    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
     Ok(())
 }

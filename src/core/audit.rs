@@ -3,6 +3,8 @@
 //! A client id appears only once the registry has named it: what an unknown caller sends as an id may be a secret in the
 //! wrong field.
 
+use super::access_token::AccessTokenFormat;
+use super::bearer::TokenFacts;
 use super::client::{Client, ClientId};
 use super::error::OAuthError;
 use super::ports::AuditSink;
@@ -22,6 +24,8 @@ pub enum AuditEvent<'a> {
         scope: &'a Scope,
         /// Seconds until it expires.
         expires_in: u64,
+        /// What the client carries.
+        format: AccessTokenFormat,
         /// Ties the log lines of this token together.
         audit_tracking_id: &'a str,
     },
@@ -53,6 +57,38 @@ pub enum AuditEvent<'a> {
         realm: &'a RealmName,
         /// The client that was named, where the registry knows it; it need not have been the one that asked.
         client_id: Option<&'a ClientId>,
+        /// Why.
+        error: &'a OAuthError,
+    },
+    /// What was sent never became a request of the protocol.
+    Malformed {
+        /// The endpoint, such as `token`.
+        endpoint: &'static str,
+        /// Why, without anything that was sent.
+        reason: &'static str,
+    },
+    /// A protected resource let a request pass.
+    AccessAllowed {
+        /// As the gateway or the configuration names it: a path may hold a credential.
+        route: Option<&'a str>,
+        /// What the token says.
+        token: &'a TokenFacts,
+    },
+    /// A protected resource turned a request away.
+    AccessDenied {
+        /// As in [`AuditEvent::AccessAllowed`].
+        route: Option<&'a str>,
+        /// Whether the configuration names the route; an operator has to know of one that it does not.
+        route_is_named: bool,
+        /// What the token says, where it is active and did not suffice.
+        token: Option<&'a TokenFacts>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Nobody could say whether a request may pass. It did not.
+    AccessUndecided {
+        /// As in [`AuditEvent::AccessAllowed`].
+        route: Option<&'a str>,
         /// Why.
         error: &'a OAuthError,
     },

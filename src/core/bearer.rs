@@ -31,6 +31,8 @@ pub struct TokenFacts {
     pub sub: String,
     /// What it allows.
     pub scope: Scope,
+    /// Ties the log lines of the token together; `None` where the authorization server does not say.
+    pub audit_tracking_id: Option<String>,
 }
 
 /// Whether a request may pass.
@@ -165,6 +167,7 @@ impl TokenIntrospection for RealmTokens {
             client_id: record.client_id.to_string(),
             sub: record.client_id.to_string(),
             scope: record.scope,
+            audit_tracking_id: Some(record.audit_tracking_id),
         }))
     }
 }
@@ -212,7 +215,12 @@ mod tests {
     #[test]
     fn a_challenge_says_what_is_missing() {
         let required = "read write".parse().expect("well formed");
-        let token = TokenFacts { client_id: "myClient".into(), sub: "myClient".into(), scope: Scope::empty() };
+        let token = TokenFacts {
+            client_id: "myClient".into(),
+            sub: "myClient".into(),
+            scope: Scope::empty(),
+            audit_tracking_id: None,
+        };
         for (denial, status, challenge) in [
             (Denial::NoCredentials, 401, "Bearer"),
             (Denial::InvalidToken, 401, r#"Bearer error="invalid_token""#),

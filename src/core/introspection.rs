@@ -122,8 +122,9 @@ impl IntrospectionEndpoint {
     /// client out of every resource server.
     pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
         let mut known = None;
-        let result = self.introspect_for(request, &mut known).await;
-        self.audited(request, known.as_deref(), result.map(|answer| answer.introspection))
+        let answer = self.introspect_for(request, &mut known).await;
+        let result = answer.inspect(|answer| self.record(answer)).map(|answer| answer.introspection);
+        self.audited(request, known.as_deref(), result)
     }
 
     /// Tells the caller about a token, in a JWT that `issuer` signs for this caller (RFC 9701 §5).
@@ -133,7 +134,8 @@ impl IntrospectionEndpoint {
     pub async fn introspect_signed(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<String, OAuthError> {
         let mut known = None;
         let result = match self.introspect_for(request, &mut known).await {
-            Ok(answer) => self.signed(&answer, issuer).await,
+            // Told only once it is signed: a request has one event.
+            Ok(answer) => self.signed(&answer, issuer).await.inspect(|_| self.record(&answer)),
             Err(error) => Err(error),
         };
         self.audited(request, known.as_deref(), result)
@@ -156,12 +158,6 @@ impl IntrospectionEndpoint {
 
         // 3. The token, and what the caller is told of it.
         let introspection = self.token_as_seen_by(&caller, &realm, require_token(token)?).await?;
-        self.audit.record(&AuditEvent::TokenIntrospected {
-            realm: &realm.name,
-            caller: &caller.client_id,
-            active: introspection.is_active(),
-            audit_tracking_id: introspection.audit_tracking_id(),
-        });
         Ok(Answer { introspection, caller, realm })
     }
 
@@ -203,6 +199,15 @@ impl IntrospectionEndpoint {
             token_introspection: &answer.introspection,
         };
         Ok(jose::sign(signers.choose(alg, now)?, SIGNED_TYP, &claims)?)
+    }
+
+    fn record(&self, answer: &Answer) {
+        self.audit.record(&AuditEvent::TokenIntrospected {
+            realm: &answer.realm.name,
+            caller: &answer.caller.client_id,
+            active: answer.introspection.is_active(),
+            audit_tracking_id: answer.introspection.audit_tracking_id(),
+        });
     }
 
     fn audited<T>(

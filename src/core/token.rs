@@ -118,6 +118,7 @@ impl TokenEndpoint {
             client_id: &client.client_id,
             scope: &record.scope,
             expires_in: lifetime.seconds(),
+            format: settings.format,
             audit_tracking_id: &record.audit_tracking_id,
         });
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds() })

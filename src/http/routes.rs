@@ -14,9 +14,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::request::{Addressed, FormRequest};
 use super::response::{self, Refusal};
+use crate::core::audit::AuditEvent;
 use crate::core::error::OAuthError;
 use crate::core::introspection::{self, IntrospectionEndpoint};
 use crate::core::metadata::MetadataEndpoint;
+use crate::core::ports::AuditSink;
 use crate::core::realm::RealmName;
 use crate::core::revocation::{self, RevocationEndpoint};
 use crate::core::token::{self, TokenEndpoint};
@@ -116,7 +118,7 @@ fn method_not_allowed(allow: &'static str) -> Refusal {
 async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Request) -> Response {
     let form = match FormRequest::read(request, "access_token", &token::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refused("token", refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), "token", refusal),
     };
     let Addressed { realm, issuer } = &form.addressed;
     let issued = form.answer_by(async |request| endpoint.issue(request, issuer).await).await;
@@ -126,7 +128,7 @@ async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Reques
 async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
     let form = match FormRequest::read(request, "introspect", &introspection::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refused("introspection", refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), "introspection", refusal),
     };
     let Addressed { realm, issuer } = &form.addressed;
     let response = if form.accepts(&format!("application/{}", introspection::SIGNED_TYP)) {
@@ -142,7 +144,7 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
     let form = match FormRequest::read(request, "token/revoke", &revocation::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refused("revocation", refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), "revocation", refusal),
     };
     let revoked = form.answer_by(async |request| endpoint.revoke(request).await).await;
     answer(&form.addressed.realm, revoked.map(|()| response::empty()))
@@ -158,7 +160,7 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
         .unwrap_or_default();
     let Addressed { realm, issuer } = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed,
-        Err(error) => return refused("metadata", error.into()),
+        Err(error) => return refused(endpoint.audit.as_ref(), "metadata", error.into()),
     };
     let document = endpoint.document(&realm, issuer).await;
     answer(&realm, document.map(|document| response::ok(&document)))
@@ -169,15 +171,15 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
     let base_path = parts.uri.path().strip_suffix(JWKS).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
     let realm = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed.realm,
-        Err(error) => return refused("jwks", error.into()),
+        Err(error) => return refused(endpoint.audit.as_ref(), "jwks", error.into()),
     };
     let keys = endpoint.jwks(&realm).await;
     answer(&realm, keys.map(|keys| response::jwks(&keys)))
 }
 
-/// The answer to a request that never became one of the protocol's. Logged, because credentials in a URL are among them.
-fn refused(endpoint: &'static str, refusal: Refusal) -> Response {
-    tracing::info!(endpoint, reason = refusal.description(), "request refused");
+/// The answer to a request that never became one of the protocol's. Recorded, because credentials in a URL are among them.
+fn refused(audit: &dyn AuditSink, endpoint: &'static str, refusal: Refusal) -> Response {
+    audit.record(&AuditEvent::Malformed { endpoint, reason: refusal.description() });
     refusal.into_response()
 }
 

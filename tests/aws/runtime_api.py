@@ -215,6 +215,17 @@ class LambdaRuntime:
         descriptor = self._output.fileno()
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
+    def log_lines(self) -> list[dict[str, Any]]:
+        """The lines of the log, without those of metrics."""
+        return [line for line in self._lines() if "_aws" not in line]
+
+    def metric_lines(self) -> list[dict[str, Any]]:
+        """What CloudWatch would read metrics from."""
+        return [line for line in self._lines() if "_aws" in line]
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.logs().splitlines()]
+
     def _watch(self) -> None:
         code = self._process.wait()
         self._results.put(("the process ended", "", f"exit status {code}".encode()))

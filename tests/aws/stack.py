@@ -70,7 +70,9 @@ class Stack:
         cloudformation = emulator.client("cloudformation")
         cloudformation.create_stack(
             StackName=name,
-            TemplateBody=json.dumps(self.translated).replace("${Api}", sam.API_ID),
+            TemplateBody=json.dumps(self.translated)
+            .replace("${Api}", sam.API_ID)
+            .replace('{"Ref": "Api"}', json.dumps(sam.API_ID)),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in (parameters or {}).items()],
             Capabilities=["CAPABILITY_IAM"],
         )

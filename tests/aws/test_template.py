@@ -134,7 +134,14 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated
     ]
     (policy,) = role["Policies"]
     granted: list[tuple[str, sam.Json, sam.Json | None]] = []
+    traces = []
     for statement in policy["PolicyDocument"]["Statement"]:
+        if "Fn::If" in statement:
+            condition, statement, otherwise = statement["Fn::If"]
+            assert (condition, otherwise) == ("IsTraced", {"Ref": "AWS::NoValue"}), "only tracing is optional"
+            assert (statement["Effect"], statement["Resource"]) == ("Allow", "*"), "X-Ray has no resources to name"
+            traces.append(statement["Action"])
+            continue
         assert statement.keys() - {"Condition"} == {"Sid", "Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         assert re.fullmatch(r"[a-z]+:[A-Za-z]+", statement["Action"]), statement
@@ -143,6 +150,8 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated
     own_logs = {"Fn::GetAtt": [f"{name.capitalize()}LogGroup", "Arn"]}
     logs = [("logs:CreateLogStream", own_logs, None), ("logs:PutLogEvents", own_logs, None)]
     assert granted == PERMISSIONS[name] + logs
+    # The one exception to single resources: X-Ray's actions cannot be restricted to any.
+    assert traces == ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 
 
 def test_there_is_no_role_but_one_per_function(translated: sam.Json) -> None:
@@ -264,5 +273,126 @@ def test_a_parameters_pattern_admits_what_it_should(
     source: sam.Json, parameter: str, good: list[str], bad: list[str]
 ) -> None:
     pattern = re.compile(source["Parameters"][parameter]["AllowedPattern"])
+    assert [value for value in good if not pattern.search(value)] == []
+    assert [value for value in bad if pattern.search(value)] == []
+
+
+# What AWS itself publishes of what this stack has, with the dimensions that it has there.
+AWS_METRICS = {
+    ("AWS/ApiGateway", "Count"): ["ApiId"],
+    ("AWS/ApiGateway", "4xx"): ["ApiId"],
+    ("AWS/ApiGateway", "5xx"): ["ApiId"],
+    ("AWS/ApiGateway", "Latency"): ["ApiId"],
+    ("AWS/Lambda", "Errors"): ["FunctionName"],
+    ("AWS/Lambda", "Throttles"): ["FunctionName"],
+    ("AWS/DynamoDB", "ReadThrottleEvents"): ["TableName"],
+    ("AWS/DynamoDB", "WriteThrottleEvents"): ["TableName"],
+    ("AWS/DynamoDB", "SystemErrors"): ["TableName", "Operation"],
+}
+# What is in this repository's own namespace, from the table in the code: name, unit, by what it is split up.
+METRICS_RS = (sam.ROOT / "src/metrics.rs").read_text(encoding="utf-8")
+OWN_METRICS = {
+    name: {"Nothing": [["FunctionName"]], "Realm": [["FunctionName"], ["FunctionName", "Realm"]]}.get(
+        split, [["FunctionName"], ["FunctionName", "Reason"]]
+    )
+    for name, split in re.findall(r'Self::\w+ => \("(\w+)", Unit::\w+, Split::(\w+)\)', METRICS_RS)
+}
+REASONS = set(
+    re.findall(r'#\[error\("([^"{]+)"\)\]', (sam.ROOT / "src/core/error.rs").read_text(encoding="utf-8"))
+)
+
+
+def assert_is_measured(namespace: str, metric: str, dimensions: dict[str, object]) -> None:
+    if namespace == "Grantwell":
+        assert list(dimensions) in OWN_METRICS[metric], f"{metric} is not split up by {list(dimensions)}"
+        assert dimensions.get("Reason", "wrong secret") in REASONS, f"no refusal has the reason {dimensions['Reason']}"
+    else:
+        assert list(dimensions) == AWS_METRICS[namespace, metric], f"{namespace} {metric} by {list(dimensions)}"
+
+
+def looked_at(alarm: sam.Json) -> list[tuple[str, str, dict[str, object]]]:
+    """The metrics of an alarm: its one, or those of its sum."""
+    metrics = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", []) if "MetricStat" in each] or [alarm]
+    return [
+        (each["Namespace"], each["MetricName"], {d["Name"]: d["Value"] for d in each["Dimensions"]}) for each in metrics
+    ]
+
+
+def test_the_table_of_metrics_in_the_code_is_read_whole() -> None:
+    count = re.search(r"ALL: \[Self; (\d+)\]", METRICS_RS)
+    assert count and len(OWN_METRICS) == int(count[1])
+
+
+def test_every_alarm_looks_at_metrics_that_there_are_and_says_where_to_read_on(translated: sam.Json) -> None:
+    alarms = sam.resources(translated, "AWS::CloudWatch::Alarm")
+    assert alarms.keys() == {
+        *("ApiFaultsAlarm", "LatencyAlarm", "FunctionErrorsAlarm", "FunctionThrottlesAlarm", "TableThrottlesAlarm"),
+        *("TableErrorsAlarm", "UnavailableAlarm", "WrongSecretsAlarm", "RotationErrorsAlarm", "SigningKeysOverdueAlarm"),
+    }
+    headings = re.findall(r"^## (.+)$", (sam.ROOT / "docs/operations.md").read_text(encoding="utf-8"), re.MULTILINE)
+    topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    for name, alarm in alarms.items():
+        properties = alarm["Properties"]
+        metrics = looked_at(properties)
+        for namespace, metric, dimensions in metrics:
+            assert_is_measured(namespace, metric, dimensions)
+            for value in dimensions.values():
+                assert isinstance(value, str) or translated["Resources"].get(value["Ref"]), value  # type: ignore[index]
+        own = any(namespace == "Grantwell" for namespace, _, _ in metrics)
+        assert alarm["Condition"] == ("HasMetricAlarms" if own else "HasAlarms"), name
+        description = " ".join(properties["AlarmDescription"].split())
+        (chapter,) = re.findall(r"docs/operations\.md, ([^.]+)\.$", description)
+        assert chapter in headings, f"{name} sends its reader to a chapter that there is not: {chapter}"
+        assert (properties["AlarmActions"], properties["OKActions"]) == (topic, topic)
+        assert properties["TreatMissingData"] == ("breaching" if name == "SigningKeysOverdueAlarm" else "notBreaching")
+        if "Metrics" in properties:
+            (total,) = (each for each in properties["Metrics"] if "Expression" in each)
+            summed = re.findall(r"FILL\((\w+), 0\)", total["Expression"])
+            assert summed == [each["Id"] for each in properties["Metrics"] if "MetricStat" in each], name
+
+
+def test_alarms_dashboard_and_tracing_are_switched_by_parameters(translated: sam.Json) -> None:
+    conditions = translated["Conditions"]
+    assert conditions["HasAlarms"] == {"Fn::Equals": [{"Ref": "Alarms"}, "true"]}
+    assert conditions["HasMetricAlarms"] == {
+        "Fn::And": [{"Condition": "HasAlarms"}, {"Fn::Equals": [{"Ref": "Metrics"}, "emf"]}]
+    }
+    assert conditions["HasDashboard"] == {"Fn::Equals": [{"Ref": "Dashboard"}, "true"]}
+    assert translated["Resources"]["Overview"]["Condition"] == "HasDashboard"
+    assert conditions["IsTraced"] == {"Fn::Equals": [{"Ref": "Tracing"}, "true"]}
+    for function in FUNCTIONS:
+        mode = translated["Resources"][function]["Properties"]["TracingConfig"]["Mode"]
+        assert mode == {"Fn::If": ["IsTraced", "Active", "PassThrough"]}, function
+
+
+def test_the_dashboard_shows_metrics_that_there_are(translated: sam.Json) -> None:
+    body = translated["Resources"]["Overview"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    for named in re.findall(r"\$\{(\w+)\}", body):
+        assert named in translated["Resources"], f"the dashboard names {named}"
+    shown = 0
+    for widget in json.loads(body)["widgets"]:
+        for metric in widget["properties"]["metrics"]:
+            if isinstance(metric[0], dict):
+                schema, name = re.findall(r"\{([\w,]+)\} MetricName=\"(\w+)\"", metric[0]["expression"])[0]
+                namespace, *dimensions = schema.split(",")
+                assert dimensions in OWN_METRICS[name]
+            else:
+                namespace, name, *rest = [each for each in metric if isinstance(each, str)]
+                assert_is_measured(namespace, name, dict(zip(rest[::2], rest[1::2], strict=True)))
+            shown += 1
+    assert shown > 40
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (
+            ["", "arn:aws:sns:us-east-1:123456789012:alarms", "arn:aws-cn:sns:cn-north-1:123456789012:a.fifo"],
+            ["alarms", "arn:aws:sqs:us-east-1:123456789012:alarms", "arn:aws:sns:us-east-1:123456789012:*"],
+        )
+    ],
+)
+def test_the_topic_of_the_alarms_is_one(source: sam.Json, good: list[str], bad: list[str]) -> None:
+    pattern = re.compile(source["Parameters"]["AlarmTopicArn"]["AllowedPattern"])
     assert [value for value in good if not pattern.search(value)] == []
     assert [value for value in bad if pattern.search(value)] == []

@@ -15,6 +15,7 @@ mod event;
 pub mod routes;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use lambda_http::lambda_runtime::{self, Diagnostic, LambdaEvent};
 use lambda_http::service_fn;
@@ -23,9 +24,13 @@ use serde_json::Value;
 use self::event::{AuthorizerEvent, Gateway};
 use self::routes::RouteScopes;
 use super::gateway::time_left;
+use super::invocation;
+use crate::core::audit::AuditEvent;
 use crate::core::bearer::{self, Decision, Denial, TokenFacts, TokenIntrospection};
 use crate::core::error::OAuthError;
+use crate::core::ports::AuditSink;
 use crate::core::scope::Scope;
+use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME};
 
 /// Decides about the requests of any number of APIs.
 pub struct Authorizer {
@@ -35,6 +40,10 @@ pub struct Authorizer {
     pub scopes: RouteScopes,
     /// What the HTTP APIs with payload 2.0 expect for an answer.
     pub response: ResponseForm,
+    /// Records each decision.
+    pub audit: Arc<dyn AuditSink>,
+    /// Counts what is none.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The two answers that an HTTP API with payload 2.0 can be set to expect. Its events do not say which.
@@ -95,7 +104,11 @@ enum Failure {
 /// Outside of Lambda, where the variables of its runtime interface are missing.
 pub async fn serve(authorizer: Authorizer) {
     let authorizer = &authorizer;
-    let ended = lambda_runtime::run(service_fn(async |invocation| authorizer.answer(invocation).await)).await;
+    let ended = lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
+        let ids = invocation::ids(&invocation.context);
+        invocation::observed(&authorizer.metrics, ids, authorizer.answer(invocation)).await
+    }))
+    .await;
     // As in `gateway::serve`: only emulators get here.
     if let Err(error) = ended {
         tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
@@ -108,7 +121,7 @@ impl Authorizer {
 
         // 1. What is asked for, and what that needs. For a route that nobody named any active token is looked up all the
         //    same: who has none is told so first.
-        let event = AuthorizerEvent::read(&payload).ok_or_else(no_request)?;
+        let event = AuthorizerEvent::read(&payload).ok_or_else(|| self.no_request())?;
         let named = event.route(&self.scopes);
         let route = named.as_ref().map(|named| named.name.as_str()).or(event.route_name());
         let nothing = Scope::empty();
@@ -118,9 +131,11 @@ impl Authorizer {
         let decided = bearer::decide(&event.authorization, required, self.tokens.as_ref());
         let decision = match tokio::time::timeout(time_left, decided).await {
             Ok(Ok(decision)) => decision,
-            Ok(Err(error)) => return Err(undecided(route, &error)),
+            Ok(Err(error)) => return Err(self.undecided(route, &error)),
             Err(_) => {
                 tracing::warn!(route, time_limit_milliseconds = time_left.as_millis(), "a request ran out of time");
+                self.metrics.refused(Metric::RequestsRefused, OUT_OF_TIME);
+                self.metrics.count(Metric::AnswersUnavailable);
                 return Err(Failure::Undecided("temporarily_unavailable"));
             }
         };
@@ -131,7 +146,7 @@ impl Authorizer {
             Decision::Allow(token) => Ok(token),
             Decision::Deny(denial) => Err(Denied::Bearer(denial)),
         };
-        log(route, named.is_some(), &decision);
+        self.record(route, named.is_some(), &decision);
 
         // 3. The answer, in the form that this gateway understands.
         if event.gateway == Gateway::Rest && decision.as_ref().is_err_and(|denied| denied.token().is_none()) {
@@ -139,41 +154,30 @@ impl Authorizer {
         }
         Ok(if is_policy { answer::policy(&decision, &event.arn, &self.scopes) } else { answer::simple(&decision) })
     }
-}
 
-fn no_request() -> Failure {
-    tracing::warn!("an event was no request to an authorizer");
-    Failure::NoRequest
-}
-
-/// Never a denial: a cache would keep it beyond the fault.
-fn undecided(route: Option<&str>, error: &OAuthError) -> Failure {
-    let reason = error.code();
-    if matches!(error, OAuthError::Unavailable(_)) {
-        tracing::warn!(route, reason, detail = %error, "request failed");
-    } else {
-        tracing::error!(route, reason, detail = %error, "request failed");
+    fn no_request(&self) -> Failure {
+        tracing::warn!("an event was no request to an authorizer");
+        self.metrics.refused(Metric::RequestsRefused, MALFORMED);
+        Failure::NoRequest
     }
-    Failure::Undecided(reason)
-}
 
-/// One line. A path is in none: clumsy clients put credentials there. The route stands for it, as the gateway or the
-/// configuration names it.
-fn log(route: Option<&str>, route_is_named: bool, decision: &Result<TokenFacts, Denied>) {
-    let token = decision.as_ref().map_or_else(Denied::token, Some);
-    let client_id = token.map(|token| token.client_id.as_str());
-    match decision {
-        Ok(_) => tracing::info!(client_id, route, "access allowed"),
-        Err(denied) if route_is_named => tracing::info!(client_id, route, reason = denied.code(), "access denied"),
-        Err(denied) => {
-            let reason = denied.code();
-            tracing::warn!(
-                client_id,
-                route,
-                reason,
-                "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
-            );
-        }
+    /// Never a denial: a cache would keep it beyond the fault.
+    fn undecided(&self, route: Option<&str>, error: &OAuthError) -> Failure {
+        self.audit.record(&AuditEvent::AccessUndecided { route, error });
+        let is_transient = matches!(error, OAuthError::Unavailable(_));
+        self.metrics.count(if is_transient { Metric::AnswersUnavailable } else { Metric::AnswersFailed });
+        Failure::Undecided(error.code())
+    }
+
+    /// One event. A path is in none: clumsy clients put credentials there. The route stands for it, as the gateway or the
+    /// configuration names it.
+    fn record(&self, route: Option<&str>, route_is_named: bool, decision: &Result<TokenFacts, Denied>) {
+        self.audit.record(&match decision {
+            Ok(token) => AuditEvent::AccessAllowed { route, token },
+            Err(denied) => {
+                AuditEvent::AccessDenied { route, route_is_named, token: denied.token(), reason: denied.code() }
+            }
+        });
     }
 }
 
@@ -221,6 +225,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::metrics::MetricsFormat;
+    use crate::telemetry::{LogLevel, SystemClock, TracingAudit};
 
     const SCOPES: &str = r#"{"GET /orders":"orders:read","POST /orders":"orders:write","GET /orders/{id}":"orders:read",
         "GET /health":"","ANY /files/{path+}":"","$default":"orders:read"}"#;
@@ -237,6 +243,7 @@ mod tests {
                     client_id: "myClient".into(),
                     sub: "myClient".into(),
                     scope: "orders:read other".parse().expect("a scope"),
+                    audit_tracking_id: None,
                 })),
                 "away" => Err(OAuthError::Unavailable("DynamoDB".into())),
                 "corrupt" => Err(OAuthError::Server("DynamoDB".into())),
@@ -247,7 +254,15 @@ mod tests {
     }
 
     fn authorizer(response: ResponseForm) -> Authorizer {
-        Authorizer { tokens: Box::new(Known), scopes: SCOPES.parse().expect("routes"), response }
+        let metrics =
+            Metrics::new(MetricsFormat::Off, "function".to_owned(), LogLevel::default(), Arc::new(SystemClock));
+        Authorizer {
+            tokens: Box::new(Known),
+            scopes: SCOPES.parse().expect("routes"),
+            response,
+            audit: Arc::new(TracingAudit),
+            metrics: Arc::new(metrics),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "deadlines are in the system's time")]

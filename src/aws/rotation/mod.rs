@@ -23,6 +23,7 @@ use uuid::Builder;
 use self::client_secret::ClientSecretRotation;
 use self::signing_keys::SigningKeyRotation;
 use self::versions::{Secret, Standing, Versions};
+use super::invocation;
 use super::keys::DynamoPublishedKeys;
 use super::registry::DynamoRegistry;
 use super::sdk::{DYNAMODB, corrupt};
@@ -33,13 +34,14 @@ use crate::core::keys::KeyError;
 use crate::core::keys::set::RotationRefused;
 use crate::core::ports::{Clock, PortError, Random};
 use crate::core::realm::{RealmName, Realms};
+use crate::metrics::{Metric, Metrics};
 
 /// Answers events until Lambda ends the process.
 pub async fn serve(rotation: Rotation) {
     let rotation = &rotation;
-    let ended = lambda_runtime::run(service_fn(async |LambdaEvent { payload, .. }: LambdaEvent<Value>| {
-        rotation
-            .handle(&payload)
+    let ended = lambda_runtime::run(service_fn(async |LambdaEvent { payload, context }: LambdaEvent<Value>| {
+        let work = Box::pin(rotation.handle(&payload));
+        invocation::observed(&rotation.metrics, invocation::ids(&context), work)
             .await
             .map_err(|error| Diagnostic { error_type: "RotationError".to_owned(), error_message: error.to_string() })
     }))
@@ -59,6 +61,7 @@ pub struct Rotation {
     signing_keys: SigningKeyRotation,
     key_interval: u64,
     random: Arc<dyn Random>,
+    metrics: Arc<Metrics>,
 }
 
 /// Where a stack keeps what is rotated, and what a new version is tested against.
@@ -161,7 +164,13 @@ enum Outcome {
 
 impl Rotation {
     /// Rotates what is in `stores`; by schedule the keys that have been signing for `key_interval` seconds.
-    pub fn new(stores: RotationStores, key_interval: u64, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+    pub fn new(
+        stores: RotationStores,
+        key_interval: u64,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let RotationStores { secrets_manager, secret_prefix, published, registry, realms } = stores;
         let versions = Versions::new(secrets_manager);
         Self {
@@ -178,6 +187,7 @@ impl Rotation {
             registry,
             key_interval,
             random,
+            metrics,
         }
     }
 
@@ -191,6 +201,7 @@ impl Rotation {
             Some(RotationEvent::Schedule) => self.rotate_what_is_due().await,
             None => {
                 tracing::error!("an event was refused that is neither a rotation step nor a scheduled event");
+                self.metrics.count(Metric::RotationsFailed);
                 Err(RotationError::UnknownEvent)
             }
         }
@@ -199,10 +210,14 @@ impl Rotation {
     async fn step(&self, step: Step, secret_id: &str, token: &str) -> Result<(), RotationError> {
         // 1. Which secret it is: by the name it has, not by the one in the event, which may be an ARN.
         let described = self.versions.describe(secret_id).await;
-        let secret = described.inspect_err(|error| tracing::error!(%error, "a secret could not be described"))?;
+        let secret = described.inspect_err(|error| {
+            tracing::error!(%error, "a secret could not be described");
+            self.metrics.count(Metric::RotationsFailed);
+        })?;
         let held = secret.as_ref().and_then(|secret| Held::by(&self.prefix, secret.name()));
         let (Some(secret), Some(held)) = (secret, held) else {
             tracing::error!("a step was refused for a secret that is not of this stack");
+            self.metrics.count(Metric::RotationsFailed);
             return Err(RotationError::ForeignSecret);
         };
 
@@ -213,7 +228,16 @@ impl Rotation {
             None => Err(RotationError::NotPending),
         };
         log(&held, step.as_str(), &outcome);
+        self.count(step, &held, &outcome);
         outcome.map(drop)
+    }
+
+    fn count(&self, step: Step, held: &Held, outcome: &Result<Outcome, RotationError>) {
+        match outcome {
+            Ok(Outcome::Done) if step == Step::Finish => self.metrics.count(held.metric()),
+            Ok(_) => {}
+            Err(_) => self.metrics.count(Metric::RotationsFailed),
+        }
     }
 
     async fn run(&self, step: Step, secret: &Secret, held: &Held, token: &str) -> Result<(), RotationError> {
@@ -240,17 +264,19 @@ impl Rotation {
         let listed = self.registry.realm_names().await;
         let registered = listed.inspect_err(|error| tracing::error!(%error, "the realms could not be listed"))?;
         let names: BTreeSet<String> = registered.into_iter().chain([RealmName::ROOT.to_owned()]).collect();
-        let mut failed = 0;
+        let (mut failed, mut overdue) = (0, 0);
         for name in names {
             let Ok(realm) = name.parse() else {
                 let error = corrupt(DYNAMODB, "a realm record whose name is none");
                 tracing::error!(%error, "a realm was left out");
-                failed += 1;
+                overdue += 1;
                 continue;
             };
-            failed += usize::from(self.rotate_keys_if_due(&realm).await.is_err());
+            overdue += usize::from(self.rotate_keys_if_due(&realm).await.is_err());
             failed += self.rotate_due_client_secrets(&realm).await;
         }
+        self.metrics.add(Metric::SigningKeysOverdue, overdue);
+        failed += overdue;
         if failed == 0 { Ok(()) } else { Err(RotationError::Schedule { failed }) }
     }
 
@@ -288,6 +314,7 @@ impl Rotation {
         for step in Step::ALL {
             let outcome = self.run(step, &secret, &held, &token).await.map(|()| Outcome::Done);
             log(&held, step.as_str(), &outcome);
+            self.count(step, &held, &outcome);
             outcome?;
         }
         Ok(())
@@ -404,6 +431,14 @@ impl Held {
             }
             [realm, "signing-keys"] => Some(Self::SigningKeys { realm: well_formed(realm)? }),
             _ => None,
+        }
+    }
+
+    /// What counts the rotations that were finished.
+    fn metric(&self) -> Metric {
+        match self {
+            Self::ClientSecret { .. } => Metric::ClientSecretsRotated,
+            Self::SigningKeys { .. } => Metric::SigningKeysRotated,
         }
     }
 }

@@ -368,7 +368,7 @@ impl TokenIntrospection for Introspection {
         };
         // A token for another resource is none for this one (RFC 8707 §2).
         let is_meant_for_here = aud.resources().iter().any(|resource| resource.as_str() == ORDERS);
-        Ok((active && is_meant_for_here).then_some(TokenFacts { client_id, sub, scope }))
+        Ok((active && is_meant_for_here).then_some(TokenFacts { client_id, sub, scope, audit_tracking_id: None }))
     }
 }
 
