@@ -135,7 +135,9 @@ class Stack:
             if isinstance(document, str):  # moto hands back Python's text for what CloudFormation gave as an object
                 document = ast.literal_eval(document)
             for each in document["Statement"]:
-                found.append(Statement.of(each))
+                # moto makes a null of AWS::NoValue in a list, where CloudFormation leaves the element out.
+                if each is not None:
+                    found.append(Statement.of(each))
         return found
 
     def _let_moto_enforce(self, role: str) -> None:

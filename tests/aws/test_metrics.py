@@ -1,0 +1,261 @@
+"""What each function tells an operator: one line of metrics for each invocation, one line of the log for each decision."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+import seed
+from aws_calls import AwsCalls
+from conftest import StartFunction
+from emulator import Emulator
+from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_outcome, event
+from runtime_api import LambdaRuntime
+from stack import DeployedFunction, Stack
+from template import Json
+from test_events import function_of
+
+ISSUED = ("token issued", {"TokensIssued": 1, "Realm": "alpha"})
+ACTIVE = ("token introspected", {"IntrospectionsActive": 1})
+INACTIVE = ("token introspected", {"IntrospectionsInactive": 1})
+ALLOWED = ("access allowed", {"AccessAllowed": 1})
+DOCUMENT: tuple[None, dict[str, Any]] = (None, {})
+UNNAMED = "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
+
+
+def refused(reason: str) -> tuple[str, dict[str, Any]]:
+    return "request refused", {"RequestsRefused": 1, "Reason": reason}
+
+
+def denied(reason: str, message: str = "access denied") -> tuple[str, dict[str, Any]]:
+    return message, {"AccessDenied": 1, "Reason": reason}
+
+
+def rotation(message: str, failed: int) -> tuple[str, dict[str, Any]]:
+    return message, {"RotationsFailed": failed} if failed else {}
+
+
+# Of every event: the line that says what was decided (none where nothing was: a public document, a method that there is not),
+# and what CloudWatch counts, caches and calls aside.
+TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "token/basic": ISSUED,
+    "token/jwt": ISSUED,
+    "token/basic-no-scope": ISSUED,
+    "token/post": ISSUED,
+    "token/rest-api-v1": ISSUED,
+    "token/base64-body": ISSUED,
+    "token/wrong-secret": refused("wrong secret"),
+    "token/unknown-client": refused("unknown client"),
+    "token/invalid-scope": refused("invalid_scope"),
+    "token/unsupported-grant": refused("unsupported_grant_type"),
+    "token/duplicate-parameter": refused("invalid_request"),
+    "token/json-body": refused("malformed_request"),
+    "token/get": DOCUMENT,
+    "token/unknown-realm": refused("not_found"),
+    "introspect/active": ACTIVE,
+    "introspect/signed": ACTIVE,
+    "introspect/inactive": INACTIVE,
+    "introspect/own-token": ACTIVE,
+    "introspect/foreign": INACTIVE,
+    "introspect/rest-api-v1": ACTIVE,
+    "introspect/unauthenticated": refused("no credentials"),
+    "introspect/missing-token": refused("invalid_request"),
+    "revoke/own": ("revocation answered", {"TokensRevoked": 1}),
+    "revoke/unknown": ("revocation answered", {"TokensRevoked": 0}),
+    "revoke/foreign": refused("invalid_request"),
+    "revoke/unauthenticated": refused("no credentials"),
+    "metadata/oauth-authorization-server": DOCUMENT,
+    "metadata/openid-configuration": DOCUMENT,
+    "metadata/rfc8414-path": DOCUMENT,
+    "metadata/root": DOCUMENT,
+    "metadata/jwks": DOCUMENT,
+    "metadata/unknown-realm": refused("not_found"),
+    "metadata/post": DOCUMENT,
+    "rotate/scheduled": (None, {"SigningKeysOverdue": 0}),
+    "rotate/create-client-secret": rotation("rotation step", 0),
+    "rotate/set-client-secret": rotation("rotation step", 0),
+    "rotate/not-pending": rotation("rotation step", 1),
+    "rotate/foreign-secret": rotation("a step was refused for a secret that is not of this stack", 1),
+    "rotate/unknown-step": rotation("an event was refused that is neither a rotation step nor a scheduled event", 1),
+    "rotate/proxy-request": rotation("an event was refused that is neither a rotation step nor a scheduled event", 1),
+    "authorizer/http-api-v2": ALLOWED,
+    "authorizer/http-api-v2-path-parameter": ALLOWED,
+    "authorizer/http-api-v2-no-header": denied("no_credentials"),
+    "authorizer/http-api-v2-invalid-token": denied("invalid_token"),
+    "authorizer/http-api-v2-insufficient-scope": denied("insufficient_scope"),
+    "authorizer/http-api-v2-unknown-route": denied("no_such_route", UNNAMED),
+    "authorizer/http-api-v1-invalid-token": denied("invalid_token"),
+    "authorizer/rest-token": ALLOWED,
+    "authorizer/rest-token-unauthorized": denied("invalid_token"),
+    "authorizer/rest-request": ALLOWED,
+    "authorizer/rest-request-insufficient-scope": denied("insufficient_scope"),
+    "authorizer/rest-request-unauthorized": denied("invalid_token"),
+    "authorizer/rest-request-two-headers": denied("invalid_token"),
+}
+IDS = {"timestamp", "level", "request_id", "trace_id", "_aws", "FunctionName"}
+COSTS = re.compile(r"\w+Cache(Hits|Misses)|(DynamoDb|SecretsManager)(Calls|Throttles|Failures)|ColdStarts|Latency")
+UNITS = {"Count", "Milliseconds"}
+
+
+def assert_is_emf(line: Json, function: DeployedFunction) -> None:
+    """What the specification asks for: a target for every name, a number for every metric, a text for every dimension."""
+    assert line["_aws"].keys() == {"Timestamp", "CloudWatchMetrics"}
+    assert type(line["_aws"]["Timestamp"]) is int and line["_aws"]["Timestamp"] > 1_700_000_000_000
+    named = set(IDS)
+    for directive in line["_aws"]["CloudWatchMetrics"]:
+        assert directive.keys() == {"Namespace", "Dimensions", "Metrics"}
+        assert directive["Namespace"] == "Grantwell"
+        for metric in directive["Metrics"]:
+            assert metric.keys() == {"Name", "Unit"} and metric["Unit"] in UNITS, metric
+            assert type(line[metric["Name"]]) in (int, float) and line[metric["Name"]] >= 0
+            named.add(metric["Name"])
+        for dimensions in directive["Dimensions"]:
+            assert dimensions[0] == "FunctionName" and len(dimensions) <= 2
+            for dimension in dimensions:
+                assert isinstance(line[dimension], str) and 0 < len(line[dimension]) <= 1024
+                named.add(dimension)
+    assert line.keys() <= named, f"nothing says what {line.keys() - named} are"
+    assert line["FunctionName"] == function.name
+    assert re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{24}", line["trace_id"])
+    assert line["Latency"] > 0
+
+
+def decided(lines: list[Json]) -> list[Json]:
+    """The lines of decisions, without what else there is to say of an invocation."""
+    return [line for line in lines if line["message"] not in ("signing keys created", "signing keys published")]
+
+
+def told(function: LambdaRuntime, given: Json, name: str) -> tuple[list[Json], list[Json]]:
+    """The log lines and the metric lines of one event."""
+    logged, measured = len(function.log_lines()), len(function.metric_lines())
+    assert_outcome(function, given, EXPECTATIONS[name])
+    return function.log_lines()[logged:], function.metric_lines()[measured:]
+
+
+def test_what_is_told_is_known_for_every_event() -> None:
+    assert TOLD.keys() == EXPECTATIONS.keys()
+
+
+def test_every_event_is_one_line_of_metrics_and_every_decision_one_line_of_the_log(
+    seeded: Stack, start: StartFunction
+) -> None:
+    """In one warm sandbox for each function: nothing of one request is counted with the next."""
+    running = {name: start(function) for name, function in seeded.functions.items()}
+    for name, (message, counted) in TOLD.items():
+        function = function_of(name)
+        lines, metrics = told(running[function], event(name), name)
+        (line,) = metrics
+        assert_is_emf(line, seeded.functions[function])
+        assert {member: line[member] for member in line.keys() - IDS if not COSTS.fullmatch(member)} == counted, name
+        decisions = decided(lines)
+        assert [each["message"] for each in decisions] == ([message] if message else []), name
+        for each in decisions:
+            assert each["span"] == {
+                "name": "invocation",
+                "request_id": line["request_id"],
+                "trace_id": line["trace_id"],
+            }, "a line is found from a trace, and the trace from it"
+
+
+def test_a_tokens_decisions_carry_its_audit_id_and_its_form(seeded: Stack, start: StartFunction) -> None:
+    function = start(seeded.functions["TokenFunction"])
+    for name, form in (("token/basic", "opaque"), ("token/jwt", "jwt")):
+        (line,) = decided(told(function, event(name), name)[0])
+        assert line["format"] == form
+        assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", line["audit_tracking_id"])
+    for name in ("introspect/active", "introspect/signed", "authorizer/http-api-v2", "authorizer/rest-token"):
+        (line,) = decided(told(start(seeded.functions[function_of(name)]), event(name), name)[0])
+        assert line["audit_tracking_id"] == f"audit-of-{seed.ACTIVE.name}", name
+
+
+def test_the_first_request_fills_the_caches_and_the_second_costs_one_write(
+    seeded: Stack, start: StartFunction
+) -> None:
+    function = start(seeded.functions["TokenFunction"])
+    costs = []
+    for _ in range(2):
+        (line,) = told(function, event("token/basic"), "token/basic")[1]
+        costs.append({name: line[name] for name in line if COSTS.fullmatch(name) and name != "Latency"})
+    assert costs == [
+        {
+            "ColdStarts": 1,
+            "ClientCacheMisses": 1,
+            "RealmCacheMisses": 1,
+            "SecretCacheMisses": 1,
+            "DynamoDbCalls": 3,
+            "SecretsManagerCalls": 2,
+        },
+        {"ClientCacheHits": 1, "RealmCacheHits": 1, "SecretCacheHits": 1, "DynamoDbCalls": 1},
+    ]
+
+
+@pytest.mark.parametrize(("name", "action"), [("TokenFunction", "dynamodb:PutItem"), ("AuthorizerFunction", "dynamodb:GetItem")])
+def test_a_throttled_table_is_three_throttled_calls_and_one_503(
+    name: str, action: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    function = seeded.functions[name]
+    work = "token/basic" if name == "TokenFunction" else WORK[name]
+    with AwsCalls(emulator, function.statements, throttled=frozenset({action})) as aws:
+        running = start(function, endpoint=aws.url)
+        assert_outcome(running, event(work), UNAVAILABLE[name])
+    (line,) = running.metric_lines()
+    assert_is_emf(line, function)
+    assert (line["DynamoDbThrottles"], line["AnswersUnavailable"]) == (3, 1)
+    assert (line["RequestsRefused"], line["Reason"]) == (1, "temporarily_unavailable")
+    assert "AnswersFailed" not in line and "DynamoDbFailures" not in line
+    (failed,) = running.log_lines()
+    assert failed["message"] == "request failed"
+
+
+def test_a_store_that_never_answers_is_a_failed_call(seeded: Stack, start: StartFunction) -> None:
+    running = start(seeded.functions["TokenFunction"], endpoint="http://127.0.0.1:9")
+    assert_outcome(running, event("token/basic"), UNAVAILABLE["TokenFunction"])
+    (line,) = running.metric_lines()
+    assert (line["DynamoDbCalls"], line["DynamoDbFailures"], line["AnswersUnavailable"]) == (3, 3, 1)
+
+
+def test_what_is_no_request_is_counted_too(seeded: Stack, start: StartFunction) -> None:
+    running = start(seeded.functions["TokenFunction"])
+    assert running.call({}).status == 400
+    (line,) = running.metric_lines()
+    assert (line["RequestsRefused"], line["Reason"]) == (1, "malformed_request")
+
+
+def test_metrics_that_are_off_write_nothing(seeded: Stack, start: StartFunction) -> None:
+    function = seeded.functions["TokenFunction"]
+    assert function.environment["GRANTWELL_METRICS"] == "emf", "the template's default"
+    running = start(function, environment={**function.environment, "GRANTWELL_METRICS": "off"})
+    assert_outcome(running, event("token/basic"), EXPECTATIONS["token/basic"])
+    assert running.metric_lines() == []
+    assert len(running.log_lines()) == 1
+
+
+@pytest.mark.parametrize("level", ["error", "warn"])
+def test_metrics_have_the_level_that_lambda_lets_pass_and_outlive_the_lines_that_it_drops(
+    level: str, seeded: Stack, start: StartFunction
+) -> None:
+    function = seeded.functions["TokenFunction"]
+    running = start(function, environment={**function.environment, "GRANTWELL_LOG_LEVEL": level})
+    assert_outcome(running, event("token/basic"), EXPECTATIONS["token/basic"])
+    (line,) = running.metric_lines()
+    assert line["level"] == level.upper()
+    # RFC 3339, or Lambda takes the line for INFO.
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
+    assert running.log_lines() == []
+
+
+def test_no_dimension_is_a_callers_word(seeded: Stack, start: StartFunction) -> None:
+    """A caller who invents realms and clients makes no metrics, which somebody would pay for."""
+    running = start(seeded.functions["TokenFunction"])
+    for number in range(20):
+        given = event("token/unknown-client")
+        given["rawPath"] = given["rawPath"].replace("/alpha/", f"/invented-{number}/")
+        running.call(given)
+        running.call(event("token/unknown-client"))
+    lines = running.metric_lines()
+    assert len(lines) == 40
+    assert not any("Realm" in line or "invented" in json.dumps(line) for line in lines)
+    assert {line["Reason"] for line in lines} == {"unknown client", "not_found"}
