@@ -30,7 +30,8 @@ use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::FjallTokens;
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
+use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom, TracingAudit};
 
 /// A client for each way to make a token, by the name that its figures have.
 const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [
@@ -191,6 +192,30 @@ fn verify(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The metrics of one warm token request of a function, up to the line for the log.
+fn metrics(criterion: &mut Criterion) {
+    let written =
+        Metrics::new(MetricsFormat::Emf, "stack-TokenFunction".to_owned(), LogLevel::Info, Arc::new(SystemClock));
+    let trace_id = Some("1-5759e988-bd862e3fe1be46a994272793".to_owned());
+    let ids = InvocationIds { request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(), trace_id };
+    let mut group = group(criterion, "metrics");
+    group.bench_function("one request", |bencher| {
+        bencher.iter(|| {
+            for metric in [
+                Metric::ClientCacheHits,
+                Metric::RealmCacheHits,
+                Metric::SecretCacheHits,
+                Metric::DynamoDbCalls,
+                Metric::TokensIssued,
+            ] {
+                written.count(metric);
+            }
+            written.take_line(black_box(&ids), Duration::from_micros(4321)).expect("a line")
+        });
+    });
+    group.finish();
+}
+
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group
@@ -200,5 +225,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_fjall, verify);
+criterion_group!(benches, on_memory, on_fjall, verify, metrics);
 criterion_main!(benches);

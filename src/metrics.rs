@@ -319,7 +319,15 @@ impl Metrics {
 
     /// Writes the line of the invocation that has just ended, and begins anew.
     pub fn finish(&self, ids: &InvocationIds, latency: Duration) {
-        let Some(function_name) = &self.function_name else { return };
+        if let Some(line) = self.take_line(ids, latency) {
+            // One write, so that no other line comes between. Where nobody reads stdout there is nobody to tell.
+            let _lost = io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+        }
+    }
+
+    /// The line of the invocation that has just ended; `None` where metrics are off. Begins anew.
+    pub fn take_line(&self, ids: &InvocationIds, latency: Duration) -> Option<String> {
+        let function_name = self.function_name.as_ref()?;
         let mut pending = std::mem::take(&mut *self.pending());
         pending.latency = latency;
         if let Some(value) = pending.values.get_mut(Metric::Latency as usize) {
@@ -327,9 +335,7 @@ impl Metrics {
         }
         let mut written_at = String::new();
         let _infallible = SystemTime.format_time(&mut Writer::new(&mut written_at));
-        let line = line(function_name, self.level, ids, self.clock.now(), &written_at, &pending);
-        // One write, so that no other line comes between. Where nobody reads stdout there is nobody to tell.
-        let _lost = io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+        Some(line(function_name, self.level, ids, self.clock.now(), &written_at, &pending).to_string())
     }
 
     fn value(&self, metric: Metric) -> Option<u64> {

@@ -166,29 +166,27 @@ impl Function {
         Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom), self.metrics()))
     }
 
-    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
-        if self.metrics.is_on() {
-            config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
-        }
-        aws_sdk_dynamodb::Client::from_conf(config.build())
-    }
-
-    fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-        if self.metrics.is_on() {
-            config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
-        }
-        aws_sdk_secretsmanager::Client::from_conf(config.build())
-    }
-
     /// Making a client takes longer than all else that a start does, so there is one of each service, and none that no adapter needs.
     fn dynamodb(&self) -> DynamoDb {
-        self.dynamodb.get_or_init(|| DynamoDb::new(&self.sdk)).clone()
+        let make = || {
+            let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
+            if self.metrics.is_on() {
+                config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
+            }
+            DynamoDb::from_conf(config.build())
+        };
+        self.dynamodb.get_or_init(make).clone()
     }
 
     fn secrets_manager(&self) -> SecretsManager {
-        self.secrets_manager.get_or_init(|| SecretsManager::new(&self.sdk)).clone()
+        let make = || {
+            let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
+            if self.metrics.is_on() {
+                config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
+            }
+            SecretsManager::from_conf(config.build())
+        };
+        self.secrets_manager.get_or_init(make).clone()
     }
 
     fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {

@@ -144,6 +144,55 @@ fn z_02_nobody_can_write_lines_of_the_log() {
 }
 
 #[test]
+fn every_decision_is_one_line_and_what_is_none_is_no_line() {
+    let store = Store::new();
+    let scope = ["--scope", "a", "--default-scope", "a"];
+    let client = store.register("root", "counted", &scope);
+    let jwt = store.register("root", "counted-jwt", &[&scope[..], &STATELESS_JWT].concat());
+    let mut server = start(&store);
+    let opaque = server.token(&client, "a");
+    let signed = server.jwt(&jwt, "a", "");
+    let introspect = |token: &str| Request::form(ENDPOINTS[1], format!("token={token}")).by(&client);
+    let decided = [
+        Request::form(ENDPOINTS[0], GRANT).by(&client),
+        Request::form(ENDPOINTS[0], GRANT).by(&jwt),
+        Request::form(ENDPOINTS[0], GRANT).by(&client.with_secret("wrong")),
+        Request::form(ENDPOINTS[0], format!("{GRANT}&scope=b")).by(&client),
+        Request::form(ENDPOINTS[0], "grant_type=password").by(&client),
+        Request::form(ENDPOINTS[0], GRANT),
+        Request::new("POST", ENDPOINTS[0]).header("Content-Type", "application/json").body("{}"),
+        Request::form("/oauth2/realms/root/realms/nowhere/access_token", GRANT).by(&client),
+        introspect(&opaque),
+        introspect(&signed),
+        introspect("gwt_unknown"),
+        introspect(&opaque).header("Accept", "application/token-introspection+jwt"),
+        introspect(&opaque).header("Content-Encoding", "gzip"),
+        Request::form(ENDPOINTS[1], "").by(&client),
+        Request::form(ENDPOINTS[2], format!("token={opaque}")).by(&jwt),
+        Request::form(ENDPOINTS[2], format!("token={opaque}")).by(&client),
+        Request::form(ENDPOINTS[2], format!("token={opaque}")).by(&client),
+        Request::form(ENDPOINTS[2], format!("token={signed}")).by(&jwt),
+        Request::new("GET", "/oauth2/realms/root/realms/nowhere/connect/jwk_uri"),
+    ];
+    for request in &decided {
+        request.send_raw(&server);
+    }
+    // Public documents, and what no endpoint was asked for.
+    for path in ["/oauth2/connect/jwk_uri", "/oauth2/.well-known/openid-configuration", "/nowhere", ENDPOINTS[0]] {
+        Request::new("GET", path).send_raw(&server);
+    }
+    server.signal("TERM");
+    server.wait();
+    let (_, log) = server.into_output();
+
+    let names = ["token issued", "token introspected", "revocation answered", "request refused", "request failed"];
+    let lines = log.lines().filter(|line| names.iter().any(|name| line.contains(name))).count();
+    // Besides the two tokens that were made first.
+    assert_eq!(lines, decided.len() + 2, "{log}");
+    assert!(log.contains("format=\"opaque\"") && log.contains("format=\"jwt\""), "{log}");
+}
+
+#[test]
 fn a_tokens_lines_share_its_audit_id_and_a_guess_names_the_client_it_is_aimed_at() {
     let store = Store::new();
     let client = store.register("root", "traced", &["--scope", "a", "--default-scope", "a"]);
