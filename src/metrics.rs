@@ -26,7 +26,7 @@ use crate::core::ports::{
     AuditSink, ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
-use crate::telemetry::{LogLevel, TracingAudit};
+use crate::telemetry::{LogLevel, SystemClock, TracingAudit};
 
 /// Under which all metrics are found.
 pub const NAMESPACE: &str = "Grantwell";
@@ -279,6 +279,11 @@ impl Metrics {
         };
         metrics.count(Metric::ColdStarts);
         metrics
+    }
+
+    /// Those of a process that writes none.
+    pub fn off() -> Self {
+        Self::new(MetricsFormat::Off, String::new(), LogLevel::default(), Arc::new(SystemClock))
     }
 
     /// Whether anything is written.
@@ -553,7 +558,6 @@ const REASON: &str = "Reason";
 mod tests {
     use super::*;
     use crate::core::error::{ClientAuthFailure, OAuthError};
-    use crate::telemetry::SystemClock;
 
     fn metrics(format: MetricsFormat) -> Arc<Metrics> {
         Arc::new(Metrics::new(format, "stack-token".into(), LogLevel::Info, Arc::new(SystemClock)))

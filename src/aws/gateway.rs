@@ -288,14 +288,10 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
-    use crate::metrics::MetricsFormat;
-    use crate::telemetry::{LogLevel, SystemClock};
 
     fn gateway(router: Router) -> Gateway {
         let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();
-        let metrics =
-            Metrics::new(MetricsFormat::Off, "function".to_owned(), LogLevel::default(), Arc::new(SystemClock));
-        Gateway { router, public_url: None, out_of_time, metrics: Arc::new(metrics) }
+        Gateway { router, public_url: None, out_of_time, metrics: Arc::new(Metrics::off()) }
     }
 
     fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {

@@ -130,22 +130,24 @@ def test_the_authorizer_logs_one_line_for_each_decision(seeded: Stack, start: St
         authorizer.invoke(event("authorizer/rest-request-unauthorized"))
     lines = authorizer.log_lines()
     unknown = "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
-    assert [{name: value for name, value in line.items() if name not in ("timestamp", "target", "span")} for line in lines] == [
-        {"level": "INFO", "message": "access allowed", "client_id": "myClient", "route": "POST /orders"},
+    token = {"client_id": "myClient", "audit_tracking_id": f"audit-of-{seed.ACTIVE.name}"}
+    varying = ("timestamp", "target", "span")
+    assert [{name: value for name, value in line.items() if name not in varying} for line in lines] == [
+        {"level": "INFO", "message": "access allowed", **token, "route": "POST /orders"},
         {
             "level": "INFO",
             "message": "access denied",
-            "client_id": "myClient",
+            **token,
             "route": "DELETE /orders/{id}",
             "reason": "insufficient_scope",
         },
         {
             "level": "WARN",
             "message": unknown,
-            "client_id": "myClient",
+            **token,
             "route": "$default",
             "reason": "no_such_route",
         },
-        {"level": "WARN", "message": unknown, "client_id": "myClient", "reason": "no_such_route"},
+        {"level": "WARN", "message": unknown, **token, "reason": "no_such_route"},
         {"level": "INFO", "message": "access denied", "route": "GET /orders/{id}", "reason": "invalid_token"},
     ]

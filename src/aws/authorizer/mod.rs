@@ -225,8 +225,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::metrics::MetricsFormat;
-    use crate::telemetry::{LogLevel, SystemClock, TracingAudit};
+    use crate::telemetry::TracingAudit;
 
     const SCOPES: &str = r#"{"GET /orders":"orders:read","POST /orders":"orders:write","GET /orders/{id}":"orders:read",
         "GET /health":"","ANY /files/{path+}":"","$default":"orders:read"}"#;
@@ -254,14 +253,12 @@ mod tests {
     }
 
     fn authorizer(response: ResponseForm) -> Authorizer {
-        let metrics =
-            Metrics::new(MetricsFormat::Off, "function".to_owned(), LogLevel::default(), Arc::new(SystemClock));
         Authorizer {
             tokens: Box::new(Known),
             scopes: SCOPES.parse().expect("routes"),
             response,
             audit: Arc::new(TracingAudit),
-            metrics: Arc::new(metrics),
+            metrics: Arc::new(Metrics::off()),
         }
     }
 

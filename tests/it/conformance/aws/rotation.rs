@@ -14,6 +14,7 @@ use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::{KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKeys, RotationRefused};
 use grantwell::core::ports::{Clock, UnixSeconds};
 use grantwell::core::realm::{RealmDefaults, Realms};
+use grantwell::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -600,7 +601,7 @@ impl World {
             realms: Realms::new(registry.clone(), defaults),
             registry,
         };
-        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom))
+        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::new(Metrics::off()))
     }
 
     /// One that finds every key due whose successor is ready.
