@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use grantwell::core::access_token::jwt::UnverifiedJwt;
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
+use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest};
 use grantwell::core::introspection::IntrospectionEndpoint;
@@ -68,7 +70,9 @@ impl Server {
         let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
         let realms = || Realms::new(registry.clone(), defaults.clone());
-        let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
+        let attempts = Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)));
+        let clients =
+            || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone()).limited_by(attempts.clone());
         let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
         Self {
             realm: RealmName::root(),
@@ -104,7 +108,8 @@ impl Server {
     async fn issue(&self, client: &str) -> String {
         let params =
             Params::parse(form(client, "grant_type=client_credentials&scope=read").as_bytes()).expect("a form");
-        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params };
+        let source = Some(ClientSource::of(Ipv4Addr::LOCALHOST.into()));
+        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params, source };
         let answer = self.token.issue(&request, &self.issuer).await.expect("granted");
         answer.access_token.expose_token().to_owned()
     }
@@ -112,7 +117,8 @@ impl Server {
     /// Introspection by the token's own client.
     async fn introspect(&self, client: &str, token: &str) {
         let params = Params::parse(form(client, &format!("token={token}")).as_bytes()).expect("a form");
-        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params };
+        let source = Some(ClientSource::of(Ipv4Addr::LOCALHOST.into()));
+        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params, source };
         let answer = self.introspection.introspect(&request).await.expect("answered");
         assert!(black_box(answer).is_active());
     }

@@ -58,6 +58,7 @@ pub struct CachedSecrets {
     settings: CacheSettings,
     entries: Cache<ClientKey, SecretsEntry>,
     mismatches: Cache<ClientKey, ()>,
+    nobody: Option<ClientKey>,
 }
 
 impl CacheSettings {
@@ -122,6 +123,7 @@ impl CachedSecrets {
                 .max_capacity(settings.capacity)
                 .time_to_live(settings.mismatch_interval)
                 .build(),
+            nobody: ClientKey::of_nobody(),
         }
     }
 
@@ -199,6 +201,18 @@ impl SecretSource for CachedSecrets {
                 None
             }
         }
+    }
+
+    async fn no_secrets(&self) {
+        // The same two looks, at entries that are always there.
+        let Some(nobody) = &self.nobody else { return };
+        let entry = self.entries.get(&nobody.clone()).await;
+        if entry.is_none_or(|entry| self.clock.now() >= entry.ask_again_at) {
+            let now = self.clock.now();
+            let ask_again_at = now.plus(self.settings.secret_ttl.as_secs());
+            self.entries.insert(nobody.clone(), SecretsEntry { secrets: None, loaded_at: now, ask_again_at }).await;
+        }
+        self.mismatches.entry(nobody.clone()).or_insert(()).await;
     }
 }
 
@@ -387,6 +401,12 @@ impl ClientKey {
             client_id: client.client_id.clone(),
             registration_id: client.registration_id.clone(),
         }
+    }
+
+    /// No client's: a registration's identifier is random.
+    fn of_nobody() -> Option<Self> {
+        let client_id = "nobody".parse().ok()?;
+        Some(Self { realm: RealmName::root(), client_id, registration_id: RegistrationId::from_text("nobody") })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Settings of a process, read from the environment once and by name (the README has the table).
 
 use std::env;
+use std::ops::RangeInclusive;
 
 #[cfg(feature = "aws")]
 use crate::aws::authorizer::{ResponseForm, routes::RouteScopes};
 use crate::core::client::{InvalidRegistration, TokenLifetime};
+use crate::core::client_auth::attempts::AttemptLimits;
 #[cfg(feature = "aws")]
 use crate::core::realm::RealmName;
 use crate::core::realm::{PublicUrl, RealmDefaults};
@@ -31,6 +33,8 @@ pub struct ServerConfig {
     pub realm_defaults: RealmDefaults,
     /// Seconds for which a key signs before the next takes its place.
     pub signing_key_rotation_interval: u64,
+    /// How many failed authentications are let happen; `None` where they are not counted.
+    pub attempt_limits: Option<AttemptLimits>,
     /// How much is logged.
     pub log_level: LogLevel,
     /// Whether functions write metrics.
@@ -81,7 +85,8 @@ impl RegistryConfig {
 
 impl ServerConfig {
     /// Reads `GRANTWELL_PUBLIC_URL`, `GRANTWELL_DEFAULT_SCOPE`, `GRANTWELL_ACCESS_TOKEN_LIFETIME` (seconds),
-    /// `GRANTWELL_SIGNING_KEY_ROTATION_DAYS`, `GRANTWELL_LOG_LEVEL` and `GRANTWELL_METRICS`; all may be absent.
+    /// `GRANTWELL_SIGNING_KEY_ROTATION_DAYS`, `GRANTWELL_FAILED_AUTH_LIMIT` (0 counts nothing), `GRANTWELL_FAILED_AUTH_WINDOW`
+    /// (seconds), `GRANTWELL_LOG_LEVEL` and `GRANTWELL_METRICS`; all may be absent.
     ///
     /// # Errors
     /// [`ConfigError::Malformed`].
@@ -90,6 +95,12 @@ impl ServerConfig {
             let lifetime = text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new);
             lifetime.map_err(|error| error.to_string())
         })?;
+        let failures = parsed("GRANTWELL_FAILED_AUTH_LIMIT", |text| from_range(text, 0..=10_000))?;
+        let window = parsed("GRANTWELL_FAILED_AUTH_WINDOW", |text| from_range(text, 1..=86_400))?;
+        let limits = AttemptLimits {
+            failures: failures.unwrap_or(AttemptLimits::DEFAULT.failures),
+            window_seconds: window.unwrap_or(AttemptLimits::DEFAULT.window_seconds),
+        };
         Ok(Self {
             public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,
             realm_defaults: RealmDefaults {
@@ -98,6 +109,7 @@ impl ServerConfig {
             },
             signing_key_rotation_interval: parsed("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", rotation_days)?.unwrap_or(30)
                 * DAY,
+            attempt_limits: Some(limits).filter(|limits| limits.failures > 0),
             log_level: parsed("GRANTWELL_LOG_LEVEL", from_text)?.unwrap_or_default(),
             metrics: parsed("GRANTWELL_METRICS", from_text)?.unwrap_or_default(),
         })
@@ -151,6 +163,14 @@ pub fn function_name() -> String {
 fn rotation_days(text: &str) -> Result<u64, String> {
     let days = text.parse().ok().filter(|days| (1..=365).contains(days));
     days.ok_or_else(|| "it is a number of days from 1 to 365".to_owned())
+}
+
+fn from_range<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("it is a number from {} to {}", range.start(), range.end()))
 }
 
 fn from_text<T>(text: &str) -> Result<T, String>

@@ -92,6 +92,9 @@ impl AuditSink for TracingAudit {
                     OAuthError::Unavailable(_) => {
                         tracing::warn!(endpoint, %realm, client_id, reason, detail = %error, "request failed");
                     }
+                    OAuthError::TooManyAttempts { from: source, .. } => {
+                        tracing::warn!(endpoint, %realm, client_id, %source, reason, "request refused");
+                    }
                     _ => tracing::info!(endpoint, %realm, client_id, reason, "request refused"),
                 }
             }

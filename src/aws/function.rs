@@ -16,6 +16,7 @@ use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKe
 use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
 use crate::core::access_token::validation::AccessTokenValidator;
 use crate::core::client_auth::ClientAuthenticator;
+use crate::core::client_auth::attempts::FailedAttempts;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{AuditSink, ClientRegistry, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{PublicUrl, Realms};
@@ -90,7 +91,9 @@ impl Function {
         if self.metrics.is_on() {
             secrets = Arc::new(CountedHits { cache: secrets, metrics: self.metrics() });
         }
-        Ok(ClientAuthenticator::new(Arc::clone(registry), secrets, Arc::new(SystemClock)))
+        let attempts = self.config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
+        let authenticator = ClientAuthenticator::new(Arc::clone(registry), secrets, Arc::new(SystemClock));
+        Ok(authenticator.limited_by(attempts))
     }
 
     /// Issued tokens, and those that have ended. Never cached: a revoked one is gone at once.

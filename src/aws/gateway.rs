@@ -5,6 +5,7 @@
 //! `harmless` makes of it (docs/decisions/0009-events-are-made-harmless-before-lambda-http.md).
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +26,7 @@ use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
 use super::invocation;
+use crate::core::client_auth::attempts::ClientSource;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
 use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME};
@@ -61,10 +63,11 @@ struct Gateway {
     metrics: Arc<Metrics>,
 }
 
-/// Where a request went. `lambda_http` would resolve `..` in the path, and put a REST API's stage before it.
+/// Where a request went, and came from. `lambda_http` would resolve `..` in the path, and put a REST API's stage before it.
 struct Address {
     path: String,
     public_base: PublicUrl,
+    source: Option<ClientSource>,
 }
 
 impl Gateway {
@@ -103,7 +106,7 @@ impl Gateway {
             Some(configured) => configured.clone(),
             None => public_base(text(event, "/requestContext/domainName")?, prefix)?,
         };
-        Ok((converted, Address { path: escaped(path, PATH), public_base }))
+        Ok((converted, Address { path: escaped(path, PATH), public_base, source: source(event) }))
     }
 
     async fn route(&self, request: Request<Body>, time_left: Duration) -> Response {
@@ -153,6 +156,7 @@ impl Address {
         let target: Result<PathAndQuery, _> = format!("{}{query}", self.path).parse();
         *request.uri_mut() = target.map_err(|_| "the path or the query string is malformed")?.into();
         request.extensions_mut().insert(self.public_base.clone());
+        self.source.map(|source| request.extensions_mut().insert(source));
         Ok(request)
     }
 }
@@ -254,6 +258,14 @@ fn public_base(domain_name: Option<&str>, prefix: &str) -> Result<PublicUrl, &'s
     // The name is reserved (RFC 2606), so an issuer under it is nobody's. Only emulators leave the domain out.
     let domain_name = domain_name.filter(|name| !name.is_empty()).unwrap_or("grantwell.invalid");
     format!("https://{domain_name}{prefix}").parse().map_err(|_| "the event's domain name is malformed")
+}
+
+/// Whom the gateway has taken the request from, in its own word: callers write the X-Forwarded-For header.
+fn source(event: &Value) -> Option<ClientSource> {
+    let is_v1 = event.get("httpMethod").is_some_and(Value::is_string);
+    let member = if is_v1 { "/requestContext/identity/sourceIp" } else { "/requestContext/http/sourceIp" };
+    let address: IpAddr = event.pointer(member)?.as_str()?.parse().ok()?;
+    Some(ClientSource::of(address))
 }
 
 /// Percent-encodes what may not stand in a URI, and leaves everything else, percent signs too, as it came.

@@ -1,6 +1,7 @@
 //! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
 //! input) and, where there is one, a private reason for the log.
 
+use super::client_auth::attempts::ClientSource;
 use super::keys::KeyError;
 use super::ports::PortError;
 
@@ -31,6 +32,14 @@ pub enum OAuthError {
     /// No realm has this name.
     #[error("no such realm")]
     UnknownRealm,
+    /// The source of the request has failed too often to authenticate as this client (RFC 6749 §2.3.1).
+    #[error("too many failed attempts from {from}")]
+    TooManyAttempts {
+        /// For the log only.
+        from: ClientSource,
+        /// Seconds until the next attempt is looked at.
+        retry_after_seconds: u64,
+    },
     /// A store could not be reached or is throttled; the request may be sent again.
     #[error("temporarily unavailable: {0}")]
     Unavailable(String),
@@ -70,7 +79,7 @@ pub enum ClientAuthFailure {
 }
 
 impl OAuthError {
-    /// The `error` member (RFC 6749 §5.2, RFC 6749 §4.1.2.1 for the server's own failures).
+    /// The `error` member (RFC 6749 §5.2, RFC 6749 §4.1.2.1 for the server's own failures and for what has to wait).
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
@@ -81,7 +90,7 @@ impl OAuthError {
             Self::InvalidTarget(_) => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::UnknownRealm => "not_found",
-            Self::Unavailable(_) => "temporarily_unavailable",
+            Self::TooManyAttempts { .. } | Self::Unavailable(_) => "temporarily_unavailable",
             Self::Server(_) => "server_error",
         }
     }
@@ -97,6 +106,7 @@ impl OAuthError {
             Self::UnsupportedGrantType => "this server implements the client_credentials grant",
             Self::InvalidAuthorizationDetails => "this server knows no type of authorization details",
             Self::UnknownRealm => "no such realm",
+            Self::TooManyAttempts { .. } => "too many failed attempts to authenticate as this client, try again later",
             Self::Unavailable(_) => "the server cannot answer now, try again",
             Self::Server(_) => "the server could not complete the request",
         }
@@ -106,6 +116,7 @@ impl OAuthError {
     pub fn reason(&self) -> String {
         match self {
             Self::InvalidClient(failure) => failure.to_string(),
+            Self::TooManyAttempts { .. } => "too many failed attempts".to_owned(),
             other => other.code().to_owned(),
         }
     }
@@ -139,6 +150,7 @@ mod tests {
             OAuthError::InvalidTarget("a resource"),
             OAuthError::InvalidAuthorizationDetails,
             OAuthError::UnknownRealm,
+            OAuthError::TooManyAttempts { from: ClientSource::of([192, 0, 2, 1].into()), retry_after_seconds: 1 },
             OAuthError::Unavailable("canary".into()),
             OAuthError::Server("canary".into()),
         ];

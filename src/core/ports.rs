@@ -39,6 +39,10 @@ pub trait SecretSource: Send + Sync {
     async fn secrets_after_mismatch(&self, _client: &Client) -> Option<ClientSecrets> {
         None
     }
+
+    /// Called in place of the other two where there is no client to ask for. Takes as long as they take for a wrong secret
+    /// while nothing has to be loaded, so that an answer's time does not say who is registered. Asks nobody else.
+    async fn no_secrets(&self) {}
 }
 
 /// Keeps access tokens by the digest of the token; the token itself reaches no store.

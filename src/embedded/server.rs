@@ -4,13 +4,13 @@
 //! peer could hold the server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,11 +20,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
+use crate::core::client_auth::attempts::ClientSource;
+
 /// How long requests in flight may take to finish once the server is told to stop.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
+/// Who says where a request comes from, so that failed authentications can be counted by source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// The connection: clients connect to this server themselves.
+    Peers,
+    /// The last element of X-Forwarded-For, which the proxy in front has appended; the others a caller may have written.
+    ForwardedFor,
+    /// Nobody: a proxy is in front and says nothing. Its address stands for everybody, so that a guesser would lock out all.
+    Unknown,
+}
+
 /// Serves `router` until `stop` resolves, then answers what is in flight for at most [`DRAIN_LIMIT`].
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, router: Router, sources: Sources, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut stop = std::pin::pin!(stop);
@@ -34,12 +47,15 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             accepted = accept(&listener, &connections) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, peer, permit)) => {
                 // An answer is one small write: waiting to fill a packet would only delay it.
                 let _best_effort = stream.set_nodelay(true);
-                let service = TowerToHyperService::new(
-                    router.clone().map_request(|request: Request<Incoming>| request.map(Body::new)),
-                );
+                let service =
+                    TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+                        let source = sources.source(peer.ip(), request.headers());
+                        source.map(|source| request.extensions_mut().insert(source));
+                        request.map(Body::new)
+                    }));
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_LIMIT)
@@ -73,13 +89,61 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _peer) = listener.accept().await?;
-    Ok((stream, permit))
+impl Sources {
+    fn source(self, peer: IpAddr, headers: &HeaderMap) -> Option<ClientSource> {
+        match self {
+            Self::Peers => Some(ClientSource::of(peer)),
+            Self::ForwardedFor => forwarded_for(headers).map(ClientSource::of),
+            Self::Unknown => None,
+        }
+    }
 }
 
+/// Some proxies append the port, too.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    last.parse().ok().or_else(|| last.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
+}
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
 const MAX_CONNECTIONS: usize = 2048;
 const HEAD_BUFFER_BYTES: usize = 32 * 1024;
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source_of(sources: Sources, values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(FORWARDED_FOR, value.parse().expect("a header value"));
+        }
+        sources.source([192, 0, 2, 7].into(), &headers).map(|source| source.to_string())
+    }
+
+    #[test]
+    fn a_source_is_the_peer_or_what_the_proxy_has_appended_and_nothing_that_a_caller_wrote() {
+        let forwarded = |values: &[&str]| source_of(Sources::ForwardedFor, values);
+        assert_eq!(forwarded(&["198.51.100.1"]).as_deref(), Some("198.51.100.1"));
+        assert_eq!(forwarded(&["203.0.113.9, 198.51.100.1"]).as_deref(), Some("198.51.100.1"));
+        assert_eq!(forwarded(&["198.51.100.1", "203.0.113.9,198.51.100.2"]).as_deref(), Some("198.51.100.2"));
+        assert_eq!(forwarded(&["198.51.100.1:4711"]).as_deref(), Some("198.51.100.1"));
+        assert_eq!(forwarded(&["[2001:db8:1:2:3::4]:4711"]).as_deref(), Some("2001:db8:1:2::/64"));
+        assert_eq!(forwarded(&["198.51.100.1, unknown"]), None);
+        assert_eq!(forwarded(&["198.51.100.1,"]), None);
+        assert_eq!(forwarded(&[]), None);
+        assert_eq!(source_of(Sources::Peers, &["198.51.100.1"]).as_deref(), Some("192.0.2.7"));
+        assert_eq!(source_of(Sources::Unknown, &["198.51.100.1"]), None);
+    }
+}

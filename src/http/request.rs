@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
 use super::response::Refusal;
+use crate::core::client_auth::attempts::ClientSource;
 use crate::core::client_auth::{self, ClientRequest};
 use crate::core::error::OAuthError;
 use crate::core::params::Params;
@@ -36,6 +37,7 @@ pub struct FormRequest {
     authorization: Vec<Zeroizing<Vec<u8>>>,
     params: Params,
     accept: Vec<HeaderValue>,
+    source: Option<ClientSource>,
 }
 
 impl Addressed {
@@ -91,7 +93,8 @@ impl FormRequest {
             .map(|value| Zeroizing::new(value.as_bytes().to_vec()))
             .collect();
         let accept = parts.headers.get_all(ACCEPT).iter().cloned().collect();
-        Ok(Self { addressed, authorization, params, accept })
+        let source = parts.extensions.get::<ClientSource>().copied();
+        Ok(Self { addressed, authorization, params, accept, source })
     }
 
     /// Whether the caller asks for this media type by name, in any case. A wildcard does not ask for it.
@@ -105,8 +108,12 @@ impl FormRequest {
     /// Hands the request to an endpoint.
     pub async fn answer_by<T>(&self, endpoint: impl AsyncFnOnce(&ClientRequest<'_>) -> T) -> T {
         let authorization: Vec<&[u8]> = self.authorization.iter().map(|value| value.as_slice()).collect();
-        let request =
-            ClientRequest { realm: &self.addressed.realm, authorization: &authorization, params: &self.params };
+        let request = ClientRequest {
+            realm: &self.addressed.realm,
+            authorization: &authorization,
+            params: &self.params,
+            source: self.source,
+        };
         endpoint(&request).await
     }
 }

@@ -101,6 +101,9 @@ impl Refusal {
                     format!(r#"Basic realm="{}", charset="UTF-8""#, realm.map_or("grantwell", RealmName::as_str));
                 Some((WWW_AUTHENTICATE, HeaderValue::from_str(&challenge).ok()?))
             }
+            Self::OAuth(OAuthError::TooManyAttempts { retry_after_seconds, .. }) => {
+                Some((RETRY_AFTER, (*retry_after_seconds).into()))
+            }
             Self::OAuth(OAuthError::Unavailable(_)) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS.into())),
             // RFC 9110 §12.5.3: what would have been understood.
             Self::UnsupportedContentEncoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
@@ -127,6 +130,8 @@ fn status_of(error: &OAuthError) -> StatusCode {
         | OAuthError::UnsupportedGrantType => StatusCode::BAD_REQUEST,
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
         OAuthError::UnknownRealm => StatusCode::NOT_FOUND,
+        // RFC 6585 §4.
+        OAuthError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
         OAuthError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         OAuthError::Server(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -1,9 +1,11 @@
 //! Client authentication: rows CA-* of the protocol's cases (RFC 6749 §2.3, §2.3.1, RFC 7617).
 
+use std::thread;
 use std::time::Duration;
 
-use crate::support::cli::{Registered, basic, basic_of, percent_encode_all};
+use crate::support::cli::{Registered, Store, basic, basic_of, percent_encode_all};
 use crate::support::http::{Answer, Request};
+use crate::support::server::{Server, Start};
 use crate::support::shared::{ALPHA, ALPHA_CHALLENGE, shared};
 use crate::support::{NOTICED_WITHIN, each_row, poll};
 
@@ -328,15 +330,172 @@ fn ca_28_a_secret_stops_working_at_its_time() {
     shared().server.token_request(&client, "").assert_401("alpha");
 }
 
+/// A server of its own, which counts failures as `settings` say.
+fn counting(store: &Store, settings: &[(&str, &str)], arguments: &[&str]) -> Server {
+    let start = Start::on(&store.argument()).arguments(arguments).environment("GRANTWELL_FAILED_AUTH_LIMIT", "");
+    settings.iter().fold(start, |start, (name, value)| start.environment(name, value)).spawn()
+}
+
+fn ca_30_store() -> (Store, Registered, Registered) {
+    let store = Store::new();
+    store.set_realm("alpha", &[]);
+    let settings = ["--scope", "a", "--default-scope", "a"];
+    let (client, other) =
+        (store.register("alpha", "ca30", &settings), store.register("alpha", "ca30-other", &settings));
+    (store, client, other)
+}
+
 #[test]
-fn ca_30_failures_lock_nobody_out() {
-    let client = shared().store.register("alpha", "ca30-guessed", &["--scope", "a", "--default-scope", "a"]);
-    for attempt in 0..50 {
-        let guess = client.with_secret(&format!("canary-{attempt}"));
-        request().by(&guess).send(&shared().server).assert_401("alpha");
+fn ca_30_the_eleventh_guess_of_a_source_is_not_looked_at_and_no_other_client_notices() {
+    let (store, client, other) = ca_30_store();
+    let server = counting(&store, &[], &[]);
+    let disabled = store.register("alpha", "ca30-disabled", &["--scope", "a"]);
+    store.client("disable", &disabled, &[]);
+    let unknown = Registered { client_id: "ca30-unknown".into(), ..client.clone() };
+    // Known, disabled and unknown alike, down to the last byte.
+    let [known_answers, disabled_answers, unknown_answers] = [&client, &disabled, &unknown].map(|guessed| {
+        let mut answers = Vec::new();
+        for attempt in 0..10 {
+            let answer = request().by(&guessed.with_secret(&format!("canary-{attempt}"))).send(&server);
+            answer.assert_401("alpha");
+            answers.push(answer.comparable());
+        }
+        // The right secret or another guess: it is not looked at. Whatever a caller says of where it comes from.
+        for secret in [&client.client_secret, "canary", "canary"] {
+            for forwarded in ["198.51.100.1", "203.0.113.9, 198.51.100.1"] {
+                let refused = request().by(&guessed.with_secret(secret)).header("X-Forwarded-For", forwarded);
+                let refused = refused.send(&server);
+                let seconds = refused.assert_429();
+                assert!((1..=300).contains(&seconds), "{seconds}");
+                let mut comparable = refused.comparable();
+                comparable.1.retain(|(name, _)| name != "retry-after");
+                answers.push(comparable);
+            }
+        }
+        // At every endpoint.
+        server.introspect(guessed, "x").assert_429();
+        server.revoke(guessed, "x").assert_429();
+        answers
+    });
+    assert_eq!(known_answers, disabled_answers);
+    assert_eq!(known_answers, unknown_answers);
+    request().by(&other).send(&server).assert_token("a");
+
+    // In the log the refusal names the client where there is one, the source, and no guess.
+    let log = server.stderr();
+    let refused = |line: &&str| line.contains("too many failed attempts") && line.contains("source=127.0.0.1");
+    assert_eq!(log.lines().filter(refused).count(), 3 * 8, "{log}");
+    assert_eq!(log.lines().filter(refused).filter(|line| line.contains("client_id=\"ca30\"")).count(), 8, "{log}");
+    assert!(!log.contains("ca30-unknown") && !log.contains("canary"), "{log}");
+}
+
+#[test]
+fn ca_30_nine_failures_and_a_success_begin_anew() {
+    let (store, client, _) = ca_30_store();
+    let server = counting(&store, &[], &[]);
+    for _ in 0..3 {
+        for _ in 0..9 {
+            request().by(&client.with_secret("wrong")).send(&server).assert_401("alpha");
+        }
+        request().by(&client).send(&server).assert_token("a");
     }
-    request().by(&client).send(&shared().server).assert_token("a");
-    request().by(&shared().app).send(&shared().server).assert_token("write");
+    for _ in 0..10 {
+        request().by(&client.with_secret("wrong")).send(&server).assert_401("alpha");
+    }
+    request().by(&client).send(&server).assert_429();
+}
+
+#[test]
+fn ca_30_the_rightful_client_is_not_locked_out_from_where_it_is() {
+    let (store, client, other) = ca_30_store();
+    let server = counting(&store, &[], &["--trust-forwarded-for"]);
+    let from = |client: &Registered, address: &str| {
+        request().by(client).header("X-Forwarded-For", format!("192.0.2.77, {address}")).send(&server)
+    };
+    for address in ["203.0.113.5", "2001:db8:0:1::5"] {
+        for _ in 0..10 {
+            from(&client.with_secret("wrong"), address).assert_401("alpha");
+        }
+        from(&client, address).assert_429();
+        from(&other, address).assert_token("a");
+    }
+    from(&client, "2001:db8:0:1:ffff::6").assert_429();
+    from(&client, "2001:db8:0:2::5").assert_token("a");
+    // That it works elsewhere helps the guesser nothing.
+    from(&client, "203.0.113.6").assert_token("a");
+    from(&client, "203.0.113.5").assert_429();
+    // The proxy did not say: nobody to count for.
+    for _ in 0..11 {
+        from(&client.with_secret("wrong"), "unknown").assert_401("alpha");
+    }
+}
+
+#[test]
+fn ca_30_one_guess_at_each_of_many_clients_ends_for_their_source_only() {
+    let (store, client, _) = ca_30_store();
+    let settings = [("GRANTWELL_FAILED_AUTH_LIMIT", "2")];
+    let server = counting(&store, &settings, &["--trust-forwarded-for"]);
+    let guess = |number: u32, address: &str| {
+        let guessed = Registered { client_id: format!("ca30-{number}"), ..client.with_secret("wrong") };
+        request().by(&guessed).header("X-Forwarded-For", address).send(&server)
+    };
+    for number in 0..40 {
+        guess(number, "203.0.113.5").assert_401("alpha");
+    }
+    guess(40, "203.0.113.5").assert_429();
+    guess(40, "203.0.113.6").assert_401("alpha");
+    request().by(&client).header("X-Forwarded-For", "203.0.113.6").send(&server).assert_token("a");
+}
+
+#[test]
+fn ca_30_guesses_made_at_once_are_no_more_than_one_after_another() {
+    let (store, client, _) = ca_30_store();
+    let server = counting(&store, &[], &[]);
+    let statuses = thread::scope(|scope| {
+        let guessers: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..10).map(|_| request().by(&client.with_secret("wrong")).send(&server).status).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        guessers.into_iter().flat_map(|guesser| guesser.join().expect("no panic")).collect::<Vec<u16>>()
+    });
+    let count = |status| statuses.iter().filter(|other| **other == status).count();
+    assert_eq!((count(401), count(429)), (10, 150), "{statuses:?}");
+}
+
+#[test]
+fn ca_30_the_limit_ends_with_its_window_and_can_be_changed_or_left_out() {
+    let (store, client, _) = ca_30_store();
+    let short = [("GRANTWELL_FAILED_AUTH_LIMIT", "3"), ("GRANTWELL_FAILED_AUTH_WINDOW", "2")];
+    let server = counting(&store, &short, &[]);
+    // However slow the machine is: some window has three failures in it.
+    let seconds = poll("a fourth attempt is refused", NOTICED_WITHIN, || {
+        let answers = [(); 4].map(|()| request().by(&client.with_secret("wrong")).send(&server));
+        answers.iter().find(|answer| answer.status == 429).map(Answer::assert_429)
+    });
+    assert!((1..=2).contains(&seconds), "{seconds}");
+    server.wait_until_granted("the window ends", &client, "").assert_token("a");
+    drop(server);
+
+    let proxied = ["--behind-tls-proxy", "--issuer-base", "https://auth.example.com"];
+    for (settings, arguments) in [(&[("GRANTWELL_FAILED_AUTH_LIMIT", "0")][..], &[][..]), (&[], &proxied)] {
+        let server = counting(&store, settings, arguments);
+        for _ in 0..50 {
+            request().by(&client.with_secret("wrong")).send(&server).assert_401("alpha");
+        }
+        request().by(&client).send(&server).assert_token("a");
+        let warned = server.stderr().contains("failed authentications are not limited");
+        assert_eq!(warned, !arguments.is_empty(), "{}", server.stderr());
+    }
+
+    for (name, value) in [("LIMIT", "-1"), ("LIMIT", "10001"), ("WINDOW", "0"), ("WINDOW", "1h"), ("WINDOW", "86401")] {
+        let name = format!("GRANTWELL_FAILED_AUTH_{name}");
+        let output = Start::on(&store.argument()).environment(&name, value).expect_refusal();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && stderr.contains(&name), "{stderr}");
+    }
 }
 
 #[test]

@@ -29,4 +29,6 @@ mod revocation;
 mod scope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod support;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod timing;
 mod token;

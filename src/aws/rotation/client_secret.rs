@@ -128,5 +128,5 @@ fn presented(
     };
     let authorization: Vec<&[u8]> = header.iter().map(|header| header.as_bytes()).collect();
     let params = Params::parse(body.as_bytes())?;
-    Credentials::from_request(&ClientRequest { realm, authorization: &authorization, params: &params })
+    Credentials::from_request(&ClientRequest { realm, authorization: &authorization, params: &params, source: None })
 }

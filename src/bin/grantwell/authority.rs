@@ -9,6 +9,7 @@ use axum::{Extension, Router};
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::client_auth::ClientAuthenticator;
+use grantwell::core::client_auth::attempts::FailedAttempts;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::metadata::MetadataEndpoint;
@@ -45,6 +46,7 @@ pub(crate) fn router(
     issued: &IssuedTokens,
     defaults: &RealmDefaults,
     public_url: PublicUrl,
+    attempts: Option<Arc<FailedAttempts>>,
 ) -> Router {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
@@ -61,7 +63,10 @@ pub(crate) fn router(
         Arc::new(CachedRegistry::new(Arc::clone(registry) as _, CacheSettings::LOCAL));
 
     let realms = || Realms::new(Arc::clone(&registry), defaults.clone());
-    let clients = || ClientAuthenticator::new(Arc::clone(&registry), Arc::clone(&secrets), Arc::clone(&clock));
+    let clients = || {
+        ClientAuthenticator::new(Arc::clone(&registry), Arc::clone(&secrets), Arc::clone(&clock))
+            .limited_by(attempts.clone())
+    };
     let every_endpoint = routes::token_routes(TokenEndpoint {
         realms: realms(),
         clients: clients(),

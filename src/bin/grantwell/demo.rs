@@ -33,7 +33,7 @@ use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::server;
+use grantwell::embedded::server::{self, Sources};
 use grantwell::telemetry::{self, LogLevel, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
@@ -67,7 +67,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::router(&registry, &issued, &defaults, public_url))
+        Ok(authority::router(&registry, &issued, &defaults, public_url, None))
     })
     .await?;
     let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);
@@ -430,7 +430,7 @@ async fn start(router: impl FnOnce(SocketAddr) -> Result<Router, Failure>) -> Re
     let address = listener.local_addr().map_err(failed)?;
     let router = router(address)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(server::serve(listener, router, async move {
+    let served = tokio::spawn(server::serve(listener, router, Sources::Peers, async move {
         let _either_way = stopped.await;
     }));
     Ok(Running { address, stop, served })

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use grantwell::config::ServerConfig;
+use grantwell::core::client_auth::attempts::FailedAttempts;
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::realm::PublicUrl;
@@ -16,7 +17,7 @@ use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::server;
+use grantwell::embedded::server::{self, Sources};
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::{self, SystemClock};
 
@@ -34,6 +35,10 @@ With an empty registry the server registers a demo client and a demo resource se
 Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
+Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
+address (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). A proxy in front, on this
+machine too, has to say whose address it is: pass --trust-forwarded-for, or it counts as one caller; with
+--behind-tls-proxy alone, nothing is counted.
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
@@ -48,6 +53,9 @@ pub(crate) struct Arguments {
     /// Listen on other than loopback addresses: a proxy in front of the server ends TLS
     #[arg(long)]
     behind_tls_proxy: bool,
+    /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
+    #[arg(long)]
+    trust_forwarded_for: bool,
 }
 
 /// What a server keeps, and how to make it safe before the process ends.
@@ -71,6 +79,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         tracing::warn!("without --issuer-base the issuer is this server's own http address, not the proxy's URL");
     }
 
+    let sources = match (arguments.trust_forwarded_for, arguments.behind_tls_proxy) {
+        (true, _) => Sources::ForwardedFor,
+        (false, true) => Sources::Unknown,
+        (false, false) => Sources::Peers,
+    };
+    if sources == Sources::Unknown {
+        tracing::warn!("without --trust-forwarded-for failed authentications are not limited: all come from the proxy");
+    }
+
     // 2. Stores. Opened before the port, so that a second server on the same directory does not answer for a moment.
     let stores = open(&arguments.store)?;
 
@@ -87,14 +104,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(url) => url,
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
-    let router = authority::router(&stores.registry, &stores.issued, &config.realm_defaults, public_url);
+    let attempts = config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
+    let router = authority::router(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts);
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;
     announce(&base_url, demo.as_ref())?;
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
-    server::serve(listener, router, stop).await;
+    server::serve(listener, router, sources, stop).await;
     rotation.abort();
     if let Some(tokens) = stores.on_disk {
         tokens.sync()?;

@@ -3,6 +3,7 @@
 //! Unknown client, disabled client and wrong secret are one path: every presented secret is digested and compared,
 //! whether or not there is anything to compare it with, and every failure has the same public answer.
 
+pub mod attempts;
 pub mod secret;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::error::{ClientAuthFailure, OAuthError};
 use super::params::{Params, is_vschar};
 use super::ports::{ClientRegistry, Clock, SecretSource};
 use super::realm::{Realm, RealmName};
+use attempts::{Attempt, ClientSource, FailedAttempts};
 use secret::{ClientSecrets, PresentedSecret};
 
 /// Parameters by which a client identifies itself in the request body.
@@ -27,6 +29,8 @@ pub struct ClientRequest<'a> {
     pub authorization: &'a [&'a [u8]],
     /// The body's parameters.
     pub params: &'a Params,
+    /// Where it came from, as whoever took the connection says; `None` where nobody can say.
+    pub source: Option<ClientSource>,
 }
 
 /// What a request presents to authenticate its client, decoded but not verified.
@@ -35,6 +39,7 @@ pub struct Credentials {
     /// Not yet known to be well formed: a registered id is, so anything else is an unknown client.
     unverified_client_id: Zeroizing<String>,
     secret: PresentedSecret,
+    source: Option<ClientSource>,
 }
 
 /// Verifies credentials against the registry and the secrets.
@@ -42,6 +47,7 @@ pub struct ClientAuthenticator {
     registry: Arc<dyn ClientRegistry>,
     secrets: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
+    attempts: Option<Arc<FailedAttempts>>,
 }
 
 impl Credentials {
@@ -51,6 +57,11 @@ impl Credentials {
     /// [`OAuthError::InvalidRequest`] for two methods at once or two different client ids (RFC 6749 §2.3);
     /// [`OAuthError::InvalidClient`] for none, one that is not implemented, or a credential that does not decode.
     pub fn from_request(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
+        let credentials = Self::by_method(request)?;
+        Ok(Self { source: request.source, ..credentials })
+    }
+
+    fn by_method(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
         let ClientRequest { authorization, params, .. } = *request;
         let body_id = params.single("client_id")?;
         let body_secret = params.single("client_secret")?;
@@ -90,23 +101,57 @@ impl Credentials {
             method,
             unverified_client_id: Zeroizing::new(client_id.to_owned()),
             secret: PresentedSecret::new(secret),
+            source: None,
         })
+    }
+
+    fn attempt_in<'a>(&'a self, realm: &'a RealmName) -> Option<Attempt<'a>> {
+        let unverified_client_id = self.unverified_client_id.as_str();
+        self.source.map(|source| Attempt { realm, unverified_client_id, source })
     }
 }
 
 impl ClientAuthenticator {
     /// Verifies against these stores.
     pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { registry, secrets, clock }
+        Self { registry, secrets, clock, attempts: None }
+    }
+
+    /// With failures counted, and their sources refused when there are too many.
+    #[must_use]
+    pub fn limited_by(self, attempts: Option<Arc<FailedAttempts>>) -> Self {
+        Self { attempts, ..self }
     }
 
     /// The client that the credentials belong to. `known` becomes the client that they name, as soon as the registry knows
     /// it and whether or not they belong to it: whoever guesses at a client's secret is to be seen in the log.
     ///
     /// # Errors
-    /// [`OAuthError::InvalidClient`] where they belong to no active client; [`OAuthError::Unavailable`] where a store
-    /// cannot be asked.
+    /// [`OAuthError::InvalidClient`] where they belong to no active client; [`OAuthError::TooManyAttempts`] where their
+    /// source has failed too often to have them looked at; [`OAuthError::Unavailable`] where a store cannot be asked.
     pub async fn authenticate(
+        &self,
+        realm: &Realm,
+        credentials: &Credentials,
+        known: &mut Option<Arc<Client>>,
+    ) -> Result<Arc<Client>, OAuthError> {
+        let Some((attempts, attempt)) = self.attempts.as_ref().zip(credentials.attempt_in(&realm.name)) else {
+            return self.verify(realm, credentials, known).await;
+        };
+
+        // Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
+        attempts.admit(&attempt, self.clock.now(), known)?;
+        let result = self.verify(realm, credentials, known).await;
+        match &result {
+            Ok(_) => attempts.succeeded(&attempt, self.clock.now()),
+            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, self.clock.now(), known.as_ref())?,
+            // A store that is away says nothing about the secret.
+            Err(_) => {}
+        }
+        result
+    }
+
+    async fn verify(
         &self,
         realm: &Realm,
         credentials: &Credentials,
@@ -123,7 +168,10 @@ impl ClientAuthenticator {
         // 2. What the secret store says, asked only for a client that may authenticate this way.
         let secrets = match &standing {
             Ok(client) => self.secrets.secrets(client).await?,
-            Err(_) => None,
+            Err(_) => {
+                self.secrets.no_secrets().await;
+                None
+            }
         };
 
         // 3. One comparison for everybody, known or not.

@@ -248,7 +248,7 @@ impl Answer {
         assert!(!self.text().contains("canary"), "E-01: echoes the request: {self:?}");
         assert_eq!(self.header("www-authenticate").is_some(), status == 401, "{self:?}");
         assert_eq!(self.header("allow").is_some(), status == 405, "{self:?}");
-        assert_eq!(self.header("retry-after").is_some(), status == 503, "{self:?}");
+        assert_eq!(self.header("retry-after").is_some(), [429, 503].contains(&status), "{self:?}");
     }
 
     /// Asserts `400:error`.
@@ -263,6 +263,13 @@ impl Answer {
         self.assert_refused(401, "invalid_client");
         let challenge = format!(r#"Basic realm="{realm}", charset="UTF-8""#);
         assert_eq!(self.header("www-authenticate"), Some(challenge.as_str()), "E-02: {self:?}");
+    }
+
+    /// Asserts that the source has failed too often, and gives the seconds it is told to wait.
+    #[track_caller]
+    pub(crate) fn assert_429(&self) -> u64 {
+        self.assert_refused(429, "temporarily_unavailable");
+        self.header("retry-after").and_then(|seconds| seconds.parse().ok()).expect("seconds")
     }
 
     /// Asserts a successful token answer, member by member, and gives the token, of whatever form.

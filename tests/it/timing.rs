@@ -1,0 +1,240 @@
+//! Unknown client, disabled client and wrong secret take equal time (SECURITY.md), measured where nothing but the
+//! authentication is in the way: in this process, on stores in memory, warm.
+//!
+//! What is compared is how often one kind is slower than another (the statistic of Mann and Whitney, as a share of all
+//! pairs: one half where there is no difference), and not whether a difference is significant, which with enough samples
+//! every difference is. A machine that is busy is busy for both, because the kinds take turns in a random order. Chance
+//! decides nothing: equal kinds have several rounds to look equal once, and the difference that has to be found, an answer
+//! without the comparison, is found in the median of the rounds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::runtime::Runtime;
+
+use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
+use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, RegistrationId};
+use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
+use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use grantwell::core::error::{ClientAuthFailure, OAuthError};
+use grantwell::core::params::Params;
+use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
+use grantwell::core::realm::{Realm, RealmName};
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::telemetry::{SystemClock, SystemRandom};
+
+const SECRET: &str = "a-secret-of-the-timing-test-01234567";
+/// Attempts of each kind in one round.
+const SAMPLES: usize = 2000;
+const ROUNDS: usize = 9;
+/// One kind is slower than another in less than this share of all pairs: nobody can tell them apart through a network.
+const ALIKE: f64 = 0.60;
+/// It is slower in more than this share: they can be told apart with patience.
+const DIFFERENT: f64 = 0.75;
+
+/// What an attempt presents. All ids have the same length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    WrongSecret,
+    Unknown,
+    Disabled,
+}
+
+/// Authentication as the server does it, or as it must not do it.
+struct Subject {
+    runtime: Runtime,
+    realm: Realm,
+    registry: Arc<dyn ClientRegistry>,
+    clients: ClientAuthenticator,
+    answers_early: bool,
+}
+
+/// Secrets for whose absence nobody waits: what an unknown client would save.
+struct Hasty(CachedSecrets);
+
+#[async_trait]
+impl SecretSource for Hasty {
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.0.secrets(client).await
+    }
+
+    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
+        self.0.secrets_after_mismatch(client).await
+    }
+}
+
+/// The secret of whoever is asked for.
+struct OneSecret;
+
+#[async_trait]
+impl SecretSource for OneSecret {
+    async fn secrets(&self, _: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        Ok(Some(ClientSecrets { current: SecretDigest::of(SECRET), previous: None }))
+    }
+}
+
+impl Subject {
+    fn new(hasty: bool, answers_early: bool) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+        let realm = Realm::new(RealmName::root());
+        runtime.block_on(async {
+            let secret = ClientSecret::given(SECRET, false).expect("long enough");
+            for kind in [Kind::WrongSecret, Kind::Disabled] {
+                let metadata = ClientMetadata {
+                    scope: "read".parse().expect("well formed"),
+                    token_endpoint_auth_methods: AuthMethod::ALL.into(),
+                    ..ClientMetadata::new()
+                };
+                let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+                let mut client =
+                    Client::register(kind.client_id(), &realm, metadata, registration_id, SystemClock.now())
+                        .expect("valid");
+                if kind == Kind::Disabled {
+                    client.status = ClientStatus::Disabled;
+                }
+                registry.register(&client, &secret).await.expect("registered");
+            }
+        });
+        let settings = CacheSettings {
+            // Warm: nothing is loaded anew during the measurement.
+            registration_ttl: Duration::from_hours(1),
+            absence_ttl: Duration::from_hours(1),
+            secret_ttl: Duration::from_hours(1),
+            mismatch_interval: Duration::from_hours(1),
+            ..CacheSettings::FUNCTION
+        };
+        let cached = CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), settings);
+        let secrets: Arc<dyn SecretSource> = if hasty { Arc::new(Hasty(cached)) } else { Arc::new(cached) };
+        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        // Counted, and never refused: a refusal is another answer.
+        let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
+        let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
+            .limited_by(Some(Arc::new(FailedAttempts::new(limits))));
+        Self { runtime, realm, registry, clients, answers_early }
+    }
+
+    /// Nanoseconds from a form to its refusal.
+    fn time(&self, kind: Kind) -> u64 {
+        let form = format!("client_id={}&client_secret=a-wrong-secret-0123456789-0123456789", kind.client_id());
+        let started = Instant::now();
+        let refused = self.runtime.block_on(self.refuse(kind, &form));
+        let elapsed = started.elapsed();
+        assert!(
+            matches!((kind, refused), (Kind::WrongSecret, ClientAuthFailure::WrongSecret))
+                || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
+                || matches!((kind, refused), (Kind::Disabled, ClientAuthFailure::Disabled))
+        );
+        elapsed.as_nanos().try_into().expect("less than centuries")
+    }
+
+    async fn refuse(&self, kind: Kind, form: &str) -> ClientAuthFailure {
+        let params = Params::parse(form.as_bytes()).expect("a form");
+        let request = ClientRequest {
+            realm: &self.realm.name,
+            authorization: &[],
+            params: &params,
+            source: Some(ClientSource::of([192, 0, 2, 1].into())),
+        };
+        let credentials = Credentials::from_request(&request).expect("credentials");
+        if self.answers_early {
+            let client = self.registry.client(&self.realm.name, &kind.client_id()).await.expect("answers");
+            if client.is_none() {
+                return ClientAuthFailure::UnknownClient;
+            }
+        }
+        match self.clients.authenticate(&self.realm, &credentials, &mut None).await {
+            Err(OAuthError::InvalidClient(failure)) => failure,
+            other => panic!("{kind:?}: {other:?}"),
+        }
+    }
+
+    /// How often `other` is slower or faster than a wrong secret: 0.5 for never to be told, 1.0 for always.
+    fn distinguishability(&self, other: Kind, order: &mut Order) -> f64 {
+        let mut times = [Vec::with_capacity(SAMPLES), Vec::with_capacity(SAMPLES)];
+        for _ in 0..SAMPLES {
+            let first = usize::from(order.flip());
+            for which in [first, 1 - first] {
+                times[which].push(self.time([Kind::WrongSecret, other][which]));
+            }
+        }
+        let [wrong, other] = times;
+        let slower = share_of_pairs(&wrong, other);
+        slower.max(1.0 - slower)
+    }
+
+    fn rounds(&self, other: Kind) -> Vec<f64> {
+        let mut order = Order(0x9e37_79b9_7f4a_7c15);
+        for kind in [Kind::WrongSecret, other] {
+            for _ in 0..500 {
+                self.time(kind);
+            }
+        }
+        let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| self.distinguishability(other, &mut order)).collect();
+        rounds.sort_by(f64::total_cmp);
+        rounds
+    }
+}
+
+impl Kind {
+    fn client_id(self) -> ClientId {
+        let id = match self {
+            Self::WrongSecret => "timing-known-wrong-secret",
+            Self::Unknown => "timing-unknown-to-anybody",
+            Self::Disabled => "timing-disabled-by-someone",
+        };
+        id.get(..25).and_then(|id| id.parse().ok()).expect("an id")
+    }
+}
+
+/// Who comes first in each pair, so that neither always finds the caches of the processor warm: xorshift.
+struct Order(u64);
+
+impl Order {
+    fn flip(&mut self) -> bool {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 & 1 == 0
+    }
+}
+
+/// The share of pairs in which `b` is greater than `a`; a tie is half a pair.
+fn share_of_pairs(a: &[u64], mut b: Vec<u64>) -> f64 {
+    b.sort_unstable();
+    let twice: usize =
+        a.iter().map(|a| 2 * b.len() - b.partition_point(|b| b < a) - b.partition_point(|b| b <= a)).sum();
+    #[expect(clippy::cast_precision_loss, reason = "thousands squared are far below 2^52")]
+    let share = twice as f64 / (2 * a.len() * b.len()) as f64;
+    share
+}
+
+#[test]
+fn an_unknown_client_a_disabled_one_and_a_wrong_secret_take_equal_time() {
+    let server = Subject::new(false, false);
+    for other in [Kind::Unknown, Kind::Disabled] {
+        let rounds = server.rounds(other);
+        eprintln!("{other:?}: {rounds:.3?}");
+        assert!(rounds[0] < ALIKE, "{other:?} can be told from a wrong secret: {rounds:?}");
+    }
+}
+
+#[test]
+fn an_unknown_client_that_is_answered_early_or_without_a_look_at_the_secrets_would_be_noticed() {
+    for (what, hasty, answers_early) in [("early", false, true), ("without a look", true, false)] {
+        let rounds = Subject::new(hasty, answers_early).rounds(Kind::Unknown);
+        eprintln!("{what}: {rounds:.3?}");
+        assert!(rounds[ROUNDS / 2] > DIFFERENT, "{what}: the test above would not fail: {rounds:?}");
+        assert!(rounds[0] >= ALIKE, "{what}: the test above would not fail: {rounds:?}");
+    }
+}
+
+#[test]
+fn the_share_of_pairs_is_one_half_where_there_is_no_difference() {
+    assert_eq!(share_of_pairs(&[1, 2, 3], vec![1, 2, 3]), 0.5);
+    assert_eq!(share_of_pairs(&[1, 2], vec![3, 4]), 1.0);
+    assert_eq!(share_of_pairs(&[3, 4], vec![1, 2]), 0.0);
+    assert_eq!(share_of_pairs(&[1, 3], vec![2]), 0.5);
+}
