@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::client::{AuthMethod, Client, ClientId};
 use super::error::{ClientAuthFailure, OAuthError};
 use super::params::{Params, is_vschar};
-use super::ports::{ClientRegistry, Clock, SecretSource};
+use super::ports::{ClientRegistry, Clock, SecretSource, UnixSeconds};
 use super::realm::{Realm, RealmName};
 use attempts::{Attempt, ClientSource, FailedAttempts};
 use secret::{ClientSecrets, PresentedSecret};
@@ -135,16 +135,17 @@ impl ClientAuthenticator {
         credentials: &Credentials,
         known: &mut Option<Arc<Client>>,
     ) -> Result<Arc<Client>, OAuthError> {
+        let now = self.clock.now();
         let Some((attempts, attempt)) = self.attempts.as_ref().zip(credentials.attempt_in(&realm.name)) else {
-            return self.verify(realm, credentials, known).await;
+            return self.verify(realm, credentials, known, now).await;
         };
 
         // Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
-        attempts.admit(&attempt, self.clock.now(), known)?;
-        let result = self.verify(realm, credentials, known).await;
+        attempts.admit(&attempt, now, known)?;
+        let result = self.verify(realm, credentials, known, now).await;
         match &result {
-            Ok(_) => attempts.succeeded(&attempt, self.clock.now()),
-            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, self.clock.now(), known.as_ref())?,
+            Ok(_) => attempts.succeeded(&attempt, now),
+            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, now, known.as_ref())?,
             // A store that is away says nothing about the secret.
             Err(_) => {}
         }
@@ -156,6 +157,7 @@ impl ClientAuthenticator {
         realm: &Realm,
         credentials: &Credentials,
         known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
     ) -> Result<Arc<Client>, OAuthError> {
         // 1. What the registry says. A text that is no client id is an unknown client, without a look-up.
         let client = match credentials.unverified_client_id.parse::<ClientId>() {
@@ -163,7 +165,7 @@ impl ClientAuthenticator {
             Err(_) => None,
         };
         known.clone_from(&client);
-        let standing = self.standing(client, credentials.method);
+        let standing = standing(client, credentials.method, now);
 
         // 2. What the secret store says, asked only for a client that may authenticate this way.
         let secrets = match &standing {
@@ -190,18 +192,23 @@ impl ClientAuthenticator {
             Err(failure) => Err(OAuthError::InvalidClient(failure)),
         }
     }
+}
 
-    fn standing(&self, client: Option<Arc<Client>>, method: AuthMethod) -> Result<Arc<Client>, ClientAuthFailure> {
-        let client = client.ok_or(ClientAuthFailure::UnknownClient)?;
-        if !client.is_active() {
-            return Err(ClientAuthFailure::Disabled);
-        }
-        if !client.allows_method(method) {
-            return Err(ClientAuthFailure::MethodNotRegistered);
-        }
-        if client.secret_has_expired(self.clock.now()) {
-            return Err(ClientAuthFailure::SecretExpired);
-        }
-        Ok(client)
+/// The client, where it may authenticate by this method now.
+fn standing(
+    client: Option<Arc<Client>>,
+    method: AuthMethod,
+    now: UnixSeconds,
+) -> Result<Arc<Client>, ClientAuthFailure> {
+    let client = client.ok_or(ClientAuthFailure::UnknownClient)?;
+    if !client.is_active() {
+        return Err(ClientAuthFailure::Disabled);
     }
+    if !client.allows_method(method) {
+        return Err(ClientAuthFailure::MethodNotRegistered);
+    }
+    if client.secret_has_expired(now) {
+        return Err(ClientAuthFailure::SecretExpired);
+    }
+    Ok(client)
 }
