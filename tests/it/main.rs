@@ -19,6 +19,8 @@ mod introspection_signed;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod keys;
 mod logging;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod memory;
 mod metadata;
 mod parameters;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do

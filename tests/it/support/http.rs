@@ -157,6 +157,12 @@ impl Connection {
         }
     }
 
+    /// Reads the status of an answer whose connection may be reset after it, because the server has not read all that was
+    /// sent.
+    pub(crate) fn status(&mut self) -> u16 {
+        Answer::read(&mut self.stream, false).expect("an answer's head").status
+    }
+
     /// Reads the status of an interim answer such as `100 Continue`, which has neither headers nor body.
     pub(crate) fn interim(&mut self) -> u16 {
         Answer::read(&mut self.stream, false).expect("an interim answer").status

@@ -130,6 +130,14 @@ impl Server {
         self.stderr.so_far()
     }
 
+    /// Its resident memory in KiB, as Linux says.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
+        resident.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         assert!(self.try_signal(name), "kill -{name}");
