@@ -207,13 +207,50 @@ def test_every_log_group_has_a_retention(translated: sam.Json) -> None:
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_the_api_is_throttled(translated: sam.Json) -> None:
+def test_the_api_is_throttled_and_each_route_of_tokens_and_introspection_by_itself(translated: sam.Json) -> None:
     (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
     assert stage["Properties"]["StageName"] == "$default"
-    assert stage["Properties"]["DefaultRouteSettings"] == {
-        "ThrottlingBurstLimit": {"Ref": "ThrottleBurst"},
-        "ThrottlingRateLimit": {"Ref": "ThrottleRate"},
+    assert stage["Properties"]["DefaultRouteSettings"] == throttle("")
+    # The keys are the routes' own, or API Gateway would refuse the stage: for no route may one be missing or left over.
+    own = {f"ANY {path}": throttle("Token") for path in ROUTES["TokenFunction"]}
+    own |= {f"ANY {path}": throttle("Introspect") for path in ROUTES["IntrospectFunction"]}
+    assert stage["Properties"]["RouteSettings"] == own
+
+
+def throttle(which: str) -> sam.Json:
+    return {
+        "ThrottlingBurstLimit": {"Ref": f"{which}ThrottleBurst"},
+        "ThrottlingRateLimit": {"Ref": f"{which}ThrottleRate"},
     }
+
+
+def test_a_flood_of_every_other_route_leaves_introspection_its_share_of_the_accounts_quota(source: sam.Json) -> None:
+    """10,000 requests a second of all APIs together, in most regions (API Gateway quotas, 2026-11)."""
+    rate = {name: each["Default"] for name, each in source["Parameters"].items() if name.endswith("ThrottleRate")}
+    others = [path for function, paths in ROUTES.items() for path in paths if function != "IntrospectFunction"]
+    tokens = len(ROUTES["TokenFunction"])
+    flood = tokens * rate["TokenThrottleRate"] + (len(others) - tokens) * rate["ThrottleRate"]
+    assert flood + rate["IntrospectThrottleRate"] <= 10_000
+
+
+@pytest.mark.parametrize("logical_id", FUNCTIONS)
+def test_a_functions_concurrency_is_reserved_only_where_the_operator_says_so(
+    source: sam.Json, translated: sam.Json, logical_id: str
+) -> None:
+    name = logical_id.removesuffix("Function")
+    reserved = translated["Resources"][logical_id]["Properties"]["ReservedConcurrentExecutions"]
+    parameter = {"Ref": f"{name}ReservedConcurrency"}
+    assert reserved == {"Fn::If": [f"Reserves{name}", parameter, {"Ref": "AWS::NoValue"}]}
+    assert translated["Conditions"][f"Reserves{name}"] == {"Fn::Not": [{"Fn::Equals": [parameter, ""]}]}
+    # Lambda refuses what leaves fewer than 100 unreserved, and a new account has 10.
+    assert source["Parameters"][f"{name}ReservedConcurrency"]["Default"] == ""
+
+
+def test_failed_authentications_are_limited_by_every_function_as_the_parameters_say(translated: sam.Json) -> None:
+    for name in FUNCTIONS:
+        variables = translated["Resources"][name]["Properties"]["Environment"]["Variables"]
+        assert variables["GRANTWELL_FAILED_AUTH_LIMIT"] == {"Ref": "FailedAuthLimit"}
+        assert variables["GRANTWELL_FAILED_AUTH_WINDOW"] == {"Ref": "FailedAuthWindow"}
 
 
 def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
@@ -255,6 +292,7 @@ def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
             ["", "https://as.example.com", "https://a.example:8443/auth"],
             ["http://a", "https://a/", "https://a/?q"],
         ),
+        ("TokenReservedConcurrency", ["", "0", "5", "900"], ["-1", "05", "1.5", "five", "123456"]),
         ("DefaultScope", ["", "read", "read write:all"], [" read", "read ", "a  b", 'a"b', "a\\b"]),
         ("AuthorizerRealm", ["root", "alpha", "team_1-b"], ["", "a b", "a/b", "a" * 65]),
         (
