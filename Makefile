@@ -32,6 +32,7 @@ test: $(VENV)/.ready ## Everything but containers: what a change must pass
 	@$(MAKE) --no-print-directory lint-template
 	@$(MAKE) --no-print-directory test-rust
 	@$(MAKE) --no-print-directory test-aws
+	@$(MAKE) --no-print-directory fuzz-briefly
 
 .PHONY: fmt
 fmt: ## Formatting
@@ -64,6 +65,19 @@ build: ## The command and the function binaries, unoptimized
 .PHONY: test-aws
 test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
 	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam
+
+##@ Fuzzing
+
+# Seconds for each target.
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, scopes, Lambda events
+	fuzz/run $(FUZZ_SECONDS)
+
+.PHONY: fuzz-briefly
+fuzz-briefly: ## Each fuzz target for 10 seconds
+	fuzz/run 10
 
 ##@ With a Docker engine
 

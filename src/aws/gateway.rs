@@ -56,6 +56,14 @@ pub async fn serve(
     }
 }
 
+/// What [`serve`] answers to one event, for the fuzz targets.
+#[cfg(fuzzing)]
+pub async fn answer(router: Router, event: Value, context: lambda_http::Context) -> Value {
+    let out_of_time = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let gateway = Gateway { router, public_url: None, out_of_time };
+    serde_json::to_value(gateway.answer(LambdaEvent::new(event, context)).await).unwrap_or_default()
+}
+
 struct Gateway {
     router: Router,
     public_url: Option<PublicUrl>,
@@ -396,6 +404,34 @@ mod tests {
         ] {
             let request = request(&event);
             assert_eq!((base_of(&request), request.uri().to_string().as_str()), (base.as_str(), path));
+        }
+    }
+
+    #[test]
+    fn the_source_is_the_gateways_word_in_both_payloads_and_never_a_header() {
+        let source = |event: &Value| request(event).extensions().get::<ClientSource>().map(ToString::to_string);
+        let mut http = v2("/oauth2/access_token", "$default");
+        http["headers"]["x-forwarded-for"] = json!("198.51.100.1, 203.0.113.9");
+        let mut rest = v1("/oauth2/access_token", None);
+        rest["multiValueHeaders"]["X-Forwarded-For"] = json!(["198.51.100.1", "203.0.113.9"]);
+        assert_eq!((source(&http), source(&rest)), (None, None));
+
+        // The other version's member is not this one's.
+        rest["requestContext"]["http"] = json!({"sourceIp": "198.51.100.1"});
+        http["requestContext"]["identity"] = json!({"sourceIp": "198.51.100.1"});
+        assert_eq!((source(&http), source(&rest)), (None, None));
+
+        for (address, expected) in [
+            (json!("192.0.2.7"), Some("192.0.2.7")),
+            (json!("2001:db8:1:2:3:4:5:6"), Some("2001:db8:1:2::/64")),
+            (json!("198.51.100.1, 203.0.113.9"), None),
+            (json!(""), None),
+            (json!(7), None),
+            (json!(null), None),
+        ] {
+            http["requestContext"]["http"]["sourceIp"] = address.clone();
+            rest["requestContext"]["identity"] = json!({"sourceIp": address});
+            assert_eq!((source(&http).as_deref(), source(&rest).as_deref()), (expected, expected), "{address}");
         }
     }
 

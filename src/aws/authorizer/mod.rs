@@ -115,6 +115,12 @@ pub async fn serve(authorizer: Authorizer) {
     }
 }
 
+/// What [`serve`] answers to one event, or the text of the function error, for the fuzz targets.
+#[cfg(fuzzing)]
+pub async fn answer(authorizer: &Authorizer, event: Value, context: lambda_http::Context) -> Result<Value, String> {
+    authorizer.answer(LambdaEvent::new(event, context)).await.map_err(|failure| failure.to_string())
+}
+
 impl Authorizer {
     async fn answer(&self, LambdaEvent { payload, context }: LambdaEvent<Value>) -> Result<Value, Failure> {
         let time_left = time_left(context.deadline());

@@ -52,6 +52,14 @@ pub async fn serve(rotation: Rotation) {
     }
 }
 
+/// The name of the secret that an event is about, where it is one that the function would look at, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn secret_of(event: &Value, prefix: &str) -> Option<(String, String)> {
+    let RotationEvent::Step { secret_id, .. } = RotationEvent::parse(event)? else { return None };
+    let held = Held::by(prefix, secret_id)?;
+    Some((secret_id.to_owned(), format!("{held:?}")))
+}
+
 /// Rotates the secrets of one stack.
 pub struct Rotation {
     versions: Versions,

@@ -1,0 +1,236 @@
+//! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use axum::Router;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::Context;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use grantwell::aws::authorizer::{self, Authorizer, ResponseForm};
+use grantwell::aws::{gateway, rotation};
+use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys};
+use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
+use grantwell::core::bearer::{TokenFacts, TokenIntrospection};
+use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
+use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use grantwell::core::error::OAuthError;
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::keys::set::{KeySet, Signers, VerificationKeys};
+use grantwell::core::params::{MAX_PARAMETERS, Params};
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, UnixSeconds};
+use grantwell::core::realm::{Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::scope::Scope;
+use grantwell::core::token::TokenEndpoint;
+use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::http::routes;
+use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+
+/// The client that seeds of the corpora authenticate as, and its secret.
+const CLIENT: (&str, &str) = ("myClient", "a-secret-of-the-fuzz-targets-0123");
+
+/// The form decoder: a parameter is single or an error, and what `single` gives is among what `all` gives.
+pub fn form(input: &[u8]) {
+    let Ok(params) = Params::parse(input) else { return };
+    for name in ["grant_type", "scope", "client_id", "client_secret", "token", "resource"] {
+        let all: Vec<_> = params.all(name).collect();
+        assert!(all.len() <= MAX_PARAMETERS);
+        assert_eq!(params.contains_any(&[name]), !all.is_empty());
+        match params.single(name) {
+            Ok(Some(value)) => assert_eq!(all, [value]),
+            Ok(None) => assert!(all.iter().all(|value| value.is_empty()) && all.len() <= 1),
+            Err(error) => assert!(matches!(error, OAuthError::InvalidRequest(_)) && all.len() > 1),
+        }
+    }
+}
+
+/// Basic credentials, as a header and as what is inside of its base64: nobody gets in who does not know the secret.
+pub fn basic(input: &[u8]) {
+    let header = format!("Basic {}", STANDARD.encode(input));
+    for value in [input, header.as_bytes()] {
+        SERVER.authenticate(value, input);
+    }
+}
+
+/// A JWT: no text is a token that no key has signed, and no claims that a key has signed make a panic.
+pub fn jwt(input: &[u8]) {
+    let (realm, now) = (RealmName::root(), UnixSeconds(1_800_000_000));
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Some(jwt) = UnverifiedJwt::parse(text) {
+        let _ = jwt.unverified_realm();
+        assert!(jwt.verify(&realm, &KEYS.public, now).is_none(), "a forgery");
+    }
+    // Claims, signed.
+    let Ok(claims) = serde_json::from_str::<Value>(text) else { return };
+    let Ok(signer) = KEYS.private.choose(SigningAlgorithm::Es256, now) else { return };
+    let Some(signed) = jwt::sign_claims(signer, &claims) else { return };
+    if let Some(jwt) = UnverifiedJwt::parse(&signed) {
+        let _ = jwt.unverified_realm();
+        let other: RealmName = "other".parse().expect("a name");
+        let is_of_root = jwt.verify(&realm, &KEYS.public, now).is_some();
+        let is_of_other = jwt.verify(&other, &KEYS.public, now).is_some();
+        assert!(!(is_of_root && is_of_other), "a token of two realms");
+    }
+}
+
+/// A scope: what is read can be written, and means the same.
+pub fn scope(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (first, second) = text.split_once('\n').unwrap_or((text, ""));
+    let Ok(first) = first.parse::<Scope>() else { return };
+    let written: Scope = first.to_string().parse().expect("a scope that was written");
+    assert_eq!(written, first);
+    assert!(first.is_subset(&first));
+    if let Ok(second) = second.parse::<Scope>() {
+        let both = first.intersection(&second);
+        assert!(both.is_subset(&first) && both.is_subset(&second));
+    }
+}
+
+/// An event of API Gateway, answered by the token endpoint: always an answer, and a token only for who has the secret.
+pub fn gateway(input: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<Value>(input) else { return };
+    let answer = SERVER.runtime.block_on(gateway::answer(SERVER.router.clone(), event, context()));
+    let status = answer["statusCode"].as_u64().expect("a status");
+    assert!([200, 400, 401, 404, 405, 413, 415, 429].contains(&status), "{answer}");
+    let knows_the_secret = || {
+        let plain = String::from_utf8_lossy(input).into_owned();
+        plain.contains("secret") || plain.contains("c2VjcmV0") || plain.contains("uthorization")
+    };
+    assert!(status != 200 || knows_the_secret(), "{answer}");
+}
+
+/// An event for the authorizer, in both forms: only the one active token lets anything pass.
+pub fn authorizer(input: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<Value>(input) else { return };
+    for authorizer in AUTHORIZERS.iter() {
+        let answer = SERVER.runtime.block_on(authorizer::answer(authorizer, event.clone(), context()));
+        let Ok(answer) = answer else { continue };
+        let allows = answer["isAuthorized"] == true || answer.to_string().contains(r#""Effect":"Allow""#);
+        assert!(!allows || String::from_utf8_lossy(input).contains("reader"), "{answer}");
+    }
+}
+
+/// An event for the rotation: a secret is of this stack by its name, and not by its prefix.
+pub fn rotation(input: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<Value>(input) else { return };
+    if let Some((secret_id, _)) = rotation::secret_of(&event, "grantwell") {
+        let rest = secret_id.strip_prefix("grantwell/").expect("this stack's");
+        assert!(!rest.contains("..") && rest.split('/').all(|part| !part.is_empty()), "{secret_id}");
+    }
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(Server::new);
+static KEYS: LazyLock<Keys> = LazyLock::new(Keys::new);
+static AUTHORIZERS: LazyLock<[Authorizer; 2]> =
+    LazyLock::new(|| [ResponseForm::Simple, ResponseForm::Policy].map(authorizer_that_answers));
+
+/// A token endpoint on stores in memory.
+struct Server {
+    runtime: Runtime,
+    realm: Realm,
+    clients: ClientAuthenticator,
+    router: Router,
+}
+
+impl Server {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let stored = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+        let realm = Realm::new(RealmName::root());
+        runtime.block_on(register(&stored, &realm));
+
+        let (clock, settings) = (Arc::new(SystemClock), CacheSettings::LOCAL);
+        let secrets = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
+        let keyring = Arc::new(Keyring::new(stored.clone(), clock.clone()));
+        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, settings));
+        let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
+        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+        let router = routes::finish(routes::token_routes(TokenEndpoint {
+            realms: Realms::new(registry.clone(), defaults),
+            clients: clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)))),
+            tokens: Arc::new(MemoryTokens::new(clock.clone())),
+            keys: Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings)),
+            clock: clock.clone(),
+            random: Arc::new(SystemRandom),
+            audit: Arc::new(TracingAudit),
+        }));
+        Self { clients: clients(), realm, router, runtime }
+    }
+
+    fn authenticate(&self, authorization: &[u8], input: &[u8]) {
+        let params = Params::parse(b"").expect("nothing");
+        let request =
+            ClientRequest { realm: &self.realm.name, authorization: &[authorization], params: &params, source: None };
+        let Ok(credentials) = Credentials::from_request(&request) else { return };
+        let authenticated = self.runtime.block_on(self.clients.authenticate(&self.realm, &credentials, &mut None));
+        // Longer than any guess: whoever has it was given it by a corpus.
+        assert!(authenticated.is_err() || input.len() > CLIENT.1.len(), "a guess");
+    }
+}
+
+async fn register(registry: &SqliteRegistry, realm: &Realm) {
+    let metadata = ClientMetadata {
+        scope: "read write".parse().expect("a scope"),
+        default_scope: Some("read".parse().expect("a scope")),
+        token_endpoint_auth_methods: AuthMethod::ALL.into(),
+        ..ClientMetadata::new()
+    };
+    let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+    let id = CLIENT.0.parse().expect("an id");
+    let client = Client::register(id, realm, metadata, registration_id, SystemClock.now()).expect("valid");
+    registry.register(&client, &ClientSecret::given(CLIENT.1, false).expect("long enough")).await.expect("registered");
+}
+
+/// A realm's keys.
+struct Keys {
+    private: Signers,
+    public: VerificationKeys,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let keys = KeySet::create(SigningAlgorithm::Es256, UnixSeconds(0)).expect("keys");
+        Self {
+            private: keys.signers().expect("keys that sign"),
+            public: keys.published().verification_keys().expect("keys that verify"),
+        }
+    }
+}
+
+/// Knows one token, and cannot say for another.
+struct OneToken;
+
+#[async_trait]
+impl TokenIntrospection for OneToken {
+    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+        match unverified_token {
+            "reader" => Ok(Some(TokenFacts {
+                client_id: "myClient".to_owned(),
+                sub: "myClient".to_owned(),
+                scope: "orders:read".parse().expect("a scope"),
+            })),
+            "away" => Err(OAuthError::Unavailable("a store".to_owned())),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn authorizer_that_answers(response: ResponseForm) -> Authorizer {
+    let scopes = r#"{"GET /orders":"orders:read","GET /orders/{id}":"orders:read","ANY /files/{path+}":"","$default":""}"#;
+    Authorizer { tokens: Box::new(OneToken), scopes: scopes.parse().expect("routes"), response }
+}
+
+/// With time left until the year 2100.
+fn context() -> Context {
+    let mut context = Context::default();
+    context.deadline = 4_102_444_800_000;
+    context
+}
