@@ -46,7 +46,7 @@ pub(crate) fn router(
     issued: &IssuedTokens,
     defaults: &RealmDefaults,
     public_url: PublicUrl,
-    attempts: Option<Arc<FailedAttempts>>,
+    attempts: Option<&Arc<FailedAttempts>>,
 ) -> Router {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
@@ -65,7 +65,7 @@ pub(crate) fn router(
     let realms = || Realms::new(Arc::clone(&registry), defaults.clone());
     let clients = || {
         ClientAuthenticator::new(Arc::clone(&registry), Arc::clone(&secrets), Arc::clone(&clock))
-            .limited_by(attempts.clone())
+            .limited_by(attempts.cloned())
     };
     let every_endpoint = routes::token_routes(TokenEndpoint {
         realms: realms(),

@@ -105,7 +105,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
     let attempts = config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
-    let router = authority::router(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts);
+    let router =
+        authority::router(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts.as_ref());
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;

@@ -168,12 +168,11 @@ impl ClientAuthenticator {
         let standing = standing(client, credentials.method, now);
 
         // 2. What the secret store says, asked only for a client that may authenticate this way.
-        let secrets = match &standing {
-            Ok(client) => self.secrets.secrets(client).await?,
-            Err(_) => {
-                self.secrets.no_secrets().await;
-                None
-            }
+        let secrets = if let Ok(client) = &standing {
+            self.secrets.secrets(client).await?
+        } else {
+            self.secrets.no_secrets().await;
+            None
         };
 
         // 3. One comparison for everybody, known or not.
