@@ -70,13 +70,11 @@ impl Keyring {
     /// [`KeyChangeError`].
     pub async fn add_algorithms(&self, realm: &RealmName, algs: &[SigningAlgorithm]) -> Result<KeySet, KeyChangeError> {
         let keys = self.read_or_create(realm, algs).await?;
-        match keys.with_algorithms(algs, self.clock.now()).map_err(RotationRefused::Key)? {
-            Some(more) => self.replace(realm, more).await,
-            None => {
-                self.store.ensure_published(realm, &keys).await?;
-                Ok(keys)
-            }
+        if let Some(more) = keys.with_algorithms(algs, self.clock.now()).map_err(RotationRefused::Key)? {
+            return self.replace(realm, more).await;
         }
+        self.store.ensure_published(realm, &keys).await?;
+        Ok(keys)
     }
 
     /// The next keys sign from now on.
