@@ -169,7 +169,7 @@ impl Function {
         Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom), self.metrics()))
     }
 
-    /// Making a client takes longer than all else that a start does, so there is one of each service, and none that no adapter needs.
+    /// One client of a service serves all its adapters, and a function that asks for no secret makes none for them.
     fn dynamodb(&self) -> DynamoDb {
         let make = || {
             let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
