@@ -1,6 +1,6 @@
 # The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
-# A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler, curl and Python 3.11 or newer; `make test-sam`
-# also needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
+# A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler (fuzzing: also C++, or it is skipped), curl and Python
+# 3.11 or newer; `make test-sam` also needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
