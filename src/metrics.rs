@@ -516,7 +516,10 @@ impl VerificationKeySource for CountedHits<dyn VerificationKeySource> {
         self.counted(hits, misses, self.cache.verification_keys(realm)).await
     }
 
-    async fn verification_keys_after_mismatch(&self, realm: &RealmName) -> Option<Arc<VerificationKeys>> {
+    async fn verification_keys_after_mismatch(
+        &self,
+        realm: &RealmName,
+    ) -> Result<Option<Arc<VerificationKeys>>, PortError> {
         self.cache.verification_keys_after_mismatch(realm).await
     }
 }
