@@ -110,6 +110,31 @@ bench-lambda: $(VENV)/.ready ## Each function binary, optimized, beside a functi
 	cargo build --release --all-features --bins --locked
 	GRANTWELL_BIN_DIR=$(TARGET)/release GRANTWELL_BENCH_BIN_DIR=$(TARGET)/release $(VENV)/bin/python benches/lambda.py
 
+# How the peers are installed is in benches/peers/. What is missing is said and left out.
+PEERS := .bench-peers
+
+.PHONY: bench-peers
+bench-peers: ## The local server beside the floor under it, node oidc-provider and Authlib, if installed: rate, p99, CPU, memory
+	cargo build --release --no-default-features --features embedded --bin grantwell --locked
+	cargo build --release --no-default-features --features embedded --example floor --example peers --locked
+	@$(MAKE) --no-print-directory --keep-going $(PEERS)/node/.ready $(PEERS)/python/.ready || true
+	GRANTWELL_BENCH_BIN_DIR=$(TARGET)/release $(TARGET)/release/examples/peers
+
+.PHONY: bench-growth
+bench-growth: ## The store of the local server with a thousand to a million tokens; ten with GRANTWELL_BENCH_TOKENS=10000000 (10 GB)
+	cargo build --release --no-default-features --features embedded --example growth --locked
+	$(TARGET)/release/examples/growth
+
+$(PEERS)/node/.ready: benches/peers/package.json benches/peers/package-lock.json benches/peers/oidc-provider.js
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'bench-peers: no node and npm' >&2; exit 1; }
+	mkdir -p $(PEERS)/node
+	cp $^ $(PEERS)/node/
+	cd $(PEERS)/node && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(PEERS)/python/.ready: benches/peers/requirements.txt
+	$(call make_venv,$(PEERS)/python,$<)
+
 ##@ Other
 
 # A virtual environment is made again only when its requirements change. The stamp is written last.
@@ -130,7 +155,7 @@ endef
 
 .PHONY: clean
 clean: ## Removes what the targets above have made, cargo's target directory aside
-	rm -rf .venv .sam-test .aws-sam
+	rm -rf .venv .sam-test .aws-sam $(PEERS)
 
 .PHONY: help
 help: ## This list

@@ -1,0 +1,194 @@
+//! Whether a store of many tokens is dearer than one of few: `make bench-growth`.
+//!
+//! For each size a store of its own, in a process of its own, so that memory is that store's. Tokens are written and read through
+//! the port, as the server does. The figures of a write are those of the last tenth (at most 100,000) and count every thread:
+//! what fjall does behind the scenes to keep the store in order is part of the price. Reads are of tokens picked evenly, each of
+//! which the store has, and of as many that it does not have.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
+#![expect(clippy::disallowed_methods, reason = "the settings of a benchmark are no setting of the server")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use grantwell::core::access_token::claims::CustomClaims;
+use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::{TokenDigest, opaque};
+use grantwell::core::client::RegistrationId;
+use grantwell::core::ports::{Clock as _, PortError, Random, TokenStore as _};
+use grantwell::core::realm::{PublicUrl, RealmName};
+use grantwell::core::resource::Audience;
+use grantwell::embedded::tokens::FjallTokens;
+use grantwell::telemetry::{SystemClock, SystemRandom};
+
+const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
+const READS: u64 = 100_000;
+
+/// What a sample of calls cost.
+struct Sample {
+    calls: u32,
+    cpu: Duration,
+    latencies: Vec<Duration>,
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter_map(|argument| argument.parse::<u64>().ok());
+    if let Some(size) = arguments.next() {
+        measure(size);
+        return;
+    }
+    let most: u64 =
+        std::env::var("GRANTWELL_BENCH_TOKENS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    println!(
+        "| tokens | put: CPU us | p50 us | p99 us | get: CPU us | p50 us | p99 us | get of none: CPU us | resident MB | \
+         disk MB | filled in s | opened again in ms |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    for size in SIZES.into_iter().filter(|size| *size <= most) {
+        let own = std::env::current_exe().expect("this program");
+        assert!(Command::new(own).arg(size.to_string()).status().expect("it starts").success());
+    }
+}
+
+fn measure(size: u64) {
+    let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
+    let path = directory.path().join("tokens");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let open = || FjallTokens::open(&path, Arc::new(SystemClock)).expect("opened");
+
+    let (tokens, record) = (open(), record());
+    let sampled = (size / 10).min(READS);
+    let started = Instant::now();
+    puts(&runtime, &tokens, &record, 0..size - sampled);
+    let puts = puts(&runtime, &tokens, &record, size - sampled..size);
+    let filled = started.elapsed();
+
+    // Picked evenly over the store, in an order that has nothing to do with that of the writes.
+    let stored = gets(&runtime, &tokens, (0..READS).map(|read| read.wrapping_mul(LARGE_PRIME) % size), true);
+    let absent = gets(&runtime, &tokens, size..size + READS, false);
+    let (resident, disk) = (resident_megabytes(), disk_megabytes(&path));
+
+    drop(tokens);
+    let started = Instant::now();
+    drop(open());
+    let opened = started.elapsed();
+    println!(
+        "| {size} | {} | {} | {:.1} | {resident:.0} | {disk:.0} | {:.0} | {:.0} |",
+        puts.columns(),
+        stored.columns(),
+        absent.cpu_microseconds(),
+        filled.as_secs_f64(),
+        opened.as_secs_f64() * 1e3,
+    );
+}
+
+fn puts(runtime: &Runtime, tokens: &FjallTokens, record: &AccessTokenRecord, which: std::ops::Range<u64>) -> Sample {
+    let digests = which.map(digest);
+    sample(digests, |digest| {
+        runtime.block_on(tokens.put(&digest, record)).expect("stored");
+    })
+}
+
+fn gets(runtime: &Runtime, tokens: &FjallTokens, which: impl Iterator<Item = u64>, expected: bool) -> Sample {
+    sample(which.map(digest), |digest| {
+        let record = runtime.block_on(tokens.get(&digest)).expect("read");
+        assert_eq!(record.is_some(), expected);
+    })
+}
+
+/// Calls with what was prepared a thousand at a time: preparing is no part of the cost.
+fn sample<T>(mut inputs: impl Iterator<Item = T>, mut call: impl FnMut(T)) -> Sample {
+    let mut sample = Sample { calls: 0, cpu: Duration::ZERO, latencies: Vec::new() };
+    loop {
+        let prepared: Vec<T> = inputs.by_ref().take(1_000).collect();
+        if prepared.is_empty() {
+            sample.latencies.sort_unstable();
+            return sample;
+        }
+        let before = cpu();
+        for input in prepared {
+            let started = Instant::now();
+            call(input);
+            sample.latencies.push(started.elapsed());
+            sample.calls += 1;
+        }
+        sample.cpu += cpu().saturating_sub(before);
+    }
+}
+
+impl Sample {
+    fn columns(&self) -> String {
+        let microseconds = |percent| self.percentile(percent).as_secs_f64() * 1e6;
+        format!("{:.1} | {:.1} | {:.1}", self.cpu_microseconds(), microseconds(50), microseconds(99))
+    }
+
+    fn cpu_microseconds(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / f64::from(self.calls.max(1))
+    }
+
+    fn percentile(&self, percent: usize) -> Duration {
+        self.latencies.get(self.latencies.len() * percent / 100).copied().unwrap_or_default()
+    }
+}
+
+/// The digest of the n-th token, which nobody has to remember: a token made of n.
+fn digest(number: u64) -> TokenDigest {
+    struct Of(u64);
+    impl Random for Of {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError> {
+            bytes.iter_mut().zip(self.0.to_be_bytes()).for_each(|(byte, of)| *byte = of);
+            Ok(())
+        }
+    }
+    opaque::generate(&Of(number)).expect("bytes").digest()
+}
+
+fn record() -> AccessTokenRecord {
+    let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+    let now = SystemClock.now();
+    AccessTokenRecord {
+        realm: RealmName::root(),
+        client_id: "benchmark".parse().expect("an id"),
+        registration_id: RegistrationId::generate(&SystemRandom).expect("random bytes"),
+        scope: "read write".parse().expect("a scope"),
+        iss: public_url.issuer("/oauth2"),
+        aud: Audience::default(),
+        iat: now,
+        // None expires while it is measured.
+        expires_at: now.plus(86_400),
+        jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
+        audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+        claims: CustomClaims::default(),
+    }
+}
+
+/// Time on a CPU of all threads of this process: no thread of fjall ends before the store is closed.
+fn cpu() -> Duration {
+    let threads = fs::read_dir("/proc/self/task").expect("this process").flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+fn resident_megabytes() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("this process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+}
+
+/// What the files take on the disk: a journal is made larger than it is full.
+fn disk_megabytes(directory: &Path) -> f64 {
+    let output = Command::new("du").args(["-s", "-k"]).arg(directory).output().expect("du runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().next().and_then(|text| text.parse::<f64>().ok()).expect("a number") / 1024.0
+}
+
+/// Picks evenly whatever the size of the store.
+const LARGE_PRIME: u64 = 0x9E37_79B9_7F4A_7C55;
