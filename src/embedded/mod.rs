@@ -2,6 +2,7 @@
 //! the demo; and the local server that accepts connections for them.
 
 pub mod data_dir;
+mod group_commit;
 pub mod memory;
 pub mod registry;
 pub mod server;

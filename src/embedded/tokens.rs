@@ -4,15 +4,17 @@
 //! `denied`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what compaction
 //! reads to drop what has expired without parsing the rest.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey};
 
 use super::StoreError;
+use super::group_commit::{Change, GroupCommit};
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
@@ -20,8 +22,10 @@ use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, Uni
 use crate::core::realm::RealmName;
 
 /// A [`TokenStore`] and a [`Denylist`] on disk. A write has reached the operating system when it returns, so that it survives `kill -9`;
-/// only a power cut or a crash of the machine can lose the last moments.
+/// only a power cut or a crash of the machine can lose the last moments, unless [`FjallTokens::confirmed_by_disk`].
 pub struct FjallTokens {
+    /// Before the database, so that it ends first.
+    group_commit: Option<GroupCommit>,
     database: Database,
     tokens: Keyspace,
     denied: Keyspace,
@@ -47,7 +51,17 @@ impl FjallTokens {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let tokens = database.keyspace("tokens", options).map_err(failed)?;
         let denied = database.keyspace("denied", options).map_err(failed)?;
-        Ok(Self { database, tokens, denied })
+        Ok(Self { group_commit: None, database, tokens, denied })
+    }
+
+    /// From here on a write returns only once the disk has confirmed it (fdatasync), so that it survives a power cut too.
+    /// Writes that come at once share one confirmation.
+    ///
+    /// # Errors
+    /// What the system says where the thread that writes cannot be started.
+    pub fn confirmed_by_disk(self) -> io::Result<Self> {
+        let group_commit = GroupCommit::start(self.database.clone())?;
+        Ok(Self { group_commit: Some(group_commit), ..self })
     }
 
     /// Has the disk itself confirm everything written so far; for a shutdown.
@@ -56,6 +70,18 @@ impl FjallTokens {
     /// [`PortError::Unavailable`].
     pub fn sync(&self) -> Result<(), PortError> {
         self.database.persist(PersistMode::SyncAll).map_err(|error| fault(&error))
+    }
+
+    /// Writes `value`, or removes what is there for `None`.
+    async fn write(&self, keyspace: &Keyspace, key: UserKey, value: Option<Vec<u8>>) -> Result<(), PortError> {
+        if let Some(group_commit) = &self.group_commit {
+            return group_commit.commit(Change { keyspace: keyspace.clone(), key, value: value.map(Into::into) }).await;
+        }
+        let written = match value {
+            Some(value) => keyspace.insert(key, value),
+            None => keyspace.remove(key),
+        };
+        written.map_err(|error| fault(&error))
     }
 
     fn record(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
@@ -70,13 +96,14 @@ impl FjallTokens {
     }
 }
 
-/// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would.
+/// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would. Those
+/// that wait for the disk are handed to one.
 #[async_trait]
 impl TokenStore for FjallTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
         let mut value = record.expires_at.0.to_be_bytes().to_vec();
         serde_json::to_writer(&mut value, record).map_err(|_| corrupt("does not serialize"))?;
-        self.tokens.insert(*digest.as_bytes(), value).map_err(|error| fault(&error))
+        self.write(&self.tokens, UserKey::from(*digest.as_bytes()), Some(value)).await
     }
 
     async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
@@ -93,7 +120,7 @@ impl TokenStore for FjallTokens {
         // A token never changes its owner, so nothing can come between the check and the removal.
         let outcome = Revocation::of(self.record(digest)?.as_ref(), realm, client_id, now);
         if matches!(outcome, Revocation::Revoked { .. }) {
-            self.tokens.remove(*digest.as_bytes()).map_err(|error| fault(&error))?;
+            self.write(&self.tokens, UserKey::from(*digest.as_bytes()), None).await?;
         }
         Ok(outcome)
     }
@@ -102,7 +129,7 @@ impl TokenStore for FjallTokens {
 #[async_trait]
 impl Denylist for FjallTokens {
     async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError> {
-        self.denied.insert(jti, expires_at.0.to_be_bytes()).map_err(|error| fault(&error))
+        self.write(&self.denied, UserKey::from(jti), Some(expires_at.0.to_be_bytes().to_vec())).await
     }
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
@@ -138,7 +165,7 @@ impl CompactionFilter for DropExpiredAt {
     }
 }
 
-fn fault(error: &fjall::Error) -> PortError {
+pub(super) fn fault(error: &fjall::Error) -> PortError {
     match error {
         fjall::Error::Decompress(_) | fjall::Error::InvalidTrailer | fjall::Error::InvalidTag(_) => {
             corrupt("a damaged block")

@@ -561,3 +561,86 @@ fn a_token_that_would_be_dead_at_birth_is_503() {
     server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
     wait_for_log(&server, "ahead of this server's clock");
 }
+
+/// A disk whose confirmations are counted, and can be made to fail. By `LD_PRELOAD`, because no port lies between fjall and the
+/// system.
+#[cfg(target_os = "linux")]
+struct WatchedDisk {
+    directory: tempfile::TempDir,
+}
+
+#[cfg(target_os = "linux")]
+impl WatchedDisk {
+    fn new() -> Self {
+        let directory = tempfile::TempDir::with_prefix("grantwell-it-").expect("a temporary directory");
+        let source = directory.path().join("fdatasync.c");
+        fs::write(&source, include_str!("support/fdatasync.c")).expect("written");
+        // The C compiler that the crate's own dependencies need.
+        let library = directory.path().join("fdatasync.so");
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        assert!(compiled.expect("a C compiler").success());
+        Self { directory }
+    }
+
+    fn under(&self, start: Start) -> Start {
+        ["LD_PRELOAD", "FDATASYNC_NOTES", "FDATASYNC_FAILS"].into_iter().zip(["fdatasync.so", "notes", "fails"]).fold(
+            start,
+            |start, (variable, file)| {
+                start.environment(variable, &self.directory.path().join(file).display().to_string())
+            },
+        )
+    }
+
+    fn confirmations(&self) -> u64 {
+        fs::metadata(self.directory.path().join("notes")).map_or(0, |notes| notes.len())
+    }
+
+    fn fail(&self) {
+        fs::write(self.directory.path().join("fails"), "").expect("written");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn with_sync_always_the_disk_confirms_each_token_and_each_revocation_before_it_is_acknowledged() {
+    let store = Store::new();
+    let client = store.register("root", "careful", &CLIENT);
+    let stateless = store.register("root", "stateless", &[&CLIENT[..], &STATELESS_JWT].concat());
+    for (sync, confirmed) in [("always", true), ("os", false)] {
+        let disk = WatchedDisk::new();
+        let server = disk.under(Start::on(&store.argument()).arguments(&["--sync", sync])).spawn();
+        // The first JWT makes a key, and the registry's disk confirms that.
+        let jwt = grant(&stateless).send(&server).assert_granted("a");
+        for _ in 0..5 {
+            let before = disk.confirmations();
+            let token = server.token(&client, "a");
+            let issued = disk.confirmations();
+            assert_eq!(issued > before, confirmed, "{sync}: a token");
+            assert_eq!(server.revoke(&client, &token).status, 200);
+            assert_eq!(disk.confirmations() > issued, confirmed, "{sync}: its end");
+        }
+        let before = disk.confirmations();
+        assert_eq!(server.revoke(&stateless, &jwt).status, 200);
+        assert_eq!(disk.confirmations() > before, confirmed, "{sync}: the end of a JWT without a record");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn with_sync_always_a_token_that_the_disk_does_not_confirm_is_503() {
+    let store = Store::new();
+    let client = store.register("root", "careful", &CLIENT);
+    let disk = WatchedDisk::new();
+    let server = disk.under(Start::on(&store.argument()).arguments(&["--sync", "always"])).spawn();
+    let token = server.token(&client, "a");
+    disk.fail();
+    server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
+    server.revoke(&client, &token).assert_refused(503, "temporarily_unavailable");
+    wait_for_log(&server, "request failed");
+}
+
+#[test]
+fn the_memory_store_has_no_disk_to_wait_for() {
+    let refused = Start::on("memory").arguments(&["--sync", "always"]).expect_refusal();
+    assert_sentence(&refused, &["--sync always", "--store file:DIR"]);
+}

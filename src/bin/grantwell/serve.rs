@@ -47,6 +47,13 @@ pub(crate) struct Arguments {
     /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit
     #[arg(long, value_name = "file:DIR|memory", env = "GRANTWELL_STORE", default_value = StoreName::DEFAULT)]
     store: StoreName,
+    /// When a token or its end counts as stored: `os` survives kill -9, `always` a power cut too
+    ///
+    /// os: as soon as the operating system has it, which writes it to the disk within about half a minute; a power cut or a
+    /// crash of the machine can undo what was issued and revoked in that time. always: once the disk has confirmed it, which takes
+    /// as long as the disk does; requests that come at once share one confirmation.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = SyncWrites::Os)]
+    sync: SyncWrites,
     /// The URL by which the world reaches this server; issuers start with it
     #[arg(long, value_name = "URL")]
     issuer_base: Option<PublicUrl>,
@@ -56,6 +63,15 @@ pub(crate) struct Arguments {
     /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
     #[arg(long)]
     trust_forwarded_for: bool,
+}
+
+/// `--sync`: when a write counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum SyncWrites {
+    /// Once the operating system has it.
+    Os,
+    /// Once the disk has confirmed it.
+    Always,
 }
 
 /// What a server keeps, and how to make it safe before the process ends.
@@ -89,7 +105,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 
     // 2. Stores. Opened before the port, so that a second server on the same directory does not answer for a moment.
-    let stores = open(&arguments.store)?;
+    let stores = open(&arguments.store, arguments.sync)?;
 
     // 3. The port, and the signals that end it.
     let listener = server::listen(address)
@@ -122,10 +138,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(store: &StoreName) -> Result<Stores, Failure> {
+fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
     match store {
         StoreName::Aws => Err(Failure::new(
             "a local server keeps no stack's store: deployed, the functions are the server; use --store file:DIR or memory",
+        )),
+        StoreName::Memory if sync == SyncWrites::Always => Err(Failure::new(
+            "the memory store has no disk to wait for; leave out --sync always, or use --store file:DIR",
         )),
         StoreName::Memory => Ok(Stores {
             registry: Arc::new(SqliteRegistry::in_memory()?),
@@ -134,7 +153,12 @@ fn open(store: &StoreName) -> Result<Stores, Failure> {
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
-            let tokens = Arc::new(FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?);
+            let tokens = FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?;
+            let tokens = match sync {
+                SyncWrites::Os => Ok(tokens),
+                SyncWrites::Always => tokens.confirmed_by_disk(),
+            };
+            let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
                 issued: IssuedTokens::new(Arc::clone(&tokens)),

@@ -14,6 +14,7 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::SystemRandom;
+use tempfile::TempDir;
 
 use super::key_store::{PRIVATE_MEMBERS, key_set};
 use super::{
@@ -42,6 +43,14 @@ mod fjall_tokens {
 
     token_store_suite!(super::fjall_tokens());
     denylist_suite!(super::fjall_tokens());
+}
+
+mod fjall_tokens_confirmed_by_disk {
+    use super::super::denylist::denylist_suite;
+    use super::super::token_store::token_store_suite;
+
+    token_store_suite!(super::fjall_tokens_confirmed_by_disk());
+    denylist_suite!(super::fjall_tokens_confirmed_by_disk());
 }
 
 mod sqlite_registry {
@@ -113,6 +122,20 @@ async fn tokens_opened_again_are_all_there() {
     let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again");
     assert_eq!(tokens.get(&kept).await, Ok(Some(record)));
     assert_eq!(tokens.get(&ended).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_store_confirmed_by_disk_can_be_opened_again_as_soon_as_it_is_dropped() {
+    let (tokens, directory) = open_fjall();
+    let tokens = tokens.confirmed_by_disk().expect("a thread");
+    let token = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let record = super::token_store::record("myClient");
+    tokens.put(&token, &record).await.expect("stored");
+    drop(tokens);
+
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("nobody holds the directory");
+    assert_eq!(tokens.get(&token).await, Ok(Some(record)));
 }
 
 #[tokio::test]
@@ -239,10 +262,19 @@ fn memory_registry() -> Opened<RegistryPorts> {
 }
 
 fn fjall_tokens() -> Opened<TokenPorts> {
+    let (tokens, directory) = open_fjall();
+    Opened::new(TokenPorts::of(tokens), directory)
+}
+
+fn fjall_tokens_confirmed_by_disk() -> Opened<TokenPorts> {
+    let (tokens, directory) = open_fjall();
+    Opened::new(TokenPorts::of(tokens.confirmed_by_disk().expect("a thread")), directory)
+}
+
+fn open_fjall() -> (FjallTokens, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened");
-    Opened::new(TokenPorts::of(tokens), directory)
+    (FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened"), directory)
 }
 
 fn sqlite_registry() -> Opened<RegistryPorts> {
