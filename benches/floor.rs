@@ -12,7 +12,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::routing::post;
 
-use grantwell::embedded::server;
+use grantwell::embedded::server::{self, Sources};
 
 #[tokio::main]
 async fn main() {
@@ -25,7 +25,7 @@ async fn main() {
         router.route(path, post(async move |_form: Bytes| (headers(), answer)))
     });
     let listener = server::listen(address).await.expect("a free port");
-    server::serve(listener, router, pending()).await;
+    server::serve(listener, router, Sources::Peers, pending()).await;
 }
 
 fn headers() -> [(axum::http::HeaderName, HeaderValue); 3] {
