@@ -171,8 +171,7 @@ impl KeyStore for SecretsManagerKeys {
             .send()
             .await;
         match created {
-            // Not only `publish`: keys of an earlier secret may be published under a later revision.
-            Ok(_) => Ok(self.published.ensure(realm, keys).await?),
+            Ok(_) => Ok(self.published.publish(realm, keys).await?),
             Err(error) => match error.as_service_error() {
                 Some(CreateSecretError::ResourceExistsException(_)) => Err(KeyStoreError::Conflict),
                 _ => Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error).into()),

@@ -110,7 +110,8 @@ pub trait KeyStore: Send + Sync {
         Ok(())
     }
 
-    /// Stores the first keys of a realm: of those who come at once, one. They are published when this returns.
+    /// Stores the first keys of a realm: of those who come at once, one. They are published when this returns, unless a later
+    /// revision is published already, which `ensure_published` finds out.
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
 
     /// Replaces keys whose stored revision is one less than `keys.revision`.
