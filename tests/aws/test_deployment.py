@@ -86,6 +86,9 @@ OPTIONAL_VARIABLES = {
     "GRANTWELL_ACCESS_TOKEN_LIFETIME": "AccessTokenLifetime",
     "GRANTWELL_DEFAULT_SCOPE": "DefaultScope",
     "GRANTWELL_LOG_LEVEL": "LogLevel",
+    "GRANTWELL_METRICS": "Metrics",
+    "GRANTWELL_FAILED_AUTH_LIMIT": "FailedAuthLimit",
+    "GRANTWELL_FAILED_AUTH_WINDOW": "FailedAuthWindow",
 }
 OWN_OPTIONAL_VARIABLES = {
     "RotateFunction": {"GRANTWELL_SIGNING_KEY_ROTATION_DAYS": "SigningKeyRotationDays"},

@@ -258,4 +258,4 @@ def test_no_dimension_is_a_callers_word(seeded: Stack, start: StartFunction) -> 
     lines = running.metric_lines()
     assert len(lines) == 40
     assert not any("Realm" in line or "invented" in json.dumps(line) for line in lines)
-    assert {line["Reason"] for line in lines} == {"unknown client", "not_found"}
+    assert {line["Reason"] for line in lines} == {"unknown client", "not_found", "too many failed attempts"}
