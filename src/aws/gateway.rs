@@ -60,7 +60,7 @@ pub async fn serve(
 #[cfg(fuzzing)]
 pub async fn answer(router: Router, event: Value, context: lambda_http::Context) -> Value {
     let out_of_time = || StatusCode::SERVICE_UNAVAILABLE.into_response();
-    let gateway = Gateway { router, public_url: None, out_of_time };
+    let gateway = Gateway { router, public_url: None, out_of_time, metrics: Arc::new(Metrics::off()) };
     serde_json::to_value(gateway.answer(LambdaEvent::new(event, context)).await).unwrap_or_default()
 }
 
