@@ -31,6 +31,7 @@ use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::http::routes;
+use grantwell::metrics::Metrics;
 use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
 
 /// The client that seeds of the corpora authenticate as, and its secret.
@@ -199,7 +200,7 @@ struct Keys {
 
 impl Keys {
     fn new() -> Self {
-        let keys = KeySet::create(SigningAlgorithm::Es256, UnixSeconds(0)).expect("keys");
+        let keys = KeySet::create(&[SigningAlgorithm::Es256], UnixSeconds(0)).expect("keys");
         Self {
             private: keys.signers().expect("keys that sign"),
             public: keys.published().verification_keys().expect("keys that verify"),
@@ -218,6 +219,7 @@ impl TokenIntrospection for OneToken {
                 client_id: "myClient".to_owned(),
                 sub: "myClient".to_owned(),
                 scope: "orders:read".parse().expect("a scope"),
+                audit_tracking_id: None,
             })),
             "away" => Err(OAuthError::Unavailable("a store".to_owned())),
             _ => Ok(None),
@@ -227,7 +229,8 @@ impl TokenIntrospection for OneToken {
 
 fn authorizer_that_answers(response: ResponseForm) -> Authorizer {
     let scopes = r#"{"GET /orders":"orders:read","GET /orders/{id}":"orders:read","ANY /files/{path+}":"","$default":""}"#;
-    Authorizer { tokens: Box::new(OneToken), scopes: scopes.parse().expect("routes"), response }
+    let (tokens, scopes) = (Box::new(OneToken), scopes.parse().expect("routes"));
+    Authorizer { tokens, scopes, response, audit: Arc::new(TracingAudit), metrics: Arc::new(Metrics::off()) }
 }
 
 /// With time left until the year 2100.
