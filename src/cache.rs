@@ -54,9 +54,7 @@ pub struct CachedRegistry {
 /// when a secret does not match, so that a rotation is seen at once.
 pub struct CachedSecrets {
     source: Arc<dyn SecretSource>,
-    clock: Arc<dyn Clock>,
-    settings: CacheSettings,
-    entries: Cache<ClientKey, SecretsEntry>,
+    secrets: Bridged<ClientKey, Option<ClientSecrets>>,
     mismatches: Cache<ClientKey, ()>,
     nobody: Option<ClientKey>,
 }
@@ -113,12 +111,9 @@ impl CachedSecrets {
     pub fn new(source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
         Self {
             source,
-            clock,
-            settings,
-            entries: Cache::builder()
-                .max_capacity(settings.capacity)
-                .time_to_live(settings.secret_stale_limit + settings.secret_retry_interval)
-                .build(),
+            secrets: Bridged::new("a remembered client secret", clock, settings, |settings, secrets| {
+                if secrets.is_some() { settings.secret_ttl } else { settings.absence_ttl }
+            }),
             mismatches: Cache::builder()
                 .max_capacity(settings.capacity)
                 .time_to_live(settings.mismatch_interval)
@@ -126,66 +121,12 @@ impl CachedSecrets {
             nobody: ClientKey::of_nobody(),
         }
     }
-
-    /// What is remembered of a client's secrets, loaded anew where there is nothing or `reload` says so. One load at a time
-    /// for each client, and the later one counts.
-    async fn entry(
-        &self,
-        client: &Client,
-        reload: impl Fn(&SecretsEntry) -> bool + Send,
-    ) -> Result<SecretsEntry, PortError> {
-        let entry = self.entries.entry(ClientKey::of(client)).and_try_compute_with(async |remembered| {
-            let remembered = remembered.map(Entry::into_value);
-            if remembered.as_ref().is_some_and(|entry| !reload(entry)) {
-                return Ok(Op::Nop);
-            }
-            match (self.load(client).await, remembered) {
-                (Ok(loaded), _) => Ok(Op::Put(loaded)),
-                (Err(error @ PortError::Unavailable { .. }), Some(entry)) => self.bridge(entry, error).map(Op::Put),
-                (Err(error), _) => Err(error),
-            }
-        });
-        match entry.await? {
-            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
-                Ok(entry.into_value())
-            }
-            // Nothing above removes an entry or leaves one out.
-            CompResult::StillNone(_) | CompResult::Removed(_) => {
-                Err(PortError::Unavailable { service: "the cache of secrets", detail: "no entry".to_owned() })
-            }
-        }
-    }
-
-    async fn load(&self, client: &Client) -> Result<SecretsEntry, PortError> {
-        let secrets = self.source.secrets(client).await?;
-        let now = self.clock.now();
-        let ttl = if secrets.is_some() { self.settings.secret_ttl } else { self.settings.absence_ttl };
-        Ok(SecretsEntry { secrets, loaded_at: now, ask_again_at: now.plus(ttl.as_secs()) })
-    }
-
-    /// What is remembered, while the source cannot be asked and the stale limit allows.
-    fn bridge(&self, entry: SecretsEntry, error: PortError) -> Result<SecretsEntry, PortError> {
-        let now = self.clock.now();
-        let age_seconds = now.since(entry.loaded_at);
-        if age_seconds > self.settings.secret_stale_limit.as_secs() {
-            return Err(error);
-        }
-        tracing::warn!(age_seconds, %error, "serving a remembered client secret because its source cannot be asked");
-        Ok(SecretsEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry })
-    }
 }
 
 #[async_trait]
 impl SecretSource for CachedSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        // The look that nearly every request takes, without the lock of the one below.
-        if let Some(entry) = self.entries.get(&ClientKey::of(client)).await
-            && self.clock.now() < entry.ask_again_at
-        {
-            return Ok(entry.secrets);
-        }
-        let entry = self.entry(client, |entry| self.clock.now() >= entry.ask_again_at).await?;
-        Ok(entry.secrets)
+        self.secrets.get(ClientKey::of(client), Reload::IfStale, || self.source.secrets(client)).await
     }
 
     async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
@@ -194,8 +135,8 @@ impl SecretSource for CachedSecrets {
         if !self.mismatches.entry(ClientKey::of(client)).or_insert(()).await.is_fresh() {
             return None;
         }
-        match self.entry(client, |_| true).await {
-            Ok(entry) => entry.secrets,
+        match self.secrets.get(ClientKey::of(client), Reload::Now, || self.source.secrets(client)).await {
+            Ok(secrets) => secrets,
             Err(error) => {
                 tracing::warn!(%error, "a client secret could not be reloaded after a mismatch");
                 None
@@ -206,12 +147,7 @@ impl SecretSource for CachedSecrets {
     async fn no_secrets(&self) {
         // The same two looks, at entries that are always there.
         let Some(nobody) = &self.nobody else { return };
-        let entry = self.entries.get(&nobody.clone()).await;
-        if entry.is_none_or(|entry| self.clock.now() >= entry.ask_again_at) {
-            let now = self.clock.now();
-            let ask_again_at = now.plus(self.settings.secret_ttl.as_secs());
-            self.entries.insert(nobody.clone(), SecretsEntry { secrets: None, loaded_at: now, ask_again_at }).await;
-        }
+        self.secrets.keep_fresh(nobody, &None, self.secrets.settings.secret_ttl).await;
         self.mismatches.entry(nobody.clone()).or_insert(()).await;
     }
 }
@@ -235,9 +171,14 @@ impl CachedVerificationKeys {
         Self {
             source,
             // Before its first key a realm has none, and that key signs as soon as it is there.
-            keys: Bridged::new("a realm's public keys", clock, settings, |keys: &Arc<VerificationKeys>| {
-                !keys.jwks().is_empty()
-            }),
+            keys: Bridged::new(
+                "a realm's remembered public keys",
+                clock,
+                settings,
+                |settings, keys: &Arc<VerificationKeys>| {
+                    if keys.jwks().is_empty() { Duration::ZERO } else { settings.key_ttl }
+                },
+            ),
             unknown: Cache::builder()
                 .max_capacity(settings.capacity)
                 .time_to_live(settings.unknown_key_interval)
@@ -249,7 +190,7 @@ impl CachedVerificationKeys {
 #[async_trait]
 impl VerificationKeySource for CachedVerificationKeys {
     async fn verification_keys(&self, realm: &RealmName) -> Result<Arc<VerificationKeys>, PortError> {
-        self.keys.get(realm.clone(), Reload::IfStale, self.source.verification_keys(realm)).await
+        self.keys.get(realm.clone(), Reload::IfStale, || self.source.verification_keys(realm)).await
     }
 
     async fn verification_keys_after_mismatch(
@@ -260,7 +201,7 @@ impl VerificationKeySource for CachedVerificationKeys {
         if !self.unknown.entry(realm.clone()).or_insert(()).await.is_fresh() {
             return Ok(None);
         }
-        let reloaded = self.keys.get(realm.clone(), Reload::Now, self.source.verification_keys(realm)).await;
+        let reloaded = self.keys.get(realm.clone(), Reload::ForNewer, || self.source.verification_keys(realm)).await;
         if reloaded.is_err() {
             // The next token asks again: nobody has said yet that its key is none of the realm's.
             self.unknown.invalidate(realm).await;
@@ -272,31 +213,41 @@ impl VerificationKeySource for CachedVerificationKeys {
 impl CachedSigningKeys {
     /// Remembers what `source` says as `settings` allow.
     pub fn new(source: Arc<dyn SigningKeySource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
-        Self { source, signers: Bridged::new("a realm's signing keys", clock, settings, |_| true) }
+        Self {
+            source,
+            signers: Bridged::new("a realm's remembered signing keys", clock, settings, |settings, _| settings.key_ttl),
+        }
     }
 }
 
 #[async_trait]
 impl SigningKeySource for CachedSigningKeys {
     async fn signers(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<Arc<Signers>, PortError> {
-        self.signers.get((realm.clone(), alg), Reload::IfStale, self.source.signers(realm, alg)).await
+        self.signers.get((realm.clone(), alg), Reload::IfStale, || self.source.signers(realm, alg)).await
     }
 }
 
-/// A cache that asks again after `key_ttl`, and bridges a source that cannot be asked for as long as secrets are bridged.
+/// A cache that asks its source again when what it remembers is stale, and serves that for a bounded time while the source
+/// cannot be asked.
 struct Bridged<K, V> {
     what: &'static str,
     clock: Arc<dyn Clock>,
     settings: CacheSettings,
-    is_worth_keeping: fn(&V) -> bool,
+    /// How long a value is believed. One of no time at all is not served while the source is away either.
+    ttl: fn(&CacheSettings, &V) -> Duration,
     entries: Cache<K, BridgedEntry<V>>,
 }
 
 /// When a [`Bridged`] asks its source.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reload {
+    /// Where what is remembered is stale.
     IfStale,
+    /// Each time.
     Now,
+    /// Each time, unless another's load has just brought something newer. What is remembered is no answer, even while the
+    /// source cannot be asked.
+    ForNewer,
 }
 
 #[derive(Clone)]
@@ -304,6 +255,12 @@ struct BridgedEntry<V> {
     value: V,
     loaded_at: UnixSeconds,
     ask_again_at: UnixSeconds,
+}
+
+impl<V> BridgedEntry<V> {
+    fn loaded(value: V, now: UnixSeconds, ttl: Duration) -> Self {
+        Self { value, loaded_at: now, ask_again_at: now.plus(ttl.as_secs()) }
+    }
 }
 
 impl<K, V> Bridged<K, V>
@@ -315,23 +272,22 @@ where
         what: &'static str,
         clock: Arc<dyn Clock>,
         settings: CacheSettings,
-        is_worth_keeping: fn(&V) -> bool,
+        ttl: fn(&CacheSettings, &V) -> Duration,
     ) -> Self {
         let entries = Cache::builder()
             .max_capacity(settings.capacity)
             .time_to_live(settings.secret_stale_limit + settings.secret_retry_interval)
             .build();
-        Self { what, clock, settings, is_worth_keeping, entries }
+        Self { what, clock, settings, ttl, entries }
     }
 
     /// What is remembered, or what `load` brings where there is nothing, it is stale, or `reload` says so. One load at a time
     /// for each key.
-    async fn get(
-        &self,
-        key: K,
-        reload: Reload,
-        load: impl Future<Output = Result<V, PortError>> + Send,
-    ) -> Result<V, PortError> {
+    async fn get<F>(&self, key: K, reload: Reload, load: impl FnOnce() -> F + Send) -> Result<V, PortError>
+    where
+        F: Future<Output = Result<V, PortError>> + Send,
+    {
+        // The look that nearly every request takes, without the lock of the one below.
         if reload == Reload::IfStale
             && let Some(entry) = self.entries.get(&key).await
             && self.clock.now() < entry.ask_again_at
@@ -341,23 +297,22 @@ where
         let asked_at = self.clock.now();
         let entry = self.entries.entry(key).and_try_compute_with(async |remembered| {
             let remembered = remembered.map(Entry::into_value);
-            let is_fresh = |entry: &BridgedEntry<V>| {
-                // Whoever waited for another's load takes what that brought.
-                self.clock.now() < entry.ask_again_at && (reload == Reload::IfStale || entry.loaded_at > asked_at)
+            // Whoever waited for another's load takes what that brought.
+            let does = |entry: &BridgedEntry<V>| match reload {
+                Reload::IfStale => self.clock.now() < entry.ask_again_at,
+                Reload::Now => false,
+                Reload::ForNewer => self.clock.now() < entry.ask_again_at && entry.loaded_at > asked_at,
             };
-            if remembered.as_ref().is_some_and(is_fresh) {
+            if remembered.as_ref().is_some_and(does) {
                 return Ok(Op::Nop);
             }
-            match (load.await, remembered) {
+            match (load().await, remembered) {
                 (Ok(value), _) => {
-                    let now = self.clock.now();
-                    let ttl = if (self.is_worth_keeping)(&value) { self.settings.key_ttl.as_secs() } else { 0 };
-                    let ask_again_at = now.plus(ttl);
-                    Ok(Op::Put(BridgedEntry { value, loaded_at: now, ask_again_at }))
+                    let ttl = (self.ttl)(&self.settings, &value);
+                    Ok(Op::Put(BridgedEntry::loaded(value, self.clock.now(), ttl)))
                 }
-                // Whoever asks for something newer than what is remembered is not served with that.
                 (Err(error @ PortError::Unavailable { .. }), Some(entry))
-                    if reload == Reload::IfStale && (self.is_worth_keeping)(&entry.value) =>
+                    if reload != Reload::ForNewer && !(self.ttl)(&self.settings, &entry.value).is_zero() =>
                 {
                     self.bridge(entry, error).map(Op::Put)
                 }
@@ -375,13 +330,27 @@ where
         }
     }
 
+    /// Remembers `value` as if it had been loaded, where nothing fresh is remembered.
+    async fn keep_fresh(&self, key: &K, value: &V, ttl: Duration)
+    where
+        K: Clone,
+    {
+        let now = self.clock.now();
+        // By a copy of the key, as a look for a client's has one.
+        let entry = self.entries.get(&key.clone()).await;
+        if entry.is_none_or(|entry| now >= entry.ask_again_at) {
+            self.entries.insert(key.clone(), BridgedEntry::loaded(value.clone(), now, ttl)).await;
+        }
+    }
+
+    /// What is remembered, while the source cannot be asked and the stale limit allows.
     fn bridge(&self, entry: BridgedEntry<V>, error: PortError) -> Result<BridgedEntry<V>, PortError> {
         let now = self.clock.now();
         let age_seconds = now.since(entry.loaded_at);
         if age_seconds > self.settings.secret_stale_limit.as_secs() {
             return Err(error);
         }
-        tracing::warn!(what = self.what, age_seconds, %error, "serving what is remembered because its source cannot be asked");
+        tracing::warn!(age_seconds, %error, "serving {} because its source cannot be asked", self.what);
         Ok(BridgedEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry })
     }
 }
@@ -408,13 +377,6 @@ impl ClientKey {
         let client_id = "nobody".parse().ok()?;
         Some(Self { realm: RealmName::root(), client_id, registration_id: RegistrationId::from_text("nobody") })
     }
-}
-
-#[derive(Clone)]
-struct SecretsEntry {
-    secrets: Option<ClientSecrets>,
-    loaded_at: UnixSeconds,
-    ask_again_at: UnixSeconds,
 }
 
 /// Believes what is there and what is not for different times.
