@@ -1,7 +1,6 @@
 //! Client: a registration and its invariants (RFC 6749 §2, member names of RFC 7591 §2).
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use url::Url;
 use super::access_token::claims::{CustomClaims, InvalidClaims};
 use super::access_token::opaque::base64url;
 use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use super::conversions::{number_conversions, text_conversions};
 use super::keys::SigningAlgorithm;
 use super::ports::{PortError, Random, UnixSeconds};
 use super::realm::{Realm, RealmName};
@@ -560,60 +560,8 @@ impl RedirectUri {
     }
 }
 
-/// `TryFrom<String>` and `Into<String>` for serde, on top of `FromStr`.
-macro_rules! text_conversions {
-    ($($name:ty),+) => {$(
-        impl TryFrom<String> for $name {
-            type Error = InvalidRegistration;
-
-            fn try_from(text: String) -> Result<Self, InvalidRegistration> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-    )+};
-}
-
 text_conversions!(ClientId, GrantType, RedirectUri);
-
-impl TryFrom<u64> for TokenLifetime {
-    type Error = InvalidRegistration;
-
-    fn try_from(seconds: u64) -> Result<Self, InvalidRegistration> {
-        Self::new(seconds)
-    }
-}
-
-impl From<TokenLifetime> for u64 {
-    fn from(lifetime: TokenLifetime) -> Self {
-        lifetime.0
-    }
-}
-
-impl TryFrom<u64> for SecretRotationDays {
-    type Error = InvalidRegistration;
-
-    fn try_from(days: u64) -> Result<Self, InvalidRegistration> {
-        Self::new(days)
-    }
-}
-
-impl From<SecretRotationDays> for u64 {
-    fn from(days: SecretRotationDays) -> Self {
-        days.0
-    }
-}
+number_conversions!(TokenLifetime: InvalidRegistration, SecretRotationDays: InvalidRegistration);
 
 /// 128 random bits in base64url.
 pub(crate) fn random_name(random: &dyn Random) -> Result<String, PortError> {

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bearer;
 pub mod client;
 pub mod client_auth;
+mod conversions;
 pub mod error;
 pub mod introspection;
 pub mod jose;

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use super::client::{GrantType, TokenLifetime};
+use super::conversions::text_conversions;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
 use super::ports::{ClientRegistry, UnixSeconds};
@@ -140,25 +141,7 @@ impl FromStr for RealmName {
     }
 }
 
-impl TryFrom<String> for RealmName {
-    type Error = MalformedRealmName;
-
-    fn try_from(text: String) -> Result<Self, MalformedRealmName> {
-        text.parse()
-    }
-}
-
-impl From<RealmName> for String {
-    fn from(name: RealmName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for RealmName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+text_conversions!(RealmName);
 
 impl Realm {
     /// A realm that sets nothing itself.

@@ -1,12 +1,12 @@
 //! Resource indicators (RFC 8707): which protected resource a token is for.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::client::Client;
+use super::conversions::text_conversions;
 use super::error::OAuthError;
 use super::params::Params;
 use super::realm::Issuer;
@@ -56,25 +56,7 @@ impl FromStr for ResourceUri {
     }
 }
 
-impl TryFrom<String> for ResourceUri {
-    type Error = MalformedResource;
-
-    fn try_from(text: String) -> Result<Self, MalformedResource> {
-        text.parse()
-    }
-}
-
-impl From<ResourceUri> for String {
-    fn from(resource: ResourceUri) -> Self {
-        resource.0
-    }
-}
-
-impl fmt::Display for ResourceUri {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+text_conversions!(ResourceUri);
 
 impl Audience {
     /// The audience of a token for these resources.
