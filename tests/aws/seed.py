@@ -39,6 +39,9 @@ AUTHORIZER_SETTINGS = {
     "GRANTWELL_AUTHORIZER_SCOPES": AUTHORIZER_SCOPES,
 }
 
+# The settings of a client whose tokens are signed and stored nowhere.
+STATELESS_JWT = ("--access-token-format", "jwt", "--access-token-persistence", "stateless")
+
 
 @dataclass(frozen=True)
 class SeededClient:

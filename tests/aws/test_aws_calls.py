@@ -31,12 +31,7 @@ from template import ROOT, Json
 
 Calls = Counter[str]
 
-STATELESS = seed.SeededClient(
-    "statelessClient",
-    "client_secret_basic",
-    "write",
-    ("--access-token-format", "jwt", "--access-token-persistence", "stateless"),
-)
+STATELESS = seed.SeededClient("statelessClient", "client_secret_basic", "write", seed.STATELESS_JWT)
 # How the three kinds of token are asked for; the names are those of `grantwell cost`.
 ISSUERS = {"opaque": seed.MY_CLIENT, "stored jwt": seed.MY_JWT_CLIENT, "stateless jwt": STATELESS}
 COST_ARGUMENTS = {

@@ -207,9 +207,8 @@ def test_a_stateless_jwt_ends_by_the_one_kind_of_item_that_revocation_may_write(
     client = seed.SeededClient("statelessClient", "client_secret_basic", "write")
     table, prefix = seeded.physical_id("RegistryTable"), seeded.parameters["SecretPrefix"]
     operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
-    settings = ("--access-token-format", "jwt", "--access-token-persistence", "stateless")
     scope = ("--scope", client.scope, "--default-scope", client.scope)
-    seed.register_client(operator, binaries / "grantwell", seed.REALM, client, (*scope, *settings))
+    seed.register_client(operator, binaries / "grantwell", seed.REALM, client, (*scope, *seed.STATELESS_JWT))
 
     def given(name: str, body: str) -> sam.Json:
         form = event(name)

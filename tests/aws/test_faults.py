@@ -52,12 +52,7 @@ from template import Json
 _Case = TypeVar("_Case")
 # What the functions keep back of an invocation's time, in which the answer travels (src/aws/gateway.rs).
 RESERVE_SECONDS = 0.5
-STATELESS_CLIENT = seed.SeededClient(
-    "myStatelessClient",
-    "client_secret_basic",
-    "write",
-    ("--access-token-format", "jwt", "--access-token-persistence", "stateless"),
-)
+STATELESS_CLIENT = seed.SeededClient("myStatelessClient", "client_secret_basic", "write", seed.STATELESS_JWT)
 # The client whose tokens have each form.
 OWNERS = {"opaque": seed.MY_CLIENT, "JWT": seed.MY_JWT_CLIENT, "stateless": STATELESS_CLIENT}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from joserfc.errors import BadSignatureError
 
 import seed
 import template as sam
+from command_line import RunCommand, command_line
 from conftest import StartFunction
 from emulator import Emulator, without_aws
 from gateway import Gateway
@@ -34,9 +34,6 @@ SIGNED = "application/token-introspection+jwt"
 SECRET = "not-a-secret-of-these-tests-0123456789"
 # RFC 9068 section 2.2, and this server's own.
 CLAIMS = {"iss", "sub", "aud", "client_id", "iat", "exp", "jti", "scope", "realm", "auditTrackingId"}
-
-# Runs `grantwell` on the store of the server under test.
-RunCommand = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -118,14 +115,14 @@ def functions(seeded: Stack, emulator: Emulator, binaries: Path, start: StartFun
     )
     started = {name: start(function) for name, function in seeded.functions.items()}
     with Gateway(sam.routes(seeded.translated), started) as running:
-        yield Served(running.url, command(binaries / "grantwell", environment, "aws"))
+        yield Served(running.url, command_line(binaries / "grantwell", environment, "aws"))
 
 
 @pytest.fixture
 def local_server(binaries: Path, tmp_path: Path) -> Iterator[Served]:
     grantwell, data = binaries / "grantwell", tmp_path / "data"
     with LocalServer(grantwell, data) as running:
-        yield Served(running.url, command(grantwell, without_aws(os.environ), f"file:{data}"))
+        yield Served(running.url, command_line(grantwell, without_aws(os.environ), f"file:{data}"))
         assert running.close() == 0, "the server did not end cleanly on SIGTERM"
 
 
@@ -133,22 +130,6 @@ def local_server(binaries: Path, tmp_path: Path) -> Iterator[Served]:
 def loopback_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Authlib refuses http: right everywhere but on loopback."""
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
-
-
-def command(grantwell: Path, environment: dict[str, str], store: str) -> RunCommand:
-    def run(*arguments: str, stdin: str = "") -> None:
-        done = subprocess.run(
-            [str(grantwell), *arguments, "--store", store],
-            env=environment,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-
-    return run
 
 
 def tampered(token: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from authlib.integrations.requests_client import OAuth2Session
 
 import seed
 import template as sam
+from command_line import command_line
 from conftest import StartFunction
+from emulator import without_aws
 from expectations import DESCRIPTION
 from gateway import Gateway
 from local_server import LocalServer
@@ -39,18 +41,7 @@ def gateway(seeded: Stack, start: StartFunction) -> Iterator[str]:
 def local_server(binaries: Path, tmp_path: Path) -> Iterator[str]:
     """The local server on a data directory that the command line filled."""
     grantwell, store = binaries / "grantwell", tmp_path / "data"
-
-    def run(*arguments: str, stdin: str = "") -> None:
-        done = subprocess.run(
-            [str(grantwell), *arguments, "--store", f"file:{store}"],
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-
+    run = command_line(grantwell, without_aws(os.environ), f"file:{store}")
     run("realm", "set", "alpha")
     for each in seed.CLIENTS:
         run(

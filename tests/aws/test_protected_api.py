@@ -28,7 +28,7 @@ SCOPES: str = yaml_parse((sam.ROOT / EXAMPLE / "grantwell.yaml").read_text(encod
 FORMATS = {
     "opaque": (),
     "jwt": ("--access-token-format", "jwt"),
-    "stateless jwt": ("--access-token-format", "jwt", "--access-token-persistence", "stateless"),
+    "stateless jwt": seed.STATELESS_JWT,
 }
 ORDERS = [{"id": "42", "item": "lamp"}]
 
