@@ -23,7 +23,8 @@ use grantwell::core::params::Params;
 use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};
+use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom};
 
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 /// Attempts of each kind in one round.
@@ -52,6 +53,17 @@ struct Subject {
     answers_early: bool,
 }
 
+/// What stands before the secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    /// The cache, as in a server and in a function without metrics.
+    Cached,
+    /// The same under what counts its hits, as in a function with metrics.
+    Counted,
+    /// The same without the work for nobody.
+    Hasty,
+}
+
 /// Secrets for whose absence nobody waits: what an unknown client would save.
 struct Hasty(CachedSecrets);
 
@@ -77,7 +89,7 @@ impl SecretSource for OneSecret {
 }
 
 impl Subject {
-    fn new(hasty: bool, answers_early: bool) -> Self {
+    fn new(secrets: Secrets, answers_early: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
         let realm = Realm::new(RealmName::root());
@@ -108,7 +120,15 @@ impl Subject {
             ..CacheSettings::FUNCTION
         };
         let cached = CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), settings);
-        let secrets: Arc<dyn SecretSource> = if hasty { Arc::new(Hasty(cached)) } else { Arc::new(cached) };
+        let secrets: Arc<dyn SecretSource> = match secrets {
+            Secrets::Cached => Arc::new(cached),
+            Secrets::Counted => {
+                let metrics = Metrics::new(MetricsFormat::Emf, "timing".into(), LogLevel::Info, Arc::new(SystemClock));
+                let cache: Arc<dyn SecretSource> = Arc::new(cached);
+                Arc::new(CountedHits { cache, metrics: Arc::new(metrics) })
+            }
+            Secrets::Hasty => Arc::new(Hasty(cached)),
+        };
         let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
         // Counted, and never refused: a refusal is another answer.
         let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
@@ -213,18 +233,21 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[test]
 fn an_unknown_client_a_disabled_one_and_a_wrong_secret_take_equal_time() {
-    let server = Subject::new(false, false);
-    let measured = [Kind::Unknown, Kind::Disabled].map(|other| (other, server.rounds(other)));
-    eprintln!("{measured:.3?}");
-    for (other, rounds) in measured {
-        assert!(rounds[0] < ALIKE, "{other:?} can be told from a wrong secret: {rounds:?}");
+    for secrets in [Secrets::Cached, Secrets::Counted] {
+        let server = Subject::new(secrets, false);
+        let measured = [Kind::Unknown, Kind::Disabled].map(|other| (other, server.rounds(other)));
+        eprintln!("{secrets:?}: {measured:.3?}");
+        for (other, rounds) in measured {
+            assert!(rounds[0] < ALIKE, "{secrets:?}: {other:?} can be told from a wrong secret: {rounds:?}");
+        }
     }
 }
 
 #[test]
 fn an_unknown_client_that_is_answered_early_or_without_a_look_at_the_secrets_would_be_noticed() {
-    for (what, hasty, answers_early) in [("early", false, true), ("without a look", true, false)] {
-        let rounds = Subject::new(hasty, answers_early).rounds(Kind::Unknown);
+    for (what, secrets, answers_early) in [("early", Secrets::Cached, true), ("without a look", Secrets::Hasty, false)]
+    {
+        let rounds = Subject::new(secrets, answers_early).rounds(Kind::Unknown);
         eprintln!("{what}: {rounds:.3?}");
         assert!(rounds[0] >= ALIKE, "{what}: the test above would not fail: {rounds:?}");
         assert!(rounds[ROUNDS / 2] > DIFFERENT, "{what}: the test above would hardly fail: {rounds:?}");
