@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::access_token::jwt::{SignedToken, UnverifiedJwt};
-use super::access_token::{opaque, validation};
+use super::access_token::{PresentedToken, validation};
 use super::audit::{self, AuditEvent};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
@@ -79,24 +78,19 @@ impl RevocationEndpoint {
         client: &Client,
         now: UnixSeconds,
     ) -> Result<Revocation, OAuthError> {
-        let digest = match UnverifiedJwt::parse(unverified_token) {
-            None => opaque::digest_of_presented(unverified_token),
-            Some(jwt) => match validation::signed_token(self.keys.as_ref(), &jwt, &realm.name, now).await? {
-                None => None,
-                Some(SignedToken::Stored(digest)) => Some(digest),
-                // There is no record to delete: its end is what is stored, for as long as it would have lived.
-                Some(SignedToken::Stateless(record)) => {
-                    let revocation = Revocation::of(Some(&record), &realm.name, &client.client_id, now);
-                    if matches!(revocation, Revocation::Revoked { .. }) {
-                        self.denylist.deny(&record.jti, record.expires_at.plus(CLOCK_SKEW)).await?;
-                    }
-                    return Ok(revocation);
-                }
-            },
-        };
-        Ok(match digest {
-            Some(digest) => self.tokens.revoke(&digest, &realm.name, &client.client_id, now).await?,
+        Ok(match validation::presented(self.keys.as_ref(), unverified_token, &realm.name, now).await? {
             None => Revocation::NotFound,
+            Some(PresentedToken::Stored(digest)) => {
+                self.tokens.revoke(&digest, &realm.name, &client.client_id, now).await?
+            }
+            // There is no record to delete: its end is what is stored, for as long as it would have lived.
+            Some(PresentedToken::Stateless(record)) => {
+                let revocation = Revocation::of(Some(&record), &realm.name, &client.client_id, now);
+                if matches!(revocation, Revocation::Revoked { .. }) {
+                    self.denylist.deny(&record.jti, record.expires_at.plus(CLOCK_SKEW)).await?;
+                }
+                revocation
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::record::AccessTokenRecord;
-use super::{AccessToken, AccessTokenPersistence, TokenDigest};
+use super::{AccessToken, AccessTokenPersistence, PresentedToken, TokenDigest};
 use crate::core::client::{ClientId, RegistrationId, random_name};
 use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::KeyError;
@@ -27,15 +27,6 @@ pub const MAX_LENGTH: usize = 7 * 1024;
 pub struct UnverifiedJwt<'a> {
     text: &'a str,
     jws: UnverifiedJws<'a>,
-}
-
-/// A JWT that a key of the realm has signed.
-#[derive(Debug)]
-pub enum SignedToken {
-    /// The server has a record of it, or it has ended.
-    Stored(TokenDigest),
-    /// The server has no record: these are the facts.
-    Stateless(Box<AccessTokenRecord>),
 }
 
 /// The claims of RFC 9068 §2.2, and this server's own. No `nbf`: a token is valid from its issue, and a resource server whose
@@ -148,7 +139,7 @@ impl<'a> UnverifiedJwt<'a> {
     }
 
     /// The token, if one of `keys` of `realm` signed it and its time is not over.
-    pub fn verify(&self, realm: &RealmName, keys: &VerificationKeys, now: UnixSeconds) -> Option<SignedToken> {
+    pub fn verify(&self, realm: &RealmName, keys: &VerificationKeys, now: UnixSeconds) -> Option<PresentedToken> {
         let payload = self.jws.verify(keys, now)?;
         let claims: VerifiedClaims = serde_json::from_slice(&payload).ok()?;
         let is_own = claims.realm == realm.path() && claims.sub == claims.client_id && claims.exp > now;
@@ -156,12 +147,12 @@ impl<'a> UnverifiedJwt<'a> {
             return None;
         }
         let Some(rest) = claims.jti.strip_prefix(STATELESS) else {
-            return Some(SignedToken::Stored(TokenDigest::of(self.text)));
+            return Some(PresentedToken::Stored(TokenDigest::of(self.text)));
         };
         let (registration_id, _random) = rest.split_once('.')?;
         let registration_id = RegistrationId::from_text(registration_id);
         let aud = if claims.aud.names(&claims.iss) == [claims.iss.as_str()] { Audience::Issuer } else { claims.aud };
-        Some(SignedToken::Stateless(Box::new(AccessTokenRecord {
+        Some(PresentedToken::Stateless(Box::new(AccessTokenRecord {
             realm: realm.clone(),
             client_id: claims.client_id,
             registration_id,
@@ -294,7 +285,7 @@ mod tests {
                 assert_eq!(jwt.unverified_realm().as_ref(), Some(&record.realm));
                 let verify = |now| jwt.verify(&record.realm, &verifiers, now);
                 let last_second = UnixSeconds(record.expires_at.0 - 1);
-                let Some(SignedToken::Stateless(read)) = verify(last_second) else { panic!("{alg}: active") };
+                let Some(PresentedToken::Stateless(read)) = verify(last_second) else { panic!("{alg}: active") };
                 assert_eq!(*read, record, "{alg}");
                 assert!(verify(record.expires_at).is_none(), "{alg}: expired at its second");
             }

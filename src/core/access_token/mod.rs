@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use opaque::base64url;
+use record::AccessTokenRecord;
 
 /// An access token as the client gets it. Redacted in `Debug`, wiped on drop.
 pub struct AccessToken(Zeroizing<String>);
@@ -21,6 +22,15 @@ pub struct AccessToken(Zeroizing<String>);
 /// SHA-256 of a token: the only form in which a store ever sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
+
+/// A presented text that has the form of a token of this server and, where it is a JWT, the signature: where its facts are.
+#[derive(Debug)]
+pub enum PresentedToken {
+    /// In the record of this digest. Where there is none, it has ended or never was.
+    Stored(TokenDigest),
+    /// In the token itself: the server has no record.
+    Stateless(Box<AccessTokenRecord>),
+}
 
 /// What a client carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

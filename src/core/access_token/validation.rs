@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::jwt::{SignedToken, UnverifiedJwt};
-use super::opaque;
+use super::jwt::UnverifiedJwt;
 use super::record::AccessTokenRecord;
+use super::{PresentedToken, opaque};
 use crate::core::error::OAuthError;
 use crate::core::ports::{ClientRegistry, Denylist, PortError, TokenStore, UnixSeconds, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName, Realms};
@@ -39,19 +39,16 @@ impl AccessTokenValidator {
         realm: &RealmName,
         now: UnixSeconds,
     ) -> Result<Option<AccessTokenRecord>, OAuthError> {
-        let digest = match UnverifiedJwt::parse(unverified_token) {
-            None => opaque::digest_of_presented(unverified_token),
-            Some(jwt) => match signed_token(self.keys.as_ref(), &jwt, realm, now).await? {
-                None => None,
-                Some(SignedToken::Stored(digest)) => Some(digest),
-                Some(SignedToken::Stateless(record)) => {
-                    let is_denied = self.denylist.is_denied(&record.jti).await?;
-                    return Ok(Some(*record).filter(|_| !is_denied));
-                }
-            },
-        };
-        let Some(digest) = digest else { return Ok(None) };
-        Ok(self.tokens.get(&digest).await?.filter(|record| !record.has_expired(now)))
+        Ok(match presented(self.keys.as_ref(), unverified_token, realm, now).await? {
+            None => None,
+            Some(PresentedToken::Stored(digest)) => {
+                self.tokens.get(&digest).await?.filter(|record| !record.has_expired(now))
+            }
+            Some(PresentedToken::Stateless(record)) => {
+                let is_denied = self.denylist.is_denied(&record.jti).await?;
+                Some(*record).filter(|_| !is_denied)
+            }
+        })
     }
 
     /// Whether the client and the realm that the token was issued to still stand behind it. `asked_in` is the realm that the
@@ -74,13 +71,17 @@ impl AccessTokenValidator {
     }
 }
 
-/// The JWT, if a key of `realm` has signed it. A key that is not known may be one that has just been published.
-pub(crate) async fn signed_token(
+/// What a presented text is; `None` where it is no token of this server. A JWT is one if a key of `realm` has signed it, and a
+/// key that is not known may be one that has just been published.
+pub(crate) async fn presented(
     source: &dyn VerificationKeySource,
-    jwt: &UnverifiedJwt<'_>,
+    unverified_token: &str,
     realm: &RealmName,
     now: UnixSeconds,
-) -> Result<Option<SignedToken>, PortError> {
+) -> Result<Option<PresentedToken>, PortError> {
+    let Some(jwt) = UnverifiedJwt::parse(unverified_token) else {
+        return Ok(opaque::digest_of_presented(unverified_token).map(PresentedToken::Stored));
+    };
     let mut keys = source.verification_keys(realm).await?;
     if !keys.know(jwt.kid())
         && let Some(newer) = source.verification_keys_after_mismatch(realm).await?
