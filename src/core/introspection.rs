@@ -25,6 +25,8 @@ pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
 
 /// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
 pub const SIGNED_TYP: &str = "token-introspection+jwt";
+/// The same in full.
+pub const SIGNED_MEDIA_TYPE: &str = "application/token-introspection+jwt";
 
 /// The introspection endpoint of every realm.
 pub struct IntrospectionEndpoint {

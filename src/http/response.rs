@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::core::error::OAuthError;
-use crate::core::introspection::SIGNED_TYP;
+use crate::core::introspection::SIGNED_MEDIA_TYPE;
 use crate::core::keys::set::{JWKS_MAX_AGE, Jwks};
 use crate::core::realm::RealmName;
 use crate::core::token::TokenResponse;
@@ -158,9 +158,7 @@ pub fn ok(body: &impl Serialize) -> Response {
 /// A signed introspection answer (RFC 9701 §5).
 pub fn signed_introspection(jwt: String) -> Response {
     let mut response = with_headers(StatusCode::OK, jwt.into_bytes());
-    if let Ok(media_type) = HeaderValue::from_str(&format!("application/{SIGNED_TYP}")) {
-        response.headers_mut().insert(CONTENT_TYPE, media_type);
-    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SIGNED_MEDIA_TYPE));
     response
 }
 

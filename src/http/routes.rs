@@ -131,7 +131,7 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
         Err(refusal) => return refused(endpoint.audit.as_ref(), "introspection", refusal),
     };
     let Addressed { realm, issuer } = &form.addressed;
-    let response = if form.accepts(&format!("application/{}", introspection::SIGNED_TYP)) {
+    let response = if form.accepts(introspection::SIGNED_MEDIA_TYPE) {
         let signed = form.answer_by(async |request| endpoint.introspect_signed(request, issuer).await).await;
         signed.map(response::signed_introspection)
     } else {
