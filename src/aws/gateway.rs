@@ -50,10 +50,7 @@ pub async fn serve(
         Ok::<_, Infallible>(invocation::observed(&gateway.metrics, ids, gateway.answer(invocation)).await)
     }))
     .await;
-    // Emulators end the interface before the function; Lambda freezes the function instead.
-    if let Err(error) = ended {
-        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
-    }
+    invocation::ended(ended);
 }
 
 /// What [`serve`] answers to one event, for the fuzz targets.

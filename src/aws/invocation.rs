@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lambda_http::Context;
+use lambda_http::{Context, lambda_runtime};
 use tracing::Instrument as _;
 
 use crate::metrics::{InvocationIds, Metrics};
@@ -19,6 +19,13 @@ pub(super) async fn observed<T>(metrics: &Metrics, ids: InvocationIds, work: imp
     let result = work.instrument(span).await;
     metrics.finish(&ids, begun.elapsed());
     result
+}
+
+/// What is said when the runtime's loop comes back: Lambda freezes a function, but emulators end the interface before it.
+pub(super) fn ended(result: Result<(), lambda_runtime::Error>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
+    }
 }
 
 /// The ids that Lambda gives an invocation.

@@ -13,13 +13,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
-use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
-use super::secrets::{CURRENT, signing_keys_name};
+use super::secrets::{CURRENT, label_has_moved, signing_keys_name};
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
 use crate::core::realm::RealmName;
@@ -214,22 +213,13 @@ impl KeyStore for SecretsManagerKeys {
         match moved {
             // 5. What is published are the keys of whoever won, though the others may have published theirs after it.
             Ok(_) => Ok(self.published.ensure(realm, keys).await?),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    UpdateSecretVersionStageError::InvalidParameterException(_)
-                    | UpdateSecretVersionStageError::InvalidRequestException(_),
-                ) => {
-                    let winner = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
-                    self.published.ensure(realm, &winner.keys).await?;
-                    // Refused, too, is the SDK's second attempt after a first whose answer was lost.
-                    if winner.id == stored.version_id.unwrap_or_default() {
-                        Ok(())
-                    } else {
-                        Err(KeyStoreError::Conflict)
-                    }
-                }
-                _ => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into()),
-            },
+            Err(error) if label_has_moved(error.as_service_error()) => {
+                let winner = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
+                self.published.ensure(realm, &winner.keys).await?;
+                // Refused, too, is the SDK's second attempt after a first whose answer was lost.
+                if winner.id == stored.version_id.unwrap_or_default() { Ok(()) } else { Err(KeyStoreError::Conflict) }
+            }
+            Err(error) => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into()),
         }
     }
 }

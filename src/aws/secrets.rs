@@ -8,6 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -122,6 +123,17 @@ pub(super) fn replaced_secret_string(
 /// The name of a realm's private keys.
 pub(super) fn signing_keys_name(prefix: &str, realm: &RealmName) -> String {
     format!("{prefix}/{realm}/signing-keys")
+}
+
+/// Whether a label was not moved because the version that it was to be taken from no longer has it.
+pub(super) fn label_has_moved(error: Option<&UpdateSecretVersionStageError>) -> bool {
+    matches!(
+        error,
+        Some(
+            UpdateSecretVersionStageError::InvalidParameterException(_)
+                | UpdateSecretVersionStageError::InvalidRequestException(_)
+        )
+    )
 }
 
 fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortError> {

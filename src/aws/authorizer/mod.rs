@@ -109,10 +109,7 @@ pub async fn serve(authorizer: Authorizer) {
         invocation::observed(&authorizer.metrics, ids, authorizer.answer(invocation)).await
     }))
     .await;
-    // As in `gateway::serve`: only emulators get here.
-    if let Err(error) = ended {
-        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
-    }
+    invocation::ended(ended);
 }
 
 /// What [`serve`] answers to one event, or the text of the function error, for the fuzz targets.

@@ -46,10 +46,7 @@ pub async fn serve(rotation: Rotation) {
             .map_err(|error| Diagnostic { error_type: "RotationError".to_owned(), error_message: error.to_string() })
     }))
     .await;
-    // Emulators end the interface before the function; Lambda freezes the function instead.
-    if let Err(error) = ended {
-        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
-    }
+    invocation::ended(ended);
 }
 
 /// The name of the secret that an event is about, where it is one that the function would look at, for the fuzz targets.

@@ -158,9 +158,9 @@ impl SigningKeyRotation {
         }
 
         // 2. Every key that begins to sign has been published for long enough.
-        let signs_already = |key: &PublishedKey| {
-            current_keys.published().keys.iter().any(|old| old.status == KeyStatus::Current && old.jwk == key.jwk)
-        };
+        let current = current_keys.published();
+        let signs_already =
+            |key: &PublishedKey| current.keys.iter().any(|old| old.status == KeyStatus::Current && old.jwk == key.jwk);
         let begins = |key: &&PublishedKey| key.status == KeyStatus::Current && !signs_already(key);
         let ready_at = |key: &PublishedKey| key.published_at.plus(PUBLISHED_BEFORE_SIGNING);
         if let Some(ready_at) = published.keys.iter().filter(begins).map(ready_at).max().filter(|ready| *ready > now) {

@@ -7,12 +7,11 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
-use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
 use zeroize::Zeroizing;
 
 use super::RotationError;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, unavailable};
-use crate::aws::secrets::{CURRENT, PENDING};
+use crate::aws::secrets::{CURRENT, PENDING, label_has_moved};
 use crate::core::ports::{PortError, UnixSeconds};
 
 /// Reads and labels versions.
@@ -158,7 +157,7 @@ impl Versions {
             .await;
         match taken {
             Ok(_) => Ok(()),
-            Err(error) if is_refused(error.as_service_error()) => Ok(()),
+            Err(error) if label_has_moved(error.as_service_error()) => Ok(()),
             Err(error) => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error)),
         }
     }
@@ -176,7 +175,7 @@ impl Versions {
             .send()
             .await;
         let Err(error) = moved else { return Ok(()) };
-        if !is_refused(error.as_service_error()) {
+        if !label_has_moved(error.as_service_error()) {
             return Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into());
         }
         // A run beside this one was first, or the answer to an earlier attempt of the SDK was lost.
@@ -186,16 +185,6 @@ impl Versions {
             _ => Err(RotationError::Conflict),
         }
     }
-}
-
-fn is_refused(error: Option<&UpdateSecretVersionStageError>) -> bool {
-    matches!(
-        error,
-        Some(
-            UpdateSecretVersionStageError::InvalidParameterException(_)
-                | UpdateSecretVersionStageError::InvalidRequestException(_)
-        )
-    )
 }
 
 #[cfg(test)]
