@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mimalloc::MiMalloc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -29,6 +30,10 @@ use grantwell::core::realm::{PublicUrl, RealmName};
 use grantwell::core::resource::Audience;
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::{SystemClock, SystemRandom};
+
+/// The allocator of the local server.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
 const READS: u64 = 100_000;

@@ -17,8 +17,12 @@ mod store;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 
 use crate::failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A machine-to-machine OAuth 2.0 authorization server: the client credentials grant.
 #[derive(Debug, clap::Parser)]
