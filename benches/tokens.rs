@@ -19,7 +19,7 @@ use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
 use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
 use grantwell::core::client_auth::secret::ClientSecret;
-use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest};
+use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
@@ -198,6 +198,45 @@ fn verify(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Authenticating a client whose secret is right: without a limit on failed attempts, with one while nobody fails, and while
+/// others do, as many as are remembered.
+fn authenticate(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stored = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+    runtime.block_on(register_clients(&stored));
+    let settings = CacheSettings::LOCAL;
+    let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
+    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, settings));
+    let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
+    let limited = || clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT))));
+    let attacked = limited();
+    for source in 0..u32::try_from(FailedAttempts::CAPACITY).expect("small") {
+        let guess = form("opaque", "").replace(SECRET, "a-guess");
+        assert!(!runtime.block_on(authenticates(&attacked, &guess, Ipv4Addr::from_bits(source))));
+    }
+
+    let right = form("opaque", "");
+    let mut group = group(criterion, "authenticate");
+    for (name, clients) in
+        [("no limit", clients()), ("limited, nobody fails", limited()), ("limited, others fail", attacked)]
+    {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| assert!(runtime.block_on(authenticates(&clients, &right, Ipv4Addr::LOCALHOST))));
+        });
+    }
+    group.finish();
+}
+
+async fn authenticates(clients: &ClientAuthenticator, form: &str, source: Ipv4Addr) -> bool {
+    let realm = Realm::new(RealmName::root());
+    let params = Params::parse(form.as_bytes()).expect("a form");
+    let source = Some(ClientSource::of(source.into()));
+    let request = ClientRequest { realm: &realm.name, authorization: &[], params: &params, source };
+    let credentials = Credentials::from_request(&request).expect("credentials");
+    clients.authenticate(&realm, &credentials, &mut None).await.is_ok()
+}
+
 /// The metrics of one warm token request of a function, up to the line for the log.
 fn metrics(criterion: &mut Criterion) {
     let written =
@@ -231,5 +270,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_fjall, verify, metrics);
+criterion_group!(benches, on_memory, on_fjall, authenticate, verify, metrics);
 criterion_main!(benches);
