@@ -1,8 +1,8 @@
 //! Issued tokens on disk: a fjall database, owned by the one server that runs on the data directory.
 //!
-//! Keyspace `tokens`: the token's digest, and `expires_at` as eight big-endian bytes, then the record as JSON. Keyspace
-//! `denied`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what compaction
-//! reads to drop what has expired without parsing the rest.
+//! Keyspace `tokens`: the token's digest, and `expires_at` as eight big-endian bytes, then the rest of the record as a JSON array.
+//! Keyspace `denied`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what
+//! compaction reads to drop what has expired without parsing the rest.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -89,12 +89,50 @@ impl FjallTokens {
         self.tokens
             .get(digest.as_bytes())
             .map_err(|error| fault(&error))?
-            .map(|value| {
-                let (_expires_at, json) = value.split_first_chunk::<8>().ok_or_else(|| corrupt("too short"))?;
-                serde_json::from_slice(json).map_err(|_| corrupt("not a token record"))
-            })
+            .map(|value| decode(&value).ok_or_else(|| corrupt("not a token record")))
             .transpose()
     }
+}
+
+/// Without names, which would be a third of it: what is stored is written again and again while tables are merged.
+fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
+    let AccessTokenRecord {
+        realm,
+        client_id,
+        registration_id,
+        scope,
+        iss,
+        aud,
+        iat,
+        expires_at,
+        jti,
+        audit_tracking_id,
+        claims,
+    } = record;
+    let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
+    value.extend(expires_at.0.to_be_bytes());
+    let members = (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims);
+    serde_json::to_writer(&mut value, &members).ok()?;
+    Some(value)
+}
+
+fn decode(value: &[u8]) -> Option<AccessTokenRecord> {
+    let (expires_at, members) = value.split_first_chunk::<8>()?;
+    let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims) =
+        serde_json::from_slice(members).ok()?;
+    Some(AccessTokenRecord {
+        realm,
+        client_id,
+        registration_id,
+        scope,
+        iss,
+        aud,
+        iat,
+        expires_at: UnixSeconds(u64::from_be_bytes(*expires_at)),
+        jti,
+        audit_tracking_id,
+        claims,
+    })
 }
 
 /// Neither memory nor the price of a call may grow with the number of tokens (`make bench-growth`): of the index and of the filters of
@@ -113,8 +151,7 @@ fn keyspace_options() -> KeyspaceCreateOptions {
 #[async_trait]
 impl TokenStore for FjallTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
-        let mut value = record.expires_at.0.to_be_bytes().to_vec();
-        serde_json::to_writer(&mut value, record).map_err(|_| corrupt("does not serialize"))?;
+        let value = encode(record).ok_or_else(|| corrupt("does not serialize"))?;
         self.write(&self.tokens, UserKey::from(*digest.as_bytes()), Some(value)).await
     }
 
@@ -191,9 +228,56 @@ fn corrupt(detail: &str) -> PortError {
 }
 
 const SERVICE: &str = "the token keyspace";
+const USUAL_RECORD_BYTES: usize = 256;
 const BLOCK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
 const TABLE_BYTES: u64 = 8 * 1024 * 1024;
 /// One of two only ever writes out memtables. With a single one they grow, and the journal with them, for as long as it merges tables:
 /// a gigabyte for two million tokens.
 const WORKER_THREADS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access_token::claims::CustomClaims;
+    use crate::core::client::RegistrationId;
+    use crate::core::realm::PublicUrl;
+    use crate::core::resource::Audience;
+    use crate::telemetry::SystemRandom;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_whatever_it_leaves_out() {
+        let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+        let resource = |text: &str| text.parse().expect("a resource");
+        let audiences = [
+            Audience::Issuer,
+            Audience::One(resource("https://api.example")),
+            Audience::Several(vec![resource("https://api.example"), resource("urn:b")]),
+        ];
+        for aud in audiences {
+            for claims in [CustomClaims::default(), r#"{"tier":["gold",1,null]}"#.parse().expect("claims")] {
+                let record = AccessTokenRecord {
+                    realm: "alpha".parse().expect("a name"),
+                    client_id: "myClient".parse().expect("an id"),
+                    registration_id: RegistrationId::generate(&SystemRandom).expect("random bytes"),
+                    scope: "read write".parse().expect("a scope"),
+                    iss: public_url.issuer("/oauth2/realms/root/realms/alpha"),
+                    aud: aud.clone(),
+                    iat: UnixSeconds(1_800_000_000),
+                    expires_at: UnixSeconds(1_800_003_600),
+                    jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
+                    audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+                    claims,
+                };
+                assert_eq!(decode(&encode(&record).expect("encoded")), Some(record));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_none() {
+        for value in [&b""[..], &[0; 7], &[0; 8], b"12345678{}", b"12345678[]", b"12345678[\"alpha\"]"] {
+            assert_eq!(decode(value), None);
+        }
+    }
+}
