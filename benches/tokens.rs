@@ -30,6 +30,7 @@ use grantwell::core::ports::{
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
@@ -81,6 +82,7 @@ impl Server {
                 realms: realms(),
                 clients: clients(),
                 tokens: tokens.clone(),
+                quotas: Arc::new(MemoryQuotas::default()),
                 keys: keys.clone(),
                 clock: clock.clone(),
                 random: Arc::new(SystemRandom),

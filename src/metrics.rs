@@ -61,6 +61,8 @@ pub enum Metric {
     AnswersFailed,
     /// Tokens issued.
     TokensIssued,
+    /// Those beyond a quota that is only observed.
+    TokensBeyondQuota,
     /// Tokens of which a caller was told that they are active.
     IntrospectionsActive,
     /// Tokens of which a caller was told that they are not.
@@ -156,13 +158,14 @@ struct Pending {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ColdStarts,
         Self::Latency,
         Self::RequestsRefused,
         Self::AnswersUnavailable,
         Self::AnswersFailed,
         Self::TokensIssued,
+        Self::TokensBeyondQuota,
         Self::IntrospectionsActive,
         Self::IntrospectionsInactive,
         Self::TokensRevoked,
@@ -199,6 +202,7 @@ impl Metric {
             Self::AnswersUnavailable => ("AnswersUnavailable", Unit::Count, Split::Nothing),
             Self::AnswersFailed => ("AnswersFailed", Unit::Count, Split::Nothing),
             Self::TokensIssued => ("TokensIssued", Unit::Count, Split::Realm),
+            Self::TokensBeyondQuota => ("TokensBeyondQuota", Unit::Count, Split::Realm),
             Self::IntrospectionsActive => ("IntrospectionsActive", Unit::Count, Split::Nothing),
             Self::IntrospectionsInactive => ("IntrospectionsInactive", Unit::Count, Split::Nothing),
             Self::TokensRevoked => ("TokensRevoked", Unit::Count, Split::Nothing),
@@ -357,6 +361,10 @@ impl Metrics {
             AuditEvent::TokenIssued { realm, .. } => {
                 self.pending().realm = Some((*realm).clone());
                 self.count(Metric::TokensIssued);
+            }
+            AuditEvent::QuotaExceededObserved { realm, .. } => {
+                self.pending().realm = Some((*realm).clone());
+                self.count(Metric::TokensBeyondQuota);
             }
             AuditEvent::TokenIntrospected { active: true, .. } => self.count(Metric::IntrospectionsActive),
             AuditEvent::TokenIntrospected { active: false, .. } => self.count(Metric::IntrospectionsInactive),

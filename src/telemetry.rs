@@ -75,6 +75,12 @@ impl AuditSink for TracingAudit {
                     %realm, %client_id, %scope, expires_in_seconds = expires_in, format, audit_tracking_id, "token issued"
                 );
             }
+            AuditEvent::QuotaExceededObserved { realm, client_id, limit, counted, audit_tracking_id } => {
+                tracing::info!(
+                    %realm, %client_id, quota = %limit, counted, audit_tracking_id,
+                    "token quota exceeded, which is only observed"
+                );
+            }
             AuditEvent::TokenIntrospected { realm, caller, active, audit_tracking_id } => {
                 tracing::info!(%realm, client_id = %caller, active, audit_tracking_id, "token introspected");
             }
@@ -94,6 +100,9 @@ impl AuditSink for TracingAudit {
                     }
                     OAuthError::TooManyAttempts { from: source, .. } => {
                         tracing::warn!(endpoint, %realm, client_id, %source, reason, "request refused");
+                    }
+                    OAuthError::QuotaExceeded(quota) => {
+                        tracing::info!(endpoint, %realm, client_id, quota = %quota.limit, reason, "request refused");
                     }
                     _ => tracing::info!(endpoint, %realm, client_id, reason, "request refused"),
                 }

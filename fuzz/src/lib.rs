@@ -29,6 +29,7 @@ use grantwell::core::realm::{Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::scope::Scope;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::http::routes;
 use grantwell::metrics::Metrics;
@@ -175,6 +176,7 @@ impl Server {
             realms: Realms::new(registry.clone(), defaults),
             clients: clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)))),
             tokens: Arc::new(MemoryTokens::new(clock.clone())),
+            quotas: Arc::new(MemoryQuotas::default()),
             keys: Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings)),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use super::quotas::DynamoQuotas;
 use super::registry::DynamoRegistry;
 use super::rotation::{Rotation, RotationStores};
 use super::sdk::{self, CountedCalls};
@@ -102,6 +103,14 @@ impl Function {
     /// [`ConfigError::Missing`].
     pub fn tokens(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
         Ok(Arc::new(DynamoTokens::new(self.dynamodb(), config::token_table()?)))
+    }
+
+    /// How many tokens clients with a quota have been issued. Never cached: all sandboxes count together.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn quotas(&self) -> Result<Arc<DynamoQuotas>, ConfigError> {
+        Ok(Arc::new(DynamoQuotas::new(self.dynamodb(), config::token_table()?)))
     }
 
     /// What the realms publish to verify their tokens with.

@@ -9,6 +9,7 @@ pub mod function;
 pub mod gateway;
 mod invocation;
 pub mod keys;
+pub mod quotas;
 pub mod registrar;
 pub mod registry;
 pub mod rotation;

@@ -222,6 +222,7 @@ mod tests {
     };
     use crate::core::keys::SigningAlgorithm;
     use crate::core::ports::UnixSeconds;
+    use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;
     use crate::telemetry::SystemRandom;
 
@@ -240,6 +241,8 @@ mod tests {
             access_token_format: Some(AccessTokenFormat::Jwt),
             access_token_persistence: Some(AccessTokenPersistence::Stateless),
             access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
+            token_quota: Some("1000/hour".parse().expect("a quota")),
+            token_quota_mode: Some(QuotaMode::Observe),
             resources: vec!["https://api.example.com/".parse().expect("absolute")],
             access_token_claims: r#"{"tier":"gold"}"#.parse().expect("claims"),
         };
@@ -264,6 +267,7 @@ mod tests {
         assert_eq!((text("client_id"), text("scope"), text("status")), ("myClient", "read write", "active"));
         assert_eq!(item["client_id_issued_at"], AttributeValue::N("7".into()));
         assert_eq!(item["client_secret_rotation_days"], AttributeValue::N("30".into()));
+        assert_eq!((text("token_quota"), text("token_quota_mode")), ("1000/hour", "observe"));
         assert_eq!(item["grant_types"], AttributeValue::L(vec![AttributeValue::S("client_credentials".into())]));
         assert_eq!(read_client(item, &client.realm, &client.client_id), Ok(client));
     }
@@ -350,6 +354,8 @@ mod tests {
         realm.settings.access_token_format = Some(AccessTokenFormat::Jwt);
         realm.settings.access_token_persistence = Some(AccessTokenPersistence::Stored);
         realm.settings.access_token_signing_alg = Some(SigningAlgorithm::Ps256);
+        realm.settings.token_quota = Some("5/day".parse().expect("a quota"));
+        realm.settings.token_quota_mode = Some(QuotaMode::Enforce);
         realm.settings.tokens_valid_after = UnixSeconds(9);
         let mut item = to_item(&realm, "a realm record").expect("an item");
         item.extend(realm_key(&realm.name));

@@ -17,6 +17,7 @@ async fn main() -> Result<(), ConfigError> {
         realms: function.realms(&registry),
         clients: function.authenticator(&registry)?,
         tokens: function.tokens()?,
+        quotas: function.quotas()?,
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),

@@ -8,6 +8,7 @@ use super::bearer::TokenFacts;
 use super::client::{Client, ClientId};
 use super::error::OAuthError;
 use super::ports::AuditSink;
+use super::quota::TokenLimit;
 use super::realm::RealmName;
 use super::scope::Scope;
 
@@ -27,6 +28,19 @@ pub enum AuditEvent<'a> {
         /// What the client carries.
         format: AccessTokenFormat,
         /// Ties the log lines of this token together.
+        audit_tracking_id: &'a str,
+    },
+    /// The token just issued was beyond a quota that is only observed.
+    QuotaExceededObserved {
+        /// The issuing realm.
+        realm: &'a RealmName,
+        /// The client that got it.
+        client_id: &'a ClientId,
+        /// What would have been the most.
+        limit: TokenLimit,
+        /// How many it has been issued in this window, with this one.
+        counted: u64,
+        /// Of the token.
         audit_tracking_id: &'a str,
     },
     /// A token was looked at.

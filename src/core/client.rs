@@ -12,6 +12,7 @@ use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use super::conversions::{number_conversions, text_conversions};
 use super::keys::SigningAlgorithm;
 use super::ports::{PortError, Random, UnixSeconds};
+use super::quota::{QuotaMode, QuotaSetting, TokenQuota};
 use super::realm::{Realm, RealmName};
 use super::resource::{MalformedResource, ResourceUri};
 use super::scope::Scope;
@@ -106,6 +107,12 @@ pub struct ClientMetadata {
     /// What those are signed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_signing_alg: Option<SigningAlgorithm>,
+    /// How many tokens the client may be issued; the realm's setting where absent, as for the one below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_quota: Option<QuotaSetting>,
+    /// What becomes of requests beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_quota_mode: Option<QuotaMode>,
     /// The protected resources that the client may ask for tokens for (RFC 8707); the first is the default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceUri>,
@@ -274,6 +281,17 @@ impl Client {
         }
     }
 
+    /// How many tokens the client may be issued, its own settings before the realm's; `None` for any number.
+    pub fn token_quota(&self, realm: &Realm) -> Option<TokenQuota> {
+        let (own, realm) = (&self.metadata, &realm.settings);
+        match own.token_quota.or(realm.token_quota)? {
+            QuotaSetting::Unlimited => None,
+            QuotaSetting::Limited(limit) => {
+                Some(TokenQuota { limit, mode: own.token_quota_mode.or(realm.token_quota_mode).unwrap_or_default() })
+            }
+        }
+    }
+
     /// Every scope token the client can be granted now: its own, as far as the realm (still) allows them.
     pub fn grantable_scope(&self, realm: &Realm) -> Scope {
         match &realm.settings.allowed_scope {
@@ -314,6 +332,8 @@ impl ClientMetadata {
             access_token_format: None,
             access_token_persistence: None,
             access_token_signing_alg: None,
+            token_quota: None,
+            token_quota_mode: None,
             resources: Vec::new(),
             access_token_claims: CustomClaims::default(),
         }
@@ -636,6 +656,30 @@ mod tests {
             Client::register("c".parse().expect("an id"), &realm(), metadata(), registration_id(), UnixSeconds(7))
                 .expect("valid");
         assert_eq!(client.grantable_scope(&narrow).to_string(), "write");
+    }
+
+    #[test]
+    fn a_clients_quota_is_its_own_before_its_realms_and_either_part_of_it() {
+        let quota = |own: Option<&str>, own_mode, realms: Option<&str>, realm_mode| {
+            let (mut client, mut realm) = (metadata(), realm());
+            let parsed = |text: &str| text.parse().expect("a quota");
+            (client.token_quota, client.token_quota_mode) = (own.map(parsed), own_mode);
+            (realm.settings.token_quota, realm.settings.token_quota_mode) = (realms.map(parsed), realm_mode);
+            let id = "c".parse().expect("an id");
+            let client = Client::register(id, &realm, client, registration_id(), UnixSeconds(7)).expect("valid");
+            client.token_quota(&realm).map(|quota| (quota.limit.to_string(), quota.mode))
+        };
+        let (enforce, observe) = (QuotaMode::Enforce, QuotaMode::Observe);
+        let of = |limit: &str, mode| Some((limit.to_owned(), mode));
+        assert_eq!(quota(None, None, None, None), None);
+        assert_eq!(quota(None, Some(observe), None, Some(enforce)), None, "a mode alone is no quota");
+        assert_eq!(quota(None, None, Some("9/day"), None), of("9/day", enforce));
+        assert_eq!(quota(None, None, Some("9/day"), Some(observe)), of("9/day", observe));
+        assert_eq!(quota(Some("5/hour"), None, Some("9/day"), Some(observe)), of("5/hour", observe));
+        assert_eq!(quota(Some("5/hour"), Some(enforce), Some("9/day"), Some(observe)), of("5/hour", enforce));
+        assert_eq!(quota(None, Some(observe), Some("9/day"), None), of("9/day", observe));
+        assert_eq!(quota(Some("none"), None, Some("9/day"), None), None, "exempt");
+        assert_eq!(quota(Some("5/hour"), None, Some("none"), None), of("5/hour", enforce));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::client_auth::attempts::ClientSource;
 use super::keys::KeyError;
 use super::ports::PortError;
+use super::quota::QuotaState;
 
 /// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum OAuthError {
         /// Seconds until the next attempt is looked at.
         retry_after_seconds: u64,
     },
+    /// The client has been issued as many tokens as its quota allows.
+    #[error("token quota exceeded")]
+    QuotaExceeded(QuotaState),
     /// A store could not be reached or is throttled; the request may be sent again.
     #[error("temporarily unavailable: {0}")]
     Unavailable(String),
@@ -90,7 +94,7 @@ impl OAuthError {
             Self::InvalidTarget(_) => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::UnknownRealm => "not_found",
-            Self::TooManyAttempts { .. } | Self::Unavailable(_) => "temporarily_unavailable",
+            Self::TooManyAttempts { .. } | Self::QuotaExceeded(_) | Self::Unavailable(_) => "temporarily_unavailable",
             Self::Server(_) => "server_error",
         }
     }
@@ -107,6 +111,7 @@ impl OAuthError {
             Self::InvalidAuthorizationDetails => "this server knows no type of authorization details",
             Self::UnknownRealm => "no such realm",
             Self::TooManyAttempts { .. } => "too many failed attempts to authenticate as this client, try again later",
+            Self::QuotaExceeded(_) => "the client has been issued as many tokens as its quota allows, try again later",
             Self::Unavailable(_) => "the server cannot answer now, try again",
             Self::Server(_) => "the server could not complete the request",
         }
@@ -117,6 +122,7 @@ impl OAuthError {
         match self {
             Self::InvalidClient(failure) => failure.to_string(),
             Self::TooManyAttempts { .. } => "too many failed attempts".to_owned(),
+            Self::QuotaExceeded(_) => self.to_string(),
             other => other.code().to_owned(),
         }
     }
@@ -140,9 +146,12 @@ impl From<PortError> for OAuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ports::UnixSeconds;
+    use crate::core::quota::{QuotaMode, TokenQuota};
 
     #[test]
     fn public_text_stays_within_the_characters_of_appendix_a() {
+        let quota = TokenQuota { limit: "1/hour".parse().expect("a limit"), mode: QuotaMode::Enforce };
         let errors = [
             OAuthError::InvalidClient(ClientAuthFailure::WrongSecret),
             OAuthError::UnauthorizedClient,
@@ -151,6 +160,7 @@ mod tests {
             OAuthError::InvalidAuthorizationDetails,
             OAuthError::UnknownRealm,
             OAuthError::TooManyAttempts { from: ClientSource::of([192, 0, 2, 1].into()), retry_after_seconds: 1 },
+            OAuthError::QuotaExceeded(quota.state(1, UnixSeconds(0))),
             OAuthError::Unavailable("canary".into()),
             OAuthError::Server("canary".into()),
         ];

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod metadata;
 pub mod params;
 pub mod ports;
+pub mod quota;
 pub mod realm;
 pub mod resource;
 pub mod revocation;

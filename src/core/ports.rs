@@ -14,6 +14,7 @@ use super::client::{Client, ClientId};
 use super::client_auth::secret::{ClientSecret, ClientSecrets};
 use super::keys::SigningAlgorithm;
 use super::keys::set::{KeySet, Signers, VerificationKeys};
+use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
 
 /// Reads realms and registrations.
@@ -73,6 +74,16 @@ pub trait Denylist: Send + Sync {
 
     /// Whether the token of this `jti` was ended, read consistently with every finished `deny`.
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError>;
+}
+
+/// Counts the tokens of clients that have a quota, for all processes together. Nobody else is ever counted.
+#[async_trait]
+pub trait QuotaCounter: Send + Sync {
+    /// Counts one token of this registration in `period`, in one step with the check that there are fewer than `at_most`
+    /// already, where there is a most. How many there are now; `None` where it was one too many, which counts nothing. What
+    /// fails halfway may have been counted.
+    async fn count(&self, client: &Client, period: QuotaPeriod, at_most: Option<u32>)
+    -> Result<Option<u64>, PortError>;
 }
 
 /// Gives out the public keys of realms, for those who verify.

@@ -14,6 +14,7 @@ use super::conversions::text_conversions;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
 use super::ports::{ClientRegistry, UnixSeconds};
+use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
 
 /// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
@@ -50,6 +51,12 @@ pub struct RealmSettings {
     /// What JWTs are signed with where the client does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_signing_alg: Option<SigningAlgorithm>,
+    /// How many tokens each client may be issued where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_quota: Option<QuotaSetting>,
+    /// What becomes of requests beyond a quota where the client does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_quota_mode: Option<QuotaMode>,
     /// Tokens of this realm issued before this time are inactive.
     #[serde(default)]
     pub tokens_valid_after: UnixSeconds,

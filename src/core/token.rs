@@ -12,7 +12,8 @@ use super::client::{AccessTokenSettings, Client, GrantType, random_name};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{AuditSink, Clock, Random, SigningKeySource, TokenStore, UnixSeconds};
+use super::ports::{AuditSink, Clock, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds};
+use super::quota::{QuotaMode, QuotaState, TokenQuota};
 use super::realm::{Issuer, Realm, Realms};
 use super::resource::requested_audience;
 use super::scope::Scope;
@@ -28,6 +29,8 @@ pub struct TokenEndpoint {
     pub clients: ClientAuthenticator,
     /// Keeps what was issued.
     pub tokens: Arc<dyn TokenStore>,
+    /// Counts it, where the client has a quota.
+    pub quotas: Arc<dyn QuotaCounter>,
     /// Signs it, where it is a JWT.
     pub keys: Arc<dyn SigningKeySource>,
     /// Dates it.
@@ -47,6 +50,15 @@ pub struct TokenResponse {
     pub scope: Scope,
     /// Seconds until it expires.
     pub expires_in: u64,
+    /// What is left of the client's quota, where it has one that is enforced.
+    pub quota: Option<QuotaState>,
+}
+
+/// A token that was counted.
+struct Counted {
+    quota: TokenQuota,
+    /// How many there are in this window, with this one.
+    number: u64,
 }
 
 impl TokenEndpoint {
@@ -86,12 +98,15 @@ impl TokenEndpoint {
         // 5. Whom the token is for (RFC 8707 §2).
         let aud = requested_audience(request.params, &client, issuer)?;
 
-        // 6. What it says, and the token that says so.
+        // 6. How many tokens the client may have. After everything that a request can get wrong, which costs none of them.
+        let now = self.clock.now();
+        require_valid_from(now, &client, &realm)?;
+        let counted = self.count(&client, &realm, now).await?;
+
+        // 7. What it says, and the token that says so.
         let settings = client.access_token_settings(&realm);
         let lifetime =
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
-        let now = self.clock.now();
-        require_valid_from(now, &client, &realm)?;
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
             client_id: client.client_id.clone(),
@@ -107,12 +122,12 @@ impl TokenEndpoint {
         };
         let access_token = self.mint(&record, settings).await?;
 
-        // 7. Stored first, answered second: nobody holds a token that the server does not know.
+        // 8. Stored first, answered second: nobody holds a token that the server does not know.
         if settings.is_stored() {
             self.tokens.put(&access_token.digest(), &record).await?;
         }
 
-        // 8. The answer (§5.1).
+        // 9. The answer (§5.1).
         self.audit.record(&AuditEvent::TokenIssued {
             realm: &realm.name,
             client_id: &client.client_id,
@@ -121,7 +136,35 @@ impl TokenEndpoint {
             format: settings.format,
             audit_tracking_id: &record.audit_tracking_id,
         });
-        Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds() })
+        if let Some(excess) = counted.as_ref().filter(|counted| counted.is_excess()) {
+            self.audit.record(&AuditEvent::QuotaExceededObserved {
+                realm: &realm.name,
+                client_id: &client.client_id,
+                limit: excess.quota.limit,
+                counted: excess.number,
+                audit_tracking_id: &record.audit_tracking_id,
+            });
+        }
+        let quota = counted.and_then(|counted| counted.told(now));
+        Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds(), quota })
+    }
+
+    /// Counts the token that is about to be made. Asks nobody where the client has no quota.
+    async fn count(&self, client: &Client, realm: &Realm, now: UnixSeconds) -> Result<Option<Counted>, OAuthError> {
+        let Some(quota) = client.token_quota(realm) else { return Ok(None) };
+        let period = quota.limit.window().period_at(now);
+        let at_most = (quota.mode == QuotaMode::Enforce).then_some(quota.limit.tokens());
+        match self.quotas.count(client, period, at_most).await {
+            Ok(Some(number)) => Ok(Some(Counted { quota, number })),
+            Ok(None) => Err(OAuthError::QuotaExceeded(quota.state(u64::from(quota.limit.tokens()), now))),
+            // Who only watches must not be in the way.
+            Err(error) if quota.mode == QuotaMode::Observe => {
+                let (realm, client_id) = (&client.realm, &client.client_id);
+                tracing::warn!(%realm, %client_id, %error, "a token was not counted for a quota that is only observed");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn jti(&self, settings: AccessTokenSettings, client: &Client) -> Result<String, OAuthError> {
@@ -150,6 +193,18 @@ impl TokenEndpoint {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes)?;
         Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
+    }
+}
+
+impl Counted {
+    /// Whether it would have been refused.
+    fn is_excess(&self) -> bool {
+        self.quota.mode == QuotaMode::Observe && self.number > u64::from(self.quota.limit.tokens())
+    }
+
+    /// What its client is told.
+    fn told(&self, now: UnixSeconds) -> Option<QuotaState> {
+        (self.quota.mode == QuotaMode::Enforce).then(|| self.quota.state(self.number, now))
     }
 }
 

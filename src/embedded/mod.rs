@@ -4,6 +4,7 @@
 pub mod data_dir;
 mod group_commit;
 pub mod memory;
+pub mod quotas;
 pub mod registry;
 pub mod server;
 pub mod tokens;

@@ -17,6 +17,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey};
 
 use super::StoreError;
 use super::group_commit::{Change, GroupCommit};
+use super::quotas::FjallQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
@@ -63,6 +64,14 @@ impl FjallTokens {
     pub fn confirmed_by_disk(self) -> io::Result<Self> {
         let group_commit = GroupCommit::start(self.database.clone())?;
         Ok(Self { group_commit: Some(group_commit), ..self })
+    }
+
+    /// The counts of quotas, in the same database.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub fn quotas(&self) -> Result<FjallQuotas, PortError> {
+        FjallQuotas::open(&self.database).map_err(|error| fault(&error))
     }
 
     /// Has the disk itself confirm everything written so far; for a shutdown.

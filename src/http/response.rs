@@ -2,18 +2,22 @@
 //! and signed introspection answers, which are JWTs.
 
 use axum::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::core::error::OAuthError;
 use crate::core::introspection::SIGNED_MEDIA_TYPE;
 use crate::core::keys::set::{JWKS_MAX_AGE, Jwks};
+use crate::core::quota::QuotaState;
 use crate::core::realm::RealmName;
 use crate::core::token::TokenResponse;
 
 /// Seconds a client is asked to wait before it tries again after a 503.
 pub const RETRY_AFTER_SECONDS: u64 = 2;
+
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// A request that is not answered with what it asked for: a protocol error, or something HTTP itself objects to.
 #[derive(Debug)]
@@ -68,6 +72,9 @@ impl Refusal {
         if let Some((name, value)) = self.header(realm) {
             response.headers_mut().insert(name, value);
         }
+        if let Self::OAuth(OAuthError::QuotaExceeded(quota)) = &self {
+            tell_quota(response.headers_mut(), quota);
+        }
         response
     }
 
@@ -104,6 +111,7 @@ impl Refusal {
             Self::OAuth(OAuthError::TooManyAttempts { retry_after_seconds, .. }) => {
                 Some((RETRY_AFTER, (*retry_after_seconds).into()))
             }
+            Self::OAuth(OAuthError::QuotaExceeded(quota)) => Some((RETRY_AFTER, quota.resets_in_seconds.into())),
             Self::OAuth(OAuthError::Unavailable(_)) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS.into())),
             // RFC 9110 §12.5.3: what would have been understood.
             Self::UnsupportedContentEncoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
@@ -131,23 +139,27 @@ fn status_of(error: &OAuthError) -> StatusCode {
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
         OAuthError::UnknownRealm => StatusCode::NOT_FOUND,
         // RFC 6585 §4.
-        OAuthError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+        OAuthError::TooManyAttempts { .. } | OAuthError::QuotaExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
         OAuthError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         OAuthError::Server(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// A token answer (RFC 6749 §5.1).
-pub fn token(response: &TokenResponse) -> Response {
-    json(
+pub fn token(issued: &TokenResponse) -> Response {
+    let mut response = json(
         StatusCode::OK,
         &TokenBody {
-            access_token: response.access_token.expose_token(),
-            scope: response.scope.to_string(),
+            access_token: issued.access_token.expose_token(),
+            scope: issued.scope.to_string(),
             token_type: "Bearer",
-            expires_in: response.expires_in,
+            expires_in: issued.expires_in,
         },
-    )
+    );
+    if let Some(quota) = &issued.quota {
+        tell_quota(response.headers_mut(), quota);
+    }
+    response
 }
 
 /// A successful answer with a JSON body.
@@ -188,6 +200,20 @@ pub fn after_panic() -> Response {
 /// The answer to a request that could not be finished within the time it had.
 pub fn out_of_time() -> Response {
     Refusal::OAuth(OAuthError::Unavailable("the request ran out of time".to_owned())).into_response()
+}
+
+/// How many tokens a client may have, and how many are left until when (draft-ietf-httpapi-ratelimit-headers-10 §3, §4). Names,
+/// parameters and form are those of the drafts from 08 on; earlier ones and most of what is deployed have three other headers.
+fn tell_quota(headers: &mut HeaderMap, quota: &QuotaState) {
+    let QuotaState { limit, remaining, resets_in_seconds } = quota;
+    let window = limit.window();
+    let policy = format!(r#""{}";q={};w={}"#, window.as_str(), limit.tokens(), window.seconds());
+    let left = format!(r#""{}";r={remaining};t={resets_in_seconds}"#, window.as_str());
+    for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -90,6 +90,10 @@ fn create_prints_one_json_object_with_every_setting() {
         "stateless",
         "--signing-alg",
         "EdDSA",
+        "--token-quota",
+        "1000/hour",
+        "--token-quota-mode",
+        "observe",
         "--resource",
         "https://api.example.com/orders",
         "--resource",
@@ -118,6 +122,8 @@ fn create_prints_one_json_object_with_every_setting() {
             "access_token_format": "jwt",
             "access_token_persistence": "stateless",
             "access_token_signing_alg": "EdDSA",
+            "token_quota": "1000/hour",
+            "token_quota_mode": "observe",
             "resources": ["https://api.example.com/orders", "urn:example:invoices"],
             "access_token_claims": { "tier": "gold", "limits": { "rate": 1.5 } },
             "realm": "root",
@@ -299,6 +305,19 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--access-token-persistence", "forever"], "a persistence is stored or stateless; '' takes the setting back"),
         (&["--signing-alg", "HS256"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back"),
         (&["--signing-alg", "none"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back"),
+        (
+            &["--token-quota", "0/hour"],
+            "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
+        ),
+        (
+            &["--token-quota", "1000"],
+            "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
+        ),
+        (
+            &["--token-quota", "1/week"],
+            "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
+        ),
+        (&["--token-quota-mode", "log"], "a token quota's mode is enforce or observe; '' takes the setting back"),
         (&["--resource", "/orders"], "a resource is an absolute URI of at most 512 characters without a fragment"),
         (&["--resource", "https://a.example/#f"], "a resource is an absolute URI of at most 512 characters"),
         (&["--claims", "tier=gold"], r#"claims are one JSON object, such as '{"tier":"gold"}'"#),
@@ -716,6 +735,13 @@ fn update_changes_what_is_named_and_nothing_else() {
         (&["--signing-alg", "PS256"], "access_token_signing_alg", json!("PS256")),
         (&["--signing-alg", "RS256"], "access_token_signing_alg", json!("RS256")),
         (&["--signing-alg", ""], "access_token_signing_alg", Value::Null),
+        (&["--token-quota", "1000/hour"], "token_quota", json!("1000/hour")),
+        (&["--token-quota-mode", "observe"], "token_quota_mode", json!("observe")),
+        (&["--token-quota-mode", "enforce"], "token_quota_mode", json!("enforce")),
+        (&["--token-quota", "1000000000/day"], "token_quota", json!("1000000000/day")),
+        (&["--token-quota-mode", ""], "token_quota_mode", Value::Null),
+        (&["--token-quota", "none"], "token_quota", json!("none")),
+        (&["--token-quota", ""], "token_quota", Value::Null),
         (
             &["--resource", "urn:b", "--resource", "https://a.example"],
             "resources",
@@ -850,6 +876,8 @@ fn the_root_realm_is_there_without_a_record() {
         "access_token_format": null,
         "access_token_persistence": null,
         "access_token_signing_alg": null,
+        "token_quota": null,
+        "token_quota_mode": null,
         "tokens_valid_after": 0,
     });
     assert_eq!(operator.json(&["realm", "show", "root"]), root);
@@ -879,6 +907,10 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         "stateless",
         "--signing-alg",
         "PS256",
+        "--token-quota",
+        "5/day",
+        "--token-quota-mode",
+        "enforce",
     ]);
     assert_eq!(
         expected,
@@ -891,6 +923,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
             "access_token_format": "jwt",
             "access_token_persistence": "stateless",
             "access_token_signing_alg": "PS256",
+            "token_quota": "5/day",
+            "token_quota_mode": "enforce",
             "tokens_valid_after": 0,
         })
     );
@@ -909,6 +943,10 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         (&["--access-token-persistence", ""], "access_token_persistence", Value::Null),
         (&["--signing-alg", "ES256"], "access_token_signing_alg", json!("ES256")),
         (&["--signing-alg", ""], "access_token_signing_alg", Value::Null),
+        (&["--token-quota", "6/hour"], "token_quota", json!("6/hour")),
+        (&["--token-quota-mode", "observe"], "token_quota_mode", json!("observe")),
+        (&["--token-quota", ""], "token_quota", Value::Null),
+        (&["--token-quota-mode", ""], "token_quota_mode", Value::Null),
         (&[], "realm", json!("alpha")),
     ] {
         expected[member] = value;
@@ -949,6 +987,12 @@ fn realm_commands_refuse_what_they_cannot_do() {
         (&["set", "beta", "--access-token-format", "xml"], 2, "a format is opaque or jwt; '' takes the setting back"),
         (&["set", "beta", "--access-token-persistence", "no"], 2, "a persistence is stored or stateless; ''"),
         (&["set", "beta", "--signing-alg", "es256"], 2, "a signing algorithm is ES256, EdDSA, PS256 or RS256; ''"),
+        (
+            &["set", "beta", "--token-quota", "-1/day"],
+            2,
+            "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to",
+        ),
+        (&["set", "beta", "--token-quota-mode", "off"], 2, "a token quota's mode is enforce or observe; ''"),
         (&["set", "beta", "--resource", "urn:a"], 2, "unexpected argument '--resource'"),
         (&["set", "beta", "--grant-type", "", "--grant-type", "client_credentials"], 1, "stand alone"),
     ] {

@@ -26,6 +26,8 @@ mod parameters;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod persistence;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod quota;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod resource;
 mod revocation;
 mod scope;

@@ -21,7 +21,7 @@ pub(crate) struct AccessTokenArguments {
 
 /// A value of an option that an empty value takes back; then it is `None`.
 #[derive(Clone, Copy, Debug)]
-struct Setting<T>(Option<T>);
+pub(crate) struct Setting<T>(pub(crate) Option<T>);
 
 /// The text is none of an option's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +78,7 @@ fn signing_alg(text: &str) -> Result<Setting<SigningAlgorithm>, UnknownValue> {
     setting(text, text.parse().ok(), UnknownValue::SigningAlgorithm)
 }
 
-fn setting<T>(text: &str, named: Option<T>, unknown: UnknownValue) -> Result<Setting<T>, UnknownValue> {
+/// The setting that a text names, takes back, or does not know.
+pub(crate) fn setting<T, E>(text: &str, named: Option<T>, unknown: E) -> Result<Setting<T>, E> {
     if named.is_some() || text.is_empty() { Ok(Setting(named)) } else { Err(unknown) }
 }

@@ -14,7 +14,7 @@ use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::metadata::MetadataEndpoint;
 use grantwell::core::ports::{
-    AuditSink, ClientRegistry, Clock, Denylist, Random, SecretSource, SigningKeySource, TokenStore,
+    AuditSink, ClientRegistry, Clock, Denylist, QuotaCounter, Random, SecretSource, SigningKeySource, TokenStore,
     VerificationKeySource,
 };
 use grantwell::core::realm::{PublicUrl, RealmDefaults, Realms};
@@ -27,16 +27,17 @@ use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
 /// The longest a request may take, its body included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// What the server issues and ends: one adapter in two roles.
+/// What the server issues and ends, one adapter in two roles, and how many of it.
 #[derive(Clone)]
 pub(crate) struct IssuedTokens {
     tokens: Arc<dyn TokenStore>,
     denylist: Arc<dyn Denylist>,
+    quotas: Arc<dyn QuotaCounter>,
 }
 
 impl IssuedTokens {
-    pub(crate) fn new(adapter: Arc<impl TokenStore + Denylist + 'static>) -> Self {
-        Self { tokens: Arc::clone(&adapter) as _, denylist: adapter }
+    pub(crate) fn new(adapter: Arc<impl TokenStore + Denylist + 'static>, quotas: impl QuotaCounter + 'static) -> Self {
+        Self { tokens: Arc::clone(&adapter) as _, denylist: adapter, quotas: Arc::new(quotas) }
     }
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn router(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let audit: Arc<dyn AuditSink> = Arc::new(TracingAudit);
-    let IssuedTokens { tokens, denylist } = issued;
+    let IssuedTokens { tokens, denylist, quotas } = issued;
     let secrets: Arc<dyn SecretSource> =
         Arc::new(CachedSecrets::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
     let public_keys: Arc<dyn VerificationKeySource> =
@@ -71,6 +72,7 @@ pub(crate) fn router(
         realms: realms(),
         clients: clients(),
         tokens: Arc::clone(tokens),
+        quotas: Arc::clone(quotas),
         keys: Arc::clone(&signing_keys),
         clock: Arc::clone(&clock),
         random,

@@ -19,6 +19,7 @@ use grantwell::core::client::{
 use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{Clock as _, RegistrarError, UnixSeconds};
+use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::RealmName;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
@@ -28,6 +29,7 @@ use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;
 use crate::key;
 use crate::output::{self, JsonOutputArguments, OutputArguments};
+use crate::quota::QuotaArguments;
 use crate::realm::{GrantTypeValue, grant_type, grant_types, grant_types_text, scope, token_lifetime, union};
 use crate::store::{IfAbsent, Place, Store, next_second, realm_option, wait_for};
 
@@ -71,11 +73,12 @@ enum Command {
         override_usage = "grantwell client update [OPTIONS] <ID|--id <ID>> <WHAT TO CHANGE>...",
         after_help = "Examples:
   grantwell client update myClient --scope 'read write' --token-lifetime 900
+  grantwell client update myClient --token-quota 1000/hour --token-quota-mode observe
   grantwell client update myClient --default-scope '' --revoke-tokens",
         group = ArgGroup::new("changes").required(true).multiple(true).args([
             "name", "owner", "scope", "default_scope", "redirect_uri", "grant_type", "token_lifetime", "auth_method",
             "secret_lifetime", "secret_rotation_days", "access_token_format", "access_token_persistence", "signing_alg", "resource", "claims",
-            "inherit_token_lifetime", "revoke_tokens",
+            "token_quota", "token_quota_mode", "inherit_token_lifetime", "revoke_tokens",
         ])
     )]
     Update(Box<Update>),
@@ -220,6 +223,8 @@ struct Settings {
     secret_rotation_days: Option<SecretRotationValue>,
     #[command(flatten)]
     access_token: AccessTokenArguments,
+    #[command(flatten)]
+    quota: QuotaArguments,
     /// A resource server the client may ask for tokens for (RFC 8707); the first is the default. Repeatable
     #[arg(long, value_name = "URI", value_parser = resource)]
     resource: Vec<ResourceValue>,
@@ -273,6 +278,8 @@ pub(crate) struct ClientView<'a> {
     access_token_format: Option<AccessTokenFormat>,
     access_token_persistence: Option<AccessTokenPersistence>,
     access_token_signing_alg: Option<SigningAlgorithm>,
+    token_quota: Option<QuotaSetting>,
+    token_quota_mode: Option<QuotaMode>,
     resources: &'a [ResourceUri],
     access_token_claims: &'a Map<String, Value>,
     realm: &'a RealmName,
@@ -618,6 +625,7 @@ impl Settings {
             &mut metadata.access_token_persistence,
             &mut metadata.access_token_signing_alg,
         );
+        self.quota.apply(&mut metadata.token_quota, &mut metadata.token_quota_mode);
         if !self.resource.is_empty() {
             metadata.resources = self.resource.into_iter().filter_map(|value| value.0).collect();
         }
@@ -672,6 +680,8 @@ impl<'a> ClientView<'a> {
             access_token_format: metadata.access_token_format,
             access_token_persistence: metadata.access_token_persistence,
             access_token_signing_alg: metadata.access_token_signing_alg,
+            token_quota: metadata.token_quota,
+            token_quota_mode: metadata.token_quota_mode,
             resources: &metadata.resources,
             access_token_claims: metadata.access_token_claims.as_object(),
             realm: &client.realm,
@@ -703,6 +713,8 @@ impl<'a> ClientView<'a> {
                 text_or(self.access_token_persistence.map(AccessTokenPersistence::as_str), "the realm's"),
             ),
             ("access_token_signing_alg", text_or(self.access_token_signing_alg, "the realm's")),
+            ("token_quota", text_or(self.token_quota, "the realm's")),
+            ("token_quota_mode", text_or(self.token_quota_mode.map(QuotaMode::as_str), "the realm's")),
             ("resources", self.resources.iter().map(ResourceUri::as_str).collect::<Vec<_>>().join("\n")),
             ("access_token_claims", self.claims_text()),
             (

@@ -32,6 +32,7 @@ use grantwell::core::realm::{Realm, RealmDefaults};
 use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
 use grantwell::telemetry::{self, LogLevel, SystemClock};
@@ -63,7 +64,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
     let [my_client, my_resource_server] = clients;
     let authorization_server = start(|address| {
-        let issued = IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))));
+        let issued = IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), MemoryQuotas::default());
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;

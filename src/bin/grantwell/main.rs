@@ -9,6 +9,7 @@ mod demo;
 mod failure;
 mod key;
 mod output;
+mod quota;
 mod realm;
 mod sample;
 mod serve;

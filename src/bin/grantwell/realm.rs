@@ -8,6 +8,7 @@ use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::UnixSeconds;
+use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
 
@@ -15,6 +16,7 @@ use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;
 use crate::key;
 use crate::output::{self, OutputArguments};
+use crate::quota::QuotaArguments;
 use crate::store::{IfAbsent, StoreArguments, next_second, realm_failure, wait_for};
 
 /// `grantwell realm …`
@@ -36,7 +38,8 @@ enum Command {
     /// a minute.
     #[command(after_help = "Examples:
   grantwell realm set alpha --default-scope write --allowed-scope 'read write' --token-lifetime 900
-  grantwell realm set alpha --access-token-format jwt --signing-alg EdDSA")]
+  grantwell realm set alpha --access-token-format jwt --signing-alg EdDSA
+  grantwell realm set alpha --token-quota 1000/hour --token-quota-mode observe")]
     Set(Box<Set>),
     /// Shows a realm's settings
     #[command(after_help = "Example:
@@ -69,6 +72,8 @@ struct Set {
     grant_type: Vec<GrantTypeValue>,
     #[command(flatten)]
     access_token: AccessTokenArguments,
+    #[command(flatten)]
+    quota: QuotaArguments,
     /// Ends every access token that the realm has issued so far
     #[arg(long)]
     revoke_tokens: bool,
@@ -132,6 +137,8 @@ struct RealmView<'a> {
     access_token_format: Option<AccessTokenFormat>,
     access_token_persistence: Option<AccessTokenPersistence>,
     access_token_signing_alg: Option<SigningAlgorithm>,
+    token_quota: Option<QuotaSetting>,
+    token_quota_mode: Option<QuotaMode>,
     tokens_valid_after: UnixSeconds,
 }
 
@@ -233,6 +240,7 @@ impl Set {
             &mut settings.access_token_persistence,
             &mut settings.access_token_signing_alg,
         );
+        self.quota.apply(&mut settings.token_quota, &mut settings.token_quota_mode);
         if self.revoke_tokens {
             settings.tokens_valid_after = settings.tokens_valid_after.max(next_second());
         }
@@ -274,6 +282,8 @@ impl<'a> RealmView<'a> {
             access_token_format: realm.settings.access_token_format,
             access_token_persistence: realm.settings.access_token_persistence,
             access_token_signing_alg: realm.settings.access_token_signing_alg,
+            token_quota: realm.settings.token_quota,
+            token_quota_mode: realm.settings.token_quota_mode,
             tokens_valid_after: realm.settings.tokens_valid_after,
         }
     }
@@ -291,6 +301,8 @@ impl<'a> RealmView<'a> {
                 text_or(self.access_token_persistence.map(AccessTokenPersistence::as_str), "the server's"),
             ),
             ("access_token_signing_alg", text_or(self.access_token_signing_alg, "the server's")),
+            ("token_quota", text_or(self.token_quota, "none")),
+            ("token_quota_mode", text_or(self.token_quota_mode.map(QuotaMode::as_str), "enforce")),
             ("tokens_valid_after", self.tokens_valid_after_text()),
         ])
     }

@@ -16,6 +16,7 @@ use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
 use grantwell::embedded::tokens::FjallTokens;
@@ -148,7 +149,7 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         )),
         StoreName::Memory => Ok(Stores {
             registry: Arc::new(SqliteRegistry::in_memory()?),
-            issued: IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock)))),
+            issued: IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), MemoryQuotas::default()),
             on_disk: None,
         }),
         StoreName::File(path) => {
@@ -161,7 +162,7 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
             let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
-                issued: IssuedTokens::new(Arc::clone(&tokens)),
+                issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()?),
                 on_disk: Some(tokens),
             })
         }

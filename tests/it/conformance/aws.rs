@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use grantwell::aws::quotas::DynamoQuotas;
 use grantwell::aws::registrar::AwsRegistrar;
 use grantwell::aws::registry::DynamoRegistry;
 use grantwell::aws::sdk;
@@ -28,9 +29,10 @@ use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::{
-    ClientRegistry as _, KeyStore as _, KeyStoreError, PortError, Random as _, Registrar as _, RegistrarError,
-    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    ClientRegistry as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _, Registrar as _,
+    RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
+use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
 use grantwell::telemetry::SystemRandom;
 
@@ -48,6 +50,12 @@ mod tokens {
 
     token_store_suite!(super::dynamo_tokens().await; #[ignore = "needs the AWS emulator: make test"]);
     denylist_suite!(super::dynamo_tokens().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod quotas {
+    use super::super::quota_counter::quota_counter_suite;
+
+    quota_counter_suite!(super::quotas().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
 mod registry {
@@ -430,6 +438,43 @@ async fn the_registry_table_holds_no_private_member_of_a_key() {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
+async fn a_count_is_a_small_item_that_names_its_client_and_expires_after_its_window() {
+    let stack = Stack::create().await;
+    let (client, day) = (client(&realm("alpha"), "myClient"), QuotaWindow::Day.period_at(NOW));
+    let quotas = DynamoQuotas::new(stack.dynamodb.clone(), &stack.token_table);
+    for number in 1..=3 {
+        assert_eq!(quotas.count(&client, day, Some(2)).await, Ok((number < 3).then_some(number)));
+    }
+    let id = format!("quota#{}#day#1795392000", client.registration_id.as_str());
+    let items = stack.dynamodb.scan().table_name(&stack.token_table).send().await.expect("read").items();
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |number: u64| AttributeValue::N(number.to_string());
+    let expected = [
+        ("id", text(&id)),
+        ("tokens", number(2)),
+        ("expires_at", number(1_795_478_400 + 3_600)),
+        ("realm", text("alpha")),
+        ("client_id", text("myClient")),
+    ];
+    assert_eq!(items, [expected.map(|(name, value)| (name.to_owned(), value)).into()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_count_whose_answer_is_lost_never_gives_a_client_more_than_its_quota() {
+    let stack = Stack::create().await;
+    let client = client(&realm("alpha"), "myClient");
+    let hour = QuotaWindow::Hour.period_at(NOW);
+    let config = aws_sdk_dynamodb::config::Builder::from(&stack.sdk).endpoint_url(lossy_endpoint()).build();
+    let quotas = DynamoQuotas::new(DynamoDb::from_conf(config), &stack.token_table);
+    // Each attempt that is repeated counts twice.
+    for expected in [Some(2), Some(4), None, None] {
+        assert_eq!(quotas.count(&client, hour, Some(4)).await, Ok(expected));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
 async fn keys_of_another_form_are_corrupt_and_reach_no_error() {
     let stack = Stack::create().await;
     let (alpha, name) = (realm_name("alpha"), format!("{}/alpha/signing-keys", stack.name));
@@ -451,6 +496,11 @@ async fn dynamo_tokens() -> Opened<TokenPorts> {
     let stack = Stack::create().await;
     let tokens = DynamoTokens::new(stack.dynamodb.clone(), &stack.token_table);
     Opened::new(TokenPorts::of(tokens), stack)
+}
+
+async fn quotas() -> Opened<Arc<dyn QuotaCounter>> {
+    let stack = Stack::create().await;
+    Opened::new(Arc::new(DynamoQuotas::new(stack.dynamodb.clone(), &stack.token_table)), stack)
 }
 
 async fn key_ports() -> Opened<KeyPorts> {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use grantwell::core::access_token::{AccessTokenFormat, opaque};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
-    ClientRegistry as _, Denylist as _, KeyStore as _, Registrar as _, RegistrarError, SecretSource as _,
+    ClientRegistry as _, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError, SecretSource as _,
     TokenStore as _,
 };
+use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;
+use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::SystemRandom;
@@ -27,6 +29,18 @@ mod memory_tokens {
 
     token_store_suite!(super::memory_tokens());
     denylist_suite!(super::memory_tokens());
+}
+
+mod memory_quotas {
+    use super::super::quota_counter::quota_counter_suite;
+
+    quota_counter_suite!(super::memory_quotas());
+}
+
+mod fjall_quotas {
+    use super::super::quota_counter::quota_counter_suite;
+
+    quota_counter_suite!(super::fjall_quotas());
 }
 
 mod memory_registry {
@@ -152,6 +166,22 @@ async fn a_denylist_opened_again_denies_what_it_denied() {
 }
 
 #[tokio::test]
+async fn counts_opened_again_go_on_where_they_were() {
+    let (tokens, directory) = open_fjall();
+    let (client, hour) = (client(&realm("alpha"), "myClient"), QuotaWindow::Hour.period_at(super::NOW));
+    let quotas = tokens.quotas().expect("opened");
+    for number in 1..=2 {
+        assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(Some(number)));
+    }
+    drop((quotas, tokens));
+
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let quotas = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again").quotas().expect("opened again");
+    assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(Some(3)));
+    assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(None));
+}
+
+#[tokio::test]
 async fn keys_opened_again_are_the_same_and_the_published_half_holds_nothing_private() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
@@ -255,6 +285,15 @@ async fn a_registry_of_two_schemas_is_opened_by_several_processes_at_once() {
 
 fn memory_tokens() -> Opened<TokenPorts> {
     Opened::new(TokenPorts::of(MemoryTokens::new(Arc::new(FixedClock))), ())
+}
+
+fn memory_quotas() -> Opened<Arc<dyn QuotaCounter>> {
+    Opened::new(Arc::new(MemoryQuotas::default()), ())
+}
+
+fn fjall_quotas() -> Opened<Arc<dyn QuotaCounter>> {
+    let (tokens, directory) = open_fjall();
+    Opened::new(Arc::new(tokens.quotas().expect("opened")), (tokens, directory))
 }
 
 fn memory_registry() -> Opened<RegistryPorts> {

@@ -1,6 +1,6 @@
 //! One suite per port, run by every adapter: what the core may rely on, whoever keeps the data.
 //!
-//! [`token_store`], [`denylist`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
+//! [`token_store`], [`denylist`], [`quota_counter`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
 //! cases. A new adapter is a new module of that kind, and a new rule of a port a new case.
 
 /// A test for each case of a suite. `$open` is evaluated anew for each.
@@ -23,6 +23,7 @@ mod aws;
 mod denylist;
 mod embedded;
 mod key_store;
+mod quota_counter;
 mod registry;
 mod secrets;
 mod token_store;
@@ -39,6 +40,7 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
     ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, UnixSeconds, VerificationKeySource,
 };
+use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::telemetry::SystemRandom;
 
@@ -141,6 +143,8 @@ fn client(realm: &Realm, id: &str) -> Client {
         access_token_format: Some(AccessTokenFormat::Jwt),
         access_token_persistence: Some(AccessTokenPersistence::Stateless),
         access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
+        token_quota: Some("1000/hour".parse().expect("a quota")),
+        token_quota_mode: Some(QuotaMode::Observe),
         resources: vec!["https://api.example.com/orders".parse().expect("absolute")],
         access_token_claims: r#"{"tier":"gold","limits":{"rate":1.0}}"#.parse().expect("claims"),
     };

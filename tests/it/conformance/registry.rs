@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grantwell::core::client::{Client, ClientStatus, GrantType, TokenLifetime};
 use grantwell::core::ports::{RegistrarError, UnixSeconds};
+use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
 
@@ -218,6 +219,8 @@ pub(crate) async fn a_realm_is_created_and_changed(ports: &RegistryPorts) {
     changed.settings.allowed_scope = Some("read write".parse().expect("well formed"));
     changed.settings.access_token_lifetime = Some(TokenLifetime::new(60).expect("in range"));
     changed.settings.grant_types = Some([GrantType::client_credentials()].into());
+    changed.settings.token_quota = Some("5/day".parse().expect("a quota"));
+    changed.settings.token_quota_mode = Some(QuotaMode::Observe);
     changed.settings.tokens_valid_after = NOW;
     changed.revision = 2;
     ports.registrar.put_realm(&changed).await.expect("changed");

@@ -1,0 +1,80 @@
+//! Counts of token quotas in the token table: item `quota#<registration_id>#<hour or day>#<its first second>`, which expires with
+//! the window that it counts.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+
+use super::sdk::{DYNAMODB, corrupt, unavailable};
+use crate::core::client::Client;
+use crate::core::ports::{PortError, QuotaCounter};
+use crate::core::quota::QuotaPeriod;
+
+/// Counts for all sandboxes together.
+pub struct DynamoQuotas {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+impl DynamoQuotas {
+    /// Counts in the table of this name.
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
+        Self { dynamodb, table: table.into() }
+    }
+}
+
+#[async_trait]
+impl QuotaCounter for DynamoQuotas {
+    async fn count(
+        &self,
+        client: &Client,
+        period: QuotaPeriod,
+        at_most: Option<u32>,
+    ) -> Result<Option<u64>, PortError> {
+        // The realm and the client are for people, who do not know the registration by its name.
+        let mut update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(id(client, period)))
+            .update_expression(
+                "ADD #tokens :one SET #expires_at = :expires_at, #realm = :realm, #client_id = :client_id",
+            )
+            .expression_attribute_names("#tokens", TOKENS)
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_names("#realm", "realm")
+            .expression_attribute_names("#client_id", "client_id")
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":expires_at", AttributeValue::N(period.ends_at().plus(SLACK).to_string()))
+            .expression_attribute_values(":realm", AttributeValue::S(client.realm.as_str().to_owned()))
+            .expression_attribute_values(":client_id", AttributeValue::S(client.client_id.as_str().to_owned()))
+            .return_values(ReturnValue::UpdatedNew);
+        if let Some(at_most) = at_most {
+            update = update
+                .condition_expression("attribute_not_exists(#tokens) OR #tokens < :at_most")
+                .expression_attribute_values(":at_most", AttributeValue::N(at_most.to_string()));
+        }
+        // The SDK repeats an attempt whose answer was lost, and the token is counted twice: a client may then get one fewer,
+        // never one more.
+        let updated = match update.send().await {
+            Ok(answer) => answer.attributes,
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => return Ok(None),
+                _ => return Err(unavailable(DYNAMODB, "UpdateItem", &error)),
+            },
+        };
+        let tokens = updated.as_ref().and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok());
+        tokens.map(Some).ok_or_else(|| corrupt(DYNAMODB, "a count of tokens that is no number"))
+    }
+}
+
+/// The window's kind too: an hour and a day may begin at the same second.
+fn id(client: &Client, period: QuotaPeriod) -> String {
+    let (registration, window) = (client.registration_id.as_str(), period.window().as_str());
+    format!("quota#{registration}#{window}#{}", period.starts_at())
+}
+
+const TOKENS: &str = "tokens";
+/// Seconds that a count outlives its window: for a sandbox whose clock is behind.
+const SLACK: u64 = 3_600;

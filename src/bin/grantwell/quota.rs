@@ -1,0 +1,41 @@
+//! The options that limit how many tokens a client is issued. A client and its realm have them in common.
+
+use grantwell::core::quota::{MalformedQuota, QuotaMode, QuotaSetting};
+
+use crate::access_token::{Setting, setting};
+
+/// How many tokens a client is issued.
+#[derive(Debug, clap::Args)]
+pub(crate) struct QuotaArguments {
+    /// The most tokens of a client in an hour or a day of UTC, or none; '' takes it back [default: the realm's, or none]
+    #[arg(long, value_name = "NUMBER/hour|NUMBER/day|none", value_parser = quota)]
+    token_quota: Option<Setting<QuotaSetting>>,
+    /// Refuses what is beyond the quota, or only records it; '' takes it back [default: the realm's, or enforce]
+    #[arg(long, value_name = "enforce|observe", value_parser = mode)]
+    token_quota_mode: Option<Setting<QuotaMode>>,
+}
+
+/// The text is no mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token quota's mode is enforce or observe; '' takes the setting back")]
+struct UnknownMode;
+
+impl QuotaArguments {
+    /// Sets what is named in the two fields that a client and a realm both have.
+    pub(crate) fn apply(&self, quota: &mut Option<QuotaSetting>, mode: &mut Option<QuotaMode>) {
+        if let Some(setting) = self.token_quota {
+            *quota = setting.0;
+        }
+        if let Some(setting) = self.token_quota_mode {
+            *mode = setting.0;
+        }
+    }
+}
+
+fn quota(text: &str) -> Result<Setting<QuotaSetting>, MalformedQuota> {
+    if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|quota| Setting(Some(quota))) }
+}
+
+fn mode(text: &str) -> Result<Setting<QuotaMode>, UnknownMode> {
+    setting(text, QuotaMode::ALL.into_iter().find(|mode| mode.as_str() == text), UnknownMode)
+}
