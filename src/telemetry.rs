@@ -30,6 +30,16 @@ pub struct SystemRandom;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingAudit;
 
+/// What the local server's log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object per line, as the functions write it.
+    Json,
+}
+
 /// How much this crate logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
@@ -182,11 +192,15 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// Logs lines for people to stderr. Does nothing where the process logs already.
-pub fn init_local(level: LogLevel) {
+/// Logs to stderr. Does nothing where the process logs already.
+pub fn init_local(level: LogLevel, format: LogFormat) {
     log_panics_without_their_message();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
-    let _already_set = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
+    let (registry, lines) = (tracing_subscriber::registry().with(filter(level)), tracing_subscriber::fmt::layer());
+    let lines = lines.with_writer(io::stderr).with_ansi(false);
+    let _already_set = match format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    };
 }
 
 /// Logs one JSON object per line to stdout, where Lambda takes it, with the ids of the invocation that it is about. Does

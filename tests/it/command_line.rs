@@ -153,6 +153,8 @@ fn create_without_options_gives_a_client_of_the_root_realm_that_may_only_authent
         "access_token_format": null,
         "access_token_persistence": null,
         "access_token_signing_alg": null,
+        "token_quota": null,
+        "token_quota_mode": null,
         "resources": [],
         "access_token_claims": {},
         "realm": "root",
@@ -988,7 +990,7 @@ fn realm_commands_refuse_what_they_cannot_do() {
         (&["set", "beta", "--access-token-persistence", "no"], 2, "a persistence is stored or stateless; ''"),
         (&["set", "beta", "--signing-alg", "es256"], 2, "a signing algorithm is ES256, EdDSA, PS256 or RS256; ''"),
         (
-            &["set", "beta", "--token-quota", "-1/day"],
+            &["set", "beta", "--token-quota", "1.5/day"],
             2,
             "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to",
         ),

@@ -35,7 +35,7 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
-use grantwell::telemetry::{self, LogLevel, SystemClock};
+use grantwell::telemetry::{self, LogFormat, LogLevel, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
 use crate::client::ClientView;
@@ -55,7 +55,7 @@ pub(crate) struct Arguments {}
 /// # Errors
 /// A [`Failure`] that names the first step that did not answer as it should.
 pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
-    telemetry::init_local(LogLevel::Warn);
+    telemetry::init_local(LogLevel::Warn, LogFormat::Text);
 
     // 1. The authorization server, with the two clients of the flow.
     let registry = Arc::new(SqliteRegistry::in_memory()?);

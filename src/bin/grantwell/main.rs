@@ -1,5 +1,5 @@
-//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, and what a
-//! month on AWS costs.
+//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, what its log says
+//! of its clients, and what a month on AWS costs.
 
 mod access_token;
 mod authority;
@@ -11,6 +11,7 @@ mod key;
 mod output;
 mod quota;
 mod realm;
+mod report;
 mod sample;
 mod serve;
 mod store;
@@ -55,6 +56,8 @@ enum Command {
     Realm(realm::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
+    /// Lists what a server's log says about its clients
+    Report(report::Arguments),
     /// Computes what a month on AWS costs
     Cost(cost::Arguments),
 }
@@ -74,6 +77,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
+        Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
     }
 }

@@ -20,7 +20,7 @@ use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
 use grantwell::embedded::tokens::FjallTokens;
-use grantwell::telemetry::{self, SystemClock};
+use grantwell::telemetry::{self, LogFormat, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
 use crate::failure::Failure;
@@ -64,6 +64,27 @@ pub(crate) struct Arguments {
     /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
     #[arg(long)]
     trust_forwarded_for: bool,
+    /// What the log on stderr looks like: lines for people, or one JSON object a line, as `grantwell report` reads it
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LineFormat::Text)]
+    log_format: LineFormat,
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LineFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl From<LineFormat> for LogFormat {
+    fn from(format: LineFormat) -> Self {
+        match format {
+            LineFormat::Text => Self::Text,
+            LineFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// `--sync`: when a write counts.
@@ -89,7 +110,7 @@ struct Stores {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 1. Settings.
     let config = ServerConfig::from_env()?;
-    telemetry::init_local(config.log_level);
+    telemetry::init_local(config.log_level, arguments.log_format.into());
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);
     if arguments.behind_tls_proxy && configured_url.is_none() {

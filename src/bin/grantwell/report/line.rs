@@ -1,0 +1,208 @@
+//! One line of a server's log, as far as it is about a token: the JSON that `grantwell::telemetry` writes, whatever stands before
+//! and after it.
+
+use std::borrow::Cow;
+
+use grantwell::core::client::ClientId;
+use grantwell::core::realm::RealmName;
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// What the server decided about a token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It was issued.
+    Issued(Issuance),
+    /// Somebody was told that it is active.
+    Used(Uuid),
+    /// Its client has ended it.
+    Ended(Uuid, UnixMicroseconds),
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z: a client may end a token and fetch the next within one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct UnixMicroseconds(pub(super) u64);
+
+/// An issued token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Issuance {
+    pub(super) token: Uuid,
+    pub(super) realm: RealmName,
+    pub(super) client_id: ClientId,
+    pub(super) scope: String,
+    pub(super) issued_at: UnixMicroseconds,
+    pub(super) expires_in: u32,
+}
+
+/// The members that matter. Each may be missing: most lines are of other kinds.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow)]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    audit_tracking_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    realm: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    client_id: Option<Cow<'a, str>>,
+    scope: Option<String>,
+    expires_in_seconds: Option<u32>,
+    active: Option<bool>,
+}
+
+/// What the line says; `None` where it is about no token.
+pub(super) fn decision(line: &[u8]) -> Option<Decision> {
+    let start = line.iter().position(|byte| *byte == b'{')?;
+    let mut json = serde_json::Deserializer::from_slice(line.get(start..)?);
+    let line = Line::deserialize(&mut json).ok()?;
+    // Introspection of a token that is not active, and a revocation that found none, name none.
+    let token = Uuid::parse_str(line.audit_tracking_id.as_deref()?).ok()?;
+    let time = || line.timestamp.as_deref().and_then(unix_microseconds);
+    match line.message.as_ref() {
+        "token issued" => Some(Decision::Issued(Issuance {
+            token,
+            realm: line.realm.as_deref()?.parse().ok()?,
+            client_id: line.client_id.as_deref()?.parse().ok()?,
+            issued_at: time()?,
+            scope: line.scope?,
+            expires_in: line.expires_in_seconds?,
+        })),
+        "token introspected" if line.active == Some(true) => Some(Decision::Used(token)),
+        "access allowed" => Some(Decision::Used(token)),
+        "revocation answered" => Some(Decision::Ended(token, time()?)),
+        _ => None,
+    }
+}
+
+/// A time in the one form in which the log has it: `2026-11-23T06:37:00.123456Z` (RFC 3339).
+fn unix_microseconds(text: &str) -> Option<UnixMicroseconds> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (year, month, day) = numbers(date, '-')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let (hour, minute, second) = numbers(time, ':')?;
+    let microseconds: u64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
+    let in_range = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    if !in_range {
+        return None;
+    }
+    // Days since 0000-03-01, so that the leap day is the last of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let seconds = (days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(UnixMicroseconds(seconds * 1_000_000 + microseconds))
+}
+
+fn numbers(text: &str, divider: char) -> Option<(u64, u64, u64)> {
+    let mut numbers = text.split(divider).map(|number| number.parse().ok());
+    let found = (numbers.next()??, numbers.next()??, numbers.next()??);
+    numbers.next().is_none().then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Uuid = Uuid::from_u128(0xa9ab_2e1e_6a5a_4d8f_8e0d_4c1d_5e0f_2a3b);
+    const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell::telemetry"}"#;
+
+    fn issued() -> Option<Decision> {
+        Some(Decision::Issued(Issuance {
+            token: TOKEN,
+            realm: "alpha".parse().expect("a name"),
+            client_id: "myClient".parse().expect("an id"),
+            scope: "read write".into(),
+            issued_at: UnixMicroseconds(1_795_415_820_123_456),
+            expires_in: 3_600,
+        }))
+    }
+
+    #[test]
+    fn the_json_of_a_line_counts_whatever_stands_around_it() {
+        for line in [
+            ISSUED.to_owned(),
+            format!("{ISSUED}\n"),
+            format!("2026-11-23T06:37:00 {ISSUED}\n"),
+            format!("2026-11-23T06:37:00.123000+00:00 2026/11/23/[$LATEST]0123 {ISSUED}\r\n"),
+            format!("EVENTS\t3885\t1795415820123\t2026/11/23/[$LATEST]0123\t{ISSUED}\t1795415820123\n"),
+            format!("grantwell[1]: {ISSUED} {{\"message\":\"token introspected\"}}"),
+        ] {
+            assert_eq!(decision(line.as_bytes()), issued(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_no_token_says_nothing() {
+        let without = |from: &str, to: &str| {
+            assert!(ISSUED.contains(from), "{from}");
+            ISSUED.replace(from, to)
+        };
+        for line in [
+            String::new(),
+            "START RequestId: 8476a536".into(),
+            "listening on http://127.0.0.1:8080".into(),
+            "{".into(),
+            "{}".into(),
+            "[1]".into(),
+            r#"{"message":{"a":1}}"#.into(),
+            without("token issued", "request refused"),
+            without("token issued", "token introspected"),
+            without("a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b", "seeded"),
+            without(r#""scope":"read write","#, ""),
+            without("3600", "-1"),
+            without("myClient", "my Client"),
+            without("alpha", "al/pha"),
+            without("2026-11-23T06:37:00.123456Z", "2026-13-23T06:37:00Z"),
+            ISSUED[..ISSUED.len() - 1].to_owned(),
+        ] {
+            assert_eq!(decision(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_where_somebody_was_told_that_it_is_active() {
+        let id = r#""audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b""#;
+        let time = r#""timestamp":"2026-11-23T06:37:00.123456Z""#;
+        for (line, expected) in [
+            (format!(r#"{{"message":"token introspected","active":true,{id}}}"#), Some(Decision::Used(TOKEN))),
+            (r#"{"message":"token introspected","active":false}"#.to_owned(), None),
+            (format!(r#"{{"message":"access allowed",{id}}}"#), Some(Decision::Used(TOKEN))),
+            (format!(r#"{{"message":"access denied",{id}}}"#), None),
+            (
+                format!(r#"{{{time},"message":"revocation answered","revoked":true,{id}}}"#),
+                Some(Decision::Ended(TOKEN, UnixMicroseconds(1_795_415_820_123_456))),
+            ),
+            (format!(r#"{{{time},"message":"revocation answered","revoked":false}}"#), None),
+        ] {
+            assert_eq!(decision(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for (text, microseconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T00:00:00.000001Z", Some(951_782_400_000_001)),
+            ("2000-03-01T00:00:00.9Z", Some(951_868_800_900_000)),
+            ("2025-12-31T23:59:59.999999Z", Some(1_767_225_599_999_999)),
+            ("2100-03-01T00:00:00.123456789Z", Some(4_107_542_400_123_456)),
+            ("2026-11-23T06:37:00.Z", Some(1_795_415_820_000_000)),
+            ("2026-11-23T06:37:00.-1Z", None),
+            ("2026-11-23T06:37:00", None),
+            ("2026-11-23 06:37:00Z", None),
+            ("2026-11-23T06:37Z", None),
+            ("2026-00-23T06:37:00Z", None),
+            ("1969-12-31T23:59:59Z", None),
+            ("99999999999999999999-01-01T00:00:00Z", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_microseconds(text), microseconds.map(UnixMicroseconds), "{text}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `grantwell report`: what a server's log says about its clients.
+
+mod line;
+mod tally;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use grantwell::core::ports::UnixSeconds;
+
+use self::tally::{ClientUsage, Tally};
+use crate::failure::Failure;
+use crate::output::{self, OutputArguments};
+
+/// `grantwell report …`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell report tokens server.log")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Lists the clients that fetch far more tokens than they need, the worst first
+    ///
+    /// Reads the lines of a log and asks no server: those of `grantwell serve --log-format json`, or those of the functions as
+    /// `aws logs tail --format short` prints them, of all log groups together. What stands before and after the JSON of a line does
+    /// not matter; lines that are about no token are skipped, and counted. It remembers some 100 bytes for each token.
+    ///
+    /// issued: tokens that the client got. used: those that an introspection found active or the Lambda authorizer let pass. A JWT that
+    /// a resource server validates by itself is never asked about: a token that is not among the used ones need not be unused.
+    /// early: those that the client got while it could have had another one of the same scope with more than a tenth of its
+    /// life left. ratio: tokens issued for each that a client which keeps its tokens would have fetched; 1 is a client that does.
+    /// A client of many processes that do not share their tokens has as high a ratio as there are processes.
+    #[command(after_help = "Examples:
+  grantwell report tokens server.log --min-ratio 2
+  for function in token introspect authorizer; do
+    aws logs tail /aws/lambda/grantwell-$function --since 1d --format short
+  done | grantwell report tokens --output json -")]
+    Tokens(Tokens),
+}
+
+#[derive(Debug, clap::Args)]
+struct Tokens {
+    /// The log; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+    /// Only clients with this ratio or more
+    #[arg(long, value_name = "RATIO", default_value_t = 1.0, value_parser = ratio)]
+    min_ratio: f64,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Report {
+    clients: Vec<ClientUsage>,
+    /// When the first and the last of the tokens were issued.
+    first_issued_at: Option<UnixSeconds>,
+    last_issued_at: Option<UnixSeconds>,
+    lines: Lines,
+    notes: Vec<&'static str>,
+}
+
+/// What became of the lines.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Lines {
+    read: u64,
+    skipped: u64,
+}
+
+/// The text is no ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a ratio is a number of 1 or more")]
+struct MalformedRatio;
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Tokens(tokens) => tokens.run(),
+    }
+}
+
+impl Tokens {
+    fn run(self) -> Result<(), Failure> {
+        let (mut tally, mut lines) = (Tally::default(), Lines::default());
+        for file in &self.files {
+            let failed = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", file.display()));
+            if file.as_os_str() == "-" {
+                read(&mut io::stdin().lock(), &mut tally, &mut lines).map_err(failed)?;
+            } else {
+                let opened = File::open(file).map_err(failed)?;
+                read(&mut BufReader::new(opened), &mut tally, &mut lines).map_err(failed)?;
+            }
+        }
+        let issued = tally.issued_between();
+        let mut clients = tally.finish();
+        clients.retain(|client| client.ratio >= self.min_ratio);
+        let report = Report {
+            clients,
+            first_issued_at: issued.map(|(first, _)| first),
+            last_issued_at: issued.map(|(_, last)| last),
+            lines,
+            notes: NOTES.to_vec(),
+        };
+        self.output.print(&report, Report::table)
+    }
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let Lines { read, skipped } = self.lines;
+        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped");
+        let (Some(first), Some(last)) = (self.first_issued_at, self.last_issued_at) else {
+            return format!(
+                "no line says that a token was issued; the log must be JSON and of level info\n\n- {skipped}"
+            );
+        };
+        let row = |client: &ClientUsage| {
+            vec![
+                client.client_id.to_string(),
+                client.realm.to_string(),
+                client.issued.to_string(),
+                client.used.to_string(),
+                client.early.to_string(),
+                format!("{:.2}", client.ratio),
+            ]
+        };
+        let rows: Vec<_> = self.clients.iter().map(row).collect();
+        // A generated id has 22 characters.
+        let table = output::table(&["client_id", "realm", "issued", "used", "early", "ratio"], 22, &rows);
+        let span = format!("issued from {} to {}", output::utc(first), output::utc(last));
+        let notes = NOTES.into_iter().map(|note| format!("\n- {note}"));
+        format!("{table}\n\n- {span}\n- {skipped}{}", notes.collect::<String>())
+    }
+}
+
+/// Counts what the lines of a log say. A line that is longer than any of ours is skipped without being held.
+fn read(log: &mut impl BufRead, tally: &mut Tally, lines: &mut Lines) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
+        lines.read += 1;
+        let is_whole = line.ends_with(b"\n") || (length as u64) < LONGEST_LINE;
+        match line::decision(&line).filter(|_| is_whole) {
+            Some(decision) => tally.count(decision),
+            None => lines.skipped += 1,
+        }
+        if !is_whole {
+            log.skip_until(b'\n')?;
+        }
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, MalformedRatio> {
+    text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0).ok_or(MalformedRatio)
+}
+
+const NOTES: [&str; 2] = [
+    "used: an introspection found it active, or the authorizer let it pass; a JWT that a resource server validates by itself is \
+     never asked about, so not seen is not unused",
+    "early: while another token of the same client and scope had more than a tenth of its life left; ratio: tokens issued for \
+     each that a client which keeps its tokens would have fetched",
+];
+
+/// A log event of CloudWatch has at most 1 MiB.
+const LONGEST_LINE: u64 = 2 * 1024 * 1024;
