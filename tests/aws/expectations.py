@@ -92,6 +92,16 @@ def issued(scope: str, form: str = OPAQUE) -> Expected:
     return Expected(200, body, NO_STORE)
 
 
+def counted(scope: str, form: str = OPAQUE) -> Expected:
+    """Issued to a client with a quota of a million a day, which is told what is left."""
+    left = {
+        "ratelimit-policy": '"day";q=1000000;w=86400',
+        "ratelimit": text(r'"day";r=9999\d\d;t=[1-9]\d{0,4}'),
+    }
+    answer = issued(scope, form)
+    return Expected(answer.status, answer.body, {**answer.headers, **left})
+
+
 def active_token() -> Expected:
     body = {
         "active": True,
@@ -165,6 +175,7 @@ UNKNOWN_EVENT = ExpectedError(
 EXPECTATIONS: dict[str, Expectation] = {
     "token/basic": issued("write"),
     "token/jwt": issued("write", JWT),
+    "token/quota": counted("write", JWT),
     "token/basic-no-scope": issued("write"),
     "token/post": issued("write"),
     "token/rest-api-v1": issued("write"),
@@ -240,7 +251,7 @@ EXPECTATIONS: dict[str, Expectation] = {
 
 # An event of each function behind the API that needs every permission it has, in a realm that has no signing keys yet.
 WORK = {
-    "TokenFunction": "token/jwt",
+    "TokenFunction": "token/quota",
     "IntrospectFunction": "introspect/signed",
     "RevokeFunction": "revoke/own",
     "MetadataFunction": "metadata/oauth-authorization-server",

@@ -1,4 +1,4 @@
-"""What the files under events/ assume: a realm, five clients and four tokens with fixed, public values.
+"""What the files under events/ assume: a realm, six clients and four tokens with fixed, public values.
 
 The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
 no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
@@ -67,10 +67,13 @@ MY_POST_CLIENT = SeededClient("myPostClient", "client_secret_post", "write")
 MY_RESOURCE_SERVER = SeededClient("myResourceServer", "client_secret_basic", "am-introspect-all-tokens")
 OTHER_CLIENT = SeededClient("otherClient", "client_secret_basic", "write")
 MY_JWT_CLIENT = SeededClient("myJwtClient", "client_secret_basic", "write", ("--access-token-format", "jwt"))
+MY_QUOTA_CLIENT = SeededClient(
+    "myQuotaClient", "client_secret_basic", "write", ("--access-token-format", "jwt", "--token-quota", "1000000/day")
+)
 # A rotation of its secret has begun; its clients work as before.
 ROTATED_CLIENT = OTHER_CLIENT
 PENDING_VERSION = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
-CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT)
+CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT, MY_QUOTA_CLIENT)
 
 
 @dataclass(frozen=True)

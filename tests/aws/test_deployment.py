@@ -25,6 +25,7 @@ DATA_ACTIONS = {
     "TokenFunction": [
         "dynamodb:GetItem",
         "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
         "secretsmanager:CreateSecret",
         "secretsmanager:GetSecretValue",
     ],
@@ -55,7 +56,7 @@ DATA_ACTIONS = {
 }
 FIRST_KEYS = ["ReadSigningKeys", "CreateSigningKeys", "PublishKeys"]
 DATA_STATEMENTS = {
-    "TokenFunction": ["ReadRegistrations", "StoreTokens", "ReadClientSecrets", *FIRST_KEYS],
+    "TokenFunction": ["ReadRegistrations", "StoreTokens", "CountTokens", "ReadClientSecrets", *FIRST_KEYS],
     "IntrospectFunction": ["ReadRegistrations", "ReadTokens", "ReadClientSecrets", *FIRST_KEYS],
     "RevokeFunction": ["ReadRegistrations", "DeleteTokens", "EndStatelessTokens", "ReadClientSecrets"],
     "MetadataFunction": ["ReadRegistrations"],
@@ -187,17 +188,24 @@ def test_a_statement_on_another_resource_is_no_permission(
         assert aws.refused
 
 
-@pytest.mark.parametrize("name", ["TokenFunction", "IntrospectFunction"])
+@pytest.mark.parametrize(
+    ("name", "sid", "action", "partition"),
+    [
+        ("TokenFunction", "PublishKeys", "dynamodb:PutItem", f"keys#{seed.REALM}"),
+        ("TokenFunction", "CountTokens", "dynamodb:UpdateItem", "quota#"),
+        ("IntrospectFunction", "PublishKeys", "dynamodb:PutItem", f"keys#{seed.REALM}"),
+    ],
+)
 def test_a_statement_on_another_partition_is_no_permission(
-    name: str, seeded: Stack, start: StartFunction, emulator: Emulator
+    name: str, sid: str, action: str, partition: str, seeded: Stack, start: StartFunction, emulator: Emulator
 ) -> None:
     function = seeded.functions[name]
-    moved = [replace(s, leading_keys=("other#*",)) if s.leading_keys else s for s in function.statements]
+    moved = [replace(s, leading_keys=("other#*",)) if s.sid == sid else s for s in function.statements]
     assert moved != list(function.statements)
     with AwsCalls(emulator, moved) as aws:
         assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), UNAVAILABLE[name])
         (refused,) = set(aws.refused)
-        assert (refused.action, refused.leading_key) == ("dynamodb:PutItem", f"keys#{seed.REALM}")
+        assert refused.action == action and (refused.leading_key or "").startswith(partition)
 
 
 def test_a_stateless_jwt_ends_by_the_one_kind_of_item_that_revocation_may_write(

@@ -43,6 +43,7 @@ def rotation(message: str, failed: int) -> tuple[str, dict[str, Any]]:
 TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "token/basic": ISSUED,
     "token/jwt": ISSUED,
+    "token/quota": ISSUED,
     "token/basic-no-scope": ISSUED,
     "token/post": ISSUED,
     "token/rest-api-v1": ISSUED,

@@ -40,6 +40,8 @@ SIGNING_KEYS = secrets("signing-keys*")
 OWN_PARTITIONS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["keys#*"]}}
 # That of the token table: what has ended is in partitions of its own, where no token is.
 ENDED_TOKENS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["revoked#*"]}}
+# And that of the counts of quotas.
+COUNTS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["quota#*"]}}
 FIRST_KEYS: list[tuple[str, sam.Json, sam.Json | None]] = [
     ("secretsmanager:GetSecretValue", SIGNING_KEYS, None),
     ("secretsmanager:CreateSecret", SIGNING_KEYS, None),
@@ -51,6 +53,7 @@ PERMISSIONS: dict[str, list[tuple[str, sam.Json, sam.Json | None]]] = {
     "token": [
         ("dynamodb:GetItem", REGISTRY, None),
         ("dynamodb:PutItem", TOKENS, None),
+        ("dynamodb:UpdateItem", TOKENS, COUNTS),
         ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
         *FIRST_KEYS,
     ],
@@ -419,6 +422,22 @@ def test_the_dashboard_shows_metrics_that_there_are(translated: sam.Json) -> Non
                 assert_is_measured(namespace, name, dict(zip(rest[::2], rest[1::2], strict=True)))
             shown += 1
     assert shown > 40
+
+
+def test_the_saved_query_reads_the_lines_that_the_functions_write(translated: sam.Json) -> None:
+    ((_, query),) = sam.resources(translated, "AWS::Logs::QueryDefinition").items()
+    groups = [{"Ref": f"{name}LogGroup"} for name in ("Token", "Introspect", "Authorizer")]
+    assert query["Properties"]["LogGroupNames"] == groups
+    commands = [each.strip() for each in query["Properties"]["QueryString"].split("|")]
+    messages = re.findall(r'"([^"]+)"', commands[0])
+    assert messages == ["token issued", "token introspected", "access allowed"]
+    telemetry = (sam.ROOT / "src/telemetry.rs").read_text(encoding="utf-8")
+    for message in messages:
+        (line,) = re.findall(rf'tracing::info!\(([^;]*)"{message}"', telemetry)
+        assert "audit_tracking_id" in line, message
+    # Each word picks the lines of one message.
+    for word, message in zip(re.findall(r'strcontains\(message, "(\w+)"\)', commands[1]), messages, strict=True):
+        assert [each for each in messages if word in each] == [message]
 
 
 @pytest.mark.parametrize(
