@@ -32,6 +32,12 @@ from template import ROOT, Json
 Calls = Counter[str]
 
 STATELESS = seed.SeededClient("statelessClient", "client_secret_basic", "write", seed.STATELESS_JWT)
+# Clients with a quota, which no test here uses up but that of LIMITED.
+COUNTED = seed.SeededClient("countedClient", "client_secret_basic", "write", ("--token-quota", "1000000/hour"))
+OBSERVED = seed.SeededClient("observedClient", "client_secret_basic", "write", (*COUNTED.settings, "--token-quota-mode", "observe"))
+COUNTED_STATELESS = seed.SeededClient("countedJwtClient", "client_secret_basic", "write", (*COUNTED.settings, *seed.STATELESS_JWT))
+LIMITED = seed.SeededClient("limitedClient", "client_secret_basic", "write", ("--token-quota", "1/day"))
+REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED)
 # How the three kinds of token are asked for; the names are those of `grantwell cost`.
 ISSUERS = {"opaque": seed.MY_CLIENT, "stored jwt": seed.MY_JWT_CLIENT, "stateless jwt": STATELESS}
 COST_ARGUMENTS = {
@@ -49,6 +55,7 @@ PUBLIC_KEYS = Counter({"GetItem jwks consistent": 1})
 CALLER = REALM + CLIENT + SECRET
 
 ISSUED = Counter({"PutItem token": 1})
+COUNT = Counter({"UpdateItem quota": 1})
 LOOKED_UP = Counter({"GetItem token consistent": 1})
 DENIAL_LOOKED_UP = Counter({"GetItem revoked consistent": 1})
 NOTHING: Calls = Counter()
@@ -113,8 +120,9 @@ def service(seeded: Stack, start: StartFunction, emulator: Emulator, binaries: P
     """The realm with a client for each kind of token; it has signed before."""
     table, prefix = seeded.physical_id("RegistryTable"), seeded.parameters["SecretPrefix"]
     operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
-    settings = ("--scope", STATELESS.scope, "--default-scope", STATELESS.scope, *STATELESS.settings)
-    seed.register_client(operator, binaries / "grantwell", seed.REALM, STATELESS, settings)
+    for each in REGISTERED:
+        settings = ("--scope", each.scope, "--default-scope", each.scope, *each.settings)
+        seed.register_client(operator, binaries / "grantwell", seed.REALM, each, settings)
     service = Service(seeded, start(seeded.functions["TokenFunction"]))
     service.token("stored jwt")
     return service
@@ -200,6 +208,15 @@ ROWS = {
     "token: stored jwt": Row("TokenFunction", issuance("stored jwt"), answers_200, ISSUED, CALLER + SIGNING_KEYS),
     "token: stateless jwt": Row(
         "TokenFunction", issuance("stateless jwt"), answers_200, NOTHING, CALLER + SIGNING_KEYS
+    ),
+    "token: opaque, with a quota": Row(
+        "TokenFunction", lambda service: token_request(COUNTED), answers_200, COUNT + ISSUED, CALLER
+    ),
+    "token: opaque, with a quota that is observed": Row(
+        "TokenFunction", lambda service: token_request(OBSERVED), answers_200, COUNT + ISSUED, CALLER
+    ),
+    "token: stateless jwt, with a quota": Row(
+        "TokenFunction", lambda service: token_request(COUNTED_STATELESS), answers_200, COUNT, CALLER + SIGNING_KEYS
     ),
     # --- introspection; the second client is the token's own ---
     "introspection: opaque": Row(
@@ -297,6 +314,17 @@ def test_a_request_makes_exactly_these_calls(name: str, service: Service, count:
     assert cold != row.warm
     for _ in range(3):
         assert calls() == row.warm
+
+
+def test_a_token_beyond_the_quota_is_one_call_that_counts_nothing(service: Service, count: CountCalls) -> None:
+    function = count("TokenFunction")
+    # A day may begin between two requests, or an earlier run of this test on the same emulator may have had the token.
+    answers = [function.sandbox.call(token_request(LIMITED)).status for _ in range(3)]
+    assert answers[-1] == 429, answers
+    function.calls()
+    for _ in range(3):
+        assert function.sandbox.call(token_request(LIMITED)).status == 429
+        assert function.calls() == COUNT
 
 
 def test_a_retry_inside_the_sdk_is_counted(service: Service, start: StartFunction, emulator: Emulator) -> None:
@@ -435,9 +463,13 @@ def test_the_page_lists_the_calls_that_are_counted() -> None:
     assert table.splitlines() == counted
 
 
-@pytest.mark.parametrize("kind", ISSUERS)
-def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, binaries: Path) -> None:
-    computed = cost(binaries, kind)["calls"]
+# A stored JWT is a write, as an opaque token is; with a quota one of them is enough.
+COSTS = [(kind, "") for kind in ISSUERS] + [(kind, ", with a quota") for kind in ("opaque", "stateless jwt")]
+
+
+@pytest.mark.parametrize(("kind", "quota"), COSTS)
+def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, quota: str, binaries: Path) -> None:
+    computed = cost(binaries, kind, *(["--token-quota"] if quota else []))["calls"]
     loads = {
         "realm": REALM,
         "client": CLIENT,
@@ -446,7 +478,7 @@ def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, bina
         "public_keys": PUBLIC_KEYS,
     }
     assert computed == {
-        "token": billed(ROWS[f"token: {kind}"].warm),
+        "token": billed(ROWS[f"token: {kind}{quota}"].warm),
         "introspection": billed(ROWS[f"introspection: {kind}"].warm),
         "load": {name: billed(calls) for name, calls in loads.items()},
     }
@@ -492,7 +524,7 @@ def unit(name: str) -> str:
         return "secrets_manager"
     if operation == "GetItem":
         return "consistent_reads" if name.endswith(" consistent") else "eventual_reads"
-    assert operation in ("PutItem", "DeleteItem"), name
+    assert operation in ("PutItem", "UpdateItem", "DeleteItem"), name
     return "writes"
 
 
@@ -503,8 +535,8 @@ def told(calls: Calls) -> str:
 UNITS = ("writes", "consistent_reads", "eventual_reads", "secrets_manager")
 
 
-def cost(binaries: Path, kind: str) -> Json:
-    command = [str(binaries / "grantwell"), "cost", *COST_ARGUMENTS[kind], "--output", "json"]
+def cost(binaries: Path, kind: str, *further: str) -> Json:
+    command = [str(binaries / "grantwell"), "cost", *COST_ARGUMENTS[kind], *further, "--output", "json"]
     done = subprocess.run(command, text=True, capture_output=True, timeout=30, check=True)
     computed: Json = json.loads(done.stdout)
     return computed

@@ -91,6 +91,18 @@ fn json_has_what_the_figures_are_made_of() {
 }
 
 #[test]
+fn a_quota_is_one_write_a_token() {
+    let (without, with) = (json(&[]), json(&["--token-quota"]));
+    let writes = |answer: &Value| answer["calls"]["token"]["writes"].as_u64();
+    assert_eq!((writes(&without), writes(&with)), (Some(1), Some(2)));
+    let dollars = |answer: &Value| answer["dollars_per_million"]["tokens"].as_f64().expect("dollars");
+    assert!((dollars(&with) - dollars(&without) - 0.625).abs() < 1e-6, "the price of a million write units");
+    let stateless = json(&["--token-quota", "--format", "jwt", "--persistence", "stateless"]);
+    assert_eq!(writes(&stateless), Some(1));
+    assert!(stateless["assumptions"].to_string().contains("stateless JWTs, counted for a quota; clients: 10"));
+}
+
+#[test]
 fn another_regions_prices_are_read_from_a_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("prices.json");

@@ -79,7 +79,7 @@ const BYTES_OF_A_GB: f64 = 1e9;
 impl Bill {
     /// What a month of `usage` costs.
     pub(super) fn of(usage: &Usage, prices: &Prices) -> Self {
-        let calls = CountedCalls::of(usage.format, usage.persistence);
+        let calls = CountedCalls::of(usage.format, usage.persistence, usage.token_quota);
         let mut lines = Vec::new();
         for requests in [tokens(usage, &calls), introspections(usage, &calls)] {
             requests.bill(usage, prices, &mut lines);
@@ -207,6 +207,7 @@ mod tests {
         resource_servers: 1,
         format: AccessTokenFormat::Opaque,
         persistence: AccessTokenPersistence::Stored,
+        token_quota: false,
         memory_mb: 256,
         duration_ms: 10,
         architecture: Architecture::Arm64,
@@ -255,6 +256,15 @@ mod tests {
         is(token_line(stateless, "table writes"), 0.0, 0.0);
         let stored = Usage { persistence: AccessTokenPersistence::Stored, ..stateless };
         is(token_line(stored, "table writes"), 1e6, 0.625);
+    }
+
+    #[test]
+    fn a_token_of_a_client_with_a_quota_is_one_write_more() {
+        let counted = Usage { token_quota: true, ..USAGE };
+        is(token_line(counted, "table writes"), 2e6, 1.25);
+        let stateless = AccessTokenPersistence::Stateless;
+        let counted = Usage { format: AccessTokenFormat::Jwt, persistence: stateless, ..counted };
+        is(token_line(counted, "table writes"), 1e6, 0.625);
     }
 
     #[test]

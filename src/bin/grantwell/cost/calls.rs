@@ -62,11 +62,12 @@ const LOADS: Loads = Loads {
 };
 
 impl CountedCalls {
-    /// Those of tokens of this kind.
-    pub(super) fn of(format: AccessTokenFormat, persistence: AccessTokenPersistence) -> Self {
+    /// Those of tokens of this kind, of clients with a quota or without.
+    pub(super) fn of(format: AccessTokenFormat, persistence: AccessTokenPersistence, has_quota: bool) -> Self {
         let is_stored = format == AccessTokenFormat::Opaque || persistence == AccessTokenPersistence::Stored;
         Self {
-            token: if is_stored { Calls { writes: 1, ..NONE } } else { NONE },
+            // The token's, and the count's.
+            token: Calls { writes: u32::from(is_stored) + u32::from(has_quota), ..NONE },
             // Of the token, or of the denylist.
             introspection: Calls { consistent_reads: 1, ..NONE },
             load: LOADS,

@@ -62,6 +62,9 @@ struct Usage {
     /// Whether a record of each token is kept; of an opaque one always
     #[arg(long, value_name = "PERSISTENCE", default_value = AccessTokenPersistence::Stored.as_str(), value_parser = persistence())]
     persistence: AccessTokenPersistence,
+    /// The clients have a token quota, enforced or observed: each token is counted by a write
+    #[arg(long)]
+    token_quota: bool,
     /// Memory of each function, in MB
     #[arg(long = "memory", value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=10_240))]
     memory_mb: u32,
@@ -187,7 +190,7 @@ impl<'a> Cost<'a> {
         Self {
             usage,
             prices,
-            calls: CountedCalls::of(usage.format, usage.persistence),
+            calls: CountedCalls::of(usage.format, usage.persistence, usage.token_quota),
             log_bytes: LOG_BYTES,
             lines: bill
                 .lines
@@ -269,11 +272,12 @@ fn assumptions(usage: &Usage, prices: &Prices) -> Vec<String> {
         (AccessTokenFormat::Jwt, AccessTokenPersistence::Stored) => "stored JWTs",
         (AccessTokenFormat::Jwt, AccessTokenPersistence::Stateless) => "stateless JWTs",
     };
+    let quota = if usage.token_quota { ", counted for a quota" } else { "" };
     let Prices { region, as_of, .. } = prices;
     let Usage { clients, resource_servers, memory_mb, duration_ms, sandboxes, cold_starts, init_ms, .. } = usage;
     vec![
         format!("{region}, list prices of {as_of}; no free tier, no discount for volume, no tax"),
-        format!("{format}; clients: {clients}, resource servers: {resource_servers}"),
+        format!("{format}{quota}; clients: {clients}, resource servers: {resource_servers}"),
         format!(
             "{memory_mb} MB, {duration_ms} ms billed a request; {cold_starts} starts of each function, {init_ms} ms each"
         ),
