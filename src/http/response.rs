@@ -202,7 +202,7 @@ pub fn out_of_time() -> Response {
     Refusal::OAuth(OAuthError::Unavailable("the request ran out of time".to_owned())).into_response()
 }
 
-/// How many tokens a client may have, and how many are left until when (draft-ietf-httpapi-ratelimit-headers-10 §3, §4). Names,
+/// How many tokens a client may have, and how many are left until when (draft-ietf-httpapi-ratelimit-headers-11 §3, §4). Names,
 /// parameters and form are those of the drafts from 08 on; earlier ones and most of what is deployed have three other headers.
 fn tell_quota(headers: &mut HeaderMap, quota: &QuotaState) {
     let QuotaState { limit, remaining, resets_in_seconds } = quota;

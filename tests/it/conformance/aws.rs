@@ -446,7 +446,7 @@ async fn a_count_is_a_small_item_that_names_its_client_and_expires_after_its_win
         assert_eq!(quotas.count(&client, day, Some(2)).await, Ok((number < 3).then_some(number)));
     }
     let id = format!("quota#{}#day#1795392000", client.registration_id.as_str());
-    let items = stack.dynamodb.scan().table_name(&stack.token_table).send().await.expect("read").items();
+    let scanned = stack.dynamodb.scan().table_name(&stack.token_table).send().await.expect("read");
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: u64| AttributeValue::N(number.to_string());
     let expected = [
@@ -456,7 +456,7 @@ async fn a_count_is_a_small_item_that_names_its_client_and_expires_after_its_win
         ("realm", text("alpha")),
         ("client_id", text("myClient")),
     ];
-    assert_eq!(items, [expected.map(|(name, value)| (name.to_owned(), value)).into()]);
+    assert_eq!(scanned.items(), [expected.map(|(name, value)| (name.to_owned(), value)).into()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,15 +112,15 @@ mod tests {
     const TOKEN: Uuid = Uuid::from_u128(0xa9ab_2e1e_6a5a_4d8f_8e0d_4c1d_5e0f_2a3b);
     const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell::telemetry"}"#;
 
-    fn issued() -> Option<Decision> {
-        Some(Decision::Issued(Issuance {
+    fn issued() -> Decision {
+        Decision::Issued(Issuance {
             token: TOKEN,
             realm: "alpha".parse().expect("a name"),
             client_id: "myClient".parse().expect("an id"),
             scope: "read write".into(),
             issued_at: UnixMicroseconds(1_795_415_820_123_456),
             expires_in: 3_600,
-        }))
+        })
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
             format!("EVENTS\t3885\t1795415820123\t2026/11/23/[$LATEST]0123\t{ISSUED}\t1795415820123\n"),
             format!("grantwell[1]: {ISSUED} {{\"message\":\"token introspected\"}}"),
         ] {
-            assert_eq!(decision(line.as_bytes()), issued(), "{line}");
+            assert_eq!(decision(line.as_bytes()), Some(issued()), "{line}");
         }
     }
 

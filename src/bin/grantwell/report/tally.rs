@@ -177,7 +177,9 @@ mod tests {
 
     fn usage(decisions: Vec<Decision>) -> Vec<(String, u64, u64, u64, f64)> {
         let mut tally = Tally::default();
-        decisions.into_iter().for_each(|decision| tally.count(decision));
+        for decision in decisions {
+            tally.count(decision);
+        }
         let told = |client: ClientUsage| {
             (client.client_id.to_string(), client.issued, client.used, client.early, client.ratio)
         };
