@@ -128,23 +128,7 @@ impl TokenEndpoint {
         }
 
         // 9. The answer (§5.1).
-        self.audit.record(&AuditEvent::TokenIssued {
-            realm: &realm.name,
-            client_id: &client.client_id,
-            scope: &record.scope,
-            expires_in: lifetime.seconds(),
-            format: settings.format,
-            audit_tracking_id: &record.audit_tracking_id,
-        });
-        if let Some(excess) = counted.as_ref().filter(|counted| counted.is_excess()) {
-            self.audit.record(&AuditEvent::QuotaExceededObserved {
-                realm: &realm.name,
-                client_id: &client.client_id,
-                limit: excess.quota.limit,
-                counted: excess.number,
-                audit_tracking_id: &record.audit_tracking_id,
-            });
-        }
+        self.record_issuance(&record, settings.format, counted.as_ref());
         let quota = counted.and_then(|counted| counted.told(now));
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds(), quota })
     }
@@ -164,6 +148,22 @@ impl TokenEndpoint {
                 Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn record_issuance(&self, record: &AccessTokenRecord, format: AccessTokenFormat, counted: Option<&Counted>) {
+        let AccessTokenRecord { realm, client_id, scope, audit_tracking_id, .. } = record;
+        let expires_in = record.expires_at.since(record.iat);
+        self.audit.record(&AuditEvent::TokenIssued { realm, client_id, scope, expires_in, format, audit_tracking_id });
+        if let Some(excess) = counted.filter(|counted| counted.is_excess()) {
+            let (limit, counted) = (excess.quota.limit, excess.number);
+            self.audit.record(&AuditEvent::QuotaExceededObserved {
+                realm,
+                client_id,
+                limit,
+                counted,
+                audit_tracking_id,
+            });
         }
     }
 
