@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::Keyspace;
 
 use super::tokens::fault;
 use crate::core::client::{Client, RegistrationId};
@@ -29,13 +29,9 @@ pub struct MemoryQuotas {
 }
 
 impl FjallQuotas {
-    /// Counts in a keyspace of `database`.
-    ///
-    /// # Errors
-    /// Whatever fjall says.
-    pub(super) fn open(database: &Database) -> Result<Self, fjall::Error> {
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        Ok(Self { counts: database.keyspace("quotas", options)?, one_at_a_time: Mutex::default() })
+    /// Counts in this keyspace, and nobody else may.
+    pub(super) fn new(counts: Keyspace) -> Self {
+        Self { counts, one_at_a_time: Mutex::default() }
     }
 
     fn read(&self, key: &str) -> Result<u64, PortError> {
@@ -101,4 +97,3 @@ fn next(count: u64, at_most: Option<u32>) -> Option<u64> {
 }
 
 const SERVICE: &str = "the quota keyspace";
-const MEMTABLE_BYTES: u64 = 1024 * 1024;

@@ -71,7 +71,8 @@ impl FjallTokens {
     /// # Errors
     /// [`PortError`].
     pub fn quotas(&self) -> Result<FjallQuotas, PortError> {
-        FjallQuotas::open(&self.database).map_err(|error| fault(&error))
+        let counts = self.database.keyspace("quotas", keyspace_options).map_err(|error| fault(&error))?;
+        Ok(FjallQuotas::new(counts))
     }
 
     /// Has the disk itself confirm everything written so far; for a shutdown.
