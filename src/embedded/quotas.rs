@@ -29,7 +29,7 @@ pub struct MemoryQuotas {
 }
 
 impl FjallQuotas {
-    /// Counts in this keyspace, and nobody else may.
+    /// Counts in this keyspace. There may be no other that does: the lock is its own.
     pub(super) fn new(counts: Keyspace) -> Self {
         Self { counts, one_at_a_time: Mutex::default() }
     }

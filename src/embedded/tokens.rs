@@ -32,6 +32,7 @@ pub struct FjallTokens {
     database: Database,
     tokens: Keyspace,
     denied: Keyspace,
+    quotas: Arc<FjallQuotas>,
 }
 
 impl FjallTokens {
@@ -53,7 +54,8 @@ impl FjallTokens {
             .map_err(failed)?;
         let tokens = database.keyspace("tokens", keyspace_options).map_err(failed)?;
         let denied = database.keyspace("denied", keyspace_options).map_err(failed)?;
-        Ok(Self { group_commit: None, database, tokens, denied })
+        let quotas = Arc::new(FjallQuotas::new(database.keyspace("quotas", keyspace_options).map_err(failed)?));
+        Ok(Self { group_commit: None, database, tokens, denied, quotas })
     }
 
     /// From here on a write returns only once the disk has confirmed it (fdatasync), so that it survives a power cut too.
@@ -67,12 +69,8 @@ impl FjallTokens {
     }
 
     /// The counts of quotas, in the same database.
-    ///
-    /// # Errors
-    /// [`PortError`].
-    pub fn quotas(&self) -> Result<FjallQuotas, PortError> {
-        let counts = self.database.keyspace("quotas", keyspace_options).map_err(|error| fault(&error))?;
-        Ok(FjallQuotas::new(counts))
+    pub fn quotas(&self) -> Arc<FjallQuotas> {
+        Arc::clone(&self.quotas)
     }
 
     /// Has the disk itself confirm everything written so far; for a shutdown.

@@ -36,8 +36,8 @@ pub(crate) struct IssuedTokens {
 }
 
 impl IssuedTokens {
-    pub(crate) fn new(adapter: Arc<impl TokenStore + Denylist + 'static>, quotas: impl QuotaCounter + 'static) -> Self {
-        Self { tokens: Arc::clone(&adapter) as _, denylist: adapter, quotas: Arc::new(quotas) }
+    pub(crate) fn new(adapter: Arc<impl TokenStore + Denylist + 'static>, quotas: Arc<dyn QuotaCounter>) -> Self {
+        Self { tokens: Arc::clone(&adapter) as _, denylist: adapter, quotas }
     }
 }
 

@@ -64,7 +64,8 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
     let [my_client, my_resource_server] = clients;
     let authorization_server = start(|address| {
-        let issued = IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), MemoryQuotas::default());
+        let issued =
+            IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), Arc::new(MemoryQuotas::default()));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;

@@ -170,7 +170,10 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         )),
         StoreName::Memory => Ok(Stores {
             registry: Arc::new(SqliteRegistry::in_memory()?),
-            issued: IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), MemoryQuotas::default()),
+            issued: IssuedTokens::new(
+                Arc::new(MemoryTokens::new(Arc::new(SystemClock))),
+                Arc::new(MemoryQuotas::default()),
+            ),
             on_disk: None,
         }),
         StoreName::File(path) => {
@@ -183,7 +186,7 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
             let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
-                issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()?),
+                issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
                 on_disk: Some(tokens),
             })
         }

@@ -169,14 +169,14 @@ async fn a_denylist_opened_again_denies_what_it_denied() {
 async fn counts_opened_again_go_on_where_they_were() {
     let (tokens, directory) = open_fjall();
     let (client, hour) = (client(&realm("alpha"), "myClient"), QuotaWindow::Hour.period_at(super::NOW));
-    let quotas = tokens.quotas().expect("opened");
+    let quotas = tokens.quotas();
     for number in 1..=2 {
         assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(Some(number)));
     }
     drop((quotas, tokens));
 
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let quotas = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again").quotas().expect("opened again");
+    let quotas = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again").quotas();
     assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(Some(3)));
     assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(None));
 }
@@ -293,7 +293,7 @@ fn memory_quotas() -> Opened<Arc<dyn QuotaCounter>> {
 
 fn fjall_quotas() -> Opened<Arc<dyn QuotaCounter>> {
     let (tokens, directory) = open_fjall();
-    Opened::new(Arc::new(tokens.quotas().expect("opened")), (tokens, directory))
+    Opened::new(tokens.quotas(), (tokens, directory))
 }
 
 fn memory_registry() -> Opened<RegistryPorts> {
