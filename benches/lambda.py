@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "aws"))
 import seed  # noqa: E402
 from emulator import Emulator  # noqa: E402
 from expectations import EXPECTATIONS, assert_outcome, event  # noqa: E402
+from faults import FaultyAws  # noqa: E402
 from runtime_api import LambdaRuntime  # noqa: E402
 
 STARTS = int(os.environ.get("GRANTWELL_BENCH_STARTS", "41"))
@@ -45,6 +46,10 @@ COMMON = {
     "GRANTWELL_TOKEN_TABLE": seed.TOKEN_TABLE,
     "GRANTWELL_SECRET_PREFIX": seed.SECRET_PREFIX,
     "GRANTWELL_LOG_LEVEL": "info",
+    # As the template has it.
+    "GRANTWELL_METRICS": "emf",
+    # Failed attempts are counted, and none is one too many.
+    "GRANTWELL_FAILED_AUTH_LIMIT": "10000",
 }
 
 
@@ -123,9 +128,10 @@ def measure_starts(functions: list[Function], emulator: Emulator) -> dict[str, S
     return starts
 
 
-def measure_calls(works: list[Work], emulator: Emulator) -> dict[str, Calls]:
+def measure_calls(works: list[Work], emulator: Emulator, aws: FaultyAws) -> dict[str, Calls]:
+    """`aws` keeps connections open, as AWS does: the emulator closes each after one answer."""
     calls = {work.label: Calls() for work in works}
-    endpoint = {"AWS_ENDPOINT_URL": emulator.url}
+    endpoint = {"AWS_ENDPOINT_URL": aws.url}
     for _ in range(FIRSTS):
         for work in works:
             with sandbox(work.function, emulator, endpoint) as started:
@@ -211,11 +217,11 @@ def main() -> None:
         Work(metadata, "metadata/oauth-authorization-server", 0),
         Work(metadata, "metadata/jwks", 0),
     ]
-    with Emulator() as emulator:
+    with Emulator() as emulator, FaultyAws(emulator) as aws:
         seed.seed(emulator.url, emulator.operator, Path(os.environ["GRANTWELL_BIN_DIR"]) / "grantwell")
         starts = measure_starts(functions, emulator)
         print_starts(functions, starts)
-        print_calls(works, measure_calls(works, emulator))
+        print_calls(works, measure_calls(works, emulator, aws))
 
 
 # Calls that one function answers before it is the next one's turn.
