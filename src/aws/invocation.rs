@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lambda_http::{Context, lambda_runtime};
+use lambda_runtime::Context;
 use tracing::Instrument as _;
 
 use crate::metrics::{InvocationIds, Metrics};
