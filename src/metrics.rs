@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use serde::ser::{SerializeMap as _, SerializeStruct as _};
+use serde::{Serialize, Serializer};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -328,9 +330,10 @@ impl Metrics {
 
     /// Writes the line of the invocation that has just ended, and begins anew.
     pub fn finish(&self, ids: &InvocationIds, latency: Duration) {
-        if let Some(line) = self.take_line(ids, latency) {
+        if let Some(mut line) = self.take_line(ids, latency) {
+            line.push('\n');
             // One write, so that no other line comes between. Where nobody reads stdout there is nobody to tell.
-            let _lost = io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+            let _lost = io::stdout().lock().write_all(line.as_bytes());
         }
     }
 
@@ -344,7 +347,9 @@ impl Metrics {
         }
         let mut written_at = String::new();
         let _infallible = SystemTime.format_time(&mut Writer::new(&mut written_at));
-        Some(line(function_name, self.level, ids, self.clock.now(), &written_at, &pending).to_string())
+        let (level, now) = (level_of_lines(self.level), self.clock.now());
+        let line = Line { function_name, level, ids, now, written_at: &written_at, pending: &pending };
+        serde_json::to_string(&line).ok()
     }
 
     fn value(&self, metric: Metric) -> Option<u64> {
@@ -382,57 +387,121 @@ impl Metrics {
     }
 }
 
+/// What an invocation did. Written straight into its text, since it is part of what an invocation costs.
+struct Line<'a> {
+    function_name: &'a str,
+    level: &'static str,
+    ids: &'a InvocationIds,
+    now: UnixSeconds,
+    written_at: &'a str,
+    pending: &'a Pending,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { function_name, level, ids, now, written_at, pending } = self;
+        let mut line = serializer.serialize_map(None)?;
+
+        // 1. What leads to the other lines of the invocation, and the dimensions.
+        line.serialize_entry("timestamp", written_at)?;
+        line.serialize_entry("level", level)?;
+        line.serialize_entry("request_id", &ids.request_id)?;
+        if let Some(trace_id) = &ids.trace_id {
+            line.serialize_entry("trace_id", trace_id)?;
+        }
+        line.serialize_entry(FUNCTION_NAME, function_name)?;
+        if let Some(realm) = &pending.realm {
+            line.serialize_entry(REALM, realm.as_str())?;
+        }
+        if let Some(reason) = &pending.reason {
+            line.serialize_entry(REASON, reason)?;
+        }
+
+        // 2. The values.
+        for (metric, value) in pending.recorded() {
+            let (name, ..) = metric.row();
+            if metric == Metric::Latency {
+                line.serialize_entry(name, &milliseconds(pending.latency))?;
+            } else {
+                line.serialize_entry(name, &value)?;
+            }
+        }
+
+        // 3. What CloudWatch is to make of them.
+        let timestamp = now.0.saturating_mul(1000);
+        let directives = Split::ALL.into_iter().map(|split| Directive { split, pending });
+        let directives = Sequence(directives.filter(|directive| directive.metrics().next().is_some()));
+        line.serialize_entry("_aws", &Instructions { timestamp, directives })?;
+        line.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Instructions<D> {
+    timestamp: u64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: D,
+}
+
+/// The metrics that are split up alike.
+#[derive(Clone, Copy)]
+struct Directive<'a> {
+    split: Split,
+    pending: &'a Pending,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MetricDefinition {
+    name: &'static str,
+    unit: &'static str,
+}
+
+impl<'a> Directive<'a> {
+    fn metrics(self) -> impl Iterator<Item = MetricDefinition> + Clone + use<'a> {
+        let rows = self.pending.recorded().map(|(metric, _)| metric.row());
+        let rows = rows.filter(move |(_, _, split)| *split == self.split);
+        rows.map(|(name, unit, _)| MetricDefinition { name, unit: unit.as_str() })
+    }
+}
+
+impl Serialize for Directive<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut directive = serializer.serialize_struct("Directive", 3)?;
+        directive.serialize_field("Namespace", NAMESPACE)?;
+        directive.serialize_field("Dimensions", self.split.dimensions())?;
+        directive.serialize_field("Metrics", &Sequence(self.metrics()))?;
+        directive.end()
+    }
+}
+
+/// A JSON array of what an iterator yields.
+struct Sequence<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Sequence<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
+impl Pending {
+    fn recorded(&self) -> impl Iterator<Item = (Metric, u64)> + Clone {
+        Metric::ALL.into_iter().zip(self.values).filter_map(|(metric, value)| Some((metric, value?)))
+    }
+}
+
 /// Lambda filters the lines of a function whose log format is JSON by their member `level`, and takes one without a valid
 /// `level` and an RFC 3339 `timestamp` for INFO, which a stack with a `LogLevel` of warn or error never sees
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). So a line of metrics has the very
 /// level that is the least to pass, whatever it is.
-fn line(
-    function_name: &str,
-    level: LogLevel,
-    ids: &InvocationIds,
-    now: UnixSeconds,
-    written_at: &str,
-    pending: &Pending,
-) -> Value {
-    let recorded: Vec<(Metric, u64)> =
-        Metric::ALL.into_iter().zip(pending.values).filter_map(|(metric, value)| Some((metric, value?))).collect();
-
-    // 1. What CloudWatch is to make of the values.
-    let directives = Split::ALL.into_iter().filter_map(|split| {
-        let rows = recorded.iter().map(|(metric, _)| metric.row()).filter(|(_, _, by)| *by == split);
-        let metrics: Vec<Value> = rows.map(|(name, unit, _)| json!({"Name": name, "Unit": unit.as_str()})).collect();
-        let directive = json!({"Namespace": NAMESPACE, "Dimensions": split.dimensions(), "Metrics": metrics});
-        (!metrics.is_empty()).then_some(directive)
-    });
-    let directives: Vec<Value> = directives.collect();
-
-    // 2. The values, the dimensions, and what leads to the other lines of the invocation.
-    let mut line = Map::new();
-    line.insert("timestamp".into(), written_at.into());
-    line.insert("level".into(), level.to_string().to_uppercase().into());
-    line.insert("request_id".into(), ids.request_id.as_str().into());
-    if let Some(trace_id) = &ids.trace_id {
-        line.insert("trace_id".into(), trace_id.as_str().into());
-    }
-    line.insert(FUNCTION_NAME.into(), function_name.into());
-    if let Some(realm) = &pending.realm {
-        line.insert(REALM.into(), realm.as_str().into());
-    }
-    if let Some(reason) = &pending.reason {
-        line.insert(REASON.into(), reason.as_str().into());
-    }
-    for (metric, value) in recorded {
-        let value = if metric == Metric::Latency { milliseconds(pending.latency) } else { value.into() };
-        line.insert(metric.row().0.into(), value);
-    }
-    let timestamp = now.0.saturating_mul(1000);
-    line.insert("_aws".into(), json!({"Timestamp": timestamp, "CloudWatchMetrics": directives}));
-    Value::Object(line)
+fn level_of_lines(least: LogLevel) -> &'static str {
+    LevelFilter::from(least).into_level().map_or("ERROR", |level| level.as_str())
 }
 
 /// To a microsecond: a warm answer without a call takes less than one millisecond.
-fn milliseconds(time: Duration) -> Value {
-    (Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)).as_secs_f64() * 1000.0).into()
+fn milliseconds(time: Duration) -> f64 {
+    Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)).as_secs_f64() * 1000.0
 }
 
 /// An [`AuditSink`] that logs each decision and counts it.
@@ -572,6 +641,8 @@ const REASON: &str = "Reason";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::core::error::{ClientAuthFailure, OAuthError};
 
@@ -588,7 +659,15 @@ mod tests {
         let mut pending = std::mem::take(&mut *metrics.pending());
         pending.latency = Duration::from_nanos(1_234_567);
         pending.values[Metric::Latency as usize] = Some(1);
-        line("stack-token", level, &ids(), UnixSeconds(1_700_000_000), "2023-11-14T22:13:20.000000Z", &pending)
+        let line = Line {
+            function_name: "stack-token",
+            level: level_of_lines(level),
+            ids: &ids(),
+            now: UnixSeconds(1_700_000_000),
+            written_at: "2023-11-14T22:13:20.000000Z",
+            pending: &pending,
+        };
+        serde_json::to_value(line).expect("JSON")
     }
 
     fn issued(realm: &RealmName) -> AuditEvent<'_> {

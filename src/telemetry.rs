@@ -9,8 +9,16 @@ use std::panic;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer as _};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{self, FormatTime as _};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::core::audit::AuditEvent;
@@ -207,9 +215,91 @@ pub fn init_local(level: LogLevel, format: LogFormat) {
 /// nothing where the process logs already.
 pub fn init_lambda(level: LogLevel) {
     log_panics_without_their_message();
-    let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
-    let _already_set = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
+    let _already_set = tracing_subscriber::registry().with(filter(level)).with(json_lines(io::stdout)).try_init();
+}
+
+fn json_lines<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    W: for<'writer> MakeWriter<'writer> + 'static,
+{
+    tracing_subscriber::fmt::layer().fmt_fields(JsonFields::new()).event_format(JsonLine).with_writer(writer)
+}
+
+/// One JSON object: the time, the level, the fields of the event, its target, and the span it is in with its fields. The format
+/// of `tracing_subscriber` reads a span's fields back from their text for every line, which each warm invocation would pay for.
+struct JsonLine;
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut timestamp = String::new();
+        time::SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut line = Vec::with_capacity(512);
+        let mut serializer = serde_json::Serializer::new(&mut line);
+        let members = serializer.serialize_map(None).map_err(|_| fmt::Error)?;
+        let mut members = Members { map: members, outcome: Ok(()) };
+        members.put("timestamp", &timestamp);
+        members.put("level", event.metadata().level().as_str());
+        event.record(&mut members);
+        members.put("target", event.metadata().target());
+        let Members { map, outcome } = members;
+        outcome.and_then(|()| map.end()).map_err(|_| fmt::Error)?;
+        let line = std::str::from_utf8(&line).map_err(|_| fmt::Error)?;
+        let Some(span) = context.lookup_current() else { return writeln!(writer, "{line}") };
+
+        // The span's own text is an object, too: its members follow the name.
+        let extensions = span.extensions();
+        let fields = extensions.get::<FormattedFields<N>>().map_or("{}", |fields| fields.fields.as_str());
+        let (Some(line), Some(fields)) = (line.strip_suffix('}'), fields.strip_prefix('{')) else {
+            return Err(fmt::Error);
+        };
+        let separator = if fields == "}" { "" } else { "," };
+        writeln!(writer, r#"{line},"span":{{"name":"{}"{separator}{fields}}}"#, span.name())
+    }
+}
+
+/// The members of an object that is being written.
+struct Members<M: SerializeMap> {
+    map: M,
+    outcome: Result<(), M::Error>,
+}
+
+impl<M: SerializeMap> Members<M> {
+    fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        if self.outcome.is_ok() {
+            self.outcome = self.map.serialize_entry(name, value);
+        }
+    }
+}
+
+impl<M: SerializeMap> Visit for Members<M> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), &value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), &value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field.name(), &format_args!("{value:?}"));
+    }
 }
 
 /// A panic's message may quote what it choked on, such as a token. Where it happened is what helps.
@@ -227,4 +317,69 @@ fn filter(level: LogLevel) -> Targets {
         .with_default(LevelFilter::WARN)
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_target("grantwell", LevelFilter::from(level))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines_of(work: impl FnOnce()) -> Vec<Value> {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = json_lines(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), work);
+        let text = String::from_utf8(written.0.lock().expect("no panic").clone()).expect("text");
+        let line = |line: &str| {
+            let mut line: Value = serde_json::from_str(line).expect("JSON");
+            let timestamp = line.as_object_mut().expect("an object").remove("timestamp").expect("a timestamp");
+            assert!(timestamp.as_str().expect("text").ends_with('Z'), "{timestamp}");
+            line
+        };
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn a_line_has_the_fields_of_its_event_and_of_the_span_it_is_in() {
+        let lines = lines_of(|| {
+            tracing::warn!(text = "a \"b\"\n{}", number = 7, is_so = true, share = 0.5, nothing = None::<&str>, "said");
+            let span = tracing::error_span!("invocation", request_id = "}\"{", trace_id = "1-2-3");
+            span.in_scope(|| tracing::info!(shown = %"x}", "said inside"));
+            tracing::error_span!("bare").in_scope(|| tracing::error!(debugged = ?Some("x"), wide = 7_u128));
+        });
+        let target = module_path!();
+        assert_eq!(
+            lines,
+            [
+                json!({
+                    "level": "WARN", "message": "said", "text": "a \"b\"\n{}", "number": 7, "is_so": true, "share": 0.5,
+                    "target": target,
+                }),
+                json!({
+                    "level": "INFO", "message": "said inside", "shown": "x}", "target": target,
+                    "span": {"name": "invocation", "request_id": "}\"{", "trace_id": "1-2-3"},
+                }),
+                json!({
+                    "level": "ERROR", "debugged": "Some(\"x\")", "wide": "7", "target": target, "span": {"name": "bare"},
+                }),
+            ]
+        );
+    }
 }
