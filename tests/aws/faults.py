@@ -6,6 +6,7 @@ break one step of a request and leave the others alone. What it does not break i
 
 from __future__ import annotations
 
+import io
 import json
 import select
 import socket
@@ -79,12 +80,18 @@ class Exchange:
         self.close()
 
     def _send(self, reply: Reply, announced: int) -> None:
-        self._handler.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self._handler.send_header(name, value)
-        self._handler.send_header("Content-Length", str(announced))
-        self._handler.end_headers()
-        self._handler.wfile.write(reply.body)
+        # In one write: on a connection that stays, a body waits 40 ms for the acknowledgement of its head.
+        to_caller, self._handler.wfile = self._handler.wfile, io.BytesIO()
+        try:
+            self._handler.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self._handler.send_header(name, value)
+            self._handler.send_header("Content-Length", str(announced))
+            self._handler.end_headers()
+            answer = self._handler.wfile.getvalue() + reply.body
+        finally:
+            self._handler.wfile = to_caller
+        to_caller.write(answer)
 
 
 @dataclass(frozen=True)
