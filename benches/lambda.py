@@ -7,14 +7,20 @@ Functions take turns, start by start and call by call, so that what else the mac
 
 `init` is the time from the start of the process to its first request for an event, the median of many; on Lambda the sandbox
 comes on top. CPU is the process's own, read from the scheduler in nanoseconds, and steady where the machine is noisy. The emulator of
-AWS takes its share of the clock (13 ms a call), so wall times of functions that call AWS are mostly the emulator's.
+AWS takes its share of the clock, so wall times of functions that call AWS are mostly the emulator's.
+
+Where valgrind is installed, the instructions of a warm call are counted too: load hardly changes them, but they leave out the
+kernel, and valgrind's processor has no SHA instructions, which the signature of a call of AWS would use.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -33,6 +39,7 @@ from runtime_api import LambdaRuntime  # noqa: E402
 STARTS = int(os.environ.get("GRANTWELL_BENCH_STARTS", "41"))
 FIRSTS = int(os.environ.get("GRANTWELL_BENCH_FIRSTS", "5"))
 CALLS = int(os.environ.get("GRANTWELL_BENCH_CALLS", "400"))
+COUNTED = int(os.environ.get("GRANTWELL_BENCH_COUNTED", "20"))
 BINARIES = Path(os.environ["GRANTWELL_BENCH_BIN_DIR"])
 
 # In multiples of the no-op: of its init, and of its CPU a call by the calls of AWS that one makes, warm.
@@ -93,6 +100,7 @@ class Calls:
     warm: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     resident: float = 0.0
+    instructions: int | None = None
 
 
 def cpu_milliseconds(pid: int) -> float:
@@ -159,7 +167,35 @@ def measure_calls(works: list[Work], emulator: Emulator, aws: FaultyAws) -> dict
                 seen.cpu.append((cpu_milliseconds(started.pid) - before) / BLOCK)
         for work, _, started in warm:
             calls[work.label].resident = resident_megabytes(started.pid)
+    for work in works:
+        calls[work.label].instructions = count_instructions(work, emulator, aws)
     return calls
+
+
+def count_instructions(work: Work, emulator: Emulator, aws: FaultyAws) -> int | None:
+    """Of a warm call, in user space."""
+    if not (shutil.which("valgrind") and shutil.which("callgrind_control")):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        counts, launcher = Path(scratch) / "counts", Path(scratch) / work.function.name
+        options = f"--tool=callgrind --instr-atstart=no --callgrind-out-file={counts}"
+        launcher.write_text(f"#!/bin/sh\nexec valgrind --quiet {options} {work.function.binary}\n")
+        launcher.chmod(0o755)
+        counted = Function(work.function.name, launcher, work.function.environment)
+        with sandbox(counted, emulator, {"AWS_ENDPOINT_URL": aws.url}) as started:
+            started.wait_until_ready()
+            for _ in range(20):
+                started.invoke(event(work.event))
+            control("--instr=on", started.pid)
+            for _ in range(COUNTED):
+                started.invoke(event(work.event))
+            control("--dump", started.pid)
+        totals = [line for dump in Path(scratch).glob("counts*") for line in dump.read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in totals if line.startswith("totals:")) // COUNTED
+
+
+def control(command: str, pid: int) -> None:
+    subprocess.run(["callgrind_control", command, str(pid)], check=True, stdout=subprocess.DEVNULL)
 
 
 def verdict(multiple: float, goal: float) -> str:
@@ -184,15 +220,17 @@ def print_starts(functions: list[Function], starts: dict[str, Starts]) -> None:
 def print_calls(works: list[Work], calls: dict[str, Calls]) -> None:
     floor = statistics.median(calls[works[0].label].cpu)
     print(
-        f"\n{'event':40} {'calls':>5} {'first':>8} {'of it CPU':>10} {'p50':>8} {'p99':>8} {'CPU a call':>10} {'':>15} {'resident':>9}"
+        f"\n{'event':40} {'calls':>5} {'first':>8} {'of it CPU':>10} {'p50':>8} {'p99':>8} {'CPU a call':>10} {'':>15} "
+        f"{'resident':>9} {'instructions':>12}"
     )
     for work in works:
         seen = calls[work.label]
         cpu, times = statistics.median(seen.cpu), sorted(seen.warm)
+        instructions = "" if seen.instructions is None else f"{seen.instructions / 1000:.0f} k"
         print(
             f"{work.label:40} {work.calls:5} {statistics.median(seen.first):5.0f} ms {statistics.median(seen.first_cpu):7.1f} ms "
             f"{times[len(times) // 2]:5.1f} ms {times[len(times) * 99 // 100]:5.1f} ms {cpu * 1000:7.0f} us "
-            f"{verdict(cpu / floor, CPU_GOALS[work.calls]):>15} {seen.resident:6.1f} MB"
+            f"{verdict(cpu / floor, CPU_GOALS[work.calls]):>15} {seen.resident:6.1f} MB {instructions:>12}"
         )
     print(f"\nresident: at most {RESIDENT_GOAL:.0f} MB each, metadata less. `calls`: of AWS, for one event, warm.")
 
