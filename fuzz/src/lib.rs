@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use lambda_runtime::Context;
+use lambda_http::Context;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 

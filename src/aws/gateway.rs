@@ -1,8 +1,8 @@
 //! API Gateway in front of the routers: its events become requests, and answers what it takes for one. Payload 2.0 (HTTP
 //! API, function URL) and payload 1.0 (REST API) are both understood.
 //!
-//! Both ways are written here: `lambda_http` trusts an event more than a caller deserves, and costs more than all else that a
-//! warm answer does (docs/decisions/0009-events-are-read-here.md).
+//! `lambda_http`'s runtime hands over the events. Both ways are written here: `lambda_http`'s own trust an event more than a
+//! caller deserves, and cost more than all else that a warm answer does (docs/decisions/0009-events-are-read-here.md).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Collected};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -450,9 +450,12 @@ const QUERY: &[u8] = b"-._~!$&'()*+,;=:@/%?";
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::fs;
+    use std::path::Path;
 
     use axum::body::to_bytes;
-    use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+    use axum::http::Uri;
+    use axum::http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
     use axum::response::AppendHeaders;
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
@@ -643,6 +646,93 @@ mod tests {
         assert_eq!(request(&event).uri().query(), Some("a=c"));
         event["multiValueQueryStringParameters"] = json!({"a": ["b&", "c"], "n": null});
         assert_eq!(request(&event).uri().query(), Some("a=b%26&a=c"));
+    }
+
+    /// The events of API Gateway that this repository has, and each once more with a query string.
+    fn sample_events() -> Vec<(String, Value)> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+        let mut events = Vec::new();
+        for function in ["token", "introspect", "revoke", "metadata"] {
+            for file in fs::read_dir(directory.join(function)).expect("events of each function") {
+                let path = file.expect("a file").path();
+                let event: Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
+                let mut with_query = event.clone();
+                if event.get("httpMethod").is_some() {
+                    with_query["queryStringParameters"] = json!({"a": "2 é"});
+                    with_query["multiValueQueryStringParameters"] = json!({"a": ["1&", "2 é"]});
+                } else {
+                    with_query["rawQueryString"] = json!("a=1%26&b=&a=2+%C3%A9");
+                }
+                events.push((format!("{} with a query string", path.display()), with_query));
+                events.push((path.display().to_string(), event));
+            }
+        }
+        events
+    }
+
+    fn read_by_lambda_http(event: &Value) -> lambda_http::Request {
+        lambda_http::request::from_str(&event.to_string()).expect("a request")
+    }
+
+    fn pairs(uri: &Uri) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect()
+    }
+
+    /// The stage is on the path that `lambda_http` reads, and on the base that this server reads. What else differs, and in which
+    /// events, is the next test's.
+    #[tokio::test]
+    async fn each_sample_event_is_the_request_that_lambda_http_reads_in_it() {
+        let events = sample_events();
+        let is_v1 = |(_, event): &&(String, Value)| event.get("httpMethod").is_some();
+        let of_rest_apis = events.iter().filter(is_v1).count();
+        assert!(of_rest_apis >= 4 && events.len() - of_rest_apis >= 60, "{of_rest_apis} of {}", events.len());
+        for (name, event) in events {
+            let (ours, theirs) = (request(&event), read_by_lambda_http(&event));
+            assert_eq!(ours.method(), theirs.method(), "{name}");
+            let with_base: Uri = format!("{}{}", base_of(&ours), ours.uri()).parse().expect("a URI");
+            assert_eq!(with_base.path(), theirs.uri().path(), "{name}");
+            assert_eq!(pairs(ours.uri()), pairs(theirs.uri()), "{name}");
+            assert_eq!(ours.headers(), theirs.headers(), "{name}");
+            assert_eq!(body_of(ours).await, theirs.body().as_ref(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_lambda_http_reads_otherwise() {
+        // The last of a REST API's repeated headers, where a second Authorization header is one too many.
+        let mut repeated = v1("/oauth2/access_token", None);
+        repeated["headers"] = json!({"Authorization": "Basic b"});
+        repeated["multiValueHeaders"] = json!({"Authorization": ["Basic a", "Basic b"]});
+        let (ours, theirs) = (request(&repeated), read_by_lambda_http(&repeated));
+        assert_eq!(ours.headers().get_all(AUTHORIZATION).iter().collect::<Vec<_>>(), ["Basic a", "Basic b"]);
+        assert_eq!(theirs.headers().get_all(AUTHORIZATION).iter().collect::<Vec<_>>(), ["Basic b"]);
+
+        // A stage that was not on the path: a custom domain has its own mapping there.
+        let mapped = v1("/auth/oauth2/access_token", Some("/auth/oauth2/access_token"));
+        let (ours, theirs) = (request(&mapped), read_by_lambda_http(&mapped));
+        assert_eq!(base_of(&ours), "https://id.execute-api.us-east-1.amazonaws.com/auth");
+        assert_eq!(ours.uri().path(), "/oauth2/access_token");
+        assert_eq!(theirs.uri().path(), "/prod/auth/oauth2/access_token");
+
+        // The path that `..` leads to.
+        let dotted = v2("/oauth2/../access_token", "$default");
+        let (ours, theirs) = (request(&dotted), read_by_lambda_http(&dotted));
+        assert_eq!((ours.uri().path(), theirs.uri().path()), ("/oauth2/../access_token", "/access_token"));
+
+        // Host, and the scheme with it, by the caller's word.
+        let event = v2("/oauth2/access_token", "$default");
+        let (ours, theirs) = (request(&event), read_by_lambda_http(&event));
+        assert_eq!(base_of(&ours), "https://id.execute-api.us-east-1.amazonaws.com");
+        assert_eq!(theirs.uri().to_string(), "http://evil.example/oauth2/access_token");
+
+        // Cookies, which an HTTP API takes out of the headers and no endpoint reads.
+        let mut cookies = v2("/oauth2/access_token", "$default");
+        cookies["cookies"] = json!(["a=b", "c=d"]);
+        let (ours, theirs) = (request(&cookies), read_by_lambda_http(&cookies));
+        assert_eq!(
+            (ours.headers().get(COOKIE), &theirs.headers()[COOKIE]),
+            (None, &HeaderValue::from_static("a=b; c=d"))
+        );
     }
 
     #[test]

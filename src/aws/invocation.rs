@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lambda_runtime::Context;
+use lambda_http::{Context, Error};
 use tracing::Instrument as _;
 
 use crate::metrics::{InvocationIds, Metrics};
@@ -22,7 +22,7 @@ pub(super) async fn observed<T>(metrics: &Metrics, ids: InvocationIds, work: imp
 }
 
 /// What is said when the runtime's loop comes back: Lambda freezes a function, but emulators end the interface before it.
-pub(super) fn ended(result: Result<(), lambda_runtime::Error>) {
+pub(super) fn ended(result: Result<(), Error>) {
     if let Err(error) = result {
         tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
     }

@@ -17,7 +17,8 @@ pub mod routes;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_http::lambda_runtime::{self, Diagnostic};
+use lambda_http::{LambdaEvent, service_fn};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -118,7 +119,7 @@ pub async fn serve(authorizer: Authorizer) {
 
 /// What [`serve`] answers to one event, or the text of the function error, for the fuzz targets.
 #[cfg(fuzzing)]
-pub async fn answer(authorizer: &Authorizer, event: Value, context: lambda_runtime::Context) -> Result<Value, String> {
+pub async fn answer(authorizer: &Authorizer, event: Value, context: lambda_http::Context) -> Result<Value, String> {
     authorizer.answer(LambdaEvent::new(event, context)).await.map_err(|failure| failure.to_string())
 }
 
@@ -226,7 +227,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use async_trait::async_trait;
-    use lambda_runtime::Context;
+    use lambda_http::Context;
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
     use serde_json::json;

@@ -15,7 +15,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_sdk_secretsmanager::Client as SecretsManager;
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_http::lambda_runtime::{self, Diagnostic};
+use lambda_http::{LambdaEvent, service_fn};
 use serde_json::Value;
 use uuid::Builder;
 
