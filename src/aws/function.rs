@@ -13,6 +13,7 @@ use super::rotation::{Rotation, RotationStores};
 use super::sdk::{self, CountedCalls};
 use super::secrets::SecretsManagerSecrets;
 use super::tokens::DynamoTokens;
+use super::traces::{TracedCalls, Traces};
 use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
 use crate::core::access_token::validation::AccessTokenValidator;
@@ -32,6 +33,7 @@ pub struct Function {
     dynamodb: OnceLock<DynamoDb>,
     secrets_manager: OnceLock<SecretsManager>,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Function {
@@ -44,8 +46,10 @@ impl Function {
         telemetry::init_lambda(config.log_level);
         let metrics = Metrics::new(config.metrics, config::function_name(), config.log_level, Arc::new(SystemClock));
         let sdk = sdk::for_functions().await;
+        let region = sdk.region().map(ToString::to_string);
+        let traces = config::xray_daemon().and_then(|addresses| Traces::to(&addresses, region)).map(Arc::new);
         let (dynamodb, secrets_manager) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, sdk, dynamodb, secrets_manager, metrics: Arc::new(metrics) })
+        Ok(Self { config, sdk, dynamodb, secrets_manager, metrics: Arc::new(metrics), traces })
     }
 
     /// Counts what each invocation does.
@@ -185,6 +189,9 @@ impl Function {
             if self.metrics.is_on() {
                 config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
             }
+            if let Some(traces) = &self.traces {
+                config = config.interceptor(TracedCalls::to_dynamodb(Arc::clone(traces)));
+            }
             DynamoDb::from_conf(config.build())
         };
         self.dynamodb.get_or_init(make).clone()
@@ -195,6 +202,9 @@ impl Function {
             let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
             if self.metrics.is_on() {
                 config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
+            }
+            if let Some(traces) = &self.traces {
+                config = config.interceptor(TracedCalls::to_secrets_manager(Arc::clone(traces)));
             }
             SecretsManager::from_conf(config.build())
         };

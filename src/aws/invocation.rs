@@ -1,14 +1,24 @@
-//! What surrounds every invocation: its ids on each of its log lines, and its metrics once it has ended.
+//! What surrounds every invocation: its ids on each of its log lines, the segment that its calls are parts of, and its metrics
+//! once it has ended.
 
 use std::time::Instant;
 
 use lambda_http::{Context, Error};
 use tracing::Instrument as _;
 
+use super::traces::{self, Segment};
 use crate::metrics::{InvocationIds, Metrics};
 
+/// The ids that Lambda gives an invocation.
+pub(super) struct Ids {
+    logged: InvocationIds,
+    /// Where the invocation is sampled.
+    segment: Option<Segment>,
+}
+
 /// Does the `work` of an invocation. Its log lines carry the ids, by which they are found from a trace, and the trace from them.
-pub(super) async fn observed<T>(metrics: &Metrics, ids: InvocationIds, work: impl Future<Output = T>) -> T {
+pub(super) async fn observed<T>(metrics: &Metrics, ids: Ids, work: impl Future<Output = T>) -> T {
+    let Ids { logged: ids, segment } = ids;
     let begun = Instant::now();
     // At the most severe level, so that no log level takes it from the lines that are left.
     let span = tracing::error_span!(
@@ -16,7 +26,7 @@ pub(super) async fn observed<T>(metrics: &Metrics, ids: InvocationIds, work: imp
         request_id = ids.request_id.as_str(),
         trace_id = ids.trace_id.as_deref().unwrap_or_default()
     );
-    let result = work.instrument(span).await;
+    let result = traces::within(segment, work.instrument(span)).await;
     metrics.finish(&ids, begun.elapsed());
     result
 }
@@ -28,12 +38,11 @@ pub(super) fn ended(result: Result<(), Error>) {
     }
 }
 
-/// The ids that Lambda gives an invocation.
-pub(super) fn ids(context: &Context) -> InvocationIds {
-    InvocationIds {
-        request_id: context.request_id.clone(),
-        trace_id: context.xray_trace_id.as_deref().and_then(trace_id),
-    }
+/// Reads them.
+pub(super) fn ids(context: &Context) -> Ids {
+    let header = context.xray_trace_id.as_deref();
+    let logged = InvocationIds { request_id: context.request_id.clone(), trace_id: header.and_then(trace_id) };
+    Ids { logged, segment: header.and_then(Segment::sampled) }
 }
 
 /// The trace of a tracing header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=...;Sampled=1`. A caller may send one, and

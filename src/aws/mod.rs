@@ -2,7 +2,7 @@
 //! secrets, and the events of API Gateway, Secrets Manager and EventBridge in place of a socket.
 //!
 //! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors,
-//! `trust` says whose certificates count.
+//! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
 
 pub mod authorizer;
 pub mod function;
@@ -16,4 +16,5 @@ pub mod rotation;
 pub mod sdk;
 pub mod secrets;
 pub mod tokens;
+mod traces;
 mod trust;
