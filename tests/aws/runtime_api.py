@@ -40,6 +40,11 @@ class FunctionError(FunctionFailed):
         self.message = str(json.loads(body)["errorMessage"])
 
 
+def unsampled() -> str:
+    """The tracing header of an invocation that X-Ray is not told of."""
+    return f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
+
+
 @dataclass(frozen=True)
 class Answer:
     """What API Gateway would turn a function's response into."""
@@ -97,6 +102,8 @@ class LambdaRuntime:
         self._arn = f"arn:aws:lambda:{region}:123456789012:function:{name}"
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._results: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
+        # The header that Lambda gives the next invocations; None for none.
+        self.tracing_header: Callable[[], str | None] = unsampled
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._ready_at = 0.0
@@ -248,9 +255,7 @@ class LambdaRuntime:
                 request_id, event = item
                 runtime._results.put(("taken", request_id, b""))
                 deadline = int((runtime._clock() + runtime._timeout) * 1000)
-                trace = (
-                    f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
-                )
+                trace = runtime.tracing_header()
                 self._reply(
                     200,
                     event,
@@ -259,7 +264,7 @@ class LambdaRuntime:
                         "Lambda-Runtime-Aws-Request-Id": request_id,
                         "Lambda-Runtime-Deadline-Ms": str(deadline),
                         "Lambda-Runtime-Invoked-Function-Arn": runtime._arn,
-                        "Lambda-Runtime-Trace-Id": trace,
+                        **({} if trace is None else {"Lambda-Runtime-Trace-Id": trace}),
                     },
                 )
 
