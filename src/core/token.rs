@@ -98,7 +98,7 @@ impl TokenEndpoint {
         // 5. Whom the token is for (RFC 8707 §2).
         let aud = requested_audience(request.params, &client, issuer)?;
 
-        // 6. How many tokens the client may have. After everything that a request can get wrong, which costs none of them.
+        // 6. How many tokens the client may have. After what a request can get wrong, which costs none of them, but for a JWT that is too long.
         let now = self.clock.now();
         require_valid_from(now, &client, &realm)?;
         let counted = self.count(&client, &realm, now).await?;
