@@ -203,11 +203,12 @@ impl fmt::Display for LogLevel {
 /// Logs to stderr. Does nothing where the process logs already.
 pub fn init_local(level: LogLevel, format: LogFormat) {
     log_panics_without_their_message();
-    let (registry, lines) = (tracing_subscriber::registry().with(filter(level)), tracing_subscriber::fmt::layer());
-    let lines = lines.with_writer(io::stderr).with_ansi(false);
+    let registry = tracing_subscriber::registry().with(filter(level));
     let _already_set = match format {
-        LogFormat::Text => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Text => {
+            registry.with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false)).try_init()
+        }
+        LogFormat::Json => registry.with(json_lines(io::stderr)).try_init(),
     };
 }
 
