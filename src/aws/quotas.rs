@@ -37,7 +37,7 @@ impl QuotaCounter for DynamoQuotas {
             .dynamodb
             .update_item()
             .table_name(&self.table)
-            .key("id", AttributeValue::S(id(client, period)))
+            .key("id", AttributeValue::S(format!("quota#{}#{period}", client.registration_id.as_str())))
             .update_expression(
                 "ADD #tokens :one SET #expires_at = :expires_at, #realm = :realm, #client_id = :client_id",
             )
@@ -67,12 +67,6 @@ impl QuotaCounter for DynamoQuotas {
         let tokens = updated.as_ref().and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok());
         tokens.map(Some).ok_or_else(|| corrupt(DYNAMODB, "a count of tokens that is no number"))
     }
-}
-
-/// The window's kind too: an hour and a day may begin at the same second.
-fn id(client: &Client, period: QuotaPeriod) -> String {
-    let (registration, window) = (client.registration_id.as_str(), period.window().as_str());
-    format!("quota#{registration}#{window}#{}", period.starts_at())
 }
 
 const TOKENS: &str = "tokens";

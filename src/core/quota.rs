@@ -147,11 +147,6 @@ impl TokenQuota {
 }
 
 impl QuotaPeriod {
-    /// How long it is.
-    pub fn window(self) -> QuotaWindow {
-        self.window
-    }
-
     /// Its first second.
     pub fn starts_at(self) -> UnixSeconds {
         self.starts_at
@@ -160,6 +155,13 @@ impl QuotaPeriod {
     /// The first second of the next.
     pub fn ends_at(self) -> UnixSeconds {
         self.starts_at.plus(self.window.seconds())
+    }
+}
+
+/// The name of a period in a store, such as `hour#1795413600`: with its kind, since an hour and a day may begin at the same second.
+impl fmt::Display for QuotaPeriod {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}#{}", self.window.as_str(), self.starts_at)
     }
 }
 

@@ -52,8 +52,7 @@ impl QuotaCounter for FjallQuotas {
         period: QuotaPeriod,
         at_most: Option<u32>,
     ) -> Result<Option<u64>, PortError> {
-        let (registration, window) = (client.registration_id.as_str(), period.window().as_str());
-        let key = format!("{registration}#{window}#{}", period.starts_at());
+        let key = format!("{}#{period}", client.registration_id.as_str());
         // A panic while it was held leaves the last count, or the one before it.
         let _held = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(count) = next(self.read(&key)?, at_most) else { return Ok(None) };

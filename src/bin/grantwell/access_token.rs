@@ -47,15 +47,9 @@ impl AccessTokenArguments {
         persistence: &mut Option<AccessTokenPersistence>,
         signing_alg: &mut Option<SigningAlgorithm>,
     ) {
-        if let Some(setting) = self.access_token_format {
-            *format = setting.0;
-        }
-        if let Some(setting) = self.access_token_persistence {
-            *persistence = setting.0;
-        }
-        if let Some(setting) = self.signing_alg {
-            *signing_alg = setting.0;
-        }
+        apply(self.access_token_format, format);
+        apply(self.access_token_persistence, persistence);
+        apply(self.signing_alg, signing_alg);
     }
 }
 
@@ -76,6 +70,13 @@ fn persistence(text: &str) -> Result<Setting<AccessTokenPersistence>, UnknownVal
 
 fn signing_alg(text: &str) -> Result<Setting<SigningAlgorithm>, UnknownValue> {
     setting(text, text.parse().ok(), UnknownValue::SigningAlgorithm)
+}
+
+/// Sets a field to what was named or taken back; leaves it where its option was not given.
+pub(crate) fn apply<T>(given: Option<Setting<T>>, field: &mut Option<T>) {
+    if let Some(Setting(value)) = given {
+        *field = value;
+    }
 }
 
 /// The setting that a text names, takes back, or does not know.

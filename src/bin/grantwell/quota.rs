@@ -2,7 +2,7 @@
 
 use grantwell::core::quota::{MalformedQuota, QuotaMode, QuotaSetting};
 
-use crate::access_token::{Setting, setting};
+use crate::access_token::{Setting, apply, setting};
 
 /// How many tokens a client is issued.
 #[derive(Debug, clap::Args)]
@@ -23,17 +23,13 @@ struct UnknownMode;
 impl QuotaArguments {
     /// Sets what is named in the two fields that a client and a realm both have.
     pub(crate) fn apply(&self, quota: &mut Option<QuotaSetting>, mode: &mut Option<QuotaMode>) {
-        if let Some(setting) = self.token_quota {
-            *quota = setting.0;
-        }
-        if let Some(setting) = self.token_quota_mode {
-            *mode = setting.0;
-        }
+        apply(self.token_quota, quota);
+        apply(self.token_quota_mode, mode);
     }
 }
 
 fn quota(text: &str) -> Result<Setting<QuotaSetting>, MalformedQuota> {
-    if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|quota| Setting(Some(quota))) }
+    setting(text, text.parse().ok(), MalformedQuota)
 }
 
 fn mode(text: &str) -> Result<Setting<QuotaMode>, UnknownMode> {
