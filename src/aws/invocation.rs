@@ -48,7 +48,7 @@ pub(super) fn ids(context: &Context) -> Ids {
 /// The trace of a tracing header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=...;Sampled=1`. A caller may send one, and
 /// with it a text for the log: only what has the form of an id is one.
 fn trace_id(header: &str) -> Option<String> {
-    let root = header.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
+    let root = traces::field(header, "Root=")?;
     let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (time, unique) = root.strip_prefix("1-")?.split_once('-')?;
     (is_hex(time, 8) && is_hex(unique, 24)).then(|| root.to_owned())

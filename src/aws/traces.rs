@@ -47,7 +47,7 @@ impl Segment {
     /// That of a tracing header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. `None` where it is
     /// not sampled, or the header is anything else: a caller may send one.
     pub(super) fn sampled(header: &str) -> Option<Self> {
-        let field = |name| header.split(';').find_map(|part| part.trim().strip_prefix(name));
+        let field = |name| field(header, name);
         if field("Sampled=") != Some("1") {
             return None;
         }
@@ -266,6 +266,11 @@ struct AwsCall<'a> {
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<u32>,
+}
+
+/// What follows `name`, such as `Root=`, in a tracing header.
+pub(super) fn field<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix(name))
 }
 
 /// What `length` hexadecimal digits say, which X-Ray writes small.
