@@ -169,8 +169,8 @@ fn ratio(text: &str) -> Result<f64, MalformedRatio> {
 const NOTES: [&str; 2] = [
     "used: an introspection found it active, or the authorizer let it pass; a JWT that a resource server validates by itself is \
      never asked about, so not seen is not unused",
-    "early: while another token of the same client and scope had more than a tenth of its life left; ratio: tokens issued for \
-     each that a client which keeps its tokens would have fetched",
+    "early: while the token of the same scope that a client which keeps its tokens would have held had more than a tenth of its \
+     life left; ratio: tokens issued for each that such a client would have fetched",
 ];
 
 /// A log event of CloudWatch has at most 1 MiB.
