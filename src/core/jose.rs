@@ -3,7 +3,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Header;
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyError;
@@ -12,19 +11,19 @@ use super::ports::UnixSeconds;
 
 /// A text of the right form, whose signature nobody has looked at yet.
 pub(crate) struct UnverifiedJws<'a> {
-    header: JwsHeader,
+    header: JwsHeader<String>,
     message: &'a str,
     payload: &'a str,
     signature: &'a str,
 }
 
 /// Every member is required, and there is no other: no `crit`, no `jku`, no `jwk` to be tempted by.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JwsHeader {
-    typ: String,
-    alg: String,
-    kid: String,
+struct JwsHeader<Text> {
+    typ: Text,
+    alg: Text,
+    kid: Text,
 }
 
 /// Signs `claims` as a JWT of media type `application/{typ}`.
@@ -32,12 +31,19 @@ struct JwsHeader {
 /// # Errors
 /// [`KeyError::Signing`].
 pub(crate) fn sign(signer: &Signer, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
-    let header = Header {
-        typ: Some(typ.to_owned()),
-        kid: Some(signer.kid.as_str().to_owned()),
-        ..Header::new(signer.alg.for_jws())
-    };
-    jsonwebtoken::encode(&header, claims, &signer.key).map_err(|_| KeyError::Signing)
+    let header = JwsHeader { typ, alg: signer.alg.as_str(), kid: signer.kid.as_str() };
+    let mut jws = String::with_capacity(USUAL_LENGTH);
+    URL_SAFE_NO_PAD.encode_string(json(&header)?, &mut jws);
+    jws.push('.');
+    URL_SAFE_NO_PAD.encode_string(json(claims)?, &mut jws);
+    let signature = signer.key.sign(jws.as_bytes())?;
+    jws.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut jws);
+    Ok(jws)
+}
+
+fn json(part: &impl Serialize) -> Result<Vec<u8>, KeyError> {
+    serde_json::to_vec(part).map_err(|_| KeyError::Signing)
 }
 
 impl<'a> UnverifiedJws<'a> {
@@ -48,7 +54,7 @@ impl<'a> UnverifiedJws<'a> {
         }
         let (message, signature) = text.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
-        let header: JwsHeader = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        let header: JwsHeader<String> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
         (header.typ == typ && !payload.contains('.')).then_some(Self { header, message, payload, signature })
     }
 
@@ -79,3 +85,63 @@ impl<'a> UnverifiedJws<'a> {
 
 /// Longer than any token this server makes; what is longer is not looked at.
 const MAX_LENGTH: usize = 16 * 1024;
+/// Bytes that a usual token fits into: its buffer does not grow.
+const USUAL_LENGTH: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::AsDer as _;
+    use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+    use pkcs8::PrivateKeyInfo;
+    use pkcs8::der::Decode as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::core::keys::SigningAlgorithm;
+    use crate::core::keys::jwk::SigningKeyPair;
+    use crate::core::keys::set::KeySet;
+
+    const NOW: UnixSeconds = UnixSeconds(1_795_415_820);
+
+    /// The key of `signer` as jsonwebtoken reads it.
+    fn encoding_key(signer: &Signer) -> EncodingKey {
+        match &signer.key {
+            SigningKeyPair::Ecdsa(pair) => EncodingKey::from_ec_der(pair.to_pkcs8v1().expect("DER").as_ref()),
+            SigningKeyPair::Ed25519(pair) => EncodingKey::from_ed_der(pair.to_pkcs8v1().expect("DER").as_ref()),
+            SigningKeyPair::Rsa(pair, _) => {
+                let der = pair.as_der().expect("DER");
+                let inner = PrivateKeyInfo::from_der(der.as_ref()).expect("PKCS#8").private_key;
+                EncodingKey::from_rsa_der(inner)
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_the_one_that_jsonwebtoken_makes_and_takes() {
+        let claims = json!({ "iss": "https://auth.example.com", "scope": "read write", "exp": 1_795_419_420_u64 });
+        let set = KeySet::create(&SigningAlgorithm::ALL, NOW).expect("keys");
+        let jwks = serde_json::to_value(set.published().verification_keys().expect("keys").jwks()).expect("JSON");
+        let jwks: jsonwebtoken::jwk::JwkSet = serde_json::from_value(jwks).expect("a JWK Set");
+        let signers = set.signers().expect("signers");
+        for alg in SigningAlgorithm::ALL {
+            let signer = signers.choose(alg, NOW).expect("a signer");
+            let token = sign(signer, "at+jwt", &claims).expect("signed");
+
+            let algorithm: Algorithm = alg.as_str().parse().expect("an algorithm");
+            let kid = signer.kid.to_string();
+            let header = Header { typ: Some("at+jwt".to_owned()), kid: Some(kid), ..Header::new(algorithm) };
+            let other = jsonwebtoken::encode(&header, &claims, &encoding_key(signer)).expect("signed");
+            if matches!(alg, SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256) {
+                assert_eq!(token, other, "{alg} signs alike each time");
+            }
+            let message = |jws: &str| jws.rsplit_once('.').map(|(message, _)| message.to_owned());
+            assert_eq!(message(&token), message(&other), "{alg}");
+
+            let key = DecodingKey::from_jwk(jwks.find(signer.kid.as_str()).expect("published")).expect("verifies");
+            let mut validation = Validation::new(algorithm);
+            validation.validate_exp = false;
+            let decoded = jsonwebtoken::decode::<Value>(&token, &key, &validation);
+            assert_eq!(decoded.expect("verified").claims, claims, "{alg}");
+        }
+    }
+}

@@ -3,11 +3,15 @@
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsBigEndian, AsDer as _, Curve25519SeedBin, EcPrivateKeyBin, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair, RsaSignatureEncoding,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::DecodingKey;
 use pkcs1::der::asn1::UintRef;
 use pkcs1::der::{Decode as _, Encode as _};
 use pkcs8::PrivateKeyInfo;
@@ -45,6 +49,17 @@ pub struct PrivateJwk {
     /// Absent of a key that signs no more.
     #[serde(flatten)]
     private: Option<PrivateParameters>,
+}
+
+/// A private key in the form that signs, with the one algorithm it signs with. Without `Debug`; the library wipes what is
+/// private on drop, because its allocator cleanses whatever it frees.
+pub enum SigningKeyPair {
+    /// ES256.
+    Ecdsa(EcdsaKeyPair),
+    /// EdDSA.
+    Ed25519(Ed25519KeyPair),
+    /// PS256 or RS256: the encoding says which.
+    Rsa(RsaKeyPair, &'static RsaSignatureEncoding),
 }
 
 /// The members of RFC 7518 §6 and RFC 8037 §2, each a base64url number or point.
@@ -211,30 +226,49 @@ impl PrivateJwk {
     /// The key in the form that signs. The library checks that its private and its public half belong together.
     ///
     /// # Errors
-    /// [`KeyError::Malformed`].
-    pub fn encoding_key(&self) -> Result<EncodingKey, KeyError> {
+    /// [`KeyError::Malformed`], also where the key is of another type than its algorithm or its RSA modulus is shorter than
+    /// 2048 bits (RFC 7518 §3.3, §3.5).
+    pub fn key_pair(&self) -> Result<SigningKeyPair, KeyError> {
         let private = self.private.as_ref().ok_or(KeyError::Malformed)?;
         let d = number(&private.d)?;
-        match (&self.public.parameters, &private.rsa) {
-            (PublicParameters::Ec { x, y, .. }, None) => {
+        let key_pair = match (&self.public.parameters, self.public.alg, &private.rsa) {
+            (PublicParameters::Ec { x, y, .. }, SigningAlgorithm::Es256, None) => {
                 let point = [&[4], number(x)?.as_slice(), number(y)?.as_slice()].concat();
                 let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
-                let pair = EcdsaKeyPair::from_private_key_and_public_key(signing, &d, &point);
-                let der = pair.map_err(|_| KeyError::Malformed)?.to_pkcs8v1().map_err(|_| KeyError::Malformed)?;
-                Ok(EncodingKey::from_ec_der(der.as_ref()))
+                EcdsaKeyPair::from_private_key_and_public_key(signing, &d, &point).map(SigningKeyPair::Ecdsa)
             }
-            (PublicParameters::Okp { x, .. }, None) => {
-                let pair = Ed25519KeyPair::from_seed_and_public_key(&d, &number(x)?);
-                let der = pair.map_err(|_| KeyError::Malformed)?.to_pkcs8v1().map_err(|_| KeyError::Malformed)?;
-                Ok(EncodingKey::from_ed_der(der.as_ref()))
+            (PublicParameters::Okp { x, .. }, SigningAlgorithm::EdDsa, None) => {
+                Ed25519KeyPair::from_seed_and_public_key(&d, &number(x)?).map(SigningKeyPair::Ed25519)
             }
-            (PublicParameters::Rsa { n, e }, Some(rsa)) => {
-                let der = rsa_der(n, e, &d, rsa)?;
-                RsaKeyPair::from_der(&der).map_err(|_| KeyError::Malformed)?;
-                Ok(EncodingKey::from_rsa_der(&der))
+            (PublicParameters::Rsa { n, e }, SigningAlgorithm::Ps256, Some(rsa)) => {
+                RsaKeyPair::from_der(&rsa_der(n, e, &d, rsa)?).map(|pair| SigningKeyPair::Rsa(pair, &RSA_PSS_SHA256))
             }
-            _ => Err(KeyError::Malformed),
+            (PublicParameters::Rsa { n, e }, SigningAlgorithm::Rs256, Some(rsa)) => {
+                RsaKeyPair::from_der(&rsa_der(n, e, &d, rsa)?).map(|pair| SigningKeyPair::Rsa(pair, &RSA_PKCS1_SHA256))
+            }
+            _ => return Err(KeyError::Malformed),
+        };
+        key_pair.map_err(|_| KeyError::Malformed)
+    }
+}
+
+impl SigningKeyPair {
+    /// The signature of `message` in the form of a JWS (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1), not encoded.
+    ///
+    /// # Errors
+    /// [`KeyError::Signing`].
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        // The library asks for a random source and does not use it: it has its own.
+        let random = SystemRandom::new();
+        match self {
+            Self::Ecdsa(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            Self::Ed25519(pair) => pair.try_sign(message).map(|signature| signature.as_ref().to_vec()),
+            Self::Rsa(pair, encoding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &random, message, &mut signature).map(|()| signature)
+            }
         }
+        .map_err(|_| KeyError::Signing)
     }
 }
 
@@ -306,8 +340,8 @@ mod tests {
             assert_eq!(read.public, key.public);
             let public: PublicJwk =
                 serde_json::from_str(&serde_json::to_string(&key.public).expect("JSON")).expect("reads back");
-            let signature = jsonwebtoken::crypto::sign(b"message", &read.encoding_key().expect("signs"), alg.for_jws());
-            let signature = signature.expect("a signature");
+            let signature = read.key_pair().expect("signs").sign(b"message").expect("a signature");
+            let signature = base64url(&signature);
             let verify = |message: &[u8]| {
                 let key = public.decoding_key().expect("verifies");
                 jsonwebtoken::crypto::verify(&signature, message, &key, alg.for_jws()).expect("decodes")
@@ -335,17 +369,41 @@ mod tests {
     fn a_key_that_is_not_what_it_says_is_malformed() {
         let key = |alg| serde_json::to_value(PrivateJwk::generate(alg).expect("a key")).expect("JSON");
         let (ec, other) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
-        for (member, value) in [("d", other["d"].clone()), ("x", other["x"].clone()), ("d", "!".into())] {
+        for (member, value) in
+            [("d", other["d"].clone()), ("x", other["x"].clone()), ("d", "!".into()), ("alg", "RS256".into())]
+        {
             let mut changed = ec.clone();
             changed[member] = value;
             let changed: PrivateJwk = serde_json::from_value(changed).expect("the members of a key");
-            assert_eq!(changed.encoding_key().err(), Some(KeyError::Malformed), "{member}");
+            assert_eq!(changed.key_pair().err(), Some(KeyError::Malformed), "{member}");
         }
         for (member, value) in [("alg", "RS256".into()), ("kid", other["kid"].clone()), ("y", other["y"].clone())] {
             let mut changed = ec.clone();
             changed[member] = value;
             let changed: PublicJwk = serde_json::from_value(changed).expect("the members of a key");
             assert_eq!(changed.decoding_key().err(), Some(KeyError::Malformed), "{member}");
+        }
+    }
+
+    /// RFC 7518 §3.3 and §3.5.
+    #[test]
+    fn an_rsa_key_of_fewer_than_2048_bits_is_malformed() {
+        let weak = serde_json::json!({
+            "kty": "RSA", "use": "sig", "kid": "1024 bits",
+            "n": "u7WXiDDJTO8DaJvlJbeJkpXXt_vDrEK6gS-TMYpv7EmUuJUB-oPbfeaynP66kWQDR7l3ILCLpJWtROrgFSHC5-zmaXOIQuu5dDc9F8HskZjl-5hv_oyRoOpwLHWZnOT3VpUNTr1U3mYghBUZtoSGMovAxGyUhKmj_U7HlWw7tbs",
+            "e": "AQAB",
+            "d": "H6S1LthKlxWT1YayUnFmV7e67eEbU2bMWgrTHX7g70xYLeWwt7KSxd6mLaEjgm8Bvo2db31TjSNOWlfd_rH6USQq1zstzVBHuVYAw14smCPxZHOsWr2j6OR47MF15lEyx3p9-McIPd93Ekq_oTNVFBBN7dFOgH6jaqW8SzU2TAE",
+            "p": "-fEmZFjr_baskHHHXnXPKQ0aHEbq9LuVekhY_BpmzxcvRKLAc_tee63CbLtRoRQcDgWQENnbi_8Hq6H5nbZIwQ",
+            "q": "wEJMX7ScfS_5MuMyAxIkHbEEN70560kCiAbNHdx1gP7o6BxAr0f2AVHnnfF9GoqSMg2NucxqJ7_PDZNT2N4Bew",
+            "dp": "MPzX5oEbN-4O4ny6c8QpZ0VfIb2wnWkKwh3d-wN9tQc5R32StOjGuvzyh3crZ6PWX9UtSHA6vLSunzAvCX9JwQ",
+            "dq": "fY-O834wKW4YUMyiT_EcFywRdhml5uzCs3XFpffh4cIY9-XjtNXJaylDnBonuxq-yeOiKLLArX8OSW5rdxneWw",
+            "qi": "9_rUw1TijnsWStOyzwrhsEr87JxniITbxtWMyL4WEvQG0MsZMNOnqDKZLecfLdIqEPCfEo6ZahJw6xwowUOKow",
+        });
+        for alg in ["PS256", "RS256"] {
+            let mut weak = weak.clone();
+            weak["alg"] = alg.into();
+            let weak: PrivateJwk = serde_json::from_value(weak).expect("the members of a key");
+            assert_eq!(weak.key_pair().err(), Some(KeyError::Malformed), "{alg}");
         }
     }
 }

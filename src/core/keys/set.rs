@@ -3,11 +3,11 @@
 //!
 //! Nothing here reads a clock or a store: every change is a new set, one revision later, of the set before it.
 
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::jwk::{KeyId, PrivateJwk, PublicJwk};
+use super::jwk::{KeyId, PrivateJwk, PublicJwk, SigningKeyPair};
 use super::{KeyError, SigningAlgorithm};
 use crate::core::client::TokenLifetime;
 use crate::core::ports::UnixSeconds;
@@ -111,8 +111,8 @@ pub struct Signer {
     /// Its algorithm.
     pub alg: SigningAlgorithm,
     published_at: UnixSeconds,
-    /// The key itself; the library wipes it on drop.
-    pub(crate) key: EncodingKey,
+    /// The key itself, read once: to read it for each signature would cost about as much as the signature.
+    pub(crate) key: SigningKeyPair,
 }
 
 /// The keys of a realm that verify, ready to use, and the document that tells others of them.
@@ -304,7 +304,7 @@ impl SigningKey {
             kid: self.jwk.public.kid.clone(),
             alg: self.alg(),
             published_at: self.published_at,
-            key: self.jwk.encoding_key()?,
+            key: self.jwk.key_pair()?,
         })
     }
 }

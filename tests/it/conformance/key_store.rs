@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::PrivateJwk;
 use grantwell::core::keys::keyring::Keyring;
@@ -10,7 +12,7 @@ use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING};
 use grantwell::core::ports::{KeyStoreError, SigningKeySource as _, UnixSeconds};
 use grantwell::core::realm::RealmName;
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -191,9 +193,11 @@ fn kids_of(keys: &KeySet) -> Vec<String> {
 }
 
 fn sign(key: &PrivateJwk) -> String {
-    let algorithm: Algorithm = key.public.alg.as_str().parse().expect("an algorithm");
-    let header = Header { kid: Some(key.public.kid.to_string()), ..Header::new(algorithm) };
-    jsonwebtoken::encode(&header, &json!({"sub": "somebody"}), &key.encoding_key().expect("signs")).expect("signed")
+    let header = json!({"alg": key.public.alg, "kid": key.public.kid});
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let message = format!("{}.{}", part(header.to_string().as_bytes()), part(br#"{"sub":"somebody"}"#));
+    let signature = key.key_pair().expect("signs").sign(message.as_bytes()).expect("signed");
+    format!("{message}.{}", part(&signature))
 }
 
 #[track_caller]
