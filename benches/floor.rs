@@ -1,7 +1,9 @@
-//! The least that an answer over HTTP costs here: Grantwell's own server loop and axum, and behind them nothing but the bytes of
-//! an answer that Grantwell once gave. What `make bench-peers` compares the others with.
+//! The least that an answer over HTTP costs here: axum, and behind it nothing but the bytes of an answer that Grantwell once gave.
+//! What `make bench-peers` compares the others with.
 //!
-//!     floor HOST:PORT PATH=ANSWER...
+//!     floor axum|grantwell HOST:PORT PATH=ANSWER...
+//!
+//! `axum`: as axum serves by itself. `grantwell`: the same routes in the server loop of Grantwell.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
 
 use std::future::pending;
@@ -17,6 +19,7 @@ use grantwell::embedded::server::{self, Sources};
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
+    let server_loop = arguments.next().expect("axum or grantwell");
     let address = arguments.next().and_then(|text| text.parse().ok()).expect("HOST:PORT");
     let router = arguments.fold(Router::new(), |router, argument| {
         let (path, answer) = argument.split_once('=').expect("PATH=ANSWER");
@@ -25,7 +28,11 @@ async fn main() {
         router.route(path, post(async move |_form: Bytes| (headers(), answer)))
     });
     let listener = server::listen(address).await.expect("a free port");
-    server::serve(listener, router, Sources::Peers, pending()).await;
+    match server_loop.as_str() {
+        "axum" => axum::serve(listener, router).await,
+        _ => server::serve(listener, router, Sources::Peers, pending()).await,
+    }
+    .expect("it serves");
 }
 
 fn headers() -> [(axum::http::HeaderName, HeaderValue); 3] {

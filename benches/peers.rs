@@ -74,8 +74,9 @@ fn main() {
     let scratch = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
 
     let grantwell = grantwell(&binaries, scratch.path());
-    let floor = floor(&binaries, &grantwell);
-    let mut servers = vec![floor, grantwell];
+    let floors = [FLOOR, FLOOR_OF_GRANTWELL].map(|name| floor(name, &binaries, &grantwell));
+    let mut servers = Vec::from(floors);
+    servers.push(grantwell);
     servers.extend(oidc_provider());
     servers.extend(authlib());
 
@@ -158,9 +159,9 @@ impl Server {
 
     fn url(&self, load: Load) -> String {
         let path = match (self.name, load) {
-            (FLOOR, Load::Opaque) => FLOOR_OPAQUE,
-            (FLOOR, Load::Es256 | Load::Es256Stored) => FLOOR_JWT,
-            (FLOOR, Load::Introspect) => FLOOR_INTROSPECT,
+            (FLOOR | FLOOR_OF_GRANTWELL, Load::Opaque) => FLOOR_OPAQUE,
+            (FLOOR | FLOOR_OF_GRANTWELL, Load::Es256 | Load::Es256Stored) => FLOOR_JWT,
+            (FLOOR | FLOOR_OF_GRANTWELL, Load::Introspect) => FLOOR_INTROSPECT,
             (GRANTWELL, Load::Introspect) => "/oauth2/introspect",
             (GRANTWELL, _) => "/oauth2/access_token",
             (OIDC_PROVIDER, Load::Introspect) => "/token/introspection",
@@ -179,7 +180,7 @@ impl Server {
         let token = answer["access_token"].as_str().expect("a token");
         assert_eq!(token.split('.').count(), if load == Load::Opaque { 1 } else { 3 }, "{}: {answer}", self.name);
         // The floor gives the same token to everybody, which is what makes it the floor.
-        if self.name != FLOOR {
+        if ![FLOOR, FLOOR_OF_GRANTWELL].contains(&self.name) {
             assert_ne!(answer["access_token"], request.send()["access_token"], "{}: a token is new", self.name);
         }
     }
@@ -282,14 +283,14 @@ fn grantwell(binaries: &Path, scratch: &Path) -> Server {
 }
 
 /// Answers what `grantwell` answers.
-fn floor(binaries: &Path, grantwell: &Server) -> Server {
+fn floor(name: &'static str, binaries: &Path, grantwell: &Server) -> Server {
     let port = free_port();
     let mut command = Command::new(binaries.join("examples/floor"));
-    command.arg(format!("127.0.0.1:{port}"));
+    command.arg(if name == FLOOR { "axum" } else { "grantwell" }).arg(format!("127.0.0.1:{port}"));
     for (path, load) in [(FLOOR_OPAQUE, Load::Opaque), (FLOOR_JWT, Load::Es256), (FLOOR_INTROSPECT, Load::Introspect)] {
         command.arg(format!("{path}={}", grantwell.checked_request(load).send()));
     }
-    start(FLOOR, &mut command, port).expect("the floor serves")
+    start(name, &mut command, port).expect("the floor serves")
 }
 
 fn oidc_provider() -> Option<Server> {
@@ -410,7 +411,10 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// A bare axum server.
 const FLOOR: &str = "floor";
+/// The same in the server loop of Grantwell, so that it shows what the loop is worth.
+const FLOOR_OF_GRANTWELL: &str = "floor, in Grantwell's loop";
 const GRANTWELL: &str = "grantwell";
 const OIDC_PROVIDER: &str = "oidc-provider 9";
 const AUTHLIB: &str = "Authlib";

@@ -93,7 +93,7 @@ pub struct RealmDefaults {
 /// The base URL under which the world reaches this server: scheme, host and an optional path prefix, without a slash at
 /// the end. Comes from configuration or from the gateway's own word, never from the Host header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl(String);
+pub struct PublicUrl(Arc<str>);
 
 /// The text is no usable public URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -215,7 +215,7 @@ impl FromStr for PublicUrl {
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none();
-        if usable { Ok(Self(url.as_str().trim_end_matches('/').to_owned())) } else { Err(MalformedPublicUrl) }
+        if usable { Ok(Self(url.as_str().trim_end_matches('/').into())) } else { Err(MalformedPublicUrl) }
     }
 }
 

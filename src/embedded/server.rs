@@ -1,26 +1,30 @@
-//! The local server: accepts connections and hands their requests to one router, until it is told to stop.
+//! The local server: accepts connections and hands their requests to one service, until it is told to stop.
 //!
 //! It sets what `axum::serve` cannot: a time limit on request heads and a limit on connections, without which one slow
-//! peer could hold the server.
+//! peer could hold the server. And it keeps each connection on one thread.
 
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request};
+use axum::extract::Request;
+use axum::http::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::ServiceExt as _;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::core::client_auth::attempts::ClientSource;
+use crate::http::routes::HttpService;
 
 /// How long requests in flight may take to finish once the server is told to stop.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -36,8 +40,32 @@ pub enum Sources {
     Unknown,
 }
 
-/// Serves `router` until `stop` resolves, then answers what is in flight for at most [`DRAIN_LIMIT`].
-pub async fn serve(listener: TcpListener, router: Router, sources: Sources, stop: impl Future<Output = ()>) {
+/// Threads that serve connections, each with a runtime of its own. A runtime that all of them share moves work between them, which
+/// costs as much as the request when the requests are this small.
+struct Workers(Vec<Worker>);
+
+struct Worker {
+    runtime: Handle,
+    /// Each of its connections holds a copy.
+    connections: Arc<()>,
+    /// The thread ends when this is dropped.
+    ends: oneshot::Sender<()>,
+    /// Resolves when it has, and nothing of a request runs any more.
+    ended: oneshot::Receiver<()>,
+}
+
+/// Serves with `service`, on a thread for each core, until `stop` resolves. Then answers what is in flight for at most
+/// [`DRAIN_LIMIT`].
+///
+/// # Errors
+/// What the system says where a thread cannot be started.
+pub async fn serve(
+    listener: TcpListener,
+    service: impl HttpService,
+    sources: Sources,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let workers = Workers::start(thread::available_parallelism().map_or(1, NonZero::get))?;
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut stop = std::pin::pin!(stop);
@@ -48,21 +76,8 @@ pub async fn serve(listener: TcpListener, router: Router, sources: Sources, stop
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                // An answer is one small write: waiting to fill a packet would only delay it.
-                let _best_effort = stream.set_nodelay(true);
-                let service =
-                    TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
-                        let source = sources.source(peer.ip(), request.headers());
-                        source.map(|source| request.extensions_mut().insert(source));
-                        request.map(Body::new)
-                    }));
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_LIMIT)
-                    .max_buf_size(HEAD_BUFFER_BYTES)
-                    .serve_connection(TokioIo::new(stream), service);
-                let connection = graceful.watch(connection);
-                tokio::spawn(async move {
+                let connection = connection(stream, peer, service.clone(), sources, graceful.watcher());
+                workers.spawn(async move {
                     // A peer that goes away or sends no HTTP is its own affair.
                     let _peer_fault = connection.await;
                     drop(permit);
@@ -79,6 +94,9 @@ pub async fn serve(listener: TcpListener, router: Router, sources: Sources, stop
     if tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.is_err() {
         tracing::warn!(limit_seconds = DRAIN_LIMIT.as_secs(), "some requests did not finish in time and were cut off");
     }
+    // The caller may close the stores behind this.
+    let _stuck = tokio::time::timeout(CUT_OFF_LIMIT, workers.end()).await;
+    Ok(())
 }
 
 /// Listens on `address`; port 0 picks a free one.
@@ -105,18 +123,95 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     last.parse().ok().or_else(|| last.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
+impl Workers {
+    fn start(count: usize) -> io::Result<Self> {
+        (0..count).map(|_| Worker::start()).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Ends the threads, with what they have not finished.
+    async fn end(self) {
+        let (ends, ended): (Vec<_>, Vec<_>) = self.0.into_iter().map(|worker| (worker.ends, worker.ended)).unzip();
+        drop(ends);
+        for ended in ended {
+            let _either_way = ended.await;
+        }
+    }
+
+    /// On the thread that has the fewest connections.
+    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let Some(worker) = self.0.iter().min_by_key(|worker| Arc::strong_count(&worker.connections)) else { return };
+        let counted = Arc::clone(&worker.connections);
+        worker.runtime.spawn(async move {
+            connection.await;
+            drop(counted);
+        });
+    }
+}
+
+impl Worker {
+    fn start() -> io::Result<Self> {
+        let (ends, told_to_end) = oneshot::channel::<()>();
+        let (has_ended, ended) = oneshot::channel();
+        let (started, starts) = mpsc::sync_channel(1);
+        // Made on its thread: one that is dropped on a thread of another runtime panics.
+        let run = move || {
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _nobody = started.send(Err(error));
+                    return;
+                }
+            };
+            let _nobody = started.send(Ok(runtime.handle().clone()));
+            let _dropped = runtime.block_on(told_to_end);
+            drop(runtime);
+            let _nobody = has_ended.send(());
+        };
+        thread::Builder::new().name("http".to_owned()).spawn(run)?;
+        let runtime = starts.recv().map_err(io::Error::other)??;
+        Ok(Self { runtime, connections: Arc::default(), ends, ended })
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> io::Result<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+    // An answer is one small write: waiting to fill a packet would only delay it.
+    let _best_effort = stream.set_nodelay(true);
+    Ok((stream.into_std()?, peer, permit))
+}
+
+/// Answers the requests of one connection, on the runtime that it is awaited on.
+async fn connection(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    service: impl HttpService,
+    sources: Sources,
+    watcher: Watcher,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let stream = TcpStream::from_std(stream)?;
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(source) = sources.source(peer.ip(), request.headers()) {
+            request.extensions_mut().insert(source);
+        }
+        service.clone().call(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), answer);
+    Ok(watcher.watch(connection).await?)
 }
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const MAX_CONNECTIONS: usize = 2048;
 const HEAD_BUFFER_BYTES: usize = 32 * 1024;
+/// How long a thread may take to drop what was cut off.
+const CUT_OFF_LIMIT: Duration = Duration::from_secs(2);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -130,6 +225,23 @@ mod tests {
             headers.append(FORWARDED_FOR, value.parse().expect("a header value"));
         }
         sources.source([192, 0, 2, 7].into(), &headers).map(|source| source.to_string())
+    }
+
+    #[tokio::test]
+    async fn connections_are_spread_over_the_threads_and_end_with_them() {
+        let workers = Workers::start(3).expect("threads");
+        let dropped = Arc::new(());
+        for _ in 0..6 {
+            let held = Arc::clone(&dropped);
+            workers.spawn(async move {
+                std::future::pending::<()>().await;
+                drop(held);
+            });
+        }
+        let counts: Vec<_> = workers.0.iter().map(|worker| Arc::strong_count(&worker.connections) - 1).collect();
+        assert_eq!(counts, [2, 2, 2]);
+        workers.end().await;
+        assert_eq!(Arc::strong_count(&dropped), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one route table: which path is which endpoint, for the functions and for the local server alike.
 
-use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
-use tower_http::catch_panic::CatchPanicLayer;
+use futures_util::FutureExt as _;
+use tower::{Service, service_fn};
 
 use super::request::{Addressed, FormRequest};
 use super::response::{self, Refusal};
@@ -19,7 +21,7 @@ use crate::core::error::OAuthError;
 use crate::core::introspection::{self, IntrospectionEndpoint};
 use crate::core::metadata::MetadataEndpoint;
 use crate::core::ports::AuditSink;
-use crate::core::realm::RealmName;
+use crate::core::realm::{PublicUrl, RealmName};
 use crate::core::revocation::{self, RevocationEndpoint};
 use crate::core::token::{self, TokenEndpoint};
 
@@ -39,6 +41,17 @@ pub fn base_paths(realm: &RealmName) -> impl Iterator<Item = String> {
     const NAME: &str = "{realm}";
     let own = BASE_PATHS.into_iter().filter(|path| path.contains(NAME) != realm.is_root());
     own.map(|path| path.replace(NAME, realm.as_str()))
+}
+
+/// What answers requests.
+pub trait HttpService:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
 }
 
 /// `POST {base}/access_token`.
@@ -70,19 +83,31 @@ pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
     router.with_state(Arc::new(endpoint))
 }
 
-/// What every process puts around its routes: a JSON 404 for other paths, and a JSON 500 in place of a panic.
+/// What a function puts around its routes: a JSON 404 for other paths, and a JSON 500 in place of a panic.
 pub fn finish(routes: Router) -> Router {
-    // The panic's message stays out of the answer, and the hook of `telemetry` keeps it out of the log.
-    routes
-        .fallback(async || Refusal::NotFound)
-        .layer(CatchPanicLayer::custom(|_panic: Box<dyn Any + Send>| response::after_panic()))
+    let caught = async |request: Request, next: Next| caught(next.run(request)).await;
+    with_not_found(routes).layer(middleware::from_fn(caught))
 }
 
-/// [`finish`], and a JSON 503 for a request that takes longer than `limit`, so that a slow body holds no connection.
-pub fn finish_within(routes: Router, limit: Duration) -> Router {
-    finish(routes).layer(middleware::from_fn(move |request: Request, next: Next| async move {
-        tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_elapsed| response::out_of_time())
-    }))
+/// The same for the local server, which is reached by `public_url`, and a JSON 503 for a request that takes longer than `limit`, so that a
+/// slow body holds no connection. It is around all routes at once: a layer of a router is boxed anew for each request.
+pub fn service(routes: Router, public_url: PublicUrl, limit: Duration) -> impl HttpService {
+    let router = with_not_found(routes);
+    service_fn(move |mut request: Request| {
+        let mut router = router.clone();
+        request.extensions_mut().insert(public_url.clone());
+        let answer = caught(async move { router.call(request).await.unwrap_or_else(|never| match never {}) });
+        async move { Ok(tokio::time::timeout(limit, answer).await.unwrap_or_else(|_elapsed| response::out_of_time())) }
+    })
+}
+
+fn with_not_found(routes: Router) -> Router {
+    routes.fallback(async || Refusal::NotFound)
+}
+
+/// The panic's message stays out of the answer, and the hook of `telemetry` keeps it out of the log.
+async fn caught(answer: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_panic| response::after_panic())
 }
 
 const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
@@ -189,8 +214,42 @@ fn answer(realm: &RealmName, result: Result<Response, OAuthError>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use http_body_util::BodyExt as _;
+
     use super::*;
-    use crate::core::realm::PublicUrl;
+
+    /// What a service says of a request to `path`.
+    async fn answer_to(mut service: impl HttpService, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let Ok(answer) = service.call(request).await;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        (parts.status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_json_500_and_a_request_that_hangs_a_json_503() {
+        let routes = || {
+            let panics = async || -> StatusCode { panic!("of a token") };
+            let hangs = async || std::future::pending::<StatusCode>().await;
+            Router::new().route("/panics", get(panics)).route("/hangs", get(hangs))
+        };
+        let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+        let local = || service(routes(), public_url.clone(), Duration::from_millis(20));
+        for (status, body) in [answer_to(local(), "/panics").await, answer_to(finish(routes()), "/panics").await] {
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(body.contains("server_error") && !body.contains("of a token"), "{body}");
+        }
+        let (status, body) = answer_to(local(), "/hangs").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("temporarily_unavailable"), "{body}");
+        for (status, body) in [answer_to(local(), "/").await, answer_to(finish(routes()), "/").await] {
+            assert_eq!(status, StatusCode::NOT_FOUND);
+            assert!(body.starts_with('{'), "{body}");
+        }
+    }
 
     #[test]
     fn a_realms_base_paths_are_those_under_which_it_is_found() {

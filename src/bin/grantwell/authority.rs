@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
-
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::client_auth::ClientAuthenticator;
@@ -21,7 +19,7 @@ use grantwell::core::realm::{PublicUrl, RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::http::routes;
+use grantwell::http::routes::{self, HttpService};
 use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
 
 /// The longest a request may take, its body included.
@@ -42,13 +40,13 @@ impl IssuedTokens {
 }
 
 /// Every endpoint of every realm, over `registry` and `issued`.
-pub(crate) fn router(
+pub(crate) fn service(
     registry: &Arc<SqliteRegistry>,
     issued: &IssuedTokens,
     defaults: &RealmDefaults,
     public_url: PublicUrl,
     attempts: Option<&Arc<FailedAttempts>>,
-) -> Router {
+) -> impl HttpService + use<> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let audit: Arc<dyn AuditSink> = Arc::new(TracingAudit);
@@ -101,7 +99,7 @@ pub(crate) fn router(
         audit: Arc::clone(&audit),
     }))
     .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), keys: public_keys, audit }));
-    routes::finish_within(every_endpoint, REQUEST_LIMIT).layer(Extension(public_url))
+    routes::service(every_endpoint, public_url, REQUEST_LIMIT)
 }
 
 /// The base URL of a server that listens on `address` and has no other name.

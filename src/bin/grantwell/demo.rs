@@ -35,6 +35,7 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
+use grantwell::http::routes::HttpService;
 use grantwell::telemetry::{self, LogFormat, LogLevel, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
@@ -69,7 +70,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::router(&registry, &issued, &defaults, public_url, None))
+        Ok(authority::service(&registry, &issued, &defaults, public_url, None))
     })
     .await?;
     let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);
@@ -415,7 +416,7 @@ fn verify(token: &str, jwks: &str, issuer: &str) -> Result<(), Failure> {
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<()>,
+    served: tokio::task::JoinHandle<io::Result<()>>,
 }
 
 impl Running {
@@ -426,13 +427,13 @@ impl Running {
     }
 }
 
-async fn start(router: impl FnOnce(SocketAddr) -> Result<Router, Failure>) -> Result<Running, Failure> {
+async fn start<S: HttpService>(service: impl FnOnce(SocketAddr) -> Result<S, Failure>) -> Result<Running, Failure> {
     let failed = |error: io::Error| Failure::new(format!("no loopback port could be opened: {error}"));
     let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let router = router(address)?;
+    let service = service(address)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(server::serve(listener, router, Sources::Peers, async move {
+    let served = tokio::spawn(server::serve(listener, service, Sources::Peers, async move {
         let _either_way = stopped.await;
     }));
     Ok(Running { address, stop, served })

@@ -143,15 +143,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
     let attempts = config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
-    let router =
-        authority::router(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts.as_ref());
+    let service =
+        authority::service(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts.as_ref());
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;
     announce(&base_url, demo.as_ref())?;
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
-    server::serve(listener, router, sources, stop).await;
+    server::serve(listener, service, sources, stop)
+        .await
+        .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
     if let Some(tokens) = stores.on_disk {
         tokens.sync()?;
