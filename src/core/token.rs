@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use uuid::Builder;
+use zeroize::Zeroizing;
 
+use super::access_token::opaque::base64url;
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence, jwt, opaque};
 use super::audit::{self, AuditEvent};
-use super::client::{AccessTokenSettings, Client, GrantType, random_name};
+use super::client::{AccessTokenSettings, Client, GrantType};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{AuditSink, Clock, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds};
+use super::ports::{AuditSink, Clock, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds};
 use super::quota::{QuotaMode, QuotaState, TokenQuota};
 use super::realm::{Issuer, Realm, Realms};
 use super::resource::requested_audience;
@@ -53,6 +55,9 @@ pub struct TokenResponse {
     /// What is left of the client's quota, where it has one that is enforced.
     pub quota: Option<QuotaState>,
 }
+
+/// What is random about one token, drawn at once: each draw is a call of the operating system.
+struct RandomBits(Zeroizing<[[u8; 16]; 4]>);
 
 /// A token that was counted.
 struct Counted {
@@ -107,6 +112,7 @@ impl TokenEndpoint {
         let settings = client.access_token_settings(&realm);
         let lifetime =
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
+        let random = RandomBits::draw(self.random.as_ref())?;
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
             client_id: client.client_id.clone(),
@@ -116,11 +122,11 @@ impl TokenEndpoint {
             aud,
             iat: now,
             expires_at: now.plus(lifetime.seconds()),
-            jti: self.jti(settings, &client)?,
-            audit_tracking_id: self.audit_tracking_id()?,
+            jti: random.jti(settings, &client),
+            audit_tracking_id: random.audit_tracking_id(),
             claims: client.metadata.access_token_claims.clone(),
         };
-        let access_token = self.mint(&record, settings).await?;
+        let access_token = self.mint(&record, settings, &random).await?;
 
         // 8. Stored first, answered second: nobody holds a token that the server does not know.
         if settings.is_stored() {
@@ -167,17 +173,14 @@ impl TokenEndpoint {
         }
     }
 
-    fn jti(&self, settings: AccessTokenSettings, client: &Client) -> Result<String, OAuthError> {
-        let random = self.random.as_ref();
-        Ok(match settings.format {
-            AccessTokenFormat::Opaque => random_name(random)?,
-            AccessTokenFormat::Jwt => jwt::new_jti(settings.persistence, &client.registration_id, random)?,
-        })
-    }
-
-    async fn mint(&self, record: &AccessTokenRecord, settings: AccessTokenSettings) -> Result<AccessToken, OAuthError> {
+    async fn mint(
+        &self,
+        record: &AccessTokenRecord,
+        settings: AccessTokenSettings,
+        random: &RandomBits,
+    ) -> Result<AccessToken, OAuthError> {
         if settings.format == AccessTokenFormat::Opaque {
-            return Ok(opaque::generate(self.random.as_ref())?);
+            return Ok(opaque::of_random_bits(random.of_token()));
         }
         let signers = self.keys.signers(&record.realm, settings.signing_alg).await?;
         let token = jwt::sign(record, signers.choose(settings.signing_alg, record.iat)?)?;
@@ -188,11 +191,31 @@ impl TokenEndpoint {
         }
         Ok(token)
     }
+}
 
-    fn audit_tracking_id(&self) -> Result<String, OAuthError> {
-        let mut bytes = [0; 16];
-        self.random.fill(&mut bytes)?;
-        Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
+impl RandomBits {
+    fn draw(random: &dyn Random) -> Result<Self, PortError> {
+        let mut bits = Zeroizing::new([[0; 16]; 4]);
+        random.fill(bits.as_flattened_mut())?;
+        Ok(Self(bits))
+    }
+
+    fn of_token(&self) -> &[[u8; 16]; 2] {
+        let [token @ .., _, _] = &*self.0;
+        token
+    }
+
+    fn jti(&self, settings: AccessTokenSettings, client: &Client) -> String {
+        let [.., bits, _] = &*self.0;
+        match settings.format {
+            AccessTokenFormat::Opaque => base64url(bits),
+            AccessTokenFormat::Jwt => jwt::new_jti(settings.persistence, &client.registration_id, bits),
+        }
+    }
+
+    fn audit_tracking_id(&self) -> String {
+        let [.., bits] = &*self.0;
+        Builder::from_random_bytes(*bits).into_uuid().to_string()
     }
 }
 

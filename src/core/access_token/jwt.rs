@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::opaque::base64url;
 use super::record::AccessTokenRecord;
 use super::{AccessToken, AccessTokenPersistence, PresentedToken, TokenDigest};
-use crate::core::client::{ClientId, RegistrationId, random_name};
+use crate::core::client::{ClientId, RegistrationId};
 use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::KeyError;
 use crate::core::keys::set::{Signer, VerificationKeys};
-use crate::core::ports::{PortError, Random, UnixSeconds};
+use crate::core::ports::UnixSeconds;
 use crate::core::realm::{Issuer, RealmName};
 use crate::core::resource::Audience;
 use crate::core::scope::Scope;
@@ -79,19 +80,16 @@ struct RealmClaim {
 }
 
 /// The `jti` of a JWT: 128 random bits, and for a token that is stored nowhere what its record would have told.
-///
-/// # Errors
-/// [`PortError::Unavailable`] where the random source fails.
 pub(crate) fn new_jti(
     persistence: AccessTokenPersistence,
     registration_id: &RegistrationId,
-    random: &dyn Random,
-) -> Result<String, PortError> {
-    let name = random_name(random)?;
-    Ok(match persistence {
+    random_bits: &[u8; 16],
+) -> String {
+    let name = base64url(random_bits);
+    match persistence {
         AccessTokenPersistence::Stored => name,
         AccessTokenPersistence::Stateless => format!("{STATELESS}{}.{name}", registration_id.as_str()),
-    })
+    }
 }
 
 /// A token of any claims at all, signed by a key of the realm: what is behind the signature, for the fuzz targets.
@@ -183,8 +181,6 @@ const STATELESS: &str = "stateless.";
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU8, Ordering};
-
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
@@ -197,17 +193,6 @@ mod tests {
     use crate::core::resource::ResourceUri;
 
     const NOW: UnixSeconds = UnixSeconds(1_795_415_820);
-
-    /// Other bytes each time.
-    #[derive(Default)]
-    struct Counting(AtomicU8);
-
-    impl Random for Counting {
-        fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError> {
-            bytes.fill(self.0.fetch_add(1, Ordering::SeqCst));
-            Ok(())
-        }
-    }
 
     fn record() -> AccessTokenRecord {
         let public: PublicUrl = "https://auth.example.com".parse().expect("a URL");
@@ -295,13 +280,12 @@ mod tests {
     #[test]
     fn whether_a_token_is_stored_is_signed() {
         let registration_id = RegistrationId::from_text("AAECAwQFBgcICQoLDA0ODw");
-        let random = Counting::default();
-        let jti = |persistence| new_jti(persistence, &registration_id, &random).expect("random bytes");
-        let (stored, stateless) = (jti(AccessTokenPersistence::Stored), jti(AccessTokenPersistence::Stateless));
+        let jti = |persistence, random| new_jti(persistence, &registration_id, &[random; 16]);
+        let (stored, stateless) = (jti(AccessTokenPersistence::Stored, 1), jti(AccessTokenPersistence::Stateless, 2));
         // A random name has no dot, so that neither can be taken for the other.
         assert!(stored.len() == 22 && !stored.contains('.'), "{stored}");
         assert!(stateless.starts_with("stateless.AAECAwQFBgcICQoLDA0ODw.") && stateless.len() == 55, "{stateless}");
-        assert_ne!(jti(AccessTokenPersistence::Stateless), stateless);
+        assert_ne!(jti(AccessTokenPersistence::Stateless, 3), stateless);
     }
 
     proptest! {

@@ -16,7 +16,14 @@ pub const PREFIX: &str = "gwt_";
 /// # Errors
 /// [`PortError::Unavailable`] where the random source fails.
 pub fn generate(random: &dyn Random) -> Result<AccessToken, PortError> {
-    Ok(AccessToken(random_text(PREFIX, random)?))
+    let mut bits = Zeroizing::new([[0; 16]; 2]);
+    random.fill(bits.as_flattened_mut())?;
+    Ok(of_random_bits(&bits))
+}
+
+/// The token of these 256 random bits.
+pub(crate) fn of_random_bits(bits: &[[u8; 16]; 2]) -> AccessToken {
+    AccessToken(text_of(PREFIX, bits.as_flattened()))
 }
 
 /// The digest of a presented token, or `None` where the text cannot be an opaque token of this server, which spares the
@@ -33,11 +40,15 @@ pub fn digest_of_presented(unverified_token: &str) -> Option<TokenDigest> {
 pub(crate) fn random_text(prefix: &str, random: &dyn Random) -> Result<Zeroizing<String>, PortError> {
     let mut bytes = Zeroizing::new([0; 32]);
     random.fill(&mut *bytes)?;
+    Ok(text_of(prefix, bytes.as_slice()))
+}
+
+fn text_of(prefix: &str, bytes: &[u8]) -> Zeroizing<String> {
     // Sized in advance: a string that grows leaves copies of itself behind.
     let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 43));
     text.push_str(prefix);
-    URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
-    Ok(text)
+    URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+    text
 }
 
 /// Base64url without padding (RFC 7515 §2).
