@@ -4,9 +4,12 @@
 //! their lower levels.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::panic;
 use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -203,14 +206,60 @@ impl fmt::Display for LogLevel {
 /// Logs to stderr. Does nothing where the process logs already.
 pub fn init_local(level: LogLevel, format: LogFormat) {
     log_panics_without_their_message();
+    match Stderr::open() {
+        Ok(stderr) => init_local_to(Arc::new(stderr), level, format),
+        Err(_) => init_local_to(io::stderr, level, format),
+    }
+}
+
+fn init_local_to<W>(writer: W, level: LogLevel, format: LogFormat)
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let registry = tracing_subscriber::registry().with(filter(level));
     let _already_set = match format {
         LogFormat::Text => {
-            registry.with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false)).try_init()
+            registry.with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false)).try_init()
         }
-        LogFormat::Json => registry.with(json_lines(io::stderr)).try_init(),
+        LogFormat::Json => registry.with(json_lines(writer)).try_init(),
     };
 }
+
+/// Stderr without the lock that `io::stderr` holds while it writes, for which the threads of the server would wait for each other. The
+/// system does not divide a short write; a long one into a pipe it may, so that none else must come in between.
+struct Stderr {
+    file: File,
+    no_long_line: RwLock<()>,
+}
+
+impl Stderr {
+    fn open() -> io::Result<Self> {
+        let file = io::stderr().as_fd().try_clone_to_owned().map(File::from)?;
+        Ok(Self { file, no_long_line: RwLock::new(()) })
+    }
+}
+
+impl io::Write for &Stderr {
+    /// All of it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut file = &self.file;
+        if line.len() <= UNDIVIDED_BYTES {
+            let _shared = self.no_long_line.read().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(line)?;
+        } else {
+            let _alone = self.no_long_line.write().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&self.file).flush()
+    }
+}
+
+/// What POSIX promises of a pipe (`PIPE_BUF`). Linux promises 4096.
+const UNDIVIDED_BYTES: usize = 512;
 
 /// Logs one JSON object per line to stdout, where Lambda takes it, with the ids of the invocation that it is about. Does
 /// nothing where the process logs already.
