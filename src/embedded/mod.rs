@@ -3,6 +3,7 @@
 
 pub mod data_dir;
 mod group_commit;
+mod keyspace;
 pub mod memory;
 pub mod quotas;
 pub mod registry;
@@ -39,6 +40,16 @@ pub enum StoreError {
     #[error("{} was written by a later version of grantwell; use that version", path.display())]
     Newer {
         /// The file.
+        path: PathBuf,
+    },
+    /// An earlier build has written it: the options that it gave its keyspaces stay theirs, and its records may have another form.
+    #[error(
+        "{} was written by an earlier version of grantwell; remove it, which ends the tokens in it, and if JWTs that are stored \
+         nowhere were revoked take out the keys that signed them (grantwell key revoke): only that directory knows which",
+        path.display()
+    )]
+    Older {
+        /// The directory.
         path: PathBuf,
     },
     /// A file in it cannot be opened.

@@ -1,14 +1,14 @@
 //! Counts of token quotas on one machine: on disk in a keyspace of the token database, or in memory.
 //!
-//! Keyspace `quotas`: the registration, the window's name and its first second, divided by `#`; and when it ends and the count,
+//! Keyspace `token_quotas`: the registration, the window's name and its first second, divided by `#`; and when it ends and the count,
 //! eight big-endian bytes each. Compaction reads the former as it does a token's.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fjall::Keyspace;
 
+use super::keyspace::Keyspace;
 use super::tokens::fault;
 use crate::core::client::{Client, RegistrationId};
 use crate::core::ports::{PortError, QuotaCounter};
@@ -35,7 +35,7 @@ impl FjallQuotas {
     }
 
     fn read(&self, key: &str) -> Result<u64, PortError> {
-        let Some(value) = self.counts.get(key).map_err(|error| fault(&error))? else { return Ok(0) };
+        let Some(value) = self.counts.get(key.as_bytes()).map_err(|error| fault(&error))? else { return Ok(0) };
         let count = value.split_first_chunk::<8>().and_then(|(_ends_at, count)| count.try_into().ok());
         count.map(u64::from_be_bytes).ok_or_else(|| PortError::Corrupt {
             service: SERVICE,
@@ -57,7 +57,7 @@ impl QuotaCounter for FjallQuotas {
         let _held = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(count) = next(self.read(&key)?, at_most) else { return Ok(None) };
         let value = [period.ends_at().0.to_be_bytes(), count.to_be_bytes()].concat();
-        self.counts.insert(key, value).map_err(|error| fault(&error))?;
+        self.counts.write(key.into(), Some(value.into())).map_err(|error| fault(&error))?;
         Ok(Some(count))
     }
 }

@@ -1,7 +1,7 @@
 //! Issued tokens on disk: a fjall database, owned by the one server that runs on the data directory.
 //!
-//! Keyspace `tokens`: the token's digest, and `expires_at` as eight big-endian bytes, then the rest of the record as a JSON array.
-//! Keyspace `denied`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what
+//! Keyspace `access_tokens`: the token's digest, and `expires_at` as eight big-endian bytes, then the rest of the record as a JSON array.
+//! Keyspace `denylist`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what
 //! compaction reads to drop what has expired without parsing the rest.
 
 use std::io;
@@ -10,13 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fjall::compaction::Leveled;
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
-use fjall::config::PartitioningPolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey};
+use fjall::{Database, PersistMode, UserKey};
 
 use super::StoreError;
-use super::group_commit::{Change, GroupCommit};
+use super::group_commit::{Change, GroupCommit, SharedWrites};
+use super::keyspace::Keyspace;
 use super::quotas::FjallQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
@@ -29,9 +28,10 @@ use crate::core::realm::RealmName;
 pub struct FjallTokens {
     /// Before the database, so that it ends first.
     group_commit: Option<GroupCommit>,
+    writes: SharedWrites,
     database: Database,
-    tokens: Keyspace,
-    denied: Keyspace,
+    tokens: Arc<Keyspace>,
+    denied: Arc<Keyspace>,
     quotas: Arc<FjallQuotas>,
 }
 
@@ -39,7 +39,8 @@ impl FjallTokens {
     /// Opens the database under `path`. Compaction drops what has expired by `clock`.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another process has it open; [`StoreError::Unusable`] otherwise.
+    /// [`StoreError::InUse`] where another process has it open; [`StoreError::Older`] where an earlier build has written it;
+    /// [`StoreError::Unusable`] otherwise.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let failed = |error: fjall::Error| match error {
             fjall::Error::Locked => StoreError::InUse { path: path.parent().unwrap_or(path).to_owned() },
@@ -52,10 +53,14 @@ impl FjallTokens {
             .with_compaction_filter_factories(Arc::new(move |_keyspace| Some(Arc::clone(&filter))))
             .open()
             .map_err(failed)?;
-        let tokens = database.keyspace("tokens", keyspace_options).map_err(failed)?;
-        let denied = database.keyspace("denied", keyspace_options).map_err(failed)?;
-        let quotas = Arc::new(FjallQuotas::new(database.keyspace("quotas", keyspace_options).map_err(failed)?));
-        Ok(Self { group_commit: None, database, tokens, denied, quotas })
+        // Opened all the same, it would answer for none of its tokens, and forget which JWTs have ended.
+        if database.keyspace_exists(KEYSPACE_OF_OLDER_BUILDS) {
+            return Err(StoreError::Older { path: path.to_owned() });
+        }
+        let keyspace = |name| Keyspace::open(&database, name).map_err(failed);
+        let (tokens, denied) = (Arc::new(keyspace("access_tokens")?), Arc::new(keyspace("denylist")?));
+        let quotas = Arc::new(FjallQuotas::new(keyspace("token_quotas")?));
+        Ok(Self { group_commit: None, writes: SharedWrites::new(database.clone()), database, tokens, denied, quotas })
     }
 
     /// From here on a write returns only once the disk has confirmed it (fdatasync), so that it survives a power cut too.
@@ -82,15 +87,12 @@ impl FjallTokens {
     }
 
     /// Writes `value`, or removes what is there for `None`.
-    async fn write(&self, keyspace: &Keyspace, key: UserKey, value: Option<Vec<u8>>) -> Result<(), PortError> {
-        if let Some(group_commit) = &self.group_commit {
-            return group_commit.commit(Change { keyspace: keyspace.clone(), key, value: value.map(Into::into) }).await;
+    async fn write(&self, keyspace: &Arc<Keyspace>, key: UserKey, value: Option<Vec<u8>>) -> Result<(), PortError> {
+        let change = Change { keyspace: Arc::clone(keyspace), key, value: value.map(Into::into) };
+        match &self.group_commit {
+            Some(group_commit) => group_commit.commit(change).await,
+            None => self.writes.commit(change).await,
         }
-        let written = match value {
-            Some(value) => keyspace.insert(key, value),
-            None => keyspace.remove(key),
-        };
-        written.map_err(|error| fault(&error))
     }
 
     fn record(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
@@ -143,19 +145,8 @@ fn decode(value: &[u8]) -> Option<AccessTokenRecord> {
     })
 }
 
-/// Neither memory nor the price of a call may grow with the number of tokens (`make bench-growth`): of the index and of the filters of
-/// each table only their own index stays in memory, and the rest is read in blocks through the cache. Whole, they would be read
-/// anew for each token that is looked up, a quarter of a megabyte each. Smaller tables are merged in smaller steps.
-fn keyspace_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(MEMTABLE_BYTES)
-        .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
-        .index_block_partitioning_policy(PartitioningPolicy::all(true))
-        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-}
-
-/// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would. Those
-/// that wait for the disk are handed to one.
+/// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would; for longer while
+/// fjall's own thread has the disk confirm its journal, or has fallen far behind. Those that wait for the disk are handed to one.
 #[async_trait]
 impl TokenStore for FjallTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
@@ -190,7 +181,7 @@ impl Denylist for FjallTokens {
     }
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
-        self.denied.contains_key(jti).map_err(|error| fault(&error))
+        self.denied.contains_key(jti.as_bytes()).map_err(|error| fault(&error))
     }
 }
 
@@ -238,11 +229,10 @@ fn corrupt(detail: &str) -> PortError {
 const SERVICE: &str = "the token keyspace";
 const USUAL_RECORD_BYTES: usize = 256;
 const BLOCK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
-const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
-const TABLE_BYTES: u64 = 8 * 1024 * 1024;
-/// One of two only ever writes out memtables. With a single one they grow, and the journal with them, for as long as it merges tables:
-/// a gigabyte for two million tokens.
-const WORKER_THREADS: usize = 2;
+/// Its options stay its own, and its records may have another form.
+const KEYSPACE_OF_OLDER_BUILDS: &str = "tokens";
+/// See [`Keyspace`].
+const WORKER_THREADS: usize = 1;
 
 #[cfg(test)]
 mod tests {

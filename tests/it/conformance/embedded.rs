@@ -1,7 +1,11 @@
 //! The adapters of one machine: SQLite, fjall and memory.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use grantwell::core::access_token::{AccessTokenFormat, opaque};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
@@ -150,6 +154,123 @@ async fn a_store_confirmed_by_disk_can_be_opened_again_as_soon_as_it_is_dropped(
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
     let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("nobody holds the directory");
     assert_eq!(tokens.get(&token).await, Ok(Some(record)));
+}
+
+#[tokio::test]
+async fn what_a_client_that_goes_away_has_begun_to_write_is_written_with_what_others_wrote_behind_it() {
+    let (tokens, _directory) = open_fjall();
+    let (first, second) = (opaque::generate(&SystemRandom), opaque::generate(&SystemRandom));
+    let (first, second) = (first.expect("random bytes").digest(), second.expect("random bytes").digest());
+    let record = super::token_store::record("myClient");
+    let mut begun = Box::pin(tokens.put(&first, &record));
+    assert!((&mut begun).now_or_never().is_none(), "it waits for others");
+    let mut joined = Box::pin(tokens.put(&second, &record));
+    assert!((&mut joined).now_or_never().is_none(), "it waits for the first");
+    drop(begun);
+    joined.await.expect("stored");
+    assert_eq!(tokens.get(&first).await, Ok(Some(record.clone())));
+    assert_eq!(tokens.get(&second).await, Ok(Some(record)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
+    let (tokens, _directory) = open_fjall();
+    let tokens = Arc::new(tokens);
+    let writes: Vec<_> = (0..400)
+        .map(|_| {
+            let tokens = Arc::clone(&tokens);
+            tokio::spawn(async move {
+                let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+                let record = super::token_store::record("myClient");
+                tokens.put(&digest, &record).await.expect("stored");
+                assert_eq!(tokens.get(&digest).await, Ok(Some(record)));
+            })
+        })
+        .collect();
+    for write in writes {
+        write.await.expect("no panic");
+    }
+}
+
+async fn wait_for_a_table(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while tables_on_disk(path) == 0 {
+        assert!(Instant::now() < deadline, "nothing was written out");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn tables_on_disk(path: &Path) -> usize {
+    let children = |path: &Path| fs::read_dir(path).into_iter().flatten().map(|entry| entry.expect("listed").path());
+    // fjall's own keyspace has tables from the beginning.
+    let keyspaces = children(&path.join("keyspaces")).filter(|keyspace| !keyspace.ends_with("0"));
+    keyspaces.map(|keyspace| children(&keyspace.join("tables")).count()).sum()
+}
+
+/// More than the memory of several memtables, so that they are written out behind the writes.
+#[tokio::test]
+async fn tokens_that_left_memory_are_found_and_can_be_revoked() {
+    let (tokens, directory) = open_fjall();
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    assert_eq!(tables_on_disk(&path), 0);
+    let record = super::token_store::record("myClient");
+    let mut digests = Vec::new();
+    for _ in 0..40_000 {
+        let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+        tokens.put(&digest, &record).await.expect("stored");
+        digests.push(digest);
+    }
+    wait_for_a_table(&path).await;
+    let ended = &digests[7];
+    tokens.revoke(ended, &record.realm, &record.client_id, super::NOW).await.expect("revoked");
+    for digest in digests.iter().step_by(997) {
+        assert_eq!(tokens.get(digest).await, Ok(Some(record.clone())));
+    }
+    assert_eq!(tokens.get(ended).await, Ok(None));
+}
+
+/// A server that is started anew every day would otherwise take more memory each time, and never drop what has expired.
+#[tokio::test]
+async fn what_a_start_brings_back_into_memory_is_written_out() {
+    let (tokens, directory) = open_fjall();
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let record = super::token_store::record("myClient");
+    tokens.put(&digest, &record).await.expect("stored");
+    drop(tokens);
+    assert_eq!(tables_on_disk(&path), 0);
+
+    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again");
+    wait_for_a_table(&path).await;
+    assert_eq!(tokens.get(&digest).await, Ok(Some(record)));
+}
+
+#[test]
+fn what_was_begun_is_written_when_its_runtime_ends() {
+    let (tokens, _directory) = open_fjall();
+    let tokens = Arc::new(tokens);
+    let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let record = super::token_store::record("myClient");
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let begun = runtime();
+    let (writer, written) = (Arc::clone(&tokens), record.clone());
+    begun.spawn(async move { writer.put(&digest, &written).await });
+    // One turn of the task, which leaves it waiting for others.
+    begun.block_on(tokio::task::yield_now());
+    drop(begun);
+    assert_eq!(runtime().block_on(tokens.get(&digest)), Ok(Some(record)));
+}
+
+#[tokio::test]
+async fn a_directory_of_an_earlier_build_is_refused_with_a_way_out() {
+    let (tokens, directory) = open_fjall();
+    drop(tokens);
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let database = fjall::Database::builder(&path).open().expect("opened");
+    database.keyspace("tokens", fjall::KeyspaceCreateOptions::default).expect("made");
+    drop(database);
+    let refused = FjallTokens::open(&path, Arc::new(FixedClock)).err().expect("refused").to_string();
+    assert!(refused.contains("earlier version") && refused.contains("remove it"), "{refused}");
 }
 
 #[tokio::test]
