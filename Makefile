@@ -115,10 +115,10 @@ PEERS := .bench-peers
 
 .PHONY: bench-peers
 bench-peers: ## The local server beside the floor under it, node oidc-provider and Authlib, if installed: rate, p99, CPU, memory
-	cargo build --release --no-default-features --features embedded --bin grantwell --locked
-	cargo build --release --no-default-features --features embedded --example floor --example peers --locked
+	cargo build --profile dist --no-default-features --features embedded --bin grantwell --locked
+	cargo build --profile dist --no-default-features --features embedded --example floor --example peers --locked
 	@$(MAKE) --no-print-directory --keep-going $(PEERS)/node/.ready $(PEERS)/python/.ready || true
-	GRANTWELL_BENCH_BIN_DIR=$(TARGET)/release $(TARGET)/release/examples/peers
+	GRANTWELL_BENCH_BIN_DIR=$(TARGET)/dist $(TARGET)/dist/examples/peers
 
 .PHONY: bench-growth
 bench-growth: ## The store of the local server with a thousand to a million tokens; ten with GRANTWELL_BENCH_TOKENS=10000000 (10 GB)
