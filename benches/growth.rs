@@ -25,7 +25,7 @@ use grantwell::core::access_token::claims::CustomClaims;
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::{TokenDigest, opaque};
 use grantwell::core::client::RegistrationId;
-use grantwell::core::ports::{Clock as _, PortError, Random, TokenStore as _};
+use grantwell::core::ports::{Clock as _, TokenStore as _};
 use grantwell::core::realm::{PublicUrl, RealmName};
 use grantwell::core::resource::Audience;
 use grantwell::embedded::tokens::FjallTokens;
@@ -180,14 +180,7 @@ fn microseconds_each(cpu: Duration, calls: u64) -> String {
 
 /// The digest of the n-th token, which nobody has to remember: a token made of n.
 fn digest(number: u64) -> TokenDigest {
-    struct Of(u64);
-    impl Random for Of {
-        fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError> {
-            bytes.iter_mut().zip(self.0.to_be_bytes()).for_each(|(byte, of)| *byte = of);
-            Ok(())
-        }
-    }
-    opaque::generate(&Of(number)).expect("bytes").digest()
+    opaque::of_random_bits(&[u128::from(number).to_be_bytes(), [0; 16]]).digest()
 }
 
 fn record() -> AccessTokenRecord {

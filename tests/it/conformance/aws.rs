@@ -23,7 +23,6 @@ use grantwell::aws::registry::DynamoRegistry;
 use grantwell::aws::sdk;
 use grantwell::aws::secrets::SecretsManagerSecrets;
 use grantwell::aws::tokens::DynamoTokens;
-use grantwell::core::access_token::opaque;
 use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
@@ -290,7 +289,7 @@ async fn a_store_that_does_not_answer_is_unavailable_in_time() {
     let endpoint = format!("http://{}", silent.local_addr().expect("bound"));
     let config = aws_sdk_dynamodb::config::Builder::from(&stack.sdk).endpoint_url(endpoint).build();
     let tokens = DynamoTokens::new(DynamoDb::from_conf(config), &stack.token_table);
-    let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let digest = super::token_store::digest();
 
     let started = Instant::now();
     let error = tokens.get(&digest).await.expect_err("no answer");
@@ -321,7 +320,7 @@ async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
     assert_eq!(registrar.register(&client, &secret).await, Err(RegistrarError::AlreadyExists));
 
     let tokens = DynamoTokens::new(lossy, &stack.token_table);
-    let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let digest = super::token_store::digest();
     let record = super::token_store::record("myClient");
     tokens.put(&digest, &record).await.expect("stored");
     assert_eq!(tokens.get(&digest).await, Ok(Some(record.clone())));

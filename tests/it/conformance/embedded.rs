@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use grantwell::core::access_token::{AccessTokenFormat, opaque};
+use grantwell::core::access_token::AccessTokenFormat;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
     ClientRegistry as _, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError, SecretSource as _,
@@ -19,10 +19,10 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::FjallTokens;
-use grantwell::telemetry::SystemRandom;
 use tempfile::TempDir;
 
 use super::key_store::{PRIVATE_MEMBERS, key_set};
+use super::token_store::digest;
 use super::{
     FixedClock, KeyPorts, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, generated, realm,
 };
@@ -127,8 +127,7 @@ async fn what_one_process_registers_another_sees() {
 async fn tokens_opened_again_are_all_there() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let (kept, ended) = (opaque::generate(&SystemRandom), opaque::generate(&SystemRandom));
-    let (kept, ended) = (kept.expect("random bytes").digest(), ended.expect("random bytes").digest());
+    let (kept, ended) = (digest(), digest());
     let record = super::token_store::record("myClient");
 
     let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened");
@@ -146,7 +145,7 @@ async fn tokens_opened_again_are_all_there() {
 async fn a_store_confirmed_by_disk_can_be_opened_again_as_soon_as_it_is_dropped() {
     let (tokens, directory) = open_fjall();
     let tokens = tokens.confirmed_by_disk().expect("a thread");
-    let token = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let token = digest();
     let record = super::token_store::record("myClient");
     tokens.put(&token, &record).await.expect("stored");
     drop(tokens);
@@ -159,8 +158,7 @@ async fn a_store_confirmed_by_disk_can_be_opened_again_as_soon_as_it_is_dropped(
 #[tokio::test]
 async fn what_a_client_that_goes_away_has_begun_to_write_is_written_with_what_others_wrote_behind_it() {
     let (tokens, _directory) = open_fjall();
-    let (first, second) = (opaque::generate(&SystemRandom), opaque::generate(&SystemRandom));
-    let (first, second) = (first.expect("random bytes").digest(), second.expect("random bytes").digest());
+    let (first, second) = (digest(), digest());
     let record = super::token_store::record("myClient");
     let mut begun = Box::pin(tokens.put(&first, &record));
     assert!((&mut begun).now_or_never().is_none(), "it waits for others");
@@ -180,7 +178,7 @@ async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
         .map(|_| {
             let tokens = Arc::clone(&tokens);
             tokio::spawn(async move {
-                let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+                let digest = digest();
                 let record = super::token_store::record("myClient");
                 tokens.put(&digest, &record).await.expect("stored");
                 assert_eq!(tokens.get(&digest).await, Ok(Some(record)));
@@ -216,9 +214,9 @@ async fn tokens_that_left_memory_are_found_and_can_be_revoked() {
     let record = super::token_store::record("myClient");
     let mut digests = Vec::new();
     for _ in 0..40_000 {
-        let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
-        tokens.put(&digest, &record).await.expect("stored");
-        digests.push(digest);
+        let stored = digest();
+        tokens.put(&stored, &record).await.expect("stored");
+        digests.push(stored);
     }
     wait_for_a_table(&path).await;
     let ended = &digests[7];
@@ -234,7 +232,7 @@ async fn tokens_that_left_memory_are_found_and_can_be_revoked() {
 async fn what_a_start_brings_back_into_memory_is_written_out() {
     let (tokens, directory) = open_fjall();
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let digest = digest();
     let record = super::token_store::record("myClient");
     tokens.put(&digest, &record).await.expect("stored");
     drop(tokens);
@@ -249,7 +247,7 @@ async fn what_a_start_brings_back_into_memory_is_written_out() {
 fn what_was_begun_is_written_when_its_runtime_ends() {
     let (tokens, _directory) = open_fjall();
     let tokens = Arc::new(tokens);
-    let digest = opaque::generate(&SystemRandom).expect("random bytes").digest();
+    let digest = digest();
     let record = super::token_store::record("myClient");
     let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let begun = runtime();

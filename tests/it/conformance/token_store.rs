@@ -2,7 +2,7 @@
 
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::{TokenDigest, opaque};
-use grantwell::core::ports::{Revocation, UnixSeconds};
+use grantwell::core::ports::{Random as _, Revocation, UnixSeconds};
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::resource::Audience;
 use grantwell::telemetry::SystemRandom;
@@ -92,7 +92,9 @@ pub(crate) async fn tokens_stored_at_once_are_all_there(ports: &TokenPorts) {
 }
 
 pub(crate) fn digest() -> TokenDigest {
-    opaque::generate(&SystemRandom).expect("random bytes").digest()
+    let mut bits = [[0; 16]; 2];
+    SystemRandom.fill(bits.as_flattened_mut()).expect("random bytes");
+    opaque::of_random_bits(&bits).digest()
 }
 
 /// A token of realm alpha.
