@@ -242,14 +242,10 @@ impl Stderr {
 impl io::Write for &Stderr {
     /// All of it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut file = &self.file;
-        if line.len() <= UNDIVIDED_BYTES {
-            let _shared = self.no_long_line.read().unwrap_or_else(PoisonError::into_inner);
-            file.write_all(line)?;
-        } else {
-            let _alone = self.no_long_line.write().unwrap_or_else(PoisonError::into_inner);
-            file.write_all(line)?;
-        }
+        let is_short = line.len() <= UNDIVIDED_BYTES;
+        let _shared = is_short.then(|| self.no_long_line.read().unwrap_or_else(PoisonError::into_inner));
+        let _alone = (!is_short).then(|| self.no_long_line.write().unwrap_or_else(PoisonError::into_inner));
+        (&self.file).write_all(line)?;
         Ok(line.len())
     }
 

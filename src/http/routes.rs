@@ -85,8 +85,8 @@ pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
 
 /// What a function puts around its routes: a JSON 404 for other paths, and a JSON 500 in place of a panic.
 pub fn finish(routes: Router) -> Router {
-    let caught = async |request: Request, next: Next| caught(next.run(request)).await;
-    with_not_found(routes).layer(middleware::from_fn(caught))
+    with_not_found(routes)
+        .layer(middleware::from_fn(async |request: Request, next: Next| caught(next.run(request)).await))
 }
 
 /// The same for the local server, which is reached by `public_url`, and a JSON 503 for a request that takes longer than `limit`, so that a
