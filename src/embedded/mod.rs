@@ -1,6 +1,7 @@
 //! One machine's adapters: SQLite for what an operator registers, fjall for what the server issues, memory for tests and
 //! the demo; and the local server that accepts connections for them.
 
+pub mod cause;
 pub mod data_dir;
 mod group_commit;
 mod keyspace;
