@@ -35,7 +35,7 @@ pub struct CacheSettings {
     pub secret_stale_limit: Duration,
     /// How long to leave a source alone that could not be asked.
     pub secret_retry_interval: Duration,
-    /// The shortest time between two reloads of a client's secret because a presented one did not match.
+    /// The shortest time between two reloads of a client and its secret because a presented one did not match.
     pub mismatch_interval: Duration,
     /// How long the keys of a realm are believed before the source is asked again: the public ones, and those that sign.
     pub key_ttl: Duration,
@@ -50,11 +50,11 @@ pub struct CachedRegistry {
     realms: Cache<RealmName, Option<Arc<Realm>>>,
 }
 
-/// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and looks again
+/// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and lets look again
 /// when a secret does not match, so that a rotation is seen at once.
 pub struct CachedSecrets {
     source: Arc<dyn SecretSource>,
-    secrets: Bridged<ClientKey, Option<ClientSecrets>>,
+    secrets: Bridged<ClientKey, RememberedSecrets>,
     mismatches: Cache<ClientKey, ()>,
     nobody: Option<ClientKey>,
 }
@@ -104,6 +104,13 @@ impl ClientRegistry for CachedRegistry {
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
         self.realms.try_get_with_by_ref(name, self.source.realm(name)).await.map_err(|error| PortError::clone(&error))
     }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        // Not shared with a load that is under way: that one may have read what was there before.
+        let client = self.source.client_anew(realm, client_id).await?;
+        self.clients.insert((realm.clone(), client_id.clone()), client.clone()).await;
+        Ok(client)
+    }
 }
 
 impl CachedSecrets {
@@ -111,9 +118,14 @@ impl CachedSecrets {
     pub fn new(source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
         Self {
             source,
-            secrets: Bridged::new("a remembered client secret", clock, settings, |settings, secrets| {
-                if secrets.is_some() { settings.secret_ttl } else { settings.absence_ttl }
-            }),
+            secrets: Bridged::new(
+                "a remembered client secret",
+                clock,
+                settings,
+                |settings, remembered: &RememberedSecrets| {
+                    if remembered.secrets.is_some() { settings.secret_ttl } else { settings.absence_ttl }
+                },
+            ),
             mismatches: Cache::builder()
                 .max_capacity(settings.capacity)
                 .time_to_live(settings.mismatch_interval)
@@ -121,33 +133,42 @@ impl CachedSecrets {
             nobody: ClientKey::of_nobody(),
         }
     }
+
+    async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
+        let load = || async {
+            let secrets = self.source.secrets(client).await?;
+            Ok(RememberedSecrets { secrets, revision: client.revision })
+        };
+        self.secrets.get(ClientKey::of(client), reload, load).await
+    }
 }
 
 #[async_trait]
 impl SecretSource for CachedSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        self.secrets.get(ClientKey::of(client), Reload::IfStale, || self.source.secrets(client)).await
+        let mut remembered = self.remembered(client, Reload::IfStale).await?;
+        // To an earlier revision the source may have denied what it says to this one.
+        if remembered.secrets.is_none() && remembered.revision < client.revision {
+            remembered = self.remembered(client, Reload::Now).await?;
+        }
+        Ok(remembered.of(client))
     }
 
-    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
-        // One reload for each client and interval: guessing secrets must not cost calls. What has just been loaded is no
+    async fn admits_another_look(&self, client: &Client) -> bool {
+        // One for each registration and interval: guessing secrets must not cost calls. What has just been loaded is no
         // exception, or the new secret of a rotation that ends at this moment would be refused.
-        if !self.mismatches.entry(ClientKey::of(client)).or_insert(()).await.is_fresh() {
-            return None;
-        }
-        match self.secrets.get(ClientKey::of(client), Reload::Now, || self.source.secrets(client)).await {
-            Ok(secrets) => secrets,
-            Err(error) => {
-                tracing::warn!(%error, "a client secret could not be reloaded after a mismatch");
-                None
-            }
-        }
+        self.mismatches.entry(ClientKey::of(client)).or_insert(()).await.is_fresh()
+    }
+
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        Ok(self.remembered(client, Reload::Now).await?.of(client))
     }
 
     async fn no_secrets(&self) {
         // The same two looks, at entries that are always there.
         let Some(nobody) = &self.nobody else { return };
-        self.secrets.keep_fresh(nobody, &None, self.secrets.settings.secret_ttl).await;
+        let nothing = RememberedSecrets { secrets: None, revision: 0 };
+        self.secrets.keep_fresh(nobody, &nothing, self.secrets.settings.secret_ttl).await;
         self.mismatches.entry(nobody.clone()).or_insert(()).await;
     }
 }
@@ -355,6 +376,22 @@ where
     }
 }
 
+/// What the source said of a registration's secrets.
+#[derive(Clone)]
+struct RememberedSecrets {
+    secrets: Option<ClientSecrets>,
+    /// The revision of the registration that it was asked for.
+    revision: u64,
+}
+
+impl RememberedSecrets {
+    /// What counts for a registration as somebody remembers it: nothing where that is an earlier revision. A right may have
+    /// been withdrawn before one of these secrets was made.
+    fn of(self, client: &Client) -> Option<ClientSecrets> {
+        self.secrets.filter(|_| self.revision <= client.revision)
+    }
+}
+
 /// A registration, not only its id: what is remembered of a deleted client must not serve its successor.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct ClientKey {
@@ -388,6 +425,16 @@ struct PresenceExpiry {
 impl<K, V> Expiry<K, Option<V>> for PresenceExpiry {
     fn expire_after_create(&self, _key: &K, value: &Option<V>, _created_at: Instant) -> Option<Duration> {
         Some(if value.is_some() { self.present } else { self.absent })
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &K,
+        value: &Option<V>,
+        updated_at: Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, value, updated_at)
     }
 }
 
@@ -527,9 +574,10 @@ mod tests {
 
         // In the very second: a rotation may have ended since.
         source.answers(Ok(Some("two")));
-        assert!(is(cache.secrets_after_mismatch(&client).await, "two"));
+        assert!(cache.admits_another_look(&client).await);
+        assert!(is(cache.secrets_anew(&client).await.expect("answers"), "two"));
         for _ in 0..100 {
-            assert!(cache.secrets_after_mismatch(&client).await.is_none());
+            assert!(!cache.admits_another_look(&client).await);
         }
         assert_eq!(source.calls(), 2);
         assert!(is(cache.secrets(&client).await.expect("answers"), "two"), "and keeps what it saw");

@@ -25,23 +25,35 @@ pub trait ClientRegistry: Send + Sync {
 
     /// The realm's own record. The root realm exists even where this is `None`.
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError>;
+
+    /// [`ClientRegistry::client`] as the store has it now, past whatever is remembered. For who has been let look again
+    /// ([`SecretSource::admits_another_look`]).
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.client(realm, client_id).await
+    }
 }
 
 /// Reads the secrets of registered clients. Only ever asked for a client that the registry has just named: a miss is
 /// billed, and Secrets Manager takes ARNs for names.
 #[async_trait]
 pub trait SecretSource: Send + Sync {
-    /// Digests of the current and the previous secret; `None` where the client has no secret. What is remembered belongs
-    /// to this registration, and not to another one of the same id.
+    /// Digests of the current and the previous secret; `None` where the client has no secret. A secret belongs to one
+    /// registration: `None`, too, where those that are stored belong to another one of the same id.
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError>;
 
-    /// Called when a presented secret matched neither: a source that caches may look again, at most so often that
-    /// guessing costs nothing. `None` where there is nothing newer.
-    async fn secrets_after_mismatch(&self, _client: &Client) -> Option<ClientSecrets> {
-        None
+    /// Called when a presented secret matched neither: whether the registration and its secrets may be looked at anew. A
+    /// source that caches lets that happen so seldom that guessing costs nothing; one that does not has nothing newer.
+    async fn admits_another_look(&self, _client: &Client) -> bool {
+        false
     }
 
-    /// Called in place of the other two where there is no client to ask for. Takes as long as they take for a wrong secret
+    /// [`SecretSource::secrets`] as the store has them now, past whatever is remembered. For who has been let look again,
+    /// and has read the registration before: a secret is never newer than the registration that it is compared for.
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.secrets(client).await
+    }
+
+    /// Called in place of the first two where there is no client to ask for. Takes as long as they take for a wrong secret
     /// while nothing has to be loaded, so that an answer's time does not say who is registered. Asks nobody else.
     async fn no_secrets(&self) {}
 }

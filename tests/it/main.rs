@@ -32,6 +32,8 @@ mod report;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod resource;
 mod revocation;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod rights;
 mod scope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod support;

@@ -73,8 +73,12 @@ impl SecretSource for Hasty {
         self.0.secrets(client).await
     }
 
-    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
-        self.0.secrets_after_mismatch(client).await
+    async fn admits_another_look(&self, client: &Client) -> bool {
+        self.0.admits_another_look(client).await
+    }
+
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.0.secrets_anew(client).await
     }
 }
 

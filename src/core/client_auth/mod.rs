@@ -176,20 +176,47 @@ impl ClientAuthenticator {
         };
 
         // 3. One comparison for everybody, known or not.
-        let mut verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
+        let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
         if !verified
             && let Ok(client) = &standing
-            && let Some(newer) = self.secrets.secrets_after_mismatch(client).await
+            && self.secrets.admits_another_look(client).await
         {
-            verified = ClientSecrets::verify(Some(&newer), &credentials.secret);
+            return self.verify_anew(client, credentials, known, now).await;
         }
 
         // 4. Only now, whether there was a client at all.
-        match standing {
-            Ok(client) if verified => Ok(client),
-            Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
-            Err(failure) => Err(OAuthError::InvalidClient(failure)),
+        verdict(standing, verified)
+    }
+
+    /// The same past all that is remembered: the secret may be newer. The registration is read anew as well, and before the
+    /// secrets: an id may have been deleted and registered again, or a right withdrawn before the secret was replaced, and a
+    /// new secret must not get what the registration before it had.
+    async fn verify_anew(
+        &self,
+        remembered: &Client,
+        credentials: &Credentials,
+        known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, OAuthError> {
+        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
+        // Whoever is no longer registered is still the client that was guessed at.
+        if client.is_some() {
+            known.clone_from(&client);
         }
+        let standing = standing(client, credentials.method, now);
+        let secrets = match &standing {
+            Ok(client) => self.secrets.secrets_anew(client).await?,
+            Err(_) => None,
+        };
+        verdict(standing, ClientSecrets::verify(secrets.as_ref(), &credentials.secret))
+    }
+}
+
+fn verdict(standing: Result<Arc<Client>, ClientAuthFailure>, verified: bool) -> Result<Arc<Client>, OAuthError> {
+    match standing {
+        Ok(client) if verified => Ok(client),
+        Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
+        Err(failure) => Err(OAuthError::InvalidClient(failure)),
     }
 }
 

@@ -366,7 +366,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
         .expect("its secret");
     drop(old);
 
-    // Opened twice: the second time it is of version 2 already.
+    // Opened twice: the second time it is of the present version already.
     for _ in 0..2 {
         let registry = SqliteRegistry::open(&path).expect("opened");
         let alpha = registry.realm(&realm("alpha").name).await.expect("read").expect("the realm");
@@ -383,7 +383,31 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
+}
+
+#[tokio::test]
+async fn a_secret_is_none_of_the_registration_before_a_right_was_withdrawn() {
+    let registry = SqliteRegistry::in_memory().expect("opened");
+    let (before, first, second) = (client(&realm("alpha"), "myClient"), generated(), generated());
+    registry.register(&before, &first).await.expect("registered");
+    let mut after = before.clone();
+    after.metadata.scope = "read".parse().expect("well formed");
+    after.metadata.default_scope = None;
+    after.revision = 2;
+    registry.replace(&after).await.expect("changed");
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &first, None);
+
+    let rotate = async |secret| registry.rotate_secret(&after.realm, &after.client_id, secret).await.expect("rotated");
+    rotate(&second).await;
+    // A server that remembers the earlier registration for some seconds more goes on with the secret of that time.
+    assert_accepted(registry.secrets(&before).await.expect("read").as_ref(), &first, None);
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &second, Some(&first));
+
+    let third = generated();
+    rotate(&third).await;
+    assert!(registry.secrets(&before).await.expect("read").is_none());
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &third, Some(&second));
 }
 
 #[tokio::test]
