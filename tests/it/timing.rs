@@ -129,7 +129,8 @@ impl Subject {
             }
             Secrets::Hasty => Arc::new(Hasty(cached)),
         };
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
         // Counted, and never refused: a refusal is another answer.
         let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
