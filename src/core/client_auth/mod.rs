@@ -141,11 +141,13 @@ impl ClientAuthenticator {
         };
 
         // Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
-        attempts.admit(&attempt, now, known)?;
+        attempts.admit(&attempt, self.clock.as_ref(), known)?;
         let result = self.verify(realm, credentials, known, now).await;
         match &result {
-            Ok(_) => attempts.succeeded(&attempt, now),
-            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, now, known.as_ref())?,
+            Ok(_) => attempts.succeeded(&attempt, self.clock.as_ref()),
+            // The secret was right, which only shows who could show it by the registered method, too: no guess.
+            Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)) => {}
+            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, self.clock.as_ref(), known.as_ref())?,
             // A store that is away says nothing about the secret.
             Err(_) => {}
         }
@@ -165,9 +167,9 @@ impl ClientAuthenticator {
             Err(_) => None,
         };
         known.clone_from(&client);
-        let standing = standing(client, credentials.method, now);
+        let standing = standing(client, now);
 
-        // 2. What the secret store says, asked only for a client that may authenticate this way.
+        // 2. What the secret store says, asked only for a client that may authenticate.
         let secrets = if let Ok(client) = &standing {
             self.secrets.secrets(client).await?
         } else {
@@ -184,27 +186,22 @@ impl ClientAuthenticator {
             verified = ClientSecrets::verify(Some(&newer), &credentials.secret);
         }
 
-        // 4. Only now, whether there was a client at all.
+        // 4. Only now, whether there was a client at all, and one that is registered for the method. A secret that is wrong by
+        // any method is a guess.
         match standing {
-            Ok(client) if verified => Ok(client),
-            Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
+            Ok(_) if !verified => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
+            Ok(client) if client.allows_method(credentials.method) => Ok(client),
+            Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)),
             Err(failure) => Err(OAuthError::InvalidClient(failure)),
         }
     }
 }
 
-/// The client, where it may authenticate by this method now.
-fn standing(
-    client: Option<Arc<Client>>,
-    method: AuthMethod,
-    now: UnixSeconds,
-) -> Result<Arc<Client>, ClientAuthFailure> {
+/// The client, where it may authenticate now.
+fn standing(client: Option<Arc<Client>>, now: UnixSeconds) -> Result<Arc<Client>, ClientAuthFailure> {
     let client = client.ok_or(ClientAuthFailure::UnknownClient)?;
     if !client.is_active() {
         return Err(ClientAuthFailure::Disabled);
-    }
-    if !client.allows_method(method) {
-        return Err(ClientAuthFailure::MethodNotRegistered);
     }
     if client.secret_has_expired(now) {
         return Err(ClientAuthFailure::SecretExpired);
