@@ -68,7 +68,8 @@ impl Server {
             Arc::new(CachedVerificationKeys::new(registry.clone(), clock.clone(), settings));
         let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
         let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
         let realms = || Realms::new(registry.clone(), defaults.clone());
         let attempts = Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)));
@@ -209,7 +210,7 @@ fn authenticate(criterion: &mut Criterion) {
     runtime.block_on(register_clients(&stored));
     let settings = CacheSettings::LOCAL;
     let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
-    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, settings));
+    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
     let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
     let limited = || clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT))));
     let attacked = limited();

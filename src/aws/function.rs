@@ -72,7 +72,8 @@ impl Function {
         if self.metrics.is_on() {
             source = Arc::new(CountedLoads { source, metrics: self.metrics() });
         }
-        let cache: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(source, CacheSettings::FUNCTION));
+        let cache: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
         Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
     }
 

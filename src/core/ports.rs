@@ -1,11 +1,9 @@
 //! What the protocol needs from outside, each port as narrow as one call. One conformance suite per port runs on every
 //! adapter (`tests/it/conformance`).
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use super::access_token::TokenDigest;
 use super::access_token::record::AccessTokenRecord;
@@ -16,6 +14,7 @@ use super::keys::SigningAlgorithm;
 use super::keys::set::{KeySet, Signers, VerificationKeys};
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
+pub use super::time::{Moment, UnixSeconds};
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -235,8 +234,13 @@ pub struct ClientPage {
 
 /// The time, so that expiry can be tested.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now, as calendars and tokens have it. Somebody may set it, back too.
     fn now(&self) -> UnixSeconds;
+
+    /// Now, to measure what has passed since. By default as if nobody ever set the clock.
+    fn moment(&self) -> Moment {
+        Moment::of(self.now())
+    }
 }
 
 /// Cryptographically secure random bytes.
@@ -290,28 +294,4 @@ pub enum RegistrarError {
     /// The store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),
-}
-
-/// Whole seconds since 1970-01-01T00:00:00Z (RFC 7519's NumericDate without fractions).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UnixSeconds(pub u64);
-
-impl UnixSeconds {
-    /// The time `seconds` later; the end of time where that does not fit.
-    #[must_use]
-    pub fn plus(self, seconds: u64) -> Self {
-        Self(self.0.saturating_add(seconds))
-    }
-
-    /// Seconds from `earlier` to `self`; 0 where `earlier` is later.
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl fmt::Display for UnixSeconds {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
 }

@@ -149,7 +149,8 @@ impl Memory {
             ..CacheSettings::FUNCTION
         };
         let store = Arc::new(SqliteRegistry::in_memory().expect("opened"));
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(store.clone(), settings));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(store.clone(), Arc::new(SystemClock), settings));
         let secrets = Arc::new(CachedSecrets::new(store.clone(), Arc::new(SystemClock), settings));
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock));
         Self { store, registry, clients, realm: Realm::new(RealmName::root()) }

@@ -38,8 +38,8 @@ Their secrets are shown then only; for new ones: grantwell client rotate-secret 
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
 address (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). A proxy in front, on this
-machine too, has to say whose address it is: pass --trust-forwarded-for, or it counts as one caller; with
---behind-tls-proxy alone, nothing is counted.
+machine too, has to say whose address it is: pass --trust-forwarded-for. Without it nothing is counted with --behind-tls-proxy,
+nor of requests from this machine that carry X-Forwarded-For.
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
