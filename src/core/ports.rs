@@ -277,6 +277,15 @@ pub enum PortError {
         /// Which part could not be read.
         detail: String,
     },
+    /// A stored item is another installation's or another registration's, or does not say whose it is. Neither used nor
+    /// changed: somebody has to decide.
+    #[error("{service} holds what is not this registry's: {detail}")]
+    Foreign {
+        /// The service, such as `Secrets Manager`.
+        service: &'static str,
+        /// What it is, and what to do.
+        detail: String,
+    },
 }
 
 /// Why a change to the registry was refused.
