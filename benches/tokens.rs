@@ -32,7 +32,7 @@ use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
 use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom, TracingAudit};
 
@@ -177,11 +177,14 @@ fn on_memory(criterion: &mut Criterion) {
     introspect(criterion, "memory", MemoryTokens::new(Arc::new(SystemClock)));
 }
 
-fn on_fjall(criterion: &mut Criterion) {
-    let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
-    let open = |name| FjallTokens::open(&directory.path().join(name), Arc::new(SystemClock)).expect("opened");
-    issue(criterion, "fjall", open("issue"));
-    introspect(criterion, "fjall", open("introspect"));
+fn on_disk(criterion: &mut Criterion) {
+    let open = |directory: &TempDir| {
+        let path = directory.path().join("tokens.db");
+        SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(SystemClock)).expect("opened")
+    };
+    let directories = [(); 2].map(|()| TempDir::with_prefix("grantwell-bench-").expect("a temporary directory"));
+    issue(criterion, "disk", open(&directories[0]));
+    introspect(criterion, "disk", open(&directories[1]));
 }
 
 /// What a resource server does with a JWT that asks nobody: header, signature, claims.
@@ -273,5 +276,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_fjall, authenticate, verify, metrics);
+criterion_group!(benches, on_memory, on_disk, authenticate, verify, metrics);
 criterion_main!(benches);

@@ -220,7 +220,9 @@ fn a_stored_token_is_its_record_and_a_stateless_one_needs_none() {
     let tokens: Vec<_> = clients.iter().map(|client| server.jwt(client, "a", "")).collect();
     server.kill();
     // As if the tokens were lost, or a point-in-time restore had brought back an older table.
-    std::fs::remove_dir_all(store.directory().join("tokens")).expect("the token keyspace");
+    for file in ["tokens.db", "tokens.db-wal", "tokens.db-shm"] {
+        std::fs::remove_file(store.directory().join(file)).expect("a file of the token database");
+    }
     let server = Start::on(&store.argument()).spawn();
     server.introspect(&clients[0], &tokens[0]).assert_inactive();
     server.introspect(&clients[1], &tokens[1]).assert_active();

@@ -19,7 +19,7 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::telemetry::{self, LogFormat, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
@@ -96,11 +96,20 @@ enum SyncWrites {
     Always,
 }
 
+impl From<SyncWrites> for Durability {
+    fn from(sync: SyncWrites) -> Self {
+        match sync {
+            SyncWrites::Os => Self::OperatingSystem,
+            SyncWrites::Always => Self::Disk,
+        }
+    }
+}
+
 /// What a server keeps, and how to make it safe before the process ends.
 struct Stores {
     registry: Arc<SqliteRegistry>,
     issued: IssuedTokens,
-    on_disk: Option<Arc<FjallTokens>>,
+    on_disk: Option<Arc<SqliteTokens>>,
 }
 
 /// Serves until a signal ends it.
@@ -180,12 +189,8 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
-            let tokens = FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?;
-            let tokens = match sync {
-                SyncWrites::Os => Ok(tokens),
-                SyncWrites::Always => tokens.confirmed_by_disk(),
-            };
-            let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
+            let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
+            let tokens = Arc::new(tokens);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
                 issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
