@@ -18,3 +18,4 @@ pub mod secrets;
 pub mod tokens;
 mod traces;
 mod trust;
+mod whole_since;

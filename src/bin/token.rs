@@ -13,10 +13,12 @@ use grantwell::telemetry::{SystemClock, SystemRandom};
 async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
     let registry = function.registry()?;
+    let tokens = function.tokens_to_issue()?;
     let endpoint = TokenEndpoint {
         realms: function.realms(&registry),
         clients: function.authenticator(&registry)?,
-        tokens: function.tokens()?,
+        tokens: Arc::clone(&tokens) as _,
+        denylist: tokens,
         quotas: function.quotas()?,
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),

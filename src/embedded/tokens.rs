@@ -33,6 +33,7 @@ pub struct FjallTokens {
     tokens: Arc<Keyspace>,
     denied: Arc<Keyspace>,
     quotas: Arc<FjallQuotas>,
+    whole_since: UnixSeconds,
 }
 
 impl FjallTokens {
@@ -46,6 +47,7 @@ impl FjallTokens {
             fjall::Error::Locked => StoreError::InUse { path: path.parent().unwrap_or(path).to_owned() },
             other => StoreError::Unusable { path: path.to_owned(), detail: other.to_string() },
         };
+        let now = clock.now();
         let filter: Arc<dyn Factory> = Arc::new(DropExpired { clock: AssertUnwindSafe(clock) });
         let database = Database::builder(path)
             .cache_size(BLOCK_CACHE_BYTES)
@@ -60,7 +62,10 @@ impl FjallTokens {
         let keyspace = |name| Keyspace::open(&database, name).map_err(failed);
         let (tokens, denied) = (Arc::new(keyspace("access_tokens")?), Arc::new(keyspace("denylist")?));
         let quotas = Arc::new(FjallQuotas::new(keyspace("token_quotas")?));
-        Ok(Self { group_commit: None, writes: SharedWrites::new(database.clone()), database, tokens, denied, quotas })
+        let whole_since = whole_since(&keyspace("store")?, now).map_err(failed)?;
+        database.persist(PersistMode::SyncAll).map_err(failed)?;
+        let writes = SharedWrites::new(database.clone());
+        Ok(Self { group_commit: None, writes, database, tokens, denied, quotas, whole_since })
     }
 
     /// From here on a write returns only once the disk has confirmed it (fdatasync), so that it survives a power cut too.
@@ -102,6 +107,17 @@ impl FjallTokens {
             .map(|value| decode(&value).ok_or_else(|| corrupt("not a token record")))
             .transpose()
     }
+}
+
+/// When the database was made, written down by whoever opens it first.
+fn whole_since(store: &Keyspace, now: UnixSeconds) -> fjall::Result<UnixSeconds> {
+    let known = store.get(WHOLE_SINCE)?.and_then(|value| value.split_last_chunk::<8>().map(|(_, time)| *time));
+    if let Some(time) = known {
+        return Ok(UnixSeconds(u64::from_be_bytes(time)));
+    }
+    // After the end of time: compaction drops whatever has expired by its first eight bytes.
+    store.write(UserKey::from(WHOLE_SINCE), Some([u64::MAX.to_be_bytes(), now.0.to_be_bytes()].concat().into()))?;
+    Ok(now)
 }
 
 /// Without names, which would be a third of it: what is stored is written again and again while tables are merged.
@@ -183,6 +199,10 @@ impl Denylist for FjallTokens {
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
         self.denied.contains_key(jti.as_bytes()).map_err(|error| fault(&error))
     }
+
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        Ok(self.whole_since)
+    }
 }
 
 /// Drops expired tokens while tables are merged, which costs no scan of their own.
@@ -227,6 +247,7 @@ fn corrupt(detail: &str) -> PortError {
 }
 
 const SERVICE: &str = "the token keyspace";
+const WHOLE_SINCE: &[u8] = b"whole_since";
 const USUAL_RECORD_BYTES: usize = 256;
 const BLOCK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Its options stay its own, and its records may have another form.
