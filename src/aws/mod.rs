@@ -5,6 +5,7 @@
 //! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
 
 pub mod authorizer;
+pub mod front;
 pub mod function;
 pub mod gateway;
 mod invocation;
