@@ -83,6 +83,7 @@ impl Server {
                 realms: realms(),
                 clients: clients(),
                 tokens: tokens.clone(),
+                denylist: tokens.clone(),
                 quotas: Arc::new(MemoryQuotas::default()),
                 keys: keys.clone(),
                 clock: clock.clone(),

@@ -645,6 +645,8 @@ impl SigningKeySource for CountedLoads<dyn SigningKeySource> {
 
 /// The reason of a request that never became one of the protocol.
 pub const MALFORMED: &str = "malformed_request";
+/// The reason of a request that did not come through what stands in front of the API.
+pub const PAST_THE_FRONT: &str = "past_the_front";
 /// The reason of a request that was not decided in time.
 pub const OUT_OF_TIME: &str = "out_of_time";
 

@@ -85,6 +85,10 @@ pub trait Denylist: Send + Sync {
 
     /// Whether the token of this `jti` was ended, read consistently with every finished `deny`.
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError>;
+
+    /// Since when no end has been lost. A list that was emptied, or brought back from a backup, no longer knows who ended
+    /// before: a token that was issued in that second or earlier may be one of them. Now, where nobody can say since when.
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError>;
 }
 
 /// Counts the tokens of clients that have a quota, for all processes together. Nobody else is ever counted.

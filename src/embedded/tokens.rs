@@ -170,6 +170,10 @@ impl Denylist for SqliteTokens {
         self.database
             .read(|connection| connection.prepare_cached("SELECT 1 FROM denylist WHERE jti = ?1")?.exists(params![jti]))
     }
+
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        Self::whole_since(self).await
+    }
 }
 
 /// Deletes what has expired.

@@ -70,6 +70,7 @@ pub(crate) fn service(
         realms: realms(),
         clients: clients(),
         tokens: Arc::clone(tokens),
+        denylist: Arc::clone(denylist),
         quotas: Arc::clone(quotas),
         keys: Arc::clone(&signing_keys),
         clock: Arc::clone(&clock),
