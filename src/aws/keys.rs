@@ -229,9 +229,9 @@ pub(super) fn key_set_text(keys: &KeySet) -> Result<Zeroizing<String>, PortError
     Ok(keys.to_json()?)
 }
 
-/// What a stored text says. serde's message may repeat a part of a key.
+/// What a stored text says.
 pub(super) fn read_key_set(text: &str) -> Result<KeySet, PortError> {
-    serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, "signing keys that are no JWKS of this server"))
+    Ok(KeySet::from_json(text)?)
 }
 
 const PUBLISHED: &str = "a realm's public keys";

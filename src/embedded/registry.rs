@@ -67,14 +67,10 @@ impl SqliteRegistry {
 
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
         let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unusable)?;
-        match version {
-            0 => transaction
-                .execute_batch(SCHEMA)
-                .and_then(|()| transaction.execute_batch(SCHEMA_2))
-                .map_err(unusable)?,
-            1 => transaction.execute_batch(SCHEMA_2).map_err(unusable)?,
-            SCHEMA_VERSION => {}
-            _ => return Err(StoreError::Newer { path: path.to_owned() }),
+        let version = usize::try_from(version).ok().filter(|version| *version <= SCHEMA.len());
+        let version = version.ok_or_else(|| StoreError::Newer { path: path.to_owned() })?;
+        for step in SCHEMA.iter().skip(version) {
+            transaction.execute_batch(step).map_err(unusable)?;
         }
         transaction.commit().map_err(unusable)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
@@ -320,18 +316,15 @@ impl Registrar for SqliteRegistry {
 impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
         let realm = realm.clone();
-        self.read_with(move |connection| {
-            let jwks = select_keys(connection, &realm, "private_jwks")?;
-            jwks.map(|jwks| from_json(&jwks, "a realm's signing keys")).transpose()
-        })
-        .await
+        let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
+        Ok(keys.map(|keys| KeySet::from_json(&keys)).transpose()?)
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
         self.write_keys(
             realm,
             keys,
-            "INSERT INTO signing_keys (realm, private_jwks, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO signing_keys (realm, private_keys, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
         )
         .await
@@ -341,7 +334,7 @@ impl KeyStore for SqliteRegistry {
         self.write_keys(
             realm,
             keys,
-            "UPDATE signing_keys SET private_jwks = ?2, public_jwks = ?3, revision = ?4
+            "UPDATE signing_keys SET private_keys = ?2, public_jwks = ?3, revision = ?4
              WHERE realm = ?1 AND revision = ?4 - 1",
         )
         .await
@@ -458,17 +451,17 @@ fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Real
         .transpose()
 }
 
-/// One of the two forms in which a realm's keys are stored. Wiped on drop, because one of them is private.
+/// One of the two texts in which a realm's keys are stored. Wiped on drop, because one of them is private.
 fn select_keys(
     connection: &Connection,
     realm: &RealmName,
     column: &'static str,
 ) -> Result<Option<Zeroizing<String>>, Fault> {
-    let jwks = connection
+    let keys = connection
         .prepare_cached(&format!("SELECT {column} FROM signing_keys WHERE realm = ?1"))?
         .query_row([realm.as_str()], |row| row.get::<_, String>(0))
         .optional()?;
-    Ok(jwks.map(Zeroizing::new))
+    Ok(keys.map(Zeroizing::new))
 }
 
 fn found(rows: usize) -> Result<(), Fault> {
@@ -497,7 +490,6 @@ fn corrupt(detail: &str) -> Fault {
 
 const SERVICE: &str = "the registry";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const SCHEMA_VERSION: i64 = 2;
 
 /// WAL lets the server read while the command line writes; FULL makes a change durable before it is reported.
 const CONNECTION_SETTINGS: &str = "
@@ -506,7 +498,9 @@ const CONNECTION_SETTINGS: &str = "
     PRAGMA foreign_keys = ON;
 ";
 
-const SCHEMA: &str = "
+/// What each version of the file adds to the one before it, the first to an empty one.
+const SCHEMA: [&str; 3] = [
+    "
     CREATE TABLE realms (
         name     TEXT PRIMARY KEY,
         settings TEXT NOT NULL,
@@ -527,10 +521,9 @@ const SCHEMA: &str = "
         PRIMARY KEY (realm, client_id),
         FOREIGN KEY (realm, client_id) REFERENCES clients (realm, client_id) ON DELETE CASCADE
     ) STRICT;
-";
-
-/// What version 2 adds.
-const SCHEMA_2: &str = "
+    PRAGMA user_version = 1;
+    ",
+    "
     CREATE TABLE signing_keys (
         realm        TEXT PRIMARY KEY,
         private_jwks TEXT NOT NULL,
@@ -538,4 +531,10 @@ const SCHEMA_2: &str = "
         revision     INTEGER NOT NULL
     ) STRICT;
     PRAGMA user_version = 2;
-";
+    ",
+    // Private keys are no JWKs any more. A set that is one still is read, and written anew with its next change.
+    "
+    ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
+    PRAGMA user_version = 3;
+    ",
+];
