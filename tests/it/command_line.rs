@@ -324,6 +324,7 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--resource", "https://a.example/#f"], "a resource is an absolute URI of at most 512 characters"),
         (&["--claims", "tier=gold"], r#"claims are one JSON object, such as '{"tier":"gold"}'"#),
         (&["--claims", "[]"], r#"claims are one JSON object, such as '{"tier":"gold"}'"#),
+        (&["--claims", r#"{"tier":"gold","tier":"free"}"#], "a claim is there twice"),
         (&["--claims", r#"{"scope":"admin"}"#], "the claim 'scope' is reserved: the server sets it itself, or"),
         (&["--claims", r#"{"a\n":1}"#], "a claim's name has 1 to 64 printable characters"),
         (&["--realm", "a/b"], "a realm name has 1 to 64 characters of A-Z, a-z, 0-9, _ and -"),
