@@ -205,6 +205,22 @@ fn verify(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a sandbox does before its first signature: a realm's keys, read from the store and made ready to sign.
+fn read_keys(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+    let keyring = Keyring::new(registry, Arc::new(SystemClock));
+    let mut group = group(criterion, "read keys");
+    for alg in SigningAlgorithm::ALL {
+        let realm: RealmName = alg.as_str().parse().expect("a name");
+        runtime.block_on(keyring.read_or_create(&realm, &[alg])).expect("keys");
+        group.bench_function(alg.as_str(), |bencher| {
+            bencher.iter(|| runtime.block_on(keyring.signers(&realm, alg)).expect("keys that sign"));
+        });
+    }
+    group.finish();
+}
+
 /// Authenticating a client whose secret is right: without a limit on failed attempts, with one while nobody fails, and while
 /// others do, as many as are remembered.
 fn authenticate(criterion: &mut Criterion) {
@@ -277,5 +293,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_disk, authenticate, verify, metrics);
+criterion_group!(benches, on_memory, on_disk, authenticate, verify, read_keys, metrics);
 criterion_main!(benches);
