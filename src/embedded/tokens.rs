@@ -44,6 +44,7 @@ impl FjallTokens {
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let failed = |error: fjall::Error| match error {
             fjall::Error::Locked => StoreError::InUse { path: path.parent().unwrap_or(path).to_owned() },
+            fjall::Error::Io(error) => StoreError::of_io(path, &error),
             other => StoreError::Unusable { path: path.to_owned(), detail: other.to_string() },
         };
         let filter: Arc<dyn Factory> = Arc::new(DropExpired { clock: AssertUnwindSafe(clock) });
