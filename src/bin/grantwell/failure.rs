@@ -9,6 +9,7 @@ use grantwell::core::client::InvalidRegistration;
 use grantwell::core::client_auth::secret::WeakSecret;
 use grantwell::core::ports::PortError;
 use grantwell::embedded::StoreError;
+use grantwell::embedded::cause::StorageCause;
 
 /// Why a command could not do its work. Holds no secret: it is made to be printed.
 #[derive(Debug)]
@@ -78,7 +79,10 @@ impl From<PortError> for Failure {
                 "try again; if it stays so, check the AWS credentials and region, and that the variables of the stack's \
                  export block are this stack's"
             }
-            PortError::Unavailable { .. } => "try again in a moment",
+            // A store of this machine says why in words that there is a way out for.
+            PortError::Unavailable { detail, .. } => {
+                StorageCause::of_words(detail).map_or("try again in a moment", StorageCause::way_out)
+            }
             // It says itself what to do.
             PortError::Foreign { .. } => return Self::new(error.to_string()),
             PortError::Corrupt { .. } => "restore it from a backup, or delete it and register it again",
