@@ -81,6 +81,8 @@ class Stack:
             raise AssertionError(f"stack {name}: {stack}")
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         self.parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+        # As the template has it where nobody says another.
+        self.parameters["SecretPrefix"] = self.parameters["SecretPrefix"] or name
         summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
         self._ids: dict[str, str] = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
         with emulator.iam_paused():
