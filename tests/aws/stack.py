@@ -24,23 +24,38 @@ from emulator import Credentials, Emulator
 class Statement:
     """One permission of a role, with its ARN resolved by the stack.
 
-    `leading_keys` are the patterns of partition keys that it is restricted to, if it is: the only condition there is.
+    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, and `new_tag` the one tag that it may set where
+    it is not set yet: the only conditions there are.
     """
 
     sid: str
     action: str
     resource: str
     leading_keys: tuple[str, ...] | None = None
+    new_tag: str | None = None
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Statement:
         statement = Statement(document["Sid"], document["Action"], document["Resource"])
         if "Condition" not in document:
             return statement
+        if statement.action == "secretsmanager:TagResource":
+            (tag,) = document["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"]
+            assert document["Condition"] == sets_only(tag), document
+            return replace(statement, new_tag=tag)
         ((operator, keys),) = document["Condition"].items()
         ((key, patterns),) = keys.items()
         assert (operator, key) == ("ForAllValues:StringLike", "dynamodb:LeadingKeys"), document
         return replace(statement, leading_keys=tuple(patterns))
+
+
+def sets_only(tag: str) -> dict[str, Any]:
+    """The condition under which a call sets this tag, no other, and none that the secret has with another value."""
+    return {
+        "StringEqualsIfExists": {f"aws:ResourceTag/{tag}": f"${{aws:RequestTag/{tag}}}"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [tag]},
+        "Null": {f"aws:RequestTag/{tag}": "false"},
+    }
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ pub(super) struct Loads {
     /// And a look whether they are published.
     pub(super) signing_keys: Calls,
     pub(super) public_keys: Calls,
+    /// Which registry it is, which the keys that sign have to name.
+    pub(super) registry: Calls,
 }
 
 /// The calls of every request in a process that remembers all it needs, and those of each thing that it does not.
@@ -59,6 +61,7 @@ const LOADS: Loads = Loads {
     client_secret: Calls { secrets_manager: 2, ..NONE },
     signing_keys: Calls { secrets_manager: 1, consistent_reads: 1, ..NONE },
     public_keys: Calls { consistent_reads: 1, ..NONE },
+    registry: Calls { consistent_reads: 1, ..NONE },
 };
 
 impl CountedCalls {
@@ -106,3 +109,5 @@ pub(super) const REGISTRATION_TTL: Duration = CacheSettings::FUNCTION.registrati
 pub(super) const SECRET_TTL: Duration = CacheSettings::FUNCTION.secret_ttl;
 /// How long a function believes keys.
 pub(super) const KEY_TTL: Duration = CacheSettings::FUNCTION.key_ttl;
+/// How long a function believes which registry it is: for as long as it lives.
+pub(super) const REGISTRY_TTL: Duration = MONTH;
