@@ -73,7 +73,8 @@ impl Function {
         if self.metrics.is_on() {
             source = Arc::new(CountedLoads { source, metrics: self.metrics() });
         }
-        let cache: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(source, CacheSettings::FUNCTION));
+        let cache: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
         Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
     }
 
@@ -107,7 +108,16 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn tokens(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
-        Ok(Arc::new(DynamoTokens::new(self.dynamodb(), config::token_table()?)))
+        Ok(Arc::new(DynamoTokens::new(self.dynamodb(), config::token_table()?, Arc::new(SystemClock))))
+    }
+
+    /// The same for the function that issues them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn tokens_to_issue(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
+        let tokens = DynamoTokens::new(self.dynamodb(), config::token_table()?, Arc::new(SystemClock));
+        Ok(Arc::new(tokens.keeping_whole_since()))
     }
 
     /// How many tokens clients with a quota have been issued. Never cached: all sandboxes count together.

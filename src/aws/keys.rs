@@ -286,7 +286,7 @@ pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, 
 
 /// The keys in a stored text, whosever they are.
 pub(super) fn read_unclaimed_key_set(text: &str) -> Result<KeySet, PortError> {
-    serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, NO_JWKS))
+    Ok(KeySet::from_json(text)?)
 }
 
 /// The registry that a stored text names.

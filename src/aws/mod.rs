@@ -7,6 +7,7 @@
 pub mod authorizer;
 pub mod binding;
 mod described;
+pub mod front;
 pub mod function;
 pub mod gateway;
 mod invocation;
@@ -21,3 +22,4 @@ pub mod secrets;
 pub mod tokens;
 mod traces;
 mod trust;
+mod whole_since;

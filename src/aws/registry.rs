@@ -75,6 +75,12 @@ impl ClientRegistry for DynamoRegistry {
         let item = fetch(&self.dynamodb, &self.table, realm_key(name), self.consistency).await?;
         item.map(|item| read_realm(item, name).map(Arc::new)).transpose()
     }
+
+    /// Consistent, whatever else is: a registration that was changed before a secret was made is read as it was changed.
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        let item = fetch(&self.dynamodb, &self.table, client_key(realm, client_id), Consistency::Strong).await?;
+        item.map(|item| read_client(item, realm, client_id).map(Arc::new)).transpose()
+    }
 }
 
 /// Whether a read waits for every finished write.

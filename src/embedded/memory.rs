@@ -14,6 +14,7 @@ use crate::core::realm::RealmName;
 /// A [`TokenStore`] and a [`Denylist`] in memory. What has expired is dropped whenever the number of entries has doubled.
 pub struct MemoryTokens {
     clock: Arc<dyn Clock>,
+    made_at: UnixSeconds,
     state: Mutex<State>,
 }
 
@@ -28,6 +29,7 @@ impl MemoryTokens {
     /// An empty store that drops tokens which have expired by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
+            made_at: clock.now(),
             clock,
             state: Mutex::new(State { tokens: HashMap::new(), denied: HashMap::new(), sweep_at: SMALLEST_SWEEP }),
         }
@@ -79,6 +81,10 @@ impl Denylist for MemoryTokens {
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
         Ok(self.state().denied.contains_key(jti))
+    }
+
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        Ok(self.made_at)
     }
 }
 
