@@ -26,7 +26,7 @@ _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item it touches.
+    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item or the label of the version it names.
 
     An attempt of the SDK is a call: what is tried three times is three of them, and so it is billed.
     """
@@ -36,16 +36,18 @@ class Call:
     leading_key: str | None = None
     sort_key: str | None = None
     consistent_read: bool = False
+    version_stage: str | None = None
 
 
 def allows(statement: Statement, call: Call) -> bool:
-    """IAM's rule for an Allow statement of one action and one ARN, and the one condition that the template has.
+    """IAM's rule for an Allow statement of one action and one ARN, and the conditions that the template has.
 
-    A call whose partition key is not known here meets no condition. (IAM's ForAllValues would be met by a call without one;
-    no statement with a condition allows an action that has none.)
+    A call that does not name what a condition is about does not meet it.
     """
     if statement.action.lower() != call.action.lower() or not _is_like(statement.resource, call.resource):
         return False
+    if statement.version_stages is not None:
+        return call.version_stage in statement.version_stages
     if statement.leading_keys is None:
         return True
     return call.leading_key is not None and any(_is_like(each, call.leading_key) for each in statement.leading_keys)
@@ -108,7 +110,8 @@ class AwsCalls(LoopbackServer):
             consistent = given.get("ConsistentRead", False)
             return Call(f"{prefix}:{operation}", resource, leading_key, sort_key, consistent)
         # CreateSecret names what does not exist yet.
-        return Call(f"{prefix}:{operation}", self._secret_arn(given.get("SecretId") or given["Name"]))
+        arn = self._secret_arn(given.get("SecretId") or given["Name"])
+        return Call(f"{prefix}:{operation}", arn, version_stage=given.get("VersionStage"))
 
     def _key_names(self, table: str) -> dict[str, str]:
         """The attributes of a table's key, by their kind."""

@@ -30,6 +30,8 @@ pub(super) struct Loads {
     /// And a look whether they are published.
     pub(super) signing_keys: Calls,
     pub(super) public_keys: Calls,
+    /// Since when the token table is whole, for tokens that are not in it. What says when it was made is free.
+    pub(super) whole_since: Calls,
 }
 
 /// The calls of every request in a process that remembers all it needs, and those of each thing that it does not.
@@ -59,6 +61,7 @@ const LOADS: Loads = Loads {
     client_secret: Calls { secrets_manager: 2, ..NONE },
     signing_keys: Calls { secrets_manager: 1, consistent_reads: 1, ..NONE },
     public_keys: Calls { consistent_reads: 1, ..NONE },
+    whole_since: Calls { consistent_reads: 1, ..NONE },
 };
 
 impl CountedCalls {
