@@ -28,7 +28,7 @@ use grantwell::core::client::RegistrationId;
 use grantwell::core::ports::{Clock as _, TokenStore as _};
 use grantwell::core::realm::{PublicUrl, RealmName};
 use grantwell::core::resource::Audience;
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
 /// The allocator of the local server.
@@ -66,9 +66,9 @@ fn main() {
 
 fn measure(size: u64) {
     let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
-    let path = directory.path().join("tokens");
+    let path = directory.path().join("tokens.db");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let open = || FjallTokens::open(&path, Arc::new(SystemClock)).expect("opened");
+    let open = || SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(SystemClock)).expect("opened");
 
     let (tokens, record) = (open(), record());
     let sampled = (size / 10).min(READS);
@@ -83,7 +83,7 @@ fn measure(size: u64) {
     let stored = gets(&runtime, &tokens, (0..READS).map(|read| read.wrapping_mul(LARGE_PRIME) % size), true);
     let absent = gets(&runtime, &tokens, size..size + READS, false);
     let (resident, most) = (resident_megabytes("VmRSS:"), resident_megabytes("VmHWM:"));
-    let disk = disk_megabytes(&path);
+    let disk = disk_megabytes(directory.path());
 
     drop(tokens);
     let started = Instant::now();
@@ -113,7 +113,7 @@ fn wait_until_idle() {
     }
 }
 
-fn puts(runtime: &Runtime, tokens: &FjallTokens, record: &AccessTokenRecord, which: std::ops::Range<u64>) -> Sample {
+fn puts(runtime: &Runtime, tokens: &SqliteTokens, record: &AccessTokenRecord, which: std::ops::Range<u64>) -> Sample {
     // Names that are random in a real record, so that they do not compress.
     let inputs = which.map(|number| {
         let digest = digest(number);
@@ -127,7 +127,7 @@ fn puts(runtime: &Runtime, tokens: &FjallTokens, record: &AccessTokenRecord, whi
     })
 }
 
-fn gets(runtime: &Runtime, tokens: &FjallTokens, which: impl Iterator<Item = u64>, expected: bool) -> Sample {
+fn gets(runtime: &Runtime, tokens: &SqliteTokens, which: impl Iterator<Item = u64>, expected: bool) -> Sample {
     sample(which.map(digest), |digest| {
         let record = runtime.block_on(tokens.get(&digest)).expect("read");
         assert_eq!(record.is_some(), expected);

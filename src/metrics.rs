@@ -552,6 +552,10 @@ impl ClientRegistry for CountedHits<dyn ClientRegistry> {
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
         self.counted(Metric::RealmCacheHits, Metric::RealmCacheMisses, self.cache.realm(name)).await
     }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.cache.client_anew(realm, client_id).await
+    }
 }
 
 #[async_trait]
@@ -565,6 +569,11 @@ impl ClientRegistry for CountedLoads<dyn ClientRegistry> {
         self.metrics.count(Metric::RealmCacheMisses);
         self.source.realm(name).await
     }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.metrics.count(Metric::ClientCacheMisses);
+        self.source.client_anew(realm, client_id).await
+    }
 }
 
 #[async_trait]
@@ -573,8 +582,12 @@ impl SecretSource for CountedHits<dyn SecretSource> {
         self.counted(Metric::SecretCacheHits, Metric::SecretCacheMisses, self.cache.secrets(client)).await
     }
 
-    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
-        self.cache.secrets_after_mismatch(client).await
+    async fn admits_another_look(&self, client: &Client) -> bool {
+        self.cache.admits_another_look(client).await
+    }
+
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.cache.secrets_anew(client).await
     }
 
     async fn no_secrets(&self) {

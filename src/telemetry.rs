@@ -9,8 +9,8 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::panic;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer as _};
@@ -27,7 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::core::audit::AuditEvent;
 use crate::core::bearer::TokenFacts;
 use crate::core::error::OAuthError;
-use crate::core::ports::{AuditSink, Clock, PortError, Random, UnixSeconds};
+use crate::core::ports::{AuditSink, Clock, Moment, PortError, Random, UnixSeconds};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,11 +73,20 @@ pub enum LogLevel {
 pub struct UnknownLogLevel;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
     fn now(&self) -> UnixSeconds {
-        // A clock before 1970 is broken. Closed: at the end of time every token and every secret has expired.
-        UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs()))
+        UnixSeconds(since_1970().as_secs())
     }
+
+    fn moment(&self) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Moment::new(since_1970(), START.elapsed())
+    }
+}
+
+/// A clock before 1970 is broken. Closed: at the end of time every token and every secret has expired.
+#[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX)
 }
 
 impl Random for SystemRandom {

@@ -5,6 +5,8 @@
 //! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
 
 pub mod authorizer;
+pub mod binding;
+mod described;
 pub mod front;
 pub mod function;
 pub mod gateway;
@@ -13,6 +15,7 @@ pub mod keys;
 pub mod quotas;
 pub mod registrar;
 pub mod registry;
+pub mod registry_id;
 pub mod rotation;
 pub mod sdk;
 pub mod secrets;

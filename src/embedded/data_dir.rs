@@ -1,4 +1,4 @@
-//! The data directory of a local server: `registry.db` and `tokens/`, readable by its owner only.
+//! The data directory of a local server: `registry.db` and `tokens.db`, readable by its owner only.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -32,6 +32,6 @@ impl DataDir {
 
     /// Where issued tokens are.
     pub fn tokens_path(&self) -> PathBuf {
-        self.0.join("tokens")
+        self.0.join("tokens.db")
     }
 }

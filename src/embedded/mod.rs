@@ -3,16 +3,18 @@
 
 pub mod cause;
 pub mod data_dir;
-mod group_commit;
-mod keyspace;
+mod database;
 pub mod memory;
+mod passed_time;
 pub mod quotas;
 pub mod registry;
 pub mod server;
 pub mod tokens;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use self::cause::StorageCause;
 
 /// Why a data directory could not be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,14 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// The system does not let a file in it be opened; the file itself is well, as far as anybody knows.
+    #[error("{} cannot be opened: {cause}; {}", path.display(), way_out(*cause))]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: StorageCause,
+    },
     /// A file in it cannot be opened.
     #[error("{} cannot be opened: {detail}; restore it from a backup, or choose another directory with --store file:DIR", path.display())]
     Unusable {
@@ -61,4 +71,30 @@ pub enum StoreError {
         /// Why.
         detail: String,
     },
+}
+
+impl StoreError {
+    /// What SQLite says of the file at `path`.
+    fn of_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        match StorageCause::of_sqlite(error) {
+            StorageCause::Damaged => Self::Unusable { path: path.to_owned(), detail: error.to_string() },
+            cause => Self::Refused { path: path.to_owned(), cause },
+        }
+    }
+
+    /// What the system says of the file at `path`.
+    fn of_io(path: &Path, error: &io::Error) -> Self {
+        Self::Refused { path: path.to_owned(), cause: StorageCause::of_io(error) }
+    }
+}
+
+fn way_out(cause: StorageCause) -> &'static str {
+    match cause {
+        StorageCause::DiskFull => "free some space, and start again",
+        StorageCause::PermissionDenied => "start as the user whom the data directory belongs to",
+        StorageCause::ReadOnlyFileSystem => "mount it for writing, or choose another directory with --store file:DIR",
+        StorageCause::NoFileDescriptors => "raise the limit (ulimit -n), and start again",
+        StorageCause::Busy => "end that process, and start again",
+        StorageCause::Damaged | StorageCause::Failed => "look into the log of the system",
+    }
 }

@@ -67,14 +67,10 @@ impl SqliteRegistry {
 
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
         let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unusable)?;
-        match version {
-            0 => transaction
-                .execute_batch(SCHEMA)
-                .and_then(|()| transaction.execute_batch(SCHEMA_2))
-                .map_err(unusable)?,
-            1 => transaction.execute_batch(SCHEMA_2).map_err(unusable)?,
-            SCHEMA_VERSION => {}
-            _ => return Err(StoreError::Newer { path: path.to_owned() }),
+        let missing = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..));
+        let missing = missing.ok_or_else(|| StoreError::Newer { path: path.to_owned() })?;
+        for schema in missing {
+            transaction.execute_batch(schema).map_err(unusable)?;
         }
         transaction.commit().map_err(unusable)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
@@ -169,22 +165,8 @@ impl ClientRegistry for SqliteRegistry {
 #[async_trait]
 impl SecretSource for SqliteRegistry {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        let (realm, client_id) = (client.realm.clone(), client.client_id.clone());
-        self.read_with(move |connection| {
-            let digests = connection
-                .prepare_cached(
-                    "SELECT current_sha256, previous_sha256 FROM client_secrets WHERE realm = ?1 AND client_id = ?2",
-                )?
-                .query_row(params![realm.as_str(), client_id.as_str()], |row| {
-                    Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Option<[u8; 32]>>(1)?))
-                })
-                .optional()?;
-            Ok(digests.map(|(current, previous)| ClientSecrets {
-                current: SecretDigest::from_bytes(current),
-                previous: previous.map(SecretDigest::from_bytes),
-            }))
-        })
-        .await
+        let client = client.clone();
+        self.read_with(move |connection| select_secrets(connection, &client)).await
     }
 }
 
@@ -242,7 +224,9 @@ impl Registrar for SqliteRegistry {
         let (realm, client_id, digest) = (realm.clone(), client_id.clone(), secret.digest());
         self.write_with(move |transaction| {
             found(transaction.execute(
-                "UPDATE client_secrets SET previous_sha256 = current_sha256, current_sha256 = ?3
+                "UPDATE client_secrets
+                 SET previous_sha256 = current_sha256, previous_revision = current_revision, current_sha256 = ?3,
+                     current_revision = (SELECT revision FROM clients WHERE realm = ?1 AND client_id = ?2)
                  WHERE realm = ?1 AND client_id = ?2",
                 params![realm.as_str(), client_id.as_str(), digest.as_bytes()],
             )?)
@@ -254,7 +238,8 @@ impl Registrar for SqliteRegistry {
         let (realm, client_id) = (realm.clone(), client_id.clone());
         self.write_with(move |transaction| {
             found(transaction.execute(
-                "UPDATE client_secrets SET previous_sha256 = NULL WHERE realm = ?1 AND client_id = ?2",
+                "UPDATE client_secrets SET previous_sha256 = NULL, previous_revision = NULL
+                 WHERE realm = ?1 AND client_id = ?2",
                 params![realm.as_str(), client_id.as_str()],
             )?)
         })
@@ -320,18 +305,15 @@ impl Registrar for SqliteRegistry {
 impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
         let realm = realm.clone();
-        self.read_with(move |connection| {
-            let jwks = select_keys(connection, &realm, "private_jwks")?;
-            jwks.map(|jwks| from_json(&jwks, "a realm's signing keys")).transpose()
-        })
-        .await
+        let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
+        Ok(keys.map(|keys| KeySet::from_json(&keys)).transpose()?)
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
         self.write_keys(
             realm,
             keys,
-            "INSERT INTO signing_keys (realm, private_jwks, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO signing_keys (realm, private_keys, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
         )
         .await
@@ -341,7 +323,7 @@ impl KeyStore for SqliteRegistry {
         self.write_keys(
             realm,
             keys,
-            "UPDATE signing_keys SET private_jwks = ?2, public_jwks = ?3, revision = ?4
+            "UPDATE signing_keys SET private_keys = ?2, public_jwks = ?3, revision = ?4
              WHERE realm = ?1 AND revision = ?4 - 1",
         )
         .await
@@ -418,8 +400,15 @@ fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: &Secret
         return Err(RegistrarError::AlreadyExists.into());
     }
     transaction.execute(
-        "INSERT INTO client_secrets (realm, client_id, current_sha256) VALUES (?1, ?2, ?3)",
-        params![client.realm.as_str(), client.client_id.as_str(), digest.as_bytes()],
+        "INSERT INTO client_secrets (realm, client_id, registration_id, current_revision, current_sha256)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            client.realm.as_str(),
+            client.client_id.as_str(),
+            client.registration_id.as_str(),
+            revision(client.revision)?,
+            digest.as_bytes(),
+        ],
     )?;
     Ok(())
 }
@@ -449,6 +438,30 @@ fn select_client(connection: &Connection, realm: &RealmName, client_id: &ClientI
         .transpose()
 }
 
+/// The secrets of this registration that were made for it as it is in `client`, or before: a right may have been withdrawn
+/// from it before another was made, and whoever has that one must not get what went before.
+fn select_secrets(connection: &Connection, client: &Client) -> Result<Option<ClientSecrets>, Fault> {
+    let row = connection
+        .prepare_cached(
+            "SELECT current_sha256, current_revision, previous_sha256, previous_revision FROM client_secrets
+             WHERE realm = ?1 AND client_id = ?2 AND registration_id = ?3",
+        )?
+        .query_row(params![client.realm.as_str(), client.client_id.as_str(), client.registration_id.as_str()], |row| {
+            let current: ([u8; 32], i64) = (row.get(0)?, row.get(1)?);
+            let previous: Option<[u8; 32]> = row.get(2)?;
+            Ok((current, previous.zip(row.get::<_, Option<i64>>(3)?)))
+        })
+        .optional()?;
+    let Some((current, previous)) = row else { return Ok(None) };
+    let known = revision(client.revision)?;
+    let digest = |(digest, revision)| (revision <= known).then(|| SecretDigest::from_bytes(digest));
+    Ok(match (digest(current), previous.and_then(digest)) {
+        (Some(current), previous) => Some(ClientSecrets { current, previous }),
+        (None, Some(previous)) => Some(ClientSecrets { current: previous, previous: None }),
+        (None, None) => None,
+    })
+}
+
 fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Realm>, Fault> {
     connection
         .prepare_cached("SELECT settings FROM realms WHERE name = ?1")?
@@ -458,17 +471,17 @@ fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Real
         .transpose()
 }
 
-/// One of the two forms in which a realm's keys are stored. Wiped on drop, because one of them is private.
+/// One of the two texts in which a realm's keys are stored. Wiped on drop, because one of them is private.
 fn select_keys(
     connection: &Connection,
     realm: &RealmName,
     column: &'static str,
 ) -> Result<Option<Zeroizing<String>>, Fault> {
-    let jwks = connection
+    let keys = connection
         .prepare_cached(&format!("SELECT {column} FROM signing_keys WHERE realm = ?1"))?
         .query_row([realm.as_str()], |row| row.get::<_, String>(0))
         .optional()?;
-    Ok(jwks.map(Zeroizing::new))
+    Ok(keys.map(Zeroizing::new))
 }
 
 fn found(rows: usize) -> Result<(), Fault> {
@@ -497,7 +510,6 @@ fn corrupt(detail: &str) -> Fault {
 
 const SERVICE: &str = "the registry";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const SCHEMA_VERSION: i64 = 2;
 
 /// WAL lets the server read while the command line writes; FULL makes a change durable before it is reported.
 const CONNECTION_SETTINGS: &str = "
@@ -506,7 +518,10 @@ const CONNECTION_SETTINGS: &str = "
     PRAGMA foreign_keys = ON;
 ";
 
-const SCHEMA: &str = "
+/// What each version adds to the one before it; the first to an empty file.
+const SCHEMAS: [&str; 4] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
+
+const SCHEMA_1: &str = "
     CREATE TABLE realms (
         name     TEXT PRIMARY KEY,
         settings TEXT NOT NULL,
@@ -529,7 +544,6 @@ const SCHEMA: &str = "
     ) STRICT;
 ";
 
-/// What version 2 adds.
 const SCHEMA_2: &str = "
     CREATE TABLE signing_keys (
         realm        TEXT PRIMARY KEY,
@@ -538,4 +552,26 @@ const SCHEMA_2: &str = "
         revision     INTEGER NOT NULL
     ) STRICT;
     PRAGMA user_version = 2;
+";
+
+/// Whose each secret is, which is compared: the registration, and the revision of it that the secret was made for. All that there
+/// are belong to the registration beside them.
+const SCHEMA_3: &str = "
+    ALTER TABLE client_secrets ADD COLUMN registration_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE client_secrets ADD COLUMN current_revision INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE client_secrets ADD COLUMN previous_revision INTEGER;
+    UPDATE client_secrets SET
+        registration_id = coalesce((
+            SELECT registration ->> '$.registration_id' FROM clients
+            WHERE clients.realm = client_secrets.realm AND clients.client_id = client_secrets.client_id
+                AND json_valid(registration)
+        ), ''),
+        previous_revision = iif(previous_sha256 IS NULL, NULL, 0);
+    PRAGMA user_version = 3;
+";
+
+/// Private keys are no longer JWKs. A set that is one still is read, and written anew with its next change.
+const SCHEMA_4: &str = "
+    ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
+    PRAGMA user_version = 4;
 ";

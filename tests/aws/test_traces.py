@@ -283,7 +283,7 @@ def test_every_call_is_told_of_once_and_never_with_a_credential_or_a_client(
                 ), name
     manager = emulator.client("secretsmanager")
     keys = stored(manager, f"{seeded.parameters['SecretPrefix']}/{seed.REALM}/signing-keys", "AWSCURRENT")["keys"]
-    secrets |= {f"private key {number}": key["d"] for number, key in enumerate(keys)}
+    secrets |= {f"private key {number}": key["pkcs8"] for number, key in enumerate(keys)}
     everything = b"\n".join(datagrams).decode()
     for operation in ("GetItem", "PutItem", "DeleteItem", "Query", "UpdateItem", "GetSecretValue"):
         assert operation in everything, f"no {operation}, so this test proves nothing of it"

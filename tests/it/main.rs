@@ -17,6 +17,8 @@ mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod jwt_forms;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod keys;
 mod logging;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
@@ -32,6 +34,8 @@ mod report;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod resource;
 mod revocation;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod rights;
 mod scope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod support;

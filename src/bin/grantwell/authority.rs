@@ -59,7 +59,7 @@ pub(crate) fn service(
     let signing_keys: Arc<dyn SigningKeySource> =
         Arc::new(CachedSigningKeys::new(Arc::new(keyring), Arc::clone(&clock), CacheSettings::LOCAL));
     let registry: Arc<dyn ClientRegistry> =
-        Arc::new(CachedRegistry::new(Arc::clone(registry) as _, CacheSettings::LOCAL));
+        Arc::new(CachedRegistry::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
 
     let realms = || Realms::new(Arc::clone(&registry), defaults.clone());
     let clients = || {

@@ -79,6 +79,8 @@ impl From<PortError> for Failure {
                  export block are this stack's"
             }
             PortError::Unavailable { .. } => "try again in a moment",
+            // It says itself what to do.
+            PortError::Foreign { .. } => return Self::new(error.to_string()),
             PortError::Corrupt { .. } => "restore it from a backup, or delete it and register it again",
         };
         Self::new(format!("{error}; {advice}"))

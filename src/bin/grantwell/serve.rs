@@ -19,7 +19,7 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::telemetry::{self, LogFormat, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
@@ -38,8 +38,8 @@ Their secrets are shown then only; for new ones: grantwell client rotate-secret 
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
 address (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). A proxy in front, on this
-machine too, has to say whose address it is: pass --trust-forwarded-for, or it counts as one caller; with
---behind-tls-proxy alone, nothing is counted.
+machine too, has to say whose address it is: pass --trust-forwarded-for. Without it nothing is counted with --behind-tls-proxy,
+nor of requests from this machine that carry X-Forwarded-For.
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
@@ -96,11 +96,20 @@ enum SyncWrites {
     Always,
 }
 
+impl From<SyncWrites> for Durability {
+    fn from(sync: SyncWrites) -> Self {
+        match sync {
+            SyncWrites::Os => Self::OperatingSystem,
+            SyncWrites::Always => Self::Disk,
+        }
+    }
+}
+
 /// What a server keeps, and how to make it safe before the process ends.
 struct Stores {
     registry: Arc<SqliteRegistry>,
     issued: IssuedTokens,
-    on_disk: Option<Arc<FjallTokens>>,
+    on_disk: Option<Arc<SqliteTokens>>,
 }
 
 /// Serves until a signal ends it.
@@ -180,12 +189,8 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
-            let tokens = FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?;
-            let tokens = match sync {
-                SyncWrites::Os => Ok(tokens),
-                SyncWrites::Always => tokens.confirmed_by_disk(),
-            };
-            let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
+            let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
+            let tokens = Arc::new(tokens);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
                 issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),

@@ -238,8 +238,8 @@ async fn keys_that_are_not_published_never_sign() {
     world.step("setSecret", &name, &version).await.expect("published");
     let mut pending: Value = serde_json::from_str(&world.text(&name, "AWSPENDING").await).expect("JSON");
     let other = KeySet::create(&[SigningAlgorithm::Es256], NOW).expect("keys");
-    let other: Value = serde_json::to_value(&other).expect("JSON");
-    pending["keys"][1]["d"] = other["keys"][0]["d"].clone();
+    let other: Value = serde_json::from_str(&other.to_json().expect("JSON")).expect("JSON");
+    pending["keys"][1]["pkcs8"] = other["keys"][0]["pkcs8"].clone();
     let version = "00000000-0000-0000-0000-000000000001";
     world.put_pending(&name, version, &pending.to_string()).await;
     for step in ["testSecret", "finishSecret"] {
@@ -680,7 +680,7 @@ impl World {
 
     /// Without the repair that a reader of the functions brings about.
     async fn current_keys(&self) -> KeySet {
-        serde_json::from_str(&self.text(&self.signing_keys(), "AWSCURRENT").await).expect("keys")
+        KeySet::from_json(&self.text(&self.signing_keys(), "AWSCURRENT").await).expect("keys")
     }
 
     async fn published(&self) -> PublishedKeys {
