@@ -26,7 +26,7 @@ _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item it touches.
+    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item or the label of the version it names.
 
     An attempt of the SDK is a call: what is tried three times is three of them, and so it is billed.
     """
@@ -36,6 +36,7 @@ class Call:
     leading_key: str | None = None
     sort_key: str | None = None
     consistent_read: bool = False
+    version_stage: str | None = None
     # Of what tags a secret: the tags that it asks for, and those that the secret has, as (key, value).
     request_tags: tuple[tuple[str, str], ...] = ()
     resource_tags: tuple[tuple[str, str], ...] = ()
@@ -46,13 +47,14 @@ class Call:
 def allows(statement: Statement, call: Call) -> bool:
     """IAM's rule for an Allow statement of one action and one ARN, and the conditions that the template has.
 
-    A call whose partition key is not known here meets no condition. (IAM's ForAllValues would be met by a call without one;
-    no statement with a condition allows an action that has none.)
+    A call that does not name what a condition is about does not meet it.
     """
     if statement.action.lower() != call.action.lower() or not _is_like(statement.resource, call.resource):
         return False
     if statement.new_tag is not None:
         return _tags_once(statement.new_tag, call)
+    if statement.version_stages is not None:
+        return call.version_stage in statement.version_stages
     if statement.leading_keys is None:
         return True
     return call.leading_key is not None and any(_is_like(each, call.leading_key) for each in statement.leading_keys)
@@ -123,7 +125,8 @@ class AwsCalls(LoopbackServer):
         # CreateSecret names what does not exist yet.
         arn, has = self._secret(given.get("SecretId") or given["Name"])
         asked = tuple((tag["Key"], tag["Value"]) for tag in given.get("Tags", ()))
-        return Call(f"{prefix}:{operation}", arn, request_tags=asked, resource_tags=has)
+        label = given.get("VersionStage")
+        return Call(f"{prefix}:{operation}", arn, version_stage=label, request_tags=asked, resource_tags=has)
 
     def _implied(self, call: Call) -> list[Call]:
         """What AWS asks of a call beside its own action: who makes a secret with tags has to be allowed to tag it."""

@@ -251,6 +251,11 @@ def forget_signing_keys(url: str, credentials: Credentials, registry_table: str,
     client("dynamodb", url, credentials).delete_item(TableName=registry_table, Key=published)
 
 
+def forget_whole_since(url: str, credentials: Credentials, token_table: str) -> None:
+    """Leaves the token table as it is before a token was issued from it that it does not have."""
+    client("dynamodb", url, credentials).delete_item(TableName=token_table, Key={"id": {"S": "store#whole-since"}})
+
+
 _NO_FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:none"
 
 

@@ -32,6 +32,8 @@ pub(super) struct Loads {
     pub(super) public_keys: Calls,
     /// Which registry it is, which the keys that sign have to name.
     pub(super) registry: Calls,
+    /// Since when the token table is whole, for tokens that are not in it. What says when it was made is free.
+    pub(super) whole_since: Calls,
 }
 
 /// The calls of every request in a process that remembers all it needs, and those of each thing that it does not.
@@ -62,6 +64,7 @@ const LOADS: Loads = Loads {
     signing_keys: Calls { secrets_manager: 1, consistent_reads: 1, ..NONE },
     public_keys: Calls { consistent_reads: 1, ..NONE },
     registry: Calls { consistent_reads: 1, ..NONE },
+    whole_since: Calls { consistent_reads: 1, ..NONE },
 };
 
 impl CountedCalls {
