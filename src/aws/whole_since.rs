@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
+use crate::cache::CacheSettings;
 use crate::core::ports::{Clock, PortError, UnixSeconds};
 
 /// What a process knows of one table.
@@ -61,7 +62,7 @@ impl WholeSince {
     pub(super) async fn of(&self, dynamodb: &DynamoDb, table: &str) -> Result<UnixSeconds, PortError> {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
-        if let Some(since) = known.since.filter(|since| since.age_seconds(now) < BELIEVED_FOR) {
+        if let Some(since) = known.since.filter(|since| since.age(now) < BELIEVED_FOR) {
             return Ok(since.time);
         }
         known.since = None;
@@ -88,7 +89,7 @@ impl WholeSince {
             Err(error) => {
                 let is_gone = error.as_service_error().is_some_and(DescribeTableError::is_resource_not_found_exception);
                 let error = unavailable(DYNAMODB, "DescribeTable", &error);
-                let bridge = known.table_made_at.filter(|made_at| made_at.age_seconds(self.clock.now()) < BRIDGED_FOR);
+                let bridge = known.table_made_at.filter(|made_at| made_at.age(self.clock.now()) < BRIDGED_FOR);
                 return match bridge {
                     Some(made_at) if !is_gone => {
                         tracing::warn!(%error, "the token table's age is remembered while DynamoDB does not say it");
@@ -111,8 +112,8 @@ impl WholeSince {
 
 impl Remembered {
     /// By the clock that says more: the system's may be set back, the other may stand still in a sandbox that is frozen.
-    fn age_seconds(&self, now: UnixSeconds) -> u64 {
-        self.learned.elapsed().as_secs().max(now.since(self.learned_at))
+    fn age(&self, now: UnixSeconds) -> Duration {
+        self.learned.elapsed().max(Duration::from_secs(now.since(self.learned_at)))
     }
 }
 
@@ -166,7 +167,6 @@ fn key() -> HashMap<String, AttributeValue> {
 }
 
 const SINCE: &str = "since";
-/// Seconds. DynamoDB takes longer to delete a table and to bring it back.
-const BELIEVED_FOR: u64 = 60;
-/// Seconds.
-const BRIDGED_FOR: u64 = 3_600;
+/// A minute: DynamoDB takes longer to delete a table and to bring it back.
+const BELIEVED_FOR: Duration = CacheSettings::FUNCTION.registration_ttl;
+const BRIDGED_FOR: Duration = CacheSettings::FUNCTION.secret_stale_limit;
