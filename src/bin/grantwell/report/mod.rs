@@ -73,6 +73,9 @@ struct Report {
 struct Lines {
     read: u64,
     skipped: u64,
+    /// By the server, which could not write them: what they said is not counted.
+    #[serde(skip_serializing_if = "is_none")]
+    dropped: u64,
 }
 
 /// The text is no ratio.
@@ -115,8 +118,12 @@ impl Tokens {
 
 impl Report {
     fn table(&self) -> String {
-        let Lines { read, skipped } = self.lines;
-        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped");
+        let Lines { read, skipped, dropped } = self.lines;
+        let dropped = match dropped {
+            0 => String::new(),
+            _ => format!("; the server had dropped {dropped} more, and what they said is not counted"),
+        };
+        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped{dropped}");
         let (Some(first), Some(last)) = (self.first_issued_at, self.last_issued_at) else {
             return format!(
                 "no line says that a token was issued; the log must be JSON and of level info\n\n- {skipped}"
@@ -152,14 +159,21 @@ fn read(log: &mut impl BufRead, tally: &mut Tally, lines: &mut Lines) -> io::Res
         }
         lines.read += 1;
         let is_whole = line.ends_with(b"\n") || (length as u64) < LONGEST_LINE;
-        match line::decision(&line).filter(|_| is_whole) {
-            Some(decision) => tally.count(decision),
-            None => lines.skipped += 1,
+        if let Some(decision) = line::decision(&line).filter(|_| is_whole) {
+            tally.count(decision);
+        } else {
+            lines.skipped += 1;
+            lines.dropped = lines.dropped.saturating_add(line::dropped(&line));
         }
         if !is_whole {
             log.skip_until(b'\n')?;
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(lines: &u64) -> bool {
+    *lines == 0
 }
 
 fn ratio(text: &str) -> Result<f64, MalformedRatio> {
