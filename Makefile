@@ -55,8 +55,10 @@ lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
 	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
-test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulator included
+test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
 	$(VENV)/bin/python tests/aws/emulator.py run -- cargo test --all-features --locked -- --include-ignored
+	$(VENV)/bin/python tests/aws/emulator.py run --ministack -- \
+	  cargo test --all-features --locked --test it -- --include-ignored conformance::aws::rotation conformance::aws::ownership
 
 .PHONY: build
 build: ## The command and the function binaries, unoptimized
