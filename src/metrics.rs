@@ -731,8 +731,13 @@ mod tests {
         drop(line_of(&metrics, LogLevel::Info));
         let (realm, client_id) = ("invented".parse().expect("a realm"), "myClient".parse().expect("an id"));
         let error = OAuthError::InvalidClient(ClientAuthFailure::WrongSecret);
-        let refused =
-            AuditEvent::Refused { endpoint: "token", realm: &realm, client_id: Some(&client_id), error: &error };
+        let refused = AuditEvent::Refused {
+            endpoint: "token",
+            realm: &realm,
+            client_id: Some(&client_id),
+            source: None,
+            error: &error,
+        };
         metrics.decided(&refused);
         let line = line_of(&metrics, LogLevel::Error);
         assert_eq!((&line["Reason"], &line["RequestsRefused"]), (&json!("wrong secret"), &json!(1)));

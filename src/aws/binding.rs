@@ -75,9 +75,9 @@ struct Version {
 /// What a client's secret lacks.
 struct Missing {
     tags: bool,
-    /// The current version says nothing of its registration.
+    /// The current version, where it says nothing of its registration.
     current: Option<Version>,
-    /// Nor does the one before it.
+    /// The one before it, where it says nothing either, or would lose its place.
     previous: Option<Version>,
     /// A version that takes the place of the one before, as a command that ended halfway has left it.
     replacement: Option<Version>,
@@ -200,15 +200,19 @@ impl SecretBinding {
             return Ok(Err(LeftAlone("its value is another registration's")));
         }
 
-        // 2. What says nothing. A previous version that cannot be read is not accepted anyway.
-        let says_nothing = |version: &Version| {
-            read_stored_secret(&version.text, &client.client_id).is_ok_and(|stored| stored.registration_id.is_none())
+        // 2. What says nothing. A previous version that cannot be read, or is another's, is not accepted anyway; one that is the
+        //    client's has to keep its place beside a new current version.
+        let is_bound = stored.registration_id.is_some();
+        let keeps_its_place = |version: &Version| match read_stored_secret(&version.text, &client.client_id) {
+            Ok(stored) if stored.registration_id.as_deref() == Some(registration) => !is_bound,
+            Ok(stored) => stored.registration_id.is_none(),
+            Err(_) => false,
         };
         let replacement = self.version(secret, REPLACEMENT).await?;
-        let previous = self.version(secret, PREVIOUS).await?.filter(says_nothing);
+        let previous = self.version(secret, PREVIOUS).await?.filter(keeps_its_place);
         Ok(Ok(Missing {
             tags: secret.registry().is_none() || secret.registration().is_none(),
-            current: Some(current).filter(says_nothing),
+            current: Some(current).filter(|_| !is_bound),
             // It is in the replacement already.
             previous: previous.filter(|_| replacement.is_none()),
             replacement,
@@ -230,6 +234,10 @@ impl SecretBinding {
                 take_label(&self.secrets_manager, secret.id(), PENDING, pending).await?;
             }
             self.put(secret, &text, None).await?;
+            if replacement.is_none() {
+                // What was current is the previous one now, and says nothing.
+                return take_label(&self.secrets_manager, secret.id(), PREVIOUS, &current.id).await;
+            }
         }
         let Some(replacement) = replacement else { return Ok(()) };
         let now = describe(&self.secrets_manager, secret.id()).await?;

@@ -78,7 +78,7 @@ impl TokenEndpoint {
     pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
         let mut known = None;
         let result = self.issue_to(request, issuer, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "token", request.realm, known.as_deref(), &result);
+        audit::refusal(self.audit.as_ref(), "token", request, known.as_deref(), &result);
         result
     }
 

@@ -26,7 +26,8 @@ REALM = "alpha"
 # `sam local` resolves !Ref of a table to its logical id, so these are the names a function sees there.
 REGISTRY_TABLE = "RegistryTable"
 TOKEN_TABLE = "TokenTable"
-SECRET_PREFIX = "grantwell"
+# And it gives every stack this name, which is the prefix where the parameter names none.
+SECRET_PREFIX = "local"
 ISSUER = "https://grantwell0.execute-api.us-east-1.amazonaws.com/am/oauth2/realms/root/realms/alpha"
 
 # What the authorizer is told of the APIs in events/authorizer: the seeded tokens have the scope `write`.

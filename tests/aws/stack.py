@@ -25,8 +25,9 @@ from emulator import Credentials, Emulator
 class Statement:
     """One permission of a role, with its ARN resolved by the stack.
 
-    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, and `version_stages` the labels of a secret's
-    versions: the only conditions there are. test_iam.py has them evaluated by somebody else's implementation of IAM.
+    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, `version_stages` the labels of a secret's
+    versions, and `new_tag` the one tag that it may set where it is not set yet: the only conditions there are. test_iam.py has them
+    evaluated by somebody else's implementation of IAM.
     """
 
     sid: str
@@ -34,6 +35,7 @@ class Statement:
     resource: str
     leading_keys: tuple[str, ...] | None = None
     version_stages: tuple[str, ...] | None = None
+    new_tag: str | None = None
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Statement:
@@ -52,7 +54,18 @@ class Statement:
                 **no_other_condition,
             } if not (no_other_key or no_other_condition):
                 return replace(statement, version_stages=tuple(labels))
+            case {"ForAllValues:StringEquals": {"aws:TagKeys": [tag]}} if document["Condition"] == sets_only(tag):
+                return replace(statement, new_tag=tag)
         raise AssertionError(f"a condition that these tests do not know: {document}")
+
+
+def sets_only(tag: str) -> dict[str, Any]:
+    """The condition under which a call sets this tag, no other, and none that the secret has with another value."""
+    return {
+        "StringEqualsIfExists": {f"aws:ResourceTag/{tag}": f"${{aws:RequestTag/{tag}}}"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [tag]},
+        "Null": {f"aws:RequestTag/{tag}": "false"},
+    }
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,8 @@ class Stack:
             raise AssertionError(f"stack {name}: {stack}")
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         self.parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+        # As the template has it where nobody says another.
+        self.parameters["SecretPrefix"] = self.parameters["SecretPrefix"] or name
         summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
         self._ids: dict[str, str] = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
         with emulator.iam_paused():

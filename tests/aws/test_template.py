@@ -10,6 +10,7 @@ import pytest
 
 import seed
 import template as sam
+from stack import sets_only
 
 # The server's own route table, so that the template cannot drift from it.
 BASES = re.findall(
@@ -28,9 +29,13 @@ ROUTES = {
 }
 REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
 TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
+# The stack's own name where the operator says no other: no two stacks of an account and region have the same.
+PREFIX = {"Fn::If": ["HasSecretPrefix", {"Ref": "SecretPrefix"}, {"Ref": "AWS::StackName"}]}
+
+
 def secrets(pattern: str) -> sam.Json:
-    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}"
-    return {"Fn::Sub": f"{arn}/*/{pattern}"}
+    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Prefix}"
+    return {"Fn::Sub": [f"{arn}/*/{pattern}", {"Prefix": PREFIX}]}
 
 
 CLIENT_SECRETS = secrets("clients/*")
@@ -55,6 +60,7 @@ CHANGED_SECRETS = versions("AWSCURRENT", "AWSPENDING")
 FIRST_KEYS: list[tuple[str, sam.Json, sam.Json | None]] = [
     ("secretsmanager:GetSecretValue", SIGNING_KEYS, versions("AWSCURRENT")),
     ("secretsmanager:CreateSecret", SIGNING_KEYS, None),
+    ("secretsmanager:TagResource", SIGNING_KEYS, sets_only("grantwell:registry")),
     ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
 ]
 ROTATION = [
@@ -350,6 +356,19 @@ def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
     }
 
 
+def test_the_prefix_of_the_secrets_is_the_stacks_name_unless_the_operator_says_another(
+    source: sam.Json, translated: sam.Json
+) -> None:
+    assert source["Parameters"]["SecretPrefix"]["Default"] == ""
+    assert translated["Conditions"]["HasSecretPrefix"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecretPrefix"}, ""]}]}
+    functions = sam.resources(translated, "AWS::Lambda::Function").values()
+    told = [f["Properties"]["Environment"]["Variables"].get("GRANTWELL_SECRET_PREFIX") for f in functions]
+    assert [each for each in told if each is not None] == [PREFIX] * 4
+    # Whatever else would name the parameter would be empty by default.
+    assert json.dumps(translated).count('"SecretPrefix"') == json.dumps(translated).count(json.dumps(PREFIX)) + 2
+    assert "${SecretPrefix}" not in json.dumps(translated)
+
+
 def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
     for name, parameter in source["Parameters"].items():
         assert parameter.get("Description"), name
@@ -362,7 +381,7 @@ def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
 @pytest.mark.parametrize(
     ("parameter", "good", "bad"),
     [
-        ("SecretPrefix", ["grantwell", "prod-grantwell", "a"], ["", "/a", "a/", "a/b", "a b", "a*"]),
+        ("SecretPrefix", ["", "grantwell", "prod-grantwell", "a"], ["/a", "a/", "a/b", "a b", "a*"]),
         (
             "PublicUrl",
             ["", "https://as.example.com", "https://a.example:8443/auth"],

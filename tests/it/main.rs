@@ -4,6 +4,8 @@
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod access_token;
 mod client_auth;
+#[cfg(all(test, target_os = "linux"))] // elsewhere no clock is shifted by preloading
+mod clocks;
 mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
 mod conformance;

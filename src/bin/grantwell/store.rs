@@ -206,14 +206,17 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             directory.display()
         ))
     };
-    if if_absent == IfAbsent::Refuse && !directory.exists() {
-        return Err(nothing_there("there is no data directory"));
-    }
-    let registry_path = DataDir::open(directory)?.registry_path();
-    if if_absent == IfAbsent::Refuse && !registry_path.exists() {
-        return Err(nothing_there("there is no registry in"));
-    }
-    let registry = Arc::new(SqliteRegistry::open(&registry_path)?);
+    let data = match if_absent {
+        IfAbsent::Create => DataDir::open(directory)?,
+        IfAbsent::Refuse => {
+            let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
+            if !found.has_registry()? {
+                return Err(nothing_there("there is no registry in"));
+            }
+            found
+        }
+    };
+    let registry = Arc::new(SqliteRegistry::open(&data.registry_path())?);
     Ok(Store { registrar: Arc::clone(&registry) as _, keys: registry })
 }
 

@@ -21,6 +21,7 @@ use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use grantwell::aws::quotas::DynamoQuotas;
 use grantwell::aws::registrar::AwsRegistrar;
 use grantwell::aws::registry::DynamoRegistry;
+use grantwell::aws::registry_id::RegistryIdentity;
 use grantwell::aws::sdk;
 use grantwell::aws::secrets::SecretsManagerSecrets;
 use grantwell::aws::tokens::DynamoTokens;
@@ -43,6 +44,7 @@ use super::{
     generated, realm, realm_name,
 };
 
+mod ownership;
 mod rotation;
 
 mod tokens {
@@ -78,21 +80,23 @@ mod keys {
 async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
     let stack = Stack::create().await;
     for (id, is_scheduled_for_deletion) in [("kept", false), ("deleted", true)] {
-        let (client, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
-        let old = |secret: &str| format!(r#"{{"client_id":"{id}","client_secret":"{secret}"}}"#);
-        stack.secrets_manager.create_secret().name(&name).secret_string(old("old")).send().await.expect("created");
-        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(old("older"));
-        put.send().await.expect("put");
+        let (earlier, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
+        stack.registrar().register(&earlier, &generated()).await.expect("registered");
+        let rotated = stack.registrar().rotate_secret(&earlier.realm, &earlier.client_id, &generated()).await;
+        rotated.expect("rotated");
+        // As a deletion leaves it that fails halfway.
+        stack.delete_item("alpha", &format!("client#{id}")).await;
         if is_scheduled_for_deletion {
             stack.secrets_manager.delete_secret().secret_id(&name).send().await.expect("scheduled");
-            let secrets = stack.secrets().secrets(&client).await;
+            let secrets = stack.secrets().secrets(&earlier).await;
             assert!(secrets.expect("read").is_none(), "a secret scheduled for deletion is gone");
         }
 
-        let secret = generated();
+        let (client, secret) = (client(&realm("alpha"), id), generated());
         stack.registrar().register(&client, &secret).await.expect("registered");
         let secrets = stack.secrets().secrets(&client).await.expect("read");
         assert_accepted(secrets.as_ref(), &secret, None);
+        assert!(stack.secrets().secrets(&earlier).await.expect("read").is_none(), "nothing is the earlier client's");
         assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(client));
     }
 }
@@ -172,19 +176,21 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
     let stack = Stack::create().await;
     let client = client(&realm("alpha"), "myClient");
     let name = format!("{}/alpha/clients/myClient", stack.name);
-    let good = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
-    stack.secrets_manager.create_secret().name(&name).secret_string(good).send().await.expect("created");
+    let text = serde_json::json!({
+        "client_id": "myClient", "client_secret": "good-good-good-good", "registration_id": client.registration_id,
+    })
+    .to_string();
+    stack.secrets_manager.create_secret().name(&name).secret_string(&text).send().await.expect("created");
     let good = ClientSecret::given("good-good-good-good", false).expect("a secret");
-    for text in ["canary", r#"{"client_id":"canary","client_secret":"canary"}"#] {
-        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(text);
+    for broken in ["canary", r#"{"client_id":"canary","client_secret":"canary"}"#] {
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(broken);
         put.send().await.expect("put");
         let error = stack.secrets().secrets(&client).await.expect_err("corrupt");
         assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
         assert!(!error.to_string().contains("canary"), "{error}");
 
         // Once corrected, the broken version is the previous one. It is not accepted, and locks nobody out.
-        let put = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
-        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(put);
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(&text);
         put.send().await.expect("put");
         assert_accepted(stack.secrets().secrets(&client).await.expect("read").as_ref(), &good, None);
     }
@@ -614,7 +620,8 @@ async fn key_ports() -> Opened<KeyPorts> {
     let (sdk, name, table) = (stack.sdk.clone(), stack.name.clone(), stack.registry_table.clone());
     let open = move || {
         let published = DynamoPublishedKeys::new(DynamoDb::new(&sdk), &table);
-        let store = SecretsManagerKeys::new(SecretsManager::new(&sdk), &name, published.clone());
+        let identity = Arc::new(identity(DynamoDb::new(&sdk), &table));
+        let store = SecretsManagerKeys::new(SecretsManager::new(&sdk), &name, published.clone(), identity);
         OpenedKeys { store: Arc::new(store), published: Arc::new(published) }
     };
     Opened::new(KeyPorts::opened_by(open), stack)
@@ -628,6 +635,11 @@ async fn registry_ports() -> Opened<RegistryPorts> {
         secrets: Arc::new(stack.secrets()),
     };
     Opened::new(ports, stack)
+}
+
+/// As the command line has it, which may make the id of the registry.
+fn identity(dynamodb: DynamoDb, table: &str) -> RegistryIdentity {
+    RegistryIdentity::new(dynamodb, table).made_of(Arc::new(SystemRandom))
 }
 
 /// Tables and secrets under a name that no other test has.
@@ -696,7 +708,12 @@ impl Stack {
     }
 
     fn keys(&self) -> SecretsManagerKeys {
-        SecretsManagerKeys::new(self.secrets_manager.clone(), &self.name, self.published_keys())
+        let identity = Arc::new(self.identity());
+        SecretsManagerKeys::new(self.secrets_manager.clone(), &self.name, self.published_keys(), identity)
+    }
+
+    fn identity(&self) -> RegistryIdentity {
+        identity(self.dynamodb.clone(), &self.registry_table)
     }
 
     fn registrar(&self) -> AwsRegistrar {

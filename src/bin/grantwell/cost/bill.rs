@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 
-use super::calls::{Calls, CountedCalls, Forgetting, KEY_TTL, REGISTRATION_TTL, SECRET_TTL};
+use super::calls::{Calls, CountedCalls, Forgetting, KEY_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL};
 use super::prices::{Price, Prices};
 use super::{LogLevel, Usage};
 
@@ -154,6 +154,7 @@ fn tokens(usage: &Usage, calls: &CountedCalls) -> Requests {
     ];
     if usage.signs() {
         loads.push((calls.load.signing_keys, forgetting.loads(number, 1, KEY_TTL)));
+        loads.push((calls.load.registry, forgetting.loads(number, 1, REGISTRY_TTL)));
     }
     if usage.is_stateless() {
         loads.push((calls.load.whole_since, forgetting.loads(number, 1, REGISTRATION_TTL)));
