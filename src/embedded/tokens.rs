@@ -145,6 +145,12 @@ fn decode(value: &[u8]) -> Option<AccessTokenRecord> {
     })
 }
 
+/// What is made of a stored record, for the fuzz targets: when it expires in eight big-endian bytes, and the rest.
+#[cfg(fuzzing)]
+pub fn read_record(value: &[u8]) -> Option<AccessTokenRecord> {
+    decode(value)
+}
+
 /// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would; for longer while
 /// fjall's own thread has the disk confirm its journal, or has fallen far behind. Those that wait for the disk are handed to one.
 #[async_trait]
