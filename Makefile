@@ -78,7 +78,7 @@ test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Ru
 FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz
-fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, scopes, Lambda events
+fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, endpoints, stored records, Lambda events
 	fuzz/run $(FUZZ_SECONDS)
 
 .PHONY: fuzz-briefly

@@ -91,6 +91,13 @@ impl StoreHealth for SqliteTokens {
     }
 }
 
+/// What is made of a stored record, for the fuzz targets: when it expires in eight big-endian bytes, and the rest.
+#[cfg(fuzzing)]
+pub fn read_record(value: &[u8]) -> Option<AccessTokenRecord> {
+    let (expires_at, record) = value.split_first_chunk::<8>()?;
+    decode(i64::from_be_bytes(*expires_at), record)
+}
+
 #[async_trait]
 impl TokenStore for SqliteTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {

@@ -1,16 +1,18 @@
 //! `grantwell report`: what a server's log says about its clients.
 
 mod line;
+mod log;
 mod tally;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use grantwell::core::ports::UnixSeconds;
 
+use self::log::{Lines, read};
 use self::tally::{ClientUsage, Tally};
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
@@ -66,16 +68,6 @@ struct Report {
     last_issued_at: Option<UnixSeconds>,
     lines: Lines,
     notes: Vec<&'static str>,
-}
-
-/// What became of the lines.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Lines {
-    read: u64,
-    skipped: u64,
-    /// By the server, which could not write them: what they said is not counted.
-    #[serde(skip_serializing_if = "is_none")]
-    dropped: u64,
 }
 
 /// The text is no ratio.
@@ -148,34 +140,6 @@ impl Report {
     }
 }
 
-/// Counts what the lines of a log say. A line that is longer than any of ours is skipped without being held.
-fn read(log: &mut impl BufRead, tally: &mut Tally, lines: &mut Lines) -> io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let length = log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-        if length == 0 {
-            return Ok(());
-        }
-        lines.read += 1;
-        let is_whole = line.ends_with(b"\n") || (length as u64) < LONGEST_LINE;
-        if let Some(decision) = line::decision(&line).filter(|_| is_whole) {
-            tally.count(decision);
-        } else {
-            lines.skipped += 1;
-            lines.dropped = lines.dropped.saturating_add(line::dropped(&line));
-        }
-        if !is_whole {
-            log.skip_until(b'\n')?;
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_none(lines: &u64) -> bool {
-    *lines == 0
-}
-
 fn ratio(text: &str) -> Result<f64, MalformedRatio> {
     text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0).ok_or(MalformedRatio)
 }
@@ -186,6 +150,3 @@ const NOTES: [&str; 2] = [
     "early: while the token of the same scope that a client which keeps its tokens would have held had more than a tenth of its \
      life left; ratio: tokens issued for each that such a client would have fetched",
 ];
-
-/// A log event of CloudWatch has at most 1 MiB.
-const LONGEST_LINE: u64 = 2 * 1024 * 1024;
