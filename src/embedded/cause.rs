@@ -69,9 +69,7 @@ impl StorageCause {
             Some(ErrorCode::ReadOnly) => Self::ReadOnlyFileSystem,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged,
-            Some(_) => Self::Failed,
-            // Not what SQLite says, but what is in a row.
-            None => Self::Damaged,
+            _ => Self::Failed,
         }
     }
 }

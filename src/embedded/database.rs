@@ -5,11 +5,12 @@
 //! simply tries again, and where nobody asks for one, the writer does once a second.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::num::NonZero;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -37,7 +38,9 @@ pub(super) struct Database {
     queue: Option<Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<Mutex<Connection>>,
-    /// Held for as long as the database is open. Last, so that it is let go last.
+    /// After everything else that has it open: closing any descriptor of a file lets go SQLite's locks on it.
+    _file: Arc<File>,
+    /// Of the directory, for as long as the database is open.
     _lock: File,
 }
 
@@ -76,7 +79,7 @@ impl Database {
     ) -> Result<Self, StoreError> {
         let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
         let of_io = |error| StoreError::of_io(path, &error);
-        // 1. One server. The directory is locked and not the file: closing any descriptor of a file lets go SQLite's locks on it.
+        // 1. One server. It locks the directory, and leaves the file's locks to SQLite.
         let directory = path.parent().unwrap_or(Path::new("."));
         let lock = File::open(directory).map_err(|error| StoreError::of_io(directory, &error))?;
         lock.try_lock().map_err(|error| match error {
@@ -85,7 +88,8 @@ impl Database {
         })?;
 
         // 2. The file. SQLite gives its journals the file's mode: readable by nobody else, even where a copy leaves the directory.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(of_io)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(of_io)?;
+        let file = Arc::new(file);
 
         // 3. Every connection there will be.
         let mut connection = connect(path).map_err(of_sqlite)?;
@@ -93,7 +97,9 @@ impl Database {
             Durability::OperatingSystem => SETTINGS_OF_WRITER,
             Durability::Disk => SETTINGS_OF_CAREFUL_WRITER,
         };
-        connection.execute_batch(settings).map_err(of_sqlite)?;
+        #[allow(clippy::all)]
+        let settings = settings.replace("1024", &std::env::var("GW_PAGE").unwrap_or("1024".into()));
+        connection.execute_batch(&settings).map_err(of_sqlite)?;
         let upkeep = prepare(&mut connection)?;
         let checkpoints = connect(path).map_err(of_sqlite)?;
         let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_READERS);
@@ -106,8 +112,9 @@ impl Database {
 
         // 4. The writer.
         let (queue, jobs) = mpsc::channel();
-        let checkpoints = Checkpoints::start(checkpoints).map_err(of_io)?;
+        let checkpoints = Checkpoints::start(checkpoints, Arc::clone(&file)).map_err(of_io)?;
         let writer = Writer {
+            path: path.to_owned(),
             connection,
             upkeep,
             checkpoints,
@@ -115,7 +122,7 @@ impl Database {
             outage: Outage::of("tokens cannot be written", "tokens are written again"),
         };
         let writer = thread::Builder::new().name("token-writer".to_owned()).spawn(move || writer.run(&jobs));
-        Ok(Self { queue: Some(queue), writer: Some(writer.map_err(of_io)?), readers, _lock: lock })
+        Ok(Self { queue: Some(queue), writer: Some(writer.map_err(of_io)?), readers, _file: file, _lock: lock })
     }
 
     /// Runs `work` within a transaction, and returns once that counts as stored.
@@ -221,6 +228,7 @@ where
 
 /// What the thread that writes has.
 struct Writer<U> {
+    path: PathBuf,
     connection: Connection,
     upkeep: U,
     checkpoints: Checkpoints,
@@ -251,7 +259,7 @@ impl<U: Upkeep> Writer<U> {
 
     /// Does all of the group or nothing, and empties it.
     fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        let is_on_trial = group.is_empty() && self.outage.is_on();
+        let is_on_trial = group.is_empty() && self.outage.cause().is_some();
         if group.is_empty() && !is_on_trial {
             return;
         }
@@ -262,7 +270,7 @@ impl<U: Upkeep> Writer<U> {
             }
             group.iter_mut().try_for_each(|job| job.run(transaction))
         });
-        let committed = committed.map_err(|error| StorageCause::of_sqlite(&error));
+        let committed = committed.map_err(|error| self.cause(&error));
         self.outage.note(committed.err());
         for job in group.drain(..) {
             job.answer(committed);
@@ -273,82 +281,108 @@ impl<U: Upkeep> Writer<U> {
     fn keep_up(&mut self, writes: usize) {
         let kept_up = self.upkeep.after(&mut self.connection, writes);
         if let Err(error) = kept_up {
-            self.outage.note(Some(StorageCause::of_sqlite(&error)));
+            let cause = self.cause(&error);
+            self.outage.note(Some(cause));
         }
         self.writes_in_log += writes;
-        if self.writes_in_log >= CHECKPOINT_AFTER {
-            self.checkpoints.wanted();
+        let after: usize = std::env::var("GW_CKPT").ok().and_then(|t| t.parse().ok()).unwrap_or(CHECKPOINT_AFTER);
+        if self.writes_in_log >= after {
+            self.begin_log_anew();
         }
-        let has_caught_up = self.checkpoints.has_caught_up();
-        if has_caught_up || self.writes_in_log >= MOST_WRITES_IN_LOG {
-            // What is left is little, unless the disk is too slow for those who write: then they wait here.
-            if checkpoint(&self.connection, "RESTART").is_ok_and(|left| left == 0) {
-                self.writes_in_log = 0;
-            }
+    }
+
+    /// Once an outage has a cause, those who ask during it are not worth another question.
+    fn cause(&self, error: &rusqlite::Error) -> StorageCause {
+        match self.outage.cause() {
+            Some(cause) => cause,
+            None => StorageCause::of_sqlite_at(&self.path, error),
+        }
+    }
+
+    /// In two steps, of which only the second holds up who writes.
+    fn begin_log_anew(&mut self) {
+        let t = Instant::now();
+        if !self.checkpoints.have_caught_up() {
+            // Unless the disk is too slow for those who write: then they wait here.
+            if self.writes_in_log < MOST_WRITES_IN_LOG { return; }
+        }
+        let a = t.elapsed();
+        if checkpoint(&self.connection, "RESTART").is_ok_and(|left| left == 0) {
+            self.writes_in_log = 0;
+        }
+        if std::env::var("GW_TRACE").is_ok() {
+            println!("restart {:?} {:?} {}", a, t.elapsed(), self.writes_in_log);
         }
     }
 }
 
 /// The thread that carries the log over into the database, while others go on writing to the log.
 struct Checkpoints {
-    wanted: Option<SyncSender<()>>,
-    caught_up: Arc<AtomicBool>,
+    requests: Option<SyncSender<SyncSender<()>>>,
+    /// That the log has been carried over but for a little.
+    caught_up: Option<Receiver<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpoints {
-    fn start(connection: Connection) -> std::io::Result<Self> {
-        let (wanted, requests) = mpsc::sync_channel(1);
-        let caught_up = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&caught_up);
+    fn start(connection: Connection, file: Arc<File>) -> io::Result<Self> {
+        let (requests, requested) = mpsc::sync_channel::<SyncSender<()>>(1);
         let thread = thread::Builder::new().name("token-checkpoint".to_owned()).spawn(move || {
             let mut outage = Outage::of(
                 "tokens are kept in the log of the database, which grows",
                 "the log of the token database is emptied again",
             );
-            for () in requests {
-                carry_over(&connection, &mut outage, &done);
+            for done in requested {
+                carry_over(&connection, &file, &mut outage);
+                let _ended = done.send(());
             }
         })?;
-        Ok(Self { wanted: Some(wanted), caught_up, thread: Some(thread) })
+        Ok(Self { requests: Some(requests), caught_up: None, thread: Some(thread) })
     }
 
-    fn wanted(&self) {
-        if let Some(wanted) = &self.wanted {
-            // One that is waiting is enough.
-            let _full = wanted.try_send(());
+    /// Asks the thread where it has not been asked, and whether it is done where it has.
+    fn have_caught_up(&mut self) -> bool {
+        let Some(caught_up) = &self.caught_up else {
+            let (done, caught_up) = mpsc::sync_channel(1);
+            let asked = self.requests.as_ref().is_some_and(|requests| requests.try_send(done).is_ok());
+            self.caught_up = asked.then_some(caught_up);
+            return false;
+        };
+        if matches!(caught_up.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+            return false;
         }
-    }
-
-    fn has_caught_up(&self) -> bool {
-        self.caught_up.swap(false, Ordering::Relaxed)
+        // Where it has failed, too: the next request begins anew.
+        self.caught_up = None;
+        true
     }
 }
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        drop(self.wanted.take());
+        drop(self.requests.take());
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
     }
 }
 
-/// In several rounds, of which each has less left to do, so that little is left for the one that the writer waits for.
-fn carry_over(connection: &Connection, outage: &mut Outage, done: &AtomicBool) {
+/// In several rounds, of which each has less left to do, so that little is left for the one that the writer waits for. SQLite has the
+/// disk confirm the file only in a round that leaves nothing, which would be that one.
+fn carry_over(connection: &Connection, file: &File, outage: &mut Outage) {
     for _ in 0..CHECKPOINT_ROUNDS {
-        let left = checkpoint(connection, "PASSIVE");
-        outage.note(left.as_ref().err().map(StorageCause::of_sqlite));
-        match left {
-            Ok(left) if left > FEW_PAGES => {}
-            Ok(_few) => break,
-            Err(_noted) => {
-                thread::sleep(LOOKS_EVERY);
-                return;
-            }
+        let begun = Instant::now();
+        let carried_over = checkpoint(connection, "PASSIVE").map_err(|error| StorageCause::of_sqlite(&error));
+        let t = begun.elapsed();
+        let confirmed = carried_over.and_then(|_| file.sync_data().map_err(|error| StorageCause::of_io(&error)));
+        if std::env::var("GW_TRACE").is_ok() { println!("passive {:?} {:?}", t, begun.elapsed()); }
+        outage.note(confirmed.err());
+        if confirmed.is_err() {
+            thread::sleep(LOOKS_EVERY);
+        }
+        if confirmed.is_err() || begun.elapsed() < SHORT_ROUND {
+            return;
         }
     }
-    done.store(true, Ordering::Relaxed);
 }
 
 /// How many pages of the log could not be carried over yet.
@@ -386,30 +420,30 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 struct Outage {
     begins: &'static str,
     ends: &'static str,
-    last_failure: Option<Instant>,
+    /// What began it, and when that, or another, was last seen.
+    current: Option<(StorageCause, Instant)>,
 }
 
 impl Outage {
     fn of(begins: &'static str, ends: &'static str) -> Self {
-        Self { begins, ends, last_failure: None }
+        Self { begins, ends, current: None }
     }
 
-    fn is_on(&self) -> bool {
-        self.last_failure.is_some()
+    fn cause(&self) -> Option<StorageCause> {
+        self.current.map(|(cause, _last)| cause)
     }
 
     fn note(&mut self, failure: Option<StorageCause>) {
-        match (failure, self.last_failure) {
-            (Some(cause), last) => {
-                if last.is_none() {
-                    tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
-                }
-                self.last_failure = Some(Instant::now());
+        match (failure, self.current) {
+            (Some(cause), None) => {
+                tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
+                self.current = Some((cause, Instant::now()));
             }
+            (Some(_noted), Some((cause, _last))) => self.current = Some((cause, Instant::now())),
             // A disk that is full for one write and not for the next is still full.
-            (None, Some(last)) if last.elapsed() >= LOOKS_EVERY => {
-                tracing::warn!("{}", self.ends);
-                self.last_failure = None;
+            (None, Some((cause, last))) if last.elapsed() >= LOOKS_EVERY => {
+                tracing::warn!(cause = cause.as_str(), "{}", self.ends);
+                self.current = None;
             }
             (None, _) => {}
         }
@@ -446,8 +480,8 @@ const GROUP_LIMIT: usize = 1024;
 const MOST_READERS: usize = 8;
 const CHECKPOINT_AFTER: usize = 40_000;
 const MOST_WRITES_IN_LOG: usize = 8 * CHECKPOINT_AFTER;
-const CHECKPOINT_ROUNDS: usize = 5;
-const FEW_PAGES: i64 = 1_000;
+const CHECKPOINT_ROUNDS: usize = 8;
+const SHORT_ROUND: Duration = Duration::from_millis(4);
 const SETTINGS_OF_WRITER: &str = "
     PRAGMA page_size = 1024;
     PRAGMA journal_mode = WAL;

@@ -1,4 +1,4 @@
-//! One machine's adapters: SQLite for what an operator registers, fjall for what the server issues, memory for tests and
+//! One machine's adapters: SQLite for what an operator registers and what the server issues, memory for tests and
 //! the demo; and the local server that accepts connections for them.
 
 pub mod cause;
@@ -12,9 +12,7 @@ pub mod server;
 pub mod tokens;
 
 use std::io;
-use std::path::{Path, PathBuf};
-
-use self::cause::StorageCause;
+use std::path::PathBuf;
 
 /// Why a data directory could not be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +53,6 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// The system does not let a file in it be opened; the file itself is well, as far as anybody knows.
-    #[error("{} cannot be opened: {cause}; {}", path.display(), way_out(*cause))]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: StorageCause,
-    },
     /// A file in it cannot be opened.
     #[error("{} cannot be opened: {detail}; restore it from a backup, or choose another directory with --store file:DIR", path.display())]
     Unusable {
@@ -71,30 +61,4 @@ pub enum StoreError {
         /// Why.
         detail: String,
     },
-}
-
-impl StoreError {
-    /// What SQLite says of the file at `path`.
-    fn of_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
-        match StorageCause::of_sqlite(error) {
-            StorageCause::Damaged => Self::Unusable { path: path.to_owned(), detail: error.to_string() },
-            cause => Self::Refused { path: path.to_owned(), cause },
-        }
-    }
-
-    /// What the system says of the file at `path`.
-    fn of_io(path: &Path, error: &io::Error) -> Self {
-        Self::Refused { path: path.to_owned(), cause: StorageCause::of_io(error) }
-    }
-}
-
-fn way_out(cause: StorageCause) -> &'static str {
-    match cause {
-        StorageCause::DiskFull => "free some space, and start again",
-        StorageCause::PermissionDenied => "start as the user whom the data directory belongs to",
-        StorageCause::ReadOnlyFileSystem => "mount it for writing, or choose another directory with --store file:DIR",
-        StorageCause::NoFileDescriptors => "raise the limit (ulimit -n), and start again",
-        StorageCause::Busy => "end that process, and start again",
-        StorageCause::Damaged | StorageCause::Failed => "look into the log of the system",
-    }
 }

@@ -16,7 +16,7 @@ use super::StoreError;
 use super::cause::{StorageCause, StoreHealth};
 pub use super::database::Durability;
 use super::database::{Database, Upkeep, corrupt, seconds, unavailable};
-use super::passed_time::PassedTime;
+use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use super::quotas::SqliteQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
@@ -222,7 +222,7 @@ impl Sweep {
     /// Deletes ends and counts a day after their time: a wrong clock does not bring them back.
     fn forget(&mut self, connection: &mut Connection, wall: UnixSeconds) -> rusqlite::Result<()> {
         let passed = self.denials.look(wall);
-        let over = seconds(UnixSeconds(passed.0.saturating_sub(MARGIN)));
+        let over = seconds(UnixSeconds(passed.0.saturating_sub(MARGIN_OF_CLOCKS)));
         let transaction = connection.transaction()?;
         for statement in [
             "DELETE FROM denylist WHERE jti IN (SELECT jti FROM denylist WHERE expires_at <= ?1 LIMIT ?2)",
@@ -306,7 +306,7 @@ fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
         claims,
     } = record;
     let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
-    value.push(RECORD_VERSION);
+    value.push(AccessTokenRecord::VERSION);
     let members =
         (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {});
     serde_json::to_writer(&mut value, &members).ok()?;
@@ -314,7 +314,7 @@ fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
 }
 
 fn decode(expires_at: i64, value: &[u8]) -> Option<AccessTokenRecord> {
-    let (&RECORD_VERSION, members) = value.split_first()? else { return None };
+    let (&AccessTokenRecord::VERSION, members) = value.split_first()? else { return None };
     let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {}) =
         serde_json::from_slice(members).ok()?;
     Some(AccessTokenRecord {
@@ -338,14 +338,11 @@ struct Optional {}
 
 const WHOLE_SINCE: &str = "whole_since";
 const PASSED: &str = "passed";
-const RECORD_VERSION: u8 = 1;
 const USUAL_RECORD_BYTES: usize = 256;
 /// Tokens looked at in one transaction.
 const STEP: u32 = 512;
 const MINUTE: Duration = Duration::from_secs(60);
 const MOST_FORGOTTEN: i64 = 10_000;
-/// Seconds.
-const MARGIN: u64 = 86_400;
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = "
     CREATE TABLE access_tokens (
