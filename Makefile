@@ -1,6 +1,6 @@
 # The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
 # A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler (fuzzing: also C++, or it is skipped), curl and Python
-# 3.11 or newer; `make test-sam` also needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
+# 3.11 or newer; `make test-sam` also needs a Docker engine. Everything else is installed into .venv/ from requirements with hashes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -149,9 +149,22 @@ define make_venv
   echo 'Python 3.11 or newer is needed; name it with PYTHON=... if python3 is older.' >&2; exit 1; }
 $(PYTHON) -m venv --clear $(1) || { \
   echo 'Python cannot make a virtual environment; on Debian and Ubuntu install python3-venv.' >&2; exit 1; }
-$(1)/bin/pip install --quiet --disable-pip-version-check --requirement $(2)
+$(1)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2)
 touch $@
 endef
+
+REQUIREMENTS := tests/aws/requirements tests/aws/requirements-sam benches/peers/requirements
+# `make lock-requirements UPGRADE=--upgrade` takes the newest versions; without it those in use stay.
+UPGRADE ?=
+
+.PHONY: lock-requirements
+lock-requirements: ## requirements*.txt from requirements*.in: each package of each platform by its version and hash
+	$(PYTHON) -m venv --clear .venv/lock
+	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	for file in $(REQUIREMENTS); do \
+	  .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras $(UPGRADE) \
+	    --custom-compile-command 'make lock-requirements' --output-file "$$file.txt" "$$file.in"; \
+	done
 
 .PHONY: clean
 clean: ## Removes what the targets above have made, cargo's target directory aside
@@ -159,4 +172,4 @@ clean: ## Removes what the targets above have made, cargo's target directory asi
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

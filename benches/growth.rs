@@ -1,8 +1,8 @@
 //! Whether a store of many tokens is dearer than one of few: `make bench-growth`.
 //!
 //! For each size a store of its own, in a process of its own, so that memory is that store's. Tokens are written and read through
-//! the port, as the server does. The CPU of a write is that of all threads over the whole filling, divided by the tokens, until
-//! fjall has put the store in order behind the scenes: nothing of the price is left for later. Its latencies are those of the
+//! the port, as the server does: written by 16 at once. The CPU of a write is that of all threads over the whole filling, divided by the
+//! tokens, until the store is in order behind the scenes: nothing of the price is left for later. Its latencies are those of the
 //! last tenth (at most 100,000). Reads come after that: of tokens picked evenly, each of which the store has, and of as many
 //! that it does not have.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
@@ -105,7 +105,7 @@ fn measure(size: u64) {
     );
 }
 
-/// Returns once fjall's threads have had next to nothing to do for a second.
+/// Returns once the store's threads have had next to nothing to do for a second.
 fn wait_until_idle() {
     let mut idle = 0;
     while idle < 5 {
@@ -216,7 +216,7 @@ fn record() -> AccessTokenRecord {
     }
 }
 
-/// Time on a CPU of all threads of this process: no thread of fjall ends before the store is closed.
+/// Time on a CPU of all threads of this process: no thread of the store ends before the store is closed.
 fn cpu() -> Duration {
     let threads = fs::read_dir("/proc/self/task").expect("this process").flatten();
     let nanoseconds = threads.filter_map(|thread| {

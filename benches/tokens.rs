@@ -68,7 +68,8 @@ impl Server {
             Arc::new(CachedVerificationKeys::new(registry.clone(), clock.clone(), settings));
         let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
         let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
         let realms = || Realms::new(registry.clone(), defaults.clone());
         let attempts = Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)));
@@ -82,6 +83,7 @@ impl Server {
                 realms: realms(),
                 clients: clients(),
                 tokens: tokens.clone(),
+                denylist: tokens.clone(),
                 quotas: Arc::new(MemoryQuotas::default()),
                 keys: keys.clone(),
                 clock: clock.clone(),
@@ -203,6 +205,22 @@ fn verify(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a sandbox does before its first signature: a realm's keys, read from the store and made ready to sign.
+fn read_keys(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+    let keyring = Keyring::new(registry, Arc::new(SystemClock));
+    let mut group = group(criterion, "read keys");
+    for alg in SigningAlgorithm::ALL {
+        let realm: RealmName = alg.as_str().parse().expect("a name");
+        runtime.block_on(keyring.read_or_create(&realm, &[alg])).expect("keys");
+        group.bench_function(alg.as_str(), |bencher| {
+            bencher.iter(|| runtime.block_on(keyring.signers(&realm, alg)).expect("keys that sign"));
+        });
+    }
+    group.finish();
+}
+
 /// Authenticating a client whose secret is right: without a limit on failed attempts, with one while nobody fails, and while
 /// others do, as many as are remembered.
 fn authenticate(criterion: &mut Criterion) {
@@ -212,7 +230,7 @@ fn authenticate(criterion: &mut Criterion) {
     runtime.block_on(register_clients(&stored));
     let settings = CacheSettings::LOCAL;
     let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
-    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, settings));
+    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
     let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
     let limited = || clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT))));
     let attacked = limited();
@@ -275,5 +293,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_disk, authenticate, verify, metrics);
+criterion_group!(benches, on_memory, on_disk, authenticate, verify, read_keys, metrics);
 criterion_main!(benches);

@@ -1,7 +1,8 @@
 //! Token store on the token table: partition key `id`, the TTL attribute `expires_at`. An issued token is `token#` and its digest,
-//! a self-contained one that has ended `revoked#` and its `jti`.
+//! a self-contained one that has ended `revoked#` and its `jti`. `store#whole-since` says since when none of these was lost.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -9,22 +10,30 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::sdk::{DYNAMODB, corrupt, from_item, to_item, unavailable};
+use super::whole_since::WholeSince;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
-use crate::core::ports::{Denylist, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
 use crate::core::realm::RealmName;
 
 /// Keeps access tokens for the functions.
 pub struct DynamoTokens {
     dynamodb: DynamoDb,
     table: String,
+    whole_since: WholeSince,
 }
 
 impl DynamoTokens {
     /// Keeps them in the table of this name.
-    pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into() }
+    pub fn new(dynamodb: DynamoDb, table: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self { dynamodb, table: table.into(), whole_since: WholeSince::read(clock) }
+    }
+
+    /// Writes down, too, since when the table is whole, where nobody has done so: for who issues tokens.
+    #[must_use]
+    pub fn keeping_whole_since(self) -> Self {
+        Self { whole_since: self.whole_since.kept(), ..self }
     }
 }
 
@@ -101,6 +110,10 @@ impl Denylist for DynamoTokens {
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
         Ok(self.item(denial_key(jti)).await?.is_some())
+    }
+
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        self.whole_since.of(&self.dynamodb, &self.table).await
     }
 }
 
@@ -209,11 +222,16 @@ mod tests {
         let mut before_there_were_versions = item.clone();
         before_there_were_versions.remove("version");
         assert_eq!(record_of(before_there_were_versions), Ok(record.clone()));
-        assert_eq!(with("cnf", AttributeValue::M([("jkt".to_owned(), AttributeValue::S("a".into()))].into())), Ok(record));
+        assert_eq!(
+            with("cnf", AttributeValue::M([("jkt".to_owned(), AttributeValue::S("a".into()))].into())),
+            Ok(record)
+        );
 
         let text = |text: &str| AttributeValue::S(text.into());
         let number = |text: &str| AttributeValue::N(text.into());
-        for version in ["0", "2", "01.5", "-1", "256"].map(number).into_iter().chain([text("1"), AttributeValue::Bool(true)]) {
+        for version in
+            ["0", "2", "01.5", "-1", "256"].map(number).into_iter().chain([text("1"), AttributeValue::Bool(true)])
+        {
             assert!(matches!(with("version", version.clone()), Err(PortError::Corrupt { .. })), "{version:?}");
         }
         for (name, value) in [

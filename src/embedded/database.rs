@@ -1,17 +1,17 @@
 //! The token database: one SQLite file that one server owns, one thread that writes to it and connections that only read.
 //!
-//! What comes while the writer is busy is its next transaction, so that a transaction's price is shared by all who wait for it. Everything
-//! that SQLite needs is opened at the start: a server without a file descriptor left reads and writes on. After a fault the next transaction
-//! simply tries again, and where nobody asks for one, the writer does once a second.
+//! What comes while the writer is busy is its next transaction, so that all who wait share its price. Everything that SQLite needs is
+//! opened at the start: a server that has no file descriptor left reads and writes on. After a fault the next transaction tries
+//! again, and where nobody asks for one, the writer does once a second.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 use super::cause::StorageCause;
+use super::checkpoints::{Checkpoints, checkpoint};
+use super::data_dir::create_private_file;
 use crate::core::ports::{PortError, UnixSeconds};
 
 /// When a write counts as stored.
@@ -34,41 +36,28 @@ pub enum Durability {
 
 /// The database of a data directory. Dropped, it finishes what it has been given.
 pub(super) struct Database {
+    path: PathBuf,
     /// Unbounded, and yet no longer than the server has connections: each waits for its own write.
     queue: Option<Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<Mutex<Connection>>,
-    /// After everything else that has it open: closing any descriptor of a file lets go SQLite's locks on it.
-    _file: Arc<File>,
+    /// Dropped after everything else that has it open: closing any descriptor of a file lets go SQLite's locks on it (POSIX).
+    file: Arc<File>,
     /// Of the directory, for as long as the database is open.
     _lock: File,
 }
 
-/// What the writer does beside what it is asked to, with the connection between two transactions.
+/// What the writer does beside what it is asked to.
 pub(super) trait Upkeep: Send + 'static {
-    /// After a transaction in which `writes` were asked for, and with 0 about once a second.
+    /// Follows a transaction that `writes` shared; with 0, where there has been none for a second.
     ///
     /// # Errors
     /// SQLite's.
-    fn after(&mut self, connection: &mut Connection, writes: usize) -> rusqlite::Result<()>;
-}
-
-/// A piece of work for the writer.
-trait Job: Send {
-    /// Does it within a transaction, which an error ends for all who share it.
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
-    /// Says how it went, once it is known whether the transaction has been committed.
-    fn answer(self: Box<Self>, committed: Result<(), StorageCause>);
-}
-
-struct Work<T, F, A> {
-    work: Option<F>,
-    outcome: Option<T>,
-    answer: A,
+    fn follow(&mut self, connection: &mut Connection, writes: u32) -> rusqlite::Result<()>;
 }
 
 impl Database {
-    /// Opens the file, creating it where it does not exist, and brings it to the form of this build with `prepare`.
+    /// Opens the file, creating it where it does not exist, and has `prepare` bring it to the form of this build.
     ///
     /// # Errors
     /// [`StoreError::InUse`] where another server has it open; else why it cannot be opened.
@@ -78,51 +67,32 @@ impl Database {
         prepare: impl FnOnce(&mut Connection) -> Result<U, StoreError>,
     ) -> Result<Self, StoreError> {
         let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
-        let of_io = |error| StoreError::of_io(path, &error);
-        // 1. One server. It locks the directory, and leaves the file's locks to SQLite.
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let lock = File::open(directory).map_err(|error| StoreError::of_io(directory, &error))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::InUse { path: directory.to_owned() },
-            TryLockError::Error(error) => StoreError::of_io(directory, &error),
-        })?;
+        let of_io = |error: io::Error| StoreError::of_io(path, &error);
+        // 1. One server. It locks the directory, and leaves the locks of the file to SQLite.
+        let lock = lock_directory(path.parent().unwrap_or(Path::new(".")))?;
 
-        // 2. The file. SQLite gives its journals the file's mode: readable by nobody else, even where a copy leaves the directory.
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(of_io)?;
-        let file = Arc::new(file);
-
-        // 3. Every connection there will be.
-        let mut connection = connect(path).map_err(of_sqlite)?;
-        let settings = match durability {
-            Durability::OperatingSystem => SETTINGS_OF_WRITER,
-            Durability::Disk => SETTINGS_OF_CAREFUL_WRITER,
+        // 2. The file, and every connection to it that there will be.
+        create_private_file(path)?;
+        let file = Arc::new(File::open(path).map_err(of_io)?);
+        let mut connection = connect(path, WRITER_SETTINGS).map_err(of_sqlite)?;
+        let synchronous = match durability {
+            Durability::OperatingSystem => "NORMAL",
+            Durability::Disk => "FULL",
         };
-        #[allow(clippy::all)]
-        let settings = settings.replace("1024", &std::env::var("GW_PAGE").unwrap_or("1024".into()));
-        connection.execute_batch(&settings).map_err(of_sqlite)?;
+        connection.pragma_update(None, "synchronous", synchronous).map_err(of_sqlite)?;
         let upkeep = prepare(&mut connection)?;
-        let checkpoints = connect(path).map_err(of_sqlite)?;
+        let to_carry_over = connect(path, READER_SETTINGS).map_err(of_sqlite)?;
         let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_READERS);
-        let readers = (0..readers).map(|_| {
-            let reader = connect(path)?;
-            reader.execute_batch(SETTINGS_OF_READERS)?;
-            Ok(Mutex::new(reader))
-        });
+        let readers = (0..readers).map(|_| connect(path, READER_SETTINGS).map(Mutex::new));
         let readers = readers.collect::<rusqlite::Result<_>>().map_err(of_sqlite)?;
 
-        // 4. The writer.
+        // 3. The threads.
+        let checkpoints = Checkpoints::start(to_carry_over, Arc::clone(&file)).map_err(of_io)?;
         let (queue, jobs) = mpsc::channel();
-        let checkpoints = Checkpoints::start(checkpoints, Arc::clone(&file)).map_err(of_io)?;
-        let writer = Writer {
-            path: path.to_owned(),
-            connection,
-            upkeep,
-            checkpoints,
-            writes_in_log: 0,
-            outage: Outage::of("tokens cannot be written", "tokens are written again"),
-        };
+        let writer = Writer { path: path.to_owned(), connection, upkeep, checkpoints, outage: Outage::of_writes() };
         let writer = thread::Builder::new().name("token-writer".to_owned()).spawn(move || writer.run(&jobs));
-        Ok(Self { queue: Some(queue), writer: Some(writer.map_err(of_io)?), readers, _file: file, _lock: lock })
+        let writer = Some(writer.map_err(of_io)?);
+        Ok(Self { path: path.to_owned(), queue: Some(queue), writer, readers, file, _lock: lock })
     }
 
     /// Runs `work` within a transaction, and returns once that counts as stored.
@@ -135,8 +105,8 @@ impl Database {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (done, answered) = oneshot::channel();
-        // A client that has gone away waits for nothing.
         self.enqueue(work, |outcome| {
+            // A client that has gone away waits for nothing.
             let _gone = done.send(outcome);
         });
         answered.await.unwrap_or(Err(StorageCause::Failed)).map_err(fault)
@@ -147,29 +117,7 @@ impl Database {
     /// # Errors
     /// [`PortError`].
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, PortError> {
-        self.look(read).map_err(fault)
-    }
-
-    fn look<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StorageCause> {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
-        }
-        let number = THREAD.with(|number| *number) % self.readers.len().max(1);
-        let reader = self.readers.get(number).ok_or(StorageCause::Failed)?;
-        // A panic while it was held has ended its statement, and a reader has no transaction beyond that.
-        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        read(&reader).map_err(|error| StorageCause::of_sqlite(&error))
-    }
-
-    /// Carries the log over into the file and has the disk confirm both; for a shutdown.
-    ///
-    /// # Errors
-    /// Why that was not possible. Nothing is lost by it: the log is read at the next start.
-    pub(super) fn sync(&self) -> Result<(), StorageCause> {
-        let reader = self.readers.first().ok_or(StorageCause::Failed)?;
-        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        checkpoint(&reader, "TRUNCATE").map(drop).map_err(|error| StorageCause::of_sqlite(&error))
+        self.with_reader(read).map_err(fault)
     }
 
     /// Reads and writes a little. Blocks for as long as the disk does.
@@ -182,7 +130,31 @@ impl Database {
             let _gone = done.send(outcome);
         });
         answered.recv().unwrap_or(Err(StorageCause::Failed))?;
-        self.look(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(())))
+        self.with_reader(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(())))?;
+        // What is written to a file that somebody has taken away, or put another in the place of, is gone with the process.
+        let of_io = |error: io::Error| StorageCause::of_io(&error);
+        let (written, named) = (self.file.metadata().map_err(of_io)?, fs::metadata(&self.path).map_err(of_io)?);
+        if (written.dev(), written.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(StorageCause::Damaged) }
+    }
+
+    /// Carries the log over into the file and has the disk confirm both; for a shutdown.
+    ///
+    /// # Errors
+    /// Why that was not possible. Nothing is lost by it: the log is read at the next start.
+    pub(super) fn sync(&self) -> Result<(), StorageCause> {
+        self.with_reader(|connection| checkpoint(connection, "TRUNCATE")).map(drop)
+    }
+
+    fn with_reader<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StorageCause> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        let number = THREAD.with(|number| *number) % self.readers.len().max(1);
+        let reader = self.readers.get(number).ok_or(StorageCause::Failed)?;
+        // A panic while it was held has ended its statement, and a reader has no transaction beyond that.
+        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&reader).map_err(|error| StorageCause::of_sqlite(&error))
     }
 
     /// Where the writer has ended, `answer` is dropped.
@@ -205,6 +177,20 @@ impl Drop for Database {
             let _panicked = writer.join();
         }
     }
+}
+
+/// A piece of work for the writer.
+trait Job: Send {
+    /// Does it within a transaction, which an error ends for all who share it.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Says how it went, once it is known whether the transaction has been committed.
+    fn answer(self: Box<Self>, committed: Result<(), StorageCause>);
+}
+
+struct Work<T, F, A> {
+    work: Option<F>,
+    outcome: Option<T>,
+    answer: A,
 }
 
 impl<T, F, A> Job for Work<T, F, A>
@@ -232,8 +218,6 @@ struct Writer<U> {
     connection: Connection,
     upkeep: U,
     checkpoints: Checkpoints,
-    /// Since the log was last begun anew.
-    writes_in_log: usize,
     outage: Outage,
 }
 
@@ -247,9 +231,9 @@ impl<U: Upkeep> Writer<U> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
-            // A panic rolls its transaction back, and lets go of those who wait. It must not end the thread for everybody after them.
+            // A panic rolls its transaction back and lets go of those who wait. It must not end the writer for all who come after them.
             let _panicked = panic::catch_unwind(AssertUnwindSafe(|| {
-                let writes = group.len();
+                let writes = u32::try_from(group.len()).unwrap_or(u32::MAX);
                 self.commit(&mut group);
                 self.keep_up(writes);
             }));
@@ -259,12 +243,12 @@ impl<U: Upkeep> Writer<U> {
 
     /// Does all of the group or nothing, and empties it.
     fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        let is_on_trial = group.is_empty() && self.outage.cause().is_some();
-        if group.is_empty() && !is_on_trial {
+        let is_failing = self.outage.cause().is_some();
+        if group.is_empty() && !is_failing {
             return;
         }
         let committed = in_transaction(&mut self.connection, |transaction| {
-            if is_on_trial {
+            if group.is_empty() {
                 // Nobody writes, and somebody has to find out whether the cause has gone.
                 write_a_little(transaction)?;
             }
@@ -278,119 +262,80 @@ impl<U: Upkeep> Writer<U> {
     }
 
     /// Nobody waits for this, except for the next group.
-    fn keep_up(&mut self, writes: usize) {
-        let kept_up = self.upkeep.after(&mut self.connection, writes);
-        if let Err(error) = kept_up {
+    fn keep_up(&mut self, writes: u32) {
+        if self.outage.cause().is_none()
+            && let Err(error) = self.upkeep.follow(&mut self.connection, writes)
+        {
             let cause = self.cause(&error);
             self.outage.note(Some(cause));
         }
-        self.writes_in_log += writes;
-        let after: usize = std::env::var("GW_CKPT").ok().and_then(|t| t.parse().ok()).unwrap_or(CHECKPOINT_AFTER);
-        if self.writes_in_log >= after {
-            self.begin_log_anew();
-        }
+        self.checkpoints.follow(&self.connection, writes);
     }
 
-    /// Once an outage has a cause, those who ask during it are not worth another question.
+    /// Looked for once for an outage: those who ask during it are not worth another trial.
     fn cause(&self, error: &rusqlite::Error) -> StorageCause {
-        match self.outage.cause() {
-            Some(cause) => cause,
-            None => StorageCause::of_sqlite_at(&self.path, error),
-        }
-    }
-
-    /// In two steps, of which only the second holds up who writes.
-    fn begin_log_anew(&mut self) {
-        let t = Instant::now();
-        if !self.checkpoints.have_caught_up() {
-            // Unless the disk is too slow for those who write: then they wait here.
-            if self.writes_in_log < MOST_WRITES_IN_LOG { return; }
-        }
-        let a = t.elapsed();
-        if checkpoint(&self.connection, "RESTART").is_ok_and(|left| left == 0) {
-            self.writes_in_log = 0;
-        }
-        if std::env::var("GW_TRACE").is_ok() {
-            println!("restart {:?} {:?} {}", a, t.elapsed(), self.writes_in_log);
-        }
+        self.outage.cause().unwrap_or_else(|| StorageCause::of_sqlite_at(&self.path, error))
     }
 }
 
-/// The thread that carries the log over into the database, while others go on writing to the log.
-struct Checkpoints {
-    requests: Option<SyncSender<SyncSender<()>>>,
-    /// That the log has been carried over but for a little.
-    caught_up: Option<Receiver<()>>,
-    thread: Option<JoinHandle<()>>,
+/// Says once that something fails, and once that it no longer does.
+pub(super) struct Outage {
+    begins: &'static str,
+    ends: &'static str,
+    /// What began it, and when that or another was last seen.
+    current: Option<(StorageCause, Instant)>,
 }
 
-impl Checkpoints {
-    fn start(connection: Connection, file: Arc<File>) -> io::Result<Self> {
-        let (requests, requested) = mpsc::sync_channel::<SyncSender<()>>(1);
-        let thread = thread::Builder::new().name("token-checkpoint".to_owned()).spawn(move || {
-            let mut outage = Outage::of(
-                "tokens are kept in the log of the database, which grows",
-                "the log of the token database is emptied again",
-            );
-            for done in requested {
-                carry_over(&connection, &file, &mut outage);
-                let _ended = done.send(());
+impl Outage {
+    fn of_writes() -> Self {
+        Self { begins: "tokens cannot be written", ends: "tokens are written again", current: None }
+    }
+
+    pub(super) fn of_checkpoints() -> Self {
+        Self {
+            begins: "the log of the token database cannot be emptied, and grows",
+            ends: "the log of the token database is emptied again",
+            current: None,
+        }
+    }
+
+    fn cause(&self) -> Option<StorageCause> {
+        self.current.map(|(cause, _last)| cause)
+    }
+
+    pub(super) fn note(&mut self, failure: Option<StorageCause>) {
+        match (failure, self.current) {
+            (Some(cause), None) => {
+                tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
+                self.current = Some((cause, Instant::now()));
             }
-        })?;
-        Ok(Self { requests: Some(requests), caught_up: None, thread: Some(thread) })
-    }
-
-    /// Asks the thread where it has not been asked, and whether it is done where it has.
-    fn have_caught_up(&mut self) -> bool {
-        let Some(caught_up) = &self.caught_up else {
-            let (done, caught_up) = mpsc::sync_channel(1);
-            let asked = self.requests.as_ref().is_some_and(|requests| requests.try_send(done).is_ok());
-            self.caught_up = asked.then_some(caught_up);
-            return false;
-        };
-        if matches!(caught_up.try_recv(), Err(mpsc::TryRecvError::Empty)) {
-            return false;
-        }
-        // Where it has failed, too: the next request begins anew.
-        self.caught_up = None;
-        true
-    }
-}
-
-impl Drop for Checkpoints {
-    fn drop(&mut self) {
-        drop(self.requests.take());
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
+            (Some(_another), Some((cause, _last))) => self.current = Some((cause, Instant::now())),
+            // A disk that is full for one write and not for the next is still full.
+            (None, Some((cause, last))) if last.elapsed() >= LOOKS_EVERY => {
+                tracing::warn!(cause = cause.as_str(), "{}", self.ends);
+                self.current = None;
+            }
+            (None, _) => {}
         }
     }
 }
 
-/// In several rounds, of which each has less left to do, so that little is left for the one that the writer waits for. SQLite has the
-/// disk confirm the file only in a round that leaves nothing, which would be that one.
-fn carry_over(connection: &Connection, file: &File, outage: &mut Outage) {
-    for _ in 0..CHECKPOINT_ROUNDS {
-        let begun = Instant::now();
-        let carried_over = checkpoint(connection, "PASSIVE").map_err(|error| StorageCause::of_sqlite(&error));
-        let t = begun.elapsed();
-        let confirmed = carried_over.and_then(|_| file.sync_data().map_err(|error| StorageCause::of_io(&error)));
-        if std::env::var("GW_TRACE").is_ok() { println!("passive {:?} {:?}", t, begun.elapsed()); }
-        outage.note(confirmed.err());
-        if confirmed.is_err() {
-            thread::sleep(LOOKS_EVERY);
-        }
-        if confirmed.is_err() || begun.elapsed() < SHORT_ROUND {
-            return;
-        }
+fn lock_directory(directory: &Path) -> Result<File, StoreError> {
+    let of_io = |error| StoreError::of_io(directory, &error);
+    let lock = File::open(directory).map_err(of_io)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(of_io(error)),
     }
 }
 
-/// How many pages of the log could not be carried over yet.
-fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let (busy, pages, done): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(if busy { i64::MAX } else { pages - done })
-    })
+fn connect(path: &Path, settings: &str) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(settings)?;
+    Ok(connection)
 }
 
 fn in_transaction<T>(
@@ -404,50 +349,9 @@ fn in_transaction<T>(
     Ok(outcome)
 }
 
-/// Writes what is there already: a page all the same.
+/// Writes what is there already: a page of the log all the same.
 fn write_a_little(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-/// Says once that something fails, and once that it no longer does.
-struct Outage {
-    begins: &'static str,
-    ends: &'static str,
-    /// What began it, and when that, or another, was last seen.
-    current: Option<(StorageCause, Instant)>,
-}
-
-impl Outage {
-    fn of(begins: &'static str, ends: &'static str) -> Self {
-        Self { begins, ends, current: None }
-    }
-
-    fn cause(&self) -> Option<StorageCause> {
-        self.current.map(|(cause, _last)| cause)
-    }
-
-    fn note(&mut self, failure: Option<StorageCause>) {
-        match (failure, self.current) {
-            (Some(cause), None) => {
-                tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
-                self.current = Some((cause, Instant::now()));
-            }
-            (Some(_noted), Some((cause, _last))) => self.current = Some((cause, Instant::now())),
-            // A disk that is full for one write and not for the next is still full.
-            (None, Some((cause, last))) if last.elapsed() >= LOOKS_EVERY => {
-                tracing::warn!(cause = cause.as_str(), "{}", self.ends);
-                self.current = None;
-            }
-            (None, _) => {}
-        }
-    }
 }
 
 fn fault(cause: StorageCause) -> PortError {
@@ -465,40 +369,30 @@ pub(super) fn corrupt(detail: &str) -> PortError {
     PortError::Corrupt { service: SERVICE, detail: detail.to_owned() }
 }
 
-/// As SQLite stores a time; the end of time where that does not fit.
+/// A time as SQLite stores it; the end of time where that does not fit.
 pub(super) fn seconds(time: UnixSeconds) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
 const SERVICE: &str = "the token database";
-/// "gwtk", so that `file` and a person can tell what it is.
+/// "gwtk", by which a person can tell what the file is.
 const APPLICATION_ID: i32 = 0x6777_746B;
-const LOOKS_EVERY: Duration = Duration::from_secs(1);
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(1);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most writes of one transaction.
 const GROUP_LIMIT: usize = 1024;
+/// What a reader remembers it forgets whenever somebody has written, so that more of them would bring little.
 const MOST_READERS: usize = 8;
-const CHECKPOINT_AFTER: usize = 40_000;
-const MOST_WRITES_IN_LOG: usize = 8 * CHECKPOINT_AFTER;
-const CHECKPOINT_ROUNDS: usize = 8;
-const SHORT_ROUND: Duration = Duration::from_millis(4);
-const SETTINGS_OF_WRITER: &str = "
-    PRAGMA page_size = 1024;
+/// A token is a page that is written to the log and from there to the file: in smaller pages fewer bytes, and more of them to split. Checkpoints
+/// have a thread of their own.
+const WRITER_SETTINGS: &str = "
+    PRAGMA page_size = 2048;
     PRAGMA journal_mode = WAL;
     PRAGMA wal_autocheckpoint = 0;
-    PRAGMA synchronous = NORMAL;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -8192;
 ";
-const SETTINGS_OF_CAREFUL_WRITER: &str = "
-    PRAGMA page_size = 1024;
-    PRAGMA journal_mode = WAL;
-    PRAGMA wal_autocheckpoint = 0;
-    PRAGMA synchronous = FULL;
-    PRAGMA temp_store = MEMORY;
-    PRAGMA cache_size = -8192;
-";
-const SETTINGS_OF_READERS: &str = "
+const READER_SETTINGS: &str = "
     PRAGMA query_only = ON;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -256;

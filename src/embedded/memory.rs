@@ -15,6 +15,7 @@ use crate::core::realm::RealmName;
 /// A [`TokenStore`] and a [`Denylist`] in memory. What has expired is dropped whenever the number of entries has doubled.
 pub struct MemoryTokens {
     clock: Arc<dyn Clock>,
+    made_at: UnixSeconds,
     state: Mutex<State>,
 }
 
@@ -29,13 +30,14 @@ struct State {
 impl MemoryTokens {
     /// An empty store that drops tokens which have expired by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
         let state = State {
             tokens: HashMap::new(),
             denied: HashMap::new(),
-            passed: PassedTime::from(clock.now()),
+            passed: PassedTime::from(now),
             sweep_at: SMALLEST_SWEEP,
         };
-        Self { clock, state: Mutex::new(state) }
+        Self { made_at: now, clock, state: Mutex::new(state) }
     }
 
     /// A panic elsewhere leaves the map whole: every change is a single call.
@@ -84,6 +86,10 @@ impl Denylist for MemoryTokens {
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
         Ok(self.state().denied.contains_key(jti))
+    }
+
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        Ok(self.made_at)
     }
 }
 

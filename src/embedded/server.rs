@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Once, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Who says where a request comes from, so that failed authentications can be counted by source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sources {
-    /// The connection: clients connect to this server themselves.
+    /// The connection: clients connect to this server themselves. A proxy on this machine is known by what it says.
     Peers,
     /// The last element of X-Forwarded-For, which the proxy in front has appended; the others a caller may have written.
     ForwardedFor,
@@ -110,6 +110,17 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 impl Sources {
     fn source(self, peer: IpAddr, headers: &HeaderMap) -> Option<ClientSource> {
         match self {
+            // Its address stands for everybody, as below.
+            Self::Peers if peer.to_canonical().is_loopback() && headers.contains_key(FORWARDED_FOR) => {
+                static WARNING: Once = Once::new();
+                WARNING.call_once(|| {
+                    tracing::warn!(
+                        "a request from this machine carries X-Forwarded-For: failed authentications of such requests are \
+                         not limited, as all would be one proxy's; pass --trust-forwarded-for if a proxy is in front"
+                    );
+                });
+                None
+            }
             Self::Peers => Some(ClientSource::of(peer)),
             Self::ForwardedFor => forwarded_for(headers).map(ClientSource::of),
             Self::Unknown => None,
@@ -225,6 +236,23 @@ mod tests {
             headers.append(FORWARDED_FOR, value.parse().expect("a header value"));
         }
         sources.source([192, 0, 2, 7].into(), &headers).map(|source| source.to_string())
+    }
+
+    #[test]
+    fn a_peer_on_this_machine_that_speaks_for_another_is_nobody() {
+        let mut headers = HeaderMap::new();
+        for peer in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            let peer: IpAddr = peer.parse().expect("an address");
+            headers.clear();
+            assert_eq!(
+                Sources::Peers.source(peer, &headers),
+                Some(ClientSource::of(IpAddr::V4([127, 0, 0, 1].into())))
+            );
+            for value in ["198.51.100.1", "unknown", ""] {
+                headers.insert(FORWARDED_FOR, value.parse().expect("a header value"));
+                assert_eq!(Sources::Peers.source(peer, &headers), None, "{peer} {value}");
+            }
+        }
     }
 
     #[tokio::test]

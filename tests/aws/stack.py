@@ -9,6 +9,7 @@ from the translated template, and the API's id is given here), and its IAM enfor
 from __future__ import annotations
 
 import ast
+import copy
 import io
 import json
 import zipfile
@@ -24,23 +25,47 @@ from emulator import Credentials, Emulator
 class Statement:
     """One permission of a role, with its ARN resolved by the stack.
 
-    `leading_keys` are the patterns of partition keys that it is restricted to, if it is: the only condition there is.
+    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, `version_stages` the labels of a secret's
+    versions, and `new_tag` the one tag that it may set where it is not set yet: the only conditions there are. test_iam.py has them
+    evaluated by somebody else's implementation of IAM.
     """
 
     sid: str
     action: str
     resource: str
     leading_keys: tuple[str, ...] | None = None
+    version_stages: tuple[str, ...] | None = None
+    new_tag: str | None = None
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Statement:
         statement = Statement(document["Sid"], document["Action"], document["Resource"])
-        if "Condition" not in document:
-            return statement
-        ((operator, keys),) = document["Condition"].items()
-        ((key, patterns),) = keys.items()
-        assert (operator, key) == ("ForAllValues:StringLike", "dynamodb:LeadingKeys"), document
-        return replace(statement, leading_keys=tuple(patterns))
+        match document.get("Condition"):
+            case None:
+                return statement
+            case {
+                "ForAllValues:StringLike": {"dynamodb:LeadingKeys": patterns, **no_other_key},
+                "Null": {"dynamodb:LeadingKeys": "false", **no_other_null},
+                **no_other_condition,
+            } if not (no_other_key or no_other_null or no_other_condition):
+                return replace(statement, leading_keys=tuple(patterns))
+            case {
+                "ForAnyValue:StringEquals": {"secretsmanager:VersionStage": labels, **no_other_key},
+                **no_other_condition,
+            } if not (no_other_key or no_other_condition):
+                return replace(statement, version_stages=tuple(labels))
+            case {"ForAllValues:StringEquals": {"aws:TagKeys": [tag]}} if document["Condition"] == sets_only(tag):
+                return replace(statement, new_tag=tag)
+        raise AssertionError(f"a condition that these tests do not know: {document}")
+
+
+def sets_only(tag: str) -> dict[str, Any]:
+    """The condition under which a call sets this tag, no other, and none that the secret has with another value."""
+    return {
+        "StringEqualsIfExists": {f"aws:ResourceTag/{tag}": f"${{aws:RequestTag/{tag}}}"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [tag]},
+        "Null": {f"aws:RequestTag/{tag}": "false"},
+    }
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,8 @@ class Stack:
             raise AssertionError(f"stack {name}: {stack}")
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         self.parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+        # As the template has it where nobody says another.
+        self.parameters["SecretPrefix"] = self.parameters["SecretPrefix"] or name
         summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
         self._ids: dict[str, str] = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
         with emulator.iam_paused():
@@ -149,9 +176,15 @@ class Stack:
 
 
 def _known_to_moto(translated: sam.Json) -> sam.Json:
-    """The template without the saved query: moto fails the whole stack for it, and nothing refers to it."""
-    resources = translated["Resources"]
+    """The template without the saved query: moto fails the whole stack for it, and nothing refers to it.
+
+    And with tables that are protected by a boolean: of a parameter moto makes a text, which no SDK reads in DescribeTable.
+    """
+    resources = copy.deepcopy(translated["Resources"])
     known = {name: each for name, each in resources.items() if each["Type"] != "AWS::Logs::QueryDefinition"}
+    for table in sam.resources({"Resources": known}, "AWS::DynamoDB::Table").values():
+        assert table["Properties"]["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
+        table["Properties"]["DeletionProtectionEnabled"] = True
     return {**translated, "Resources": known}
 
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,8 +39,8 @@ Their secrets are shown then only; for new ones: grantwell client rotate-secret 
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
 address (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). A proxy in front, on this
-machine too, has to say whose address it is: pass --trust-forwarded-for, or it counts as one caller; with
---behind-tls-proxy alone, nothing is counted.
+machine too, has to say whose address it is: pass --trust-forwarded-for. Without it nothing is counted with --behind-tls-proxy,
+nor of requests from this machine that carry X-Forwarded-For.
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
@@ -119,7 +120,8 @@ struct Stores {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 1. Settings.
     let config = ServerConfig::from_env()?;
-    telemetry::init_local(config.log_level, arguments.log_format.into());
+    let _written_at_the_end = telemetry::init_local(config.log_level, arguments.log_format.into())
+        .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);
     if arguments.behind_tls_proxy && configured_url.is_none() {
@@ -256,14 +258,21 @@ async fn register_demo_clients(registry: &SqliteRegistry) -> Result<Option<DemoS
     Ok(Some(DemoSecrets { client, resource_server }))
 }
 
-/// The first line is for programs that wait for the server; what follows is for a person, once.
+/// The first line is for programs that wait for the server; what follows is for a person, once. Written by a thread of its own: a
+/// server whose stdout nobody reads serves all the same, and ends when it is told to.
 fn announce(base_url: &str, demo: Option<&DemoSecrets>) -> Result<(), Failure> {
     let mut text = format!("listening on {base_url}\n");
     if let Some(demo) = demo {
         text.push_str(&first_steps(base_url, demo));
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::of_output(&error))
+    let write = move || {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            tracing::warn!(%error, "the address could not be written to standard output");
+        }
+    };
+    let started = thread::Builder::new().name("announce".to_owned()).spawn(write);
+    started.map(drop).map_err(|error| Failure::new(format!("no thread could be started: {error}")))
 }
 
 fn first_steps(base_url: &str, demo: &DemoSecrets) -> String {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use grantwell::core::access_token::AccessTokenFormat;
 use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::keys::set::KeySet;
 use grantwell::core::ports::{
     ClientRegistry as _, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError, SecretSource as _,
-    TokenStore as _,
+    SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
@@ -20,10 +22,10 @@ use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
 
-use super::key_store::{PRIVATE_MEMBERS, key_set};
+use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::token_store::digest;
 use super::{
-    FixedClock, KeyPorts, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, generated, realm,
+    FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, generated, realm,
 };
 
 mod memory_tokens {
@@ -306,7 +308,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
         .expect("its secret");
     drop(old);
 
-    // Opened twice: the second time it is of version 2 already.
+    // Opened twice: the second time it is of the present version already.
     for _ in 0..2 {
         let registry = SqliteRegistry::open(&path).expect("opened");
         let alpha = registry.realm(&realm("alpha").name).await.expect("read").expect("the realm");
@@ -323,7 +325,91 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 2);
+    assert_eq!(version, 4);
+}
+
+#[tokio::test]
+async fn a_secret_is_none_of_the_registration_before_a_right_was_withdrawn() {
+    let registry = SqliteRegistry::in_memory().expect("opened");
+    let (before, first, second) = (client(&realm("alpha"), "myClient"), generated(), generated());
+    registry.register(&before, &first).await.expect("registered");
+    let mut after = before.clone();
+    after.metadata.scope = "read".parse().expect("well formed");
+    after.metadata.default_scope = None;
+    after.revision = 2;
+    registry.replace(&after).await.expect("changed");
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &first, None);
+
+    let rotate = async |secret| registry.rotate_secret(&after.realm, &after.client_id, secret).await.expect("rotated");
+    rotate(&second).await;
+    // A server that remembers the earlier registration for some seconds more goes on with the secret of that time.
+    assert_accepted(registry.secrets(&before).await.expect("read").as_ref(), &first, None);
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &second, Some(&first));
+
+    let third = generated();
+    rotate(&third).await;
+    assert!(registry.secrets(&before).await.expect("read").is_none());
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &third, Some(&second));
+}
+
+/// What version 2 adds.
+const VERSION_2: &str = "
+    CREATE TABLE signing_keys (
+        realm        TEXT PRIMARY KEY,
+        private_jwks TEXT NOT NULL,
+        public_jwks  TEXT NOT NULL,
+        revision     INTEGER NOT NULL
+    ) STRICT;
+    PRAGMA user_version = 2;
+";
+
+#[tokio::test]
+async fn a_registry_of_version_2_keeps_its_signing_keys_and_writes_them_anew_with_their_next_change() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    let alpha = realm("alpha").name;
+    let older = KeySet::from_json(OLDER_KEYS).expect("keys");
+    let published = serde_json::to_string(&older.published()).expect("JSON");
+    let connection = rusqlite::Connection::open(&path).expect("a new file");
+    connection.execute_batch(VERSION_1).and_then(|()| connection.execute_batch(VERSION_2)).expect("the old schema");
+    connection
+        .execute("INSERT INTO signing_keys VALUES ('alpha', ?1, ?2, 4)", [OLDER_KEYS, &published])
+        .expect("its keys");
+
+    let registry = Arc::new(SqliteRegistry::open(&path).expect("opened"));
+    let keyring = Keyring::new(registry.clone(), Arc::new(FixedClock));
+    for alg in SigningAlgorithm::ALL {
+        let signers = keyring.signers(&alpha, alg).await.expect("signers");
+        assert_eq!(signers.choose(alg, NOW).expect("a signer").alg, alg);
+    }
+    let verifiers = registry.verification_keys(&alpha).await.expect("keys");
+    assert!(older.published().keys.iter().all(|key| verifiers.know(key.jwk.kid.as_str())));
+
+    let rotated = older.rotated(ROTATED_AT).expect("rotated");
+    registry.replace_keys(&alpha, &rotated).await.expect("replaced");
+    let stored: String = connection
+        .query_row("SELECT private_keys FROM signing_keys WHERE realm = 'alpha'", [], |row| row.get(0))
+        .expect("a row");
+    assert!(stored.starts_with(r#"{"version":1,"revision":5,"#) && !stored.contains(r#""d":"#));
+    let read = registry.read_keys(&alpha).await.expect("read").expect("keys");
+    assert_eq!(read.published(), rotated.published());
+    assert!(read.present_and_future_signers().is_ok());
+}
+
+#[tokio::test]
+async fn signing_keys_of_a_later_form_are_refused_with_a_way_out() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    let registry = SqliteRegistry::open(&path).expect("opened");
+    registry.create_keys(&realm("alpha").name, &key_set()).await.expect("created");
+    let connection = rusqlite::Connection::open(&path).expect("opened");
+    connection
+        .execute_batch("UPDATE signing_keys SET private_keys = replace(private_keys, '\"version\":1', '\"version\":2')")
+        .expect("changed");
+    let error = registry.read_keys(&realm("alpha").name).await.expect_err("of a later form");
+    let text = "the realm's signing keys holds an item that cannot be read: \
+                the signing keys were written by a later version of grantwell; use that one";
+    assert_eq!(error.to_string(), text);
 }
 
 #[tokio::test]
