@@ -3,12 +3,12 @@
 //! It sets what `axum::serve` cannot: a time limit on request heads and a limit on connections, without which one slow
 //! peer could hold the server. And it keeps each connection on one thread.
 
+mod workers;
+
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZero;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,9 +20,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::workers::Workers;
 use crate::core::client_auth::attempts::ClientSource;
 use crate::http::routes::HttpService;
 
@@ -40,20 +40,6 @@ pub enum Sources {
     Unknown,
 }
 
-/// Threads that serve connections, each with a runtime of its own. A runtime that all of them share moves work between them, which
-/// costs as much as the request when the requests are this small.
-struct Workers(Vec<Worker>);
-
-struct Worker {
-    runtime: Handle,
-    /// Each of its connections holds a copy.
-    connections: Arc<()>,
-    /// The thread ends when this is dropped.
-    ends: oneshot::Sender<()>,
-    /// Resolves when it has, and nothing of a request runs any more.
-    ended: oneshot::Receiver<()>,
-}
-
 /// Serves with `service`, on a thread for each core, until `stop` resolves. Then answers what is in flight for at most
 /// [`DRAIN_LIMIT`].
 ///
@@ -65,7 +51,7 @@ pub async fn serve(
     sources: Sources,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let workers = Workers::start(thread::available_parallelism().map_or(1, NonZero::get))?;
+    let workers = Workers::start(Workers::usual_count())?;
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut stop = std::pin::pin!(stop);
@@ -123,56 +109,6 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     last.parse().ok().or_else(|| last.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
-impl Workers {
-    fn start(count: usize) -> io::Result<Self> {
-        (0..count).map(|_| Worker::start()).collect::<io::Result<_>>().map(Self)
-    }
-
-    /// Ends the threads, with what they have not finished.
-    async fn end(self) {
-        let (ends, ended): (Vec<_>, Vec<_>) = self.0.into_iter().map(|worker| (worker.ends, worker.ended)).unzip();
-        drop(ends);
-        for ended in ended {
-            let _either_way = ended.await;
-        }
-    }
-
-    /// On the thread that has the fewest connections.
-    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        let Some(worker) = self.0.iter().min_by_key(|worker| Arc::strong_count(&worker.connections)) else { return };
-        let counted = Arc::clone(&worker.connections);
-        worker.runtime.spawn(async move {
-            connection.await;
-            drop(counted);
-        });
-    }
-}
-
-impl Worker {
-    fn start() -> io::Result<Self> {
-        let (ends, told_to_end) = oneshot::channel::<()>();
-        let (has_ended, ended) = oneshot::channel();
-        let (started, starts) = mpsc::sync_channel(1);
-        // Made on its thread: one that is dropped on a thread of another runtime panics.
-        let run = move || {
-            let runtime = match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    let _nobody = started.send(Err(error));
-                    return;
-                }
-            };
-            let _nobody = started.send(Ok(runtime.handle().clone()));
-            let _dropped = runtime.block_on(told_to_end);
-            drop(runtime);
-            let _nobody = has_ended.send(());
-        };
-        thread::Builder::new().name("http".to_owned()).spawn(run)?;
-        let runtime = starts.recv().map_err(io::Error::other)??;
-        Ok(Self { runtime, connections: Arc::default(), ends, ended })
-    }
-}
-
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
@@ -225,23 +161,6 @@ mod tests {
             headers.append(FORWARDED_FOR, value.parse().expect("a header value"));
         }
         sources.source([192, 0, 2, 7].into(), &headers).map(|source| source.to_string())
-    }
-
-    #[tokio::test]
-    async fn connections_are_spread_over_the_threads_and_end_with_them() {
-        let workers = Workers::start(3).expect("threads");
-        let dropped = Arc::new(());
-        for _ in 0..6 {
-            let held = Arc::clone(&dropped);
-            workers.spawn(async move {
-                std::future::pending::<()>().await;
-                drop(held);
-            });
-        }
-        let counts: Vec<_> = workers.0.iter().map(|worker| Arc::strong_count(&worker.connections) - 1).collect();
-        assert_eq!(counts, [2, 2, 2]);
-        workers.end().await;
-        assert_eq!(Arc::strong_count(&dropped), 1);
     }
 
     #[test]
