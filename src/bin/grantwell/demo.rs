@@ -34,7 +34,7 @@ use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::server::{self, Sources};
+use grantwell::embedded::server::{self, Settings};
 use grantwell::http::routes::HttpService;
 use grantwell::telemetry::{self, LogFormat, LogLevel, SystemClock};
 
@@ -433,7 +433,7 @@ async fn start<S: HttpService>(service: impl FnOnce(SocketAddr) -> Result<S, Fai
     let address = listener.local_addr().map_err(failed)?;
     let service = service(address)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(server::serve(listener, service, Sources::Peers, async move {
+    let served = tokio::spawn(server::serve(listener, service, Settings::default(), async move {
         let _either_way = stopped.await;
     }));
     Ok(Running { address, stop, served })

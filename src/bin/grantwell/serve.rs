@@ -1,7 +1,10 @@
 //! `grantwell serve`: the authorization server on this machine.
 
+use std::fs;
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +21,8 @@ use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::server::{self, Sources};
+use grantwell::embedded::server::limits::{self, Limits};
+use grantwell::embedded::server::{self, Settings, Sources};
 use grantwell::embedded::tokens::FjallTokens;
 use grantwell::telemetry::{self, LogFormat, SystemClock};
 
@@ -27,7 +31,7 @@ use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 use crate::store::StoreName;
 
-/// Runs the authorization server on this machine until SIGINT or SIGTERM.
+/// Runs the authorization server on this machine until SIGINT, SIGTERM or SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
@@ -110,6 +114,8 @@ struct Stores {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 1. Settings.
     let config = ServerConfig::from_env()?;
+    let descriptors = limits::raise_descriptor_limit();
+    let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
     telemetry::init_local(config.log_level, arguments.log_format.into());
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);
@@ -142,6 +148,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(url) => url,
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
+    let issuer_base = public_url.as_str().to_owned();
     let attempts = config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
     let service =
         authority::service(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts.as_ref());
@@ -149,9 +156,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;
     announce(&base_url, demo.as_ref())?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %address,
+        issuer_base,
+        store = store_path(&arguments.store),
+        connections = limits.connections,
+        descriptors,
+        failed_auth_limit = config.attempt_limits.map_or(0, |limits| limits.failures),
+        "started"
+    );
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
-    server::serve(listener, service, sources, stop)
+    server::serve(listener, service, Settings { sources, limits, heartbeat: None }, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
@@ -208,16 +225,33 @@ fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, F
     )))
 }
 
+/// Resolves at the first signal that asks for an end.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let handler = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be handled: {error}")));
     let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    let mut hangup = if is_hangup_ignored() { None } else { Some(handler(SignalKind::hangup())?) };
     Ok(async move {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hung_up => {}
         }
         tracing::info!("stopping: answering what is in flight");
     })
+}
+
+/// Whether `nohup` or a supervisor has said that this process survives the end of its terminal. Linux tells; elsewhere SIGHUP ends it.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // SIGHUP is signal 1, the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another takes their place.
@@ -231,6 +265,18 @@ async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64)
         if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
             tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
         }
+    }
+}
+
+/// The store with its absolute path: a relative one says nothing to who does not know where the server was started.
+fn store_path(store: &StoreName) -> String {
+    match store {
+        StoreName::File(path) => {
+            let absolute = fs::canonicalize(path).or_else(|_| path::absolute(path));
+            format!("file:{}", absolute.as_ref().unwrap_or(path).display())
+        }
+        StoreName::Memory => "memory".to_owned(),
+        StoreName::Aws => "aws".to_owned(),
     }
 }
 

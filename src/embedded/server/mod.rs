@@ -1,28 +1,30 @@
 //! The local server: accepts connections and hands their requests to one service, until it is told to stop.
 //!
-//! It sets what `axum::serve` cannot: a time limit on request heads and a limit on connections, without which one slow
-//! peer could hold the server. And it keeps each connection on one thread.
+//! It sets what `axum::serve` cannot: limits of how many connections there are and of what each may leave undone, without which a few
+//! slow peers could hold the server. And it keeps each connection on one thread.
 
+mod activity;
+mod connection;
+pub mod limits;
+mod places;
 mod workers;
 
-use std::error::Error;
+use std::future::pending;
 use std::io;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::Request;
 use axum::http::HeaderMap;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use self::limits::Limits;
+use self::places::{Peers, Places};
 use self::workers::Workers;
+use super::cause::StorageCause;
 use crate::core::client_auth::attempts::ClientSource;
 use crate::http::routes::HttpService;
 
@@ -40,6 +42,39 @@ pub enum Sources {
     Unknown,
 }
 
+/// How a server serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Who says where a request comes from.
+    pub sources: Sources,
+    /// What connections may take.
+    pub limits: Limits,
+    /// Who wants to be told that it lives.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// Whoever restarts a server that hangs, and is told again and again that this one does not.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// How often.
+    pub every: Duration,
+    /// Tells it.
+    pub beat: fn(),
+}
+
+/// Something that may happen often and is said seldom, with how often it was.
+#[derive(Default)]
+struct Tally {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sources: Sources::Peers, limits: Limits::default(), heartbeat: None }
+    }
+}
+
 /// Serves with `service`, on a thread for each core, until `stop` resolves. Then answers what is in flight for at most
 /// [`DRAIN_LIMIT`].
 ///
@@ -48,40 +83,61 @@ pub enum Sources {
 pub async fn serve(
     listener: TcpListener,
     service: impl HttpService,
-    sources: Sources,
+    settings: Settings,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let workers = Workers::start(Workers::usual_count())?;
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let Settings { sources, limits, heartbeat } = settings;
+    let workers = Workers::start(limits.threads)?;
+    let heartbeat = heartbeat.map(|heartbeat| tokio::spawn(beat_while_alive(heartbeat, workers.runtimes())));
+    let places = Places::new(limits.connections);
+    let (mut too_many, mut not_accepted) = (Tally::default(), Tally::default());
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &connections) => accepted,
-        };
-        match accepted {
-            Ok((stream, peer, permit)) => {
-                let connection = connection(stream, peer, service.clone(), sources, graceful.watcher());
-                workers.spawn(async move {
-                    // A peer that goes away or sends no HTTP is its own affair.
-                    let _peer_fault = connection.await;
-                    drop(permit);
-                });
+            accepted = listener.accept() => accepted,
+            () = too_many.is_due() => {
+                let (closed, most) = (too_many.take(), limits.connections);
+                tracing::warn!(closed, most, "connections were closed: there were too many of them, or of their peers");
+                continue;
             }
-            // Out of file descriptors, most likely: closing connections will free some.
+        };
+        match accepted.and_then(|(stream, peer)| Ok((prepared(stream)?, peer))) {
+            Ok((stream, peer)) => {
+                let peers = Peers::of(peer.ip(), sources);
+                let mut place = places.take(peers);
+                if place.is_none() {
+                    // One has to go, this or another.
+                    too_many.count();
+                    place = places.take_over(peers).await;
+                }
+                let Some(place) = place else { continue };
+                let service = service.clone();
+                workers.spawn(async move { connection::answer(stream, peer, service, sources, &limits, place).await });
+            }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                not_accepted.count();
+                if not_accepted.is_due().now_or_never().is_some() {
+                    let times = not_accepted.take();
+                    tracing::warn!(%error, times, "a connection could not be accepted");
+                }
+                // Out of descriptors, most likely, of which an idle connection has one to spare.
+                if StorageCause::of_io(&error) == StorageCause::NoFileDescriptors {
+                    places.end_one(None);
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.is_err() {
+    if timeout(DRAIN_LIMIT, places.finish()).await.is_err() {
         tracing::warn!(limit_seconds = DRAIN_LIMIT.as_secs(), "some requests did not finish in time and were cut off");
     }
     // The caller may close the stores behind this.
-    let _stuck = tokio::time::timeout(CUT_OFF_LIMIT, workers.end()).await;
+    let _stuck = timeout(CUT_OFF_LIMIT, workers.end()).await;
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.abort();
+    }
     Ok(())
 }
 
@@ -109,47 +165,55 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     last.parse().ok().or_else(|| last.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> io::Result<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // An answer is one small write: waiting to fill a packet would only delay it.
-    let _best_effort = stream.set_nodelay(true);
-    Ok((stream.into_std()?, peer, permit))
+impl Tally {
+    fn count(&mut self) {
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// Resolves when it is to be said.
+    async fn is_due(&self) {
+        match self.said {
+            _ if self.count == 0 => pending().await,
+            None => {}
+            Some(said) => sleep_until(said + SAID_EVERY).await,
+        }
+    }
+
+    /// How often it has been since it was last said, which it is now.
+    fn take(&mut self) -> u64 {
+        self.said = Some(Instant::now());
+        mem::take(&mut self.count)
+    }
 }
 
-/// Answers the requests of one connection, on the runtime that it is awaited on.
-async fn connection(
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
-    service: impl HttpService,
-    sources: Sources,
-    watcher: Watcher,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let stream = TcpStream::from_std(stream)?;
-    let answer = service_fn(move |mut request: Request<Incoming>| {
-        if let Some(source) = sources.source(peer.ip(), request.headers()) {
-            request.extensions_mut().insert(source);
+/// Tells it for as long as every thread comes round to what it is given.
+async fn beat_while_alive(heartbeat: Heartbeat, threads: Vec<Handle>) {
+    let mut beats = interval(heartbeat.every);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        let turns: Vec<_> = threads.iter().map(|thread| thread.spawn(async {})).collect();
+        for turn in turns {
+            if turn.await.is_err() {
+                return;
+            }
         }
-        service.clone().call(request.map(Body::new))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(HEAD_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), answer);
-    Ok(watcher.watch(connection).await?)
+        (heartbeat.beat)();
+    }
+}
+
+/// The stream, to be used on another runtime.
+fn prepared(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    // An answer is one small write: waiting to fill a packet would only delay it.
+    let _best_effort = stream.set_nodelay(true);
+    stream.into_std()
 }
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
-const MAX_CONNECTIONS: usize = 2048;
-const HEAD_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a thread may take to drop what was cut off.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(2);
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const SAID_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,6 @@
 //! costs as much as the request when the requests are this small.
 
 use std::io;
-use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -23,11 +22,6 @@ struct Worker {
 }
 
 impl Workers {
-    /// How many there are unless told otherwise: one for each core.
-    pub(super) fn usual_count() -> usize {
-        thread::available_parallelism().map_or(1, NonZero::get)
-    }
-
     /// # Errors
     /// What the system says where a thread cannot be started.
     pub(super) fn start(count: usize) -> io::Result<Self> {
@@ -41,6 +35,11 @@ impl Workers {
         for ended in ended {
             let _either_way = ended.await;
         }
+    }
+
+    /// Where each thread takes its work.
+    pub(super) fn runtimes(&self) -> Vec<Handle> {
+        self.0.iter().map(|worker| worker.runtime.clone()).collect()
     }
 
     /// Runs a connection on the thread that has the fewest.
