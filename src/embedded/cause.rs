@@ -19,6 +19,8 @@ pub enum StorageCause {
     NoFileDescriptors,
     /// Another process has held the file for too long.
     Busy,
+    /// The disk has not answered in the time that whoever asks can wait.
+    NoAnswer,
     /// What is stored is not what was written.
     Damaged,
     /// Anything else that the system said.
@@ -43,6 +45,7 @@ impl StorageCause {
             Self::ReadOnlyFileSystem => "read_only_file_system",
             Self::NoFileDescriptors => "no_file_descriptors",
             Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
             Self::Failed => "failed",
         }
@@ -83,6 +86,7 @@ impl fmt::Display for StorageCause {
             Self::ReadOnlyFileSystem => "the file system is read-only",
             Self::NoFileDescriptors => "no file descriptor is left",
             Self::Busy => "another process holds it",
+            Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
             Self::Failed => "the system refused it",
         })

@@ -4,10 +4,12 @@
 pub mod cause;
 pub mod data_dir;
 mod group_commit;
+pub mod health;
 mod keyspace;
 pub mod memory;
 pub mod quotas;
 pub mod registry;
+pub mod registry_health;
 pub mod server;
 pub mod tokens;
 

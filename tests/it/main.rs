@@ -15,6 +15,8 @@ mod demo;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod durability;
 mod envelope;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod health;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;

@@ -70,7 +70,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::service(&registry, &issued, &defaults, public_url, None))
+        Ok(authority::service(&registry, &issued, &defaults, public_url, None, Router::new()))
     })
     .await?;
     let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);

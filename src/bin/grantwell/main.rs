@@ -14,6 +14,7 @@ mod realm;
 mod report;
 mod sample;
 mod serve;
+mod service_manager;
 mod store;
 
 use std::process::ExitCode;

@@ -17,10 +17,13 @@ use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
+use grantwell::embedded::cause::StoreHealth;
 use grantwell::embedded::data_dir::DataDir;
+use grantwell::embedded::health::{DiskSpace, Health};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::registry_health::RegistryHealth;
 use grantwell::embedded::server::limits::{self, Limits};
 use grantwell::embedded::server::{self, Settings, Sources};
 use grantwell::embedded::tokens::FjallTokens;
@@ -29,6 +32,7 @@ use grantwell::telemetry::{self, LogFormat, SystemClock};
 use crate::authority::{self, IssuedTokens};
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
+use crate::service_manager;
 use crate::store::StoreName;
 
 /// Runs the authorization server on this machine until SIGINT, SIGTERM or SIGHUP.
@@ -36,8 +40,8 @@ use crate::store::StoreName;
 #[command(after_help = "Example:
   grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
 
-With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them.
-Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
+With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
+them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
@@ -105,6 +109,8 @@ struct Stores {
     registry: Arc<SqliteRegistry>,
     issued: IssuedTokens,
     on_disk: Option<Arc<FjallTokens>>,
+    /// What has to answer and to be writable for the server to be ready, by the names that an answer has for it.
+    health: Vec<(&'static str, Arc<dyn StoreHealth>)>,
 }
 
 /// Serves until a signal ends it.
@@ -150,8 +156,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let issuer_base = public_url.as_str().to_owned();
     let attempts = config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
-    let service =
-        authority::service(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts.as_ref());
+    let health = Health::of(stores.health.clone());
+    let service = authority::service(
+        &stores.registry,
+        &stores.issued,
+        &config.realm_defaults,
+        public_url,
+        attempts.as_ref(),
+        health.routes(),
+    );
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
     let demo = register_demo_clients(&stores.registry).await?;
@@ -166,9 +179,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         failed_auth_limit = config.attempt_limits.map_or(0, |limits| limits.failures),
         "started"
     );
+    service_manager::is_ready();
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
-    server::serve(listener, service, Settings { sources, limits, heartbeat: None }, stop)
+    server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
@@ -194,6 +208,7 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
                 Arc::new(MemoryQuotas::default()),
             ),
             on_disk: None,
+            health: Vec::new(),
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
@@ -203,10 +218,15 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
                 SyncWrites::Always => tokens.confirmed_by_disk(),
             };
             let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
+            let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
             Ok(Stores {
-                registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
+                registry,
                 issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
                 on_disk: Some(tokens),
+                health: vec![
+                    ("data_directory", Arc::new(DiskSpace::of(path.clone()))),
+                    ("registry", Arc::new(RegistryHealth::open(&directory.registry_path())?)),
+                ],
             })
         }
     }
@@ -242,6 +262,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
             _ = terminate.recv() => {}
             _ = hung_up => {}
         }
+        service_manager::is_stopping();
         tracing::info!("stopping: answering what is in flight");
     })
 }
