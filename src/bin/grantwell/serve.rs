@@ -15,6 +15,7 @@ use grantwell::config::ServerConfig;
 use grantwell::core::client_auth::attempts::FailedAttempts;
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::cause::StoreHealth;
@@ -39,8 +40,9 @@ use crate::store::StoreName;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
+  grantwell serve --demo
 
-With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
+With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
 them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
@@ -72,6 +74,9 @@ pub(crate) struct Arguments {
     /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
     #[arg(long)]
     trust_forwarded_for: bool,
+    /// Register two clients to try the server with, where the registry is empty, and print their secrets
+    #[arg(long, conflicts_with_all = ["behind_tls_proxy", "trust_forwarded_for"])]
+    demo: bool,
     /// What the log on stderr looks like: lines for people, or one JSON object a line, as `grantwell report` reads it
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LineFormat::Text)]
     log_format: LineFormat,
@@ -167,7 +172,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     );
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
-    let demo = register_demo_clients(&stores.registry).await?;
+    let demo = if arguments.demo { register_demo_clients(&stores.registry).await? } else { None };
     announce(&base_url, demo.as_ref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -179,6 +184,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         failed_auth_limit = config.attempt_limits.map_or(0, |limits| limits.failures),
         "started"
     );
+    if sources != Sources::Peers {
+        warn_of_demo_clients(&stores.registry).await?;
+    }
+    if demo.is_none() {
+        advise_on_clients(&stores.registry, &arguments.store, arguments.demo).await?;
+    }
     service_manager::is_ready();
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
@@ -301,6 +312,44 @@ fn store_path(store: &StoreName) -> String {
     }
 }
 
+/// Says how to go on to whoever has started a server that nobody can use, or has asked for demo clients in vain.
+async fn advise_on_clients(registry: &SqliteRegistry, store: &StoreName, demo_asked: bool) -> Result<(), Failure> {
+    if demo_asked {
+        tracing::warn!(
+            "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier start: \
+             grantwell client rotate-secret demo-client --realm alpha"
+        );
+    } else if registry.is_empty().await? {
+        if *store == StoreName::Memory {
+            tracing::warn!(
+                "nobody is registered, and nobody can be in a store in memory; pass --demo to try the server"
+            );
+        } else {
+            tracing::warn!(
+                "nobody is registered; register a client with: grantwell client create --store '{}' --id myClient \
+                 --scope write --default-scope write",
+                store_path(store)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Their secrets are on somebody's terminal.
+async fn warn_of_demo_clients(registry: &SqliteRegistry) -> Result<(), Failure> {
+    let realm = sample::realm()?;
+    for demo in [DEMO_CLIENT, DEMO_RESOURCE_SERVER] {
+        let client_id = demo.client_id.parse()?;
+        if registry.client(&realm.name, &client_id).await?.is_some_and(|client| client.is_active()) {
+            tracing::warn!(
+                "a demo client is registered; delete it with: grantwell client delete {client_id} --realm {}",
+                realm.name
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What a first visitor needs to try the server.
 struct DemoSecrets {
     client: ClientSecret,
@@ -342,7 +391,7 @@ fn first_steps(base_url: &str, demo: &DemoSecrets) -> String {
     );
     format!(
         "
-The registry was empty, so a demo client and a demo resource server were registered in realm {}.
+A demo client and a demo resource server were registered in realm {}.
 Their secrets are shown this once.
 
 Get an access token:
