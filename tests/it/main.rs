@@ -15,6 +15,8 @@ mod demo;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod durability;
 mod envelope;
+#[cfg(all(test, target_os = "linux"))] // elsewhere no disk fails by preloading
+mod faults;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;
