@@ -20,6 +20,8 @@ mod durability;
 mod envelope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod health;
+#[cfg(all(test, target_os = "linux"))] // elsewhere no disk fails by preloading
+mod faults;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;

@@ -170,6 +170,11 @@ impl Server {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory in KiB, as Linux says.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident_kib(&self) -> u64 {
