@@ -1,6 +1,7 @@
 # The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
 # A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler (fuzzing: also C++, or it is skipped), curl and Python
-# 3.11 or newer; `make test-sam` also needs a Docker engine. Everything else is installed into .venv/ from pinned requirements.
+# 3.11 or newer; with node and npm `make test` evaluates the roles' policies, too; `make test-sam` also needs a Docker engine. Everything
+# else is installed into .venv/ from requirements with hashes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +15,8 @@ export GRANTWELL_BIN_DIR := $(TARGET)/debug
 
 VENV := .venv/test
 VENV_SAM := .venv/sam
+# An implementation of IAM's evaluation in JavaScript. Without node and npm its tests are skipped, except in CI.
+IAM := .venv/iam
 SAM_BUILD := .sam-test/build
 # A command that makes a machine ready for `sam local` before test-sam looks at it; none by default.
 SAM_PREPARE ?=
@@ -55,8 +58,10 @@ lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
 	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
-test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulator included
+test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
 	$(VENV)/bin/python tests/aws/emulator.py run -- cargo test --all-features --locked -- --include-ignored
+	$(VENV)/bin/python tests/aws/emulator.py run --ministack -- \
+	  cargo test --all-features --locked --test it -- --include-ignored conformance::aws::rotation conformance::aws::ownership
 
 .PHONY: build
 build: ## The command and the function binaries, unoptimized
@@ -64,6 +69,7 @@ build: ## The command and the function binaries, unoptimized
 
 .PHONY: test-aws
 test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
+	@$(MAKE) --no-print-directory $(IAM)/.ready || echo 'test-aws: the policies are not evaluated (tests/aws/test_iam.py)' >&2
 	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam
 
 ##@ Fuzzing
@@ -72,7 +78,7 @@ test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Ru
 FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz
-fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, scopes, Lambda events
+fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, endpoints, stored records, Lambda events
 	fuzz/run $(FUZZ_SECONDS)
 
 .PHONY: fuzz-briefly
@@ -144,14 +150,34 @@ $(VENV)/.ready: tests/aws/requirements.txt
 $(VENV_SAM)/.ready: tests/aws/requirements-sam.txt
 	$(call make_venv,$(VENV_SAM),$<)
 
+$(IAM)/.ready: tests/aws/iam/package.json tests/aws/iam/package-lock.json tests/aws/iam/simulate.mjs
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'test-aws: no node and npm' >&2; exit 1; }
+	mkdir -p $(IAM)
+	cp $^ $(IAM)/
+	cd $(IAM) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
 define make_venv
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
   echo 'Python 3.11 or newer is needed; name it with PYTHON=... if python3 is older.' >&2; exit 1; }
 $(PYTHON) -m venv --clear $(1) || { \
   echo 'Python cannot make a virtual environment; on Debian and Ubuntu install python3-venv.' >&2; exit 1; }
-$(1)/bin/pip install --quiet --disable-pip-version-check --requirement $(2)
+$(1)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2)
 touch $@
 endef
+
+REQUIREMENTS := tests/aws/requirements tests/aws/requirements-sam benches/peers/requirements
+# `make lock-requirements UPGRADE=--upgrade` takes the newest versions; without it those in use stay.
+UPGRADE ?=
+
+.PHONY: lock-requirements
+lock-requirements: ## requirements*.txt from requirements*.in: each package of each platform by its version and hash
+	$(PYTHON) -m venv --clear .venv/lock
+	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	for file in $(REQUIREMENTS); do \
+	  .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras $(UPGRADE) \
+	    --custom-compile-command 'make lock-requirements' --output-file "$$file.txt" "$$file.in"; \
+	done
 
 .PHONY: clean
 clean: ## Removes what the targets above have made, cargo's target directory aside
@@ -159,4 +185,4 @@ clean: ## Removes what the targets above have made, cargo's target directory asi
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

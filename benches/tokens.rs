@@ -32,7 +32,7 @@ use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
 use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom, TracingAudit};
 
@@ -83,6 +83,7 @@ impl Server {
                 realms: realms(),
                 clients: clients(),
                 tokens: tokens.clone(),
+                denylist: tokens.clone(),
                 quotas: Arc::new(MemoryQuotas::default()),
                 keys: keys.clone(),
                 clock: clock.clone(),
@@ -177,11 +178,14 @@ fn on_memory(criterion: &mut Criterion) {
     introspect(criterion, "memory", MemoryTokens::new(Arc::new(SystemClock)));
 }
 
-fn on_fjall(criterion: &mut Criterion) {
-    let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
-    let open = |name| FjallTokens::open(&directory.path().join(name), Arc::new(SystemClock)).expect("opened");
-    issue(criterion, "fjall", open("issue"));
-    introspect(criterion, "fjall", open("introspect"));
+fn on_disk(criterion: &mut Criterion) {
+    let open = |directory: &TempDir| {
+        let path = directory.path().join("tokens.db");
+        SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(SystemClock)).expect("opened")
+    };
+    let directories = [(); 2].map(|()| TempDir::with_prefix("grantwell-bench-").expect("a temporary directory"));
+    issue(criterion, "disk", open(&directories[0]));
+    introspect(criterion, "disk", open(&directories[1]));
 }
 
 /// What a resource server does with a JWT that asks nobody: header, signature, claims.
@@ -198,6 +202,22 @@ fn verify(criterion: &mut Criterion) {
             assert!(verified);
         });
     });
+    group.finish();
+}
+
+/// What a sandbox does before its first signature: a realm's keys, read from the store and made ready to sign.
+fn read_keys(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+    let keyring = Keyring::new(registry, Arc::new(SystemClock));
+    let mut group = group(criterion, "read keys");
+    for alg in SigningAlgorithm::ALL {
+        let realm: RealmName = alg.as_str().parse().expect("a name");
+        runtime.block_on(keyring.read_or_create(&realm, &[alg])).expect("keys");
+        group.bench_function(alg.as_str(), |bencher| {
+            bencher.iter(|| runtime.block_on(keyring.signers(&realm, alg)).expect("keys that sign"));
+        });
+    }
     group.finish();
 }
 
@@ -273,5 +293,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_fjall, authenticate, verify, metrics);
+criterion_group!(benches, on_memory, on_disk, authenticate, verify, read_keys, metrics);
 criterion_main!(benches);

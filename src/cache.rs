@@ -516,6 +516,7 @@ impl ClientKey {
 }
 
 /// What is there and what is not are believed for different times.
+#[expect(clippy::ref_option, reason = "what is remembered is an option")]
 fn ttl_of_registration<V>(settings: &CacheSettings, found: &Option<V>) -> Duration {
     if found.is_some() { settings.registration_ttl } else { settings.absence_ttl }
 }
@@ -738,21 +739,30 @@ mod tests {
         }
     }
 
-    /// What may become of the clocks while so many seconds pass.
-    fn steps(clock: &TestClock) -> [(&'static str, Box<dyn Fn(u64) + '_>); 5] {
-        let set_back = |by: u64| {
-            Box::new(move |seconds| {
-                clock.set_back(by);
+    /// What becomes of the clocks while some seconds pass.
+    struct Step {
+        what: &'static str,
+        set_back: u64,
+        is_frozen: bool,
+    }
+
+    impl Step {
+        const ALL: [Self; 5] = [
+            Self { what: "nobody sets the clock", set_back: 0, is_frozen: false },
+            Self { what: "back by half a minute", set_back: 30, is_frozen: false },
+            Self { what: "back by two minutes", set_back: 120, is_frozen: false },
+            Self { what: "back by ten minutes", set_back: 600, is_frozen: false },
+            Self { what: "the sandbox is frozen", set_back: 0, is_frozen: true },
+        ];
+
+        fn pass(&self, clock: &TestClock, seconds: u64) {
+            clock.set_back(self.set_back);
+            if self.is_frozen {
+                clock.freeze(seconds);
+            } else {
                 clock.advance(seconds);
-            })
-        };
-        [
-            ("nobody sets the clock", set_back(0)),
-            ("back by half a minute", set_back(30)),
-            ("back by two minutes", set_back(120)),
-            ("back by ten minutes", set_back(600)),
-            ("the sandbox is frozen", Box::new(|seconds| clock.freeze(seconds))),
-        ]
+            }
+        }
     }
 
     #[tokio::test]
@@ -765,7 +775,8 @@ mod tests {
         source.answers(Ok(Some("one")));
         keys.answers(Ok(key_set()));
 
-        for (what, passes) in steps(&source.clock) {
+        for step in Step::ALL {
+            let what = step.what;
             for (name, ttl) in [("registration", settings.absence_ttl), ("secret", settings.secret_ttl)] {
                 let ask = async || match name {
                     "registration" => registry.client(&root(), &client.client_id).await.map(drop),
@@ -774,7 +785,7 @@ mod tests {
                 source.advance(3600);
                 ask().await.expect("answers");
                 let calls = source.calls();
-                passes(ttl.as_secs() - 1);
+                step.pass(&source.clock, ttl.as_secs() - 1);
                 ask().await.expect("answers");
                 assert_eq!(source.calls(), calls, "{what}: a {name} is believed");
                 source.advance(1);
@@ -782,7 +793,8 @@ mod tests {
                 assert_eq!(source.calls(), calls + 1, "{what}: a {name} is asked for again");
             }
         }
-        for (what, passes) in steps(&keys.clock) {
+        for step in Step::ALL {
+            let what = step.what;
             for name in ["public", "private"] {
                 let ask = async || match name {
                     "public" => public.verification_keys(&root()).await.map(drop),
@@ -791,7 +803,7 @@ mod tests {
                 keys.advance(3600);
                 ask().await.expect("answers");
                 let calls = keys.calls();
-                passes(settings.key_ttl.as_secs() - 1);
+                step.pass(&keys.clock, settings.key_ttl.as_secs() - 1);
                 ask().await.expect("answers");
                 assert_eq!(keys.calls(), calls, "{what}: {name} keys are believed");
                 keys.advance(1);
@@ -804,12 +816,13 @@ mod tests {
     #[tokio::test]
     async fn a_source_that_is_away_is_not_bridged_for_longer_because_the_clock_was_set_back() {
         let source = Arc::new(Source::default());
-        for (what, passes) in steps(&source.clock) {
+        for step in Step::ALL {
+            let what = step.what;
             source.answers(Ok(Some("one")));
             let (cache, client) = (cached(&source), registered());
             cache.secrets(&client).await.expect("answers");
             source.answers(Err(down()));
-            passes(3600);
+            step.pass(&source.clock, 3600);
             assert!(is(cache.secrets(&client).await.expect("to the hour"), "one"), "{what}");
             source.advance(30);
             assert_eq!(cache.secrets(&client).await.err(), Some(down()), "{what}: past it the failure shows");
@@ -820,10 +833,11 @@ mod tests {
     async fn guesses_are_no_more_and_no_less_often_a_reason_to_reload_when_the_clock_is_set_back() {
         let source = Arc::new(Source::default());
         source.answers(Ok(Some("one")));
-        for (what, passes) in steps(&source.clock) {
+        for step in Step::ALL {
+            let what = step.what;
             let (cache, client) = (cached(&source), registered());
             assert!(cache.admits_another_look(&client).await);
-            passes(29);
+            step.pass(&source.clock, 29);
             assert!(!cache.admits_another_look(&client).await, "{what}");
             source.advance(1);
             assert!(cache.admits_another_look(&client).await, "{what}");

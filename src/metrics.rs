@@ -645,6 +645,8 @@ impl SigningKeySource for CountedLoads<dyn SigningKeySource> {
 
 /// The reason of a request that never became one of the protocol.
 pub const MALFORMED: &str = "malformed_request";
+/// The reason of a request that did not come through what stands in front of the API.
+pub const PAST_THE_FRONT: &str = "past_the_front";
 /// The reason of a request that was not decided in time.
 pub const OUT_OF_TIME: &str = "out_of_time";
 
@@ -729,8 +731,13 @@ mod tests {
         drop(line_of(&metrics, LogLevel::Info));
         let (realm, client_id) = ("invented".parse().expect("a realm"), "myClient".parse().expect("an id"));
         let error = OAuthError::InvalidClient(ClientAuthFailure::WrongSecret);
-        let refused =
-            AuditEvent::Refused { endpoint: "token", realm: &realm, client_id: Some(&client_id), error: &error };
+        let refused = AuditEvent::Refused {
+            endpoint: "token",
+            realm: &realm,
+            client_id: Some(&client_id),
+            source: None,
+            error: &error,
+        };
         metrics.decided(&refused);
         let line = line_of(&metrics, LogLevel::Error);
         assert_eq!((&line["Reason"], &line["RequestsRefused"]), (&json!("wrong secret"), &json!(1)));

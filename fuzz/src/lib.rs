@@ -1,5 +1,13 @@
 //! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
 
+mod presented;
+mod records;
+mod report;
+
+pub use presented::{introspection, revocation};
+pub use records::records;
+pub use report::report;
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -175,10 +183,12 @@ impl Server {
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         // Failed attempts are counted, and none is one too many: whoever was refused for those would never be compared.
         let attempts = Arc::new(FailedAttempts::new(AttemptLimits { failures: u32::MAX, ..AttemptLimits::DEFAULT }));
+        let tokens = Arc::new(MemoryTokens::new(clock.clone()));
         let router = routes::finish(routes::token_routes(TokenEndpoint {
             realms: Realms::new(registry.clone(), defaults),
             clients: clients().limited_by(Some(attempts)),
-            tokens: Arc::new(MemoryTokens::new(clock.clone())),
+            tokens: tokens.clone(),
+            denylist: tokens,
             quotas: Arc::new(MemoryQuotas::default()),
             keys: Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings)),
             clock: clock.clone(),

@@ -2,7 +2,8 @@
 //! them.
 //!
 //! A client of realm alpha is `alpha` / `client#myClient`. A realm is a child of root, so alpha itself is
-//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`.
+//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`. Which registry
+//! it is, is `root` / `registry`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -180,12 +181,29 @@ pub(super) fn read_realm(item: HashMap<String, AttributeValue>, name: &RealmName
     Ok(realm)
 }
 
+/// What the registry makes of an item of these attributes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_registration(attributes: &serde_json::Value, realm: &RealmName, client_id: &ClientId) -> Option<Client> {
+    read_client(super::sdk::to_item(attributes, ITEM).ok()?, realm, client_id).ok()
+}
+
+/// [`read_registration`] of a realm.
+#[cfg(fuzzing)]
+pub fn read_settings(attributes: &serde_json::Value, name: &RealmName) -> Option<Realm> {
+    read_realm(super::sdk::to_item(attributes, ITEM).ok()?, name).ok()
+}
+
 pub(super) fn client_key(realm: &RealmName, client_id: &ClientId) -> HashMap<String, AttributeValue> {
     key(realm, format!("{CLIENT_PREFIX}{client_id}"))
 }
 
 pub(super) fn realm_key(name: &RealmName) -> HashMap<String, AttributeValue> {
     key(&RealmName::root(), format!("{REALM_PREFIX}{name}"))
+}
+
+/// Where the registry says which one it is. No realm and no client has this key: theirs have a kind before the `#`.
+pub(super) fn registry_key() -> HashMap<String, AttributeValue> {
+    key(&RealmName::root(), REGISTRY.to_owned())
 }
 
 /// Where a realm's public keys are. A partition of their own, which no realm has as its name: so IAM can let a function publish
@@ -215,6 +233,8 @@ const HAS_SECRET_ROTATION: &str = "attribute_exists(client_secret_rotation_days)
 const KEYS_PREFIX: &str = "keys#";
 /// The sort key of a realm's public keys.
 const JWKS: &str = "jwks";
+/// The sort key of the registry's own item.
+const REGISTRY: &str = "registry";
 /// Start of a realm's sort key.
 pub(super) const REALM_PREFIX: &str = "realm#";
 

@@ -139,7 +139,7 @@ impl From<PortError> for OAuthError {
     fn from(error: PortError) -> Self {
         match error {
             PortError::Unavailable { .. } => Self::Unavailable(error.to_string()),
-            PortError::Corrupt { .. } => Self::Server(error.to_string()),
+            PortError::Corrupt { .. } | PortError::Foreign { .. } => Self::Server(error.to_string()),
         }
     }
 }

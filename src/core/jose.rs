@@ -90,29 +90,25 @@ const USUAL_LENGTH: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::encoding::AsDer as _;
+    use base64::engine::general_purpose::STANDARD;
     use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-    use pkcs8::PrivateKeyInfo;
-    use pkcs8::der::Decode as _;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::core::keys::SigningAlgorithm;
-    use crate::core::keys::jwk::SigningKeyPair;
     use crate::core::keys::set::KeySet;
 
     const NOW: UnixSeconds = UnixSeconds(1_795_415_820);
 
     /// The key of `signer` as jsonwebtoken reads it.
     fn encoding_key(signer: &Signer) -> EncodingKey {
-        match &signer.key {
-            SigningKeyPair::Ecdsa(pair) => EncodingKey::from_ec_der(pair.to_pkcs8v1().expect("DER").as_ref()),
-            SigningKeyPair::Ed25519(pair) => EncodingKey::from_ed_der(pair.to_pkcs8v1().expect("DER").as_ref()),
-            SigningKeyPair::Rsa(pair, _) => {
-                let der = pair.as_der().expect("DER");
-                let inner = PrivateKeyInfo::from_der(der.as_ref()).expect("PKCS#8").private_key;
-                EncodingKey::from_rsa_der(inner)
-            }
+        let stored = serde_json::to_value(signer.key.to_pkcs8().expect("PKCS#8")).expect("JSON");
+        let der = STANDARD.decode(stored.as_str().expect("text")).expect("base64");
+        match signer.alg {
+            SigningAlgorithm::Es256 => EncodingKey::from_ec_der(&der),
+            SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(&der),
+            // What PKCS#8 wraps: a version, an algorithm and the beginning of a string of bytes are 26 bytes before it.
+            SigningAlgorithm::Ps256 | SigningAlgorithm::Rs256 => EncodingKey::from_rsa_der(&der[26..]),
         }
     }
 

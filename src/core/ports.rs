@@ -85,6 +85,10 @@ pub trait Denylist: Send + Sync {
 
     /// Whether the token of this `jti` was ended, read consistently with every finished `deny`.
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError>;
+
+    /// Since when no end has been lost. A list that was emptied, or brought back from a backup, no longer knows who ended
+    /// before: a token that was issued in that second or earlier may be one of them. Now, where nobody can say since when.
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError>;
 }
 
 /// Counts the tokens of clients that have a quota, for all processes together. Nobody else is ever counted.
@@ -275,6 +279,15 @@ pub enum PortError {
         /// The service, such as `DynamoDB`.
         service: &'static str,
         /// Which part could not be read.
+        detail: String,
+    },
+    /// A stored item is another installation's or another registration's, or does not say whose it is. Neither used nor
+    /// changed: somebody has to decide.
+    #[error("{service} holds what is not this registry's: {detail}")]
+    Foreign {
+        /// The service, such as `Secrets Manager`.
+        service: &'static str,
+        /// What it is, and what to do.
         detail: String,
     },
 }

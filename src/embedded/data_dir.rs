@@ -1,4 +1,4 @@
-//! The data directory of a local server: `registry.db` and `tokens/`, of the user who runs it and readable by nobody else.
+//! The data directory of a local server: `registry.db` and `tokens.db`, of the user who runs it and readable by nobody else.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -73,7 +73,7 @@ impl DataDir {
 
     /// Where issued tokens are.
     pub fn tokens_path(&self) -> PathBuf {
-        self.0.join("tokens")
+        self.0.join("tokens.db")
     }
 }
 

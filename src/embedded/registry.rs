@@ -300,18 +300,15 @@ impl Registrar for SqliteRegistry {
 impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
         let realm = realm.clone();
-        self.read_with(move |connection| {
-            let jwks = select_keys(connection, &realm, "private_jwks")?;
-            jwks.map(|jwks| from_json(&jwks, "a realm's signing keys")).transpose()
-        })
-        .await
+        let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
+        Ok(keys.map(|keys| KeySet::from_json(&keys)).transpose()?)
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
         self.write_keys(
             realm,
             keys,
-            "INSERT INTO signing_keys (realm, private_jwks, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO signing_keys (realm, private_keys, public_jwks, revision) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
         )
         .await
@@ -321,7 +318,7 @@ impl KeyStore for SqliteRegistry {
         self.write_keys(
             realm,
             keys,
-            "UPDATE signing_keys SET private_jwks = ?2, public_jwks = ?3, revision = ?4
+            "UPDATE signing_keys SET private_keys = ?2, public_jwks = ?3, revision = ?4
              WHERE realm = ?1 AND revision = ?4 - 1",
         )
         .await
@@ -524,17 +521,17 @@ fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Real
         .transpose()
 }
 
-/// One of the two forms in which a realm's keys are stored. Wiped on drop, because one of them is private.
+/// One of the two texts in which a realm's keys are stored. Wiped on drop, because one of them is private.
 fn select_keys(
     connection: &Connection,
     realm: &RealmName,
     column: &'static str,
 ) -> Result<Option<Zeroizing<String>>, Fault> {
-    let jwks = connection
+    let keys = connection
         .prepare_cached(&format!("SELECT {column} FROM signing_keys WHERE realm = ?1"))?
         .query_row([realm.as_str()], |row| row.get::<_, String>(0))
         .optional()?;
-    Ok(jwks.map(Zeroizing::new))
+    Ok(keys.map(Zeroizing::new))
 }
 
 fn found(rows: usize) -> Result<(), Fault> {
@@ -572,7 +569,7 @@ fn corrupt(detail: &str) -> RegistrarError {
 const SERVICE: &str = "the registry";
 
 /// What each version adds to the one before it; the first to an empty file.
-const SCHEMAS: [&str; 3] = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
+const SCHEMAS: [&str; 4] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
 const SCHEMA_1: &str = "
     CREATE TABLE realms (
@@ -621,4 +618,10 @@ const SCHEMA_3: &str = "
         ), ''),
         previous_revision = iif(previous_sha256 IS NULL, NULL, 0);
     PRAGMA user_version = 3;
+";
+
+/// Private keys are no longer JWKs. A set that is one still is read, and written anew with its next change.
+const SCHEMA_4: &str = "
+    ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
+    PRAGMA user_version = 4;
 ";

@@ -104,7 +104,7 @@ def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded:
     manager = seeded.emulator.client("secretsmanager")
     prefix = seeded.parameters["SecretPrefix"]
     for number, key in enumerate(stored(manager, f"{prefix}/{seed.REALM}/signing-keys", "AWSCURRENT")["keys"]):
-        secrets[f"private key {number}"] = key["d"]
+        secrets[f"private key {number}"] = key["pkcs8"]
     rotated = stored(manager, f"{prefix}/{seed.REALM}/clients/{seed.ROTATED_CLIENT.id}", "AWSPENDING")
     secrets["pending secret"] = rotated["client_secret"]
     for name, sandbox in running.items():

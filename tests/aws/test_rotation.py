@@ -37,7 +37,8 @@ STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 SCHEDULE = event("rotate/scheduled")
 OPERATOR_ACTIONS = [
     *("dynamodb:GetItem", "dynamodb:PutItem"),
-    *("secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"),
+    *("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"),
+    *("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"),
 ]
 DAY = 86400
 JWKS_MAX_AGE = 300
@@ -264,7 +265,7 @@ def test_signing_keys_rotate_under_a_stream_of_tokens_that_verify_at_once(
     answer = metadata.call(event("metadata/jwks"))
     assert f"max-age={JWKS_MAX_AGE}" in answer.headers["cache-control"]
     jwks = answer.json
-    assert all("d" not in key for key in jwks["keys"])
+    assert all({"d", "pkcs8"}.isdisjoint(key) for key in jwks["keys"])
     known = KeySet.import_key_set(jwks)
     signed_by: set[str] = set()
 
@@ -415,7 +416,7 @@ def test_no_log_line_or_error_of_a_rotation_holds_a_secret(
     hidden = [secrets.read(name)["client_secret"], client.secret]
     for stage in ("AWSCURRENT", "AWSPREVIOUS"):
         # Of a key that signs no more nothing private is kept.
-        private = [key["d"] for key in secrets.read(secrets.keys, stage)["keys"] if key["status"] != "previous"]
+        private = [key["pkcs8"] for key in secrets.read(secrets.keys, stage)["keys"] if key["status"] != "previous"]
         assert private
         hidden += private
     logs = sandbox.logs()

@@ -527,7 +527,8 @@ fn i_16_the_data_directory_holds_the_digest_of_a_token_and_never_the_token() {
             .iter()
             .any(|path| fs::read(path).expect("readable").windows(needle.len()).any(|window| window == needle))
     };
-    assert!(holds(digest.as_bytes()), "the search finds what is there");
+    // Its first eight bytes are the number of its row.
+    assert!(holds(&digest.as_bytes()[8..]), "the search finds what is there");
     assert!(!holds(token.as_bytes()) && !holds(&token.as_bytes()[4..]), "the token is on the disk");
 }
 
@@ -562,8 +563,8 @@ fn a_token_that_would_be_dead_at_birth_is_503() {
     wait_for_log(&server, "ahead of this server's clock");
 }
 
-/// A disk whose confirmations are counted, and can be made to fail. By `LD_PRELOAD`, because no port lies between fjall and the
-/// system.
+/// A disk whose confirmations are counted, and that can be made to fail or to be full. By `LD_PRELOAD`, because no port lies between
+/// SQLite and the system.
 #[cfg(target_os = "linux")]
 struct WatchedDisk {
     directory: tempfile::TempDir,
@@ -573,30 +574,37 @@ struct WatchedDisk {
 impl WatchedDisk {
     fn new() -> Self {
         let directory = tempfile::TempDir::with_prefix("grantwell-it-").expect("a temporary directory");
-        let source = directory.path().join("fdatasync.c");
-        fs::write(&source, include_str!("support/fdatasync.c")).expect("written");
+        let disk = Self { directory };
+        fs::write(disk.file("disk.c"), include_str!("support/disk.c")).expect("written");
         // The C compiler that the crate's own dependencies need.
-        let library = directory.path().join("fdatasync.so");
-        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args(["disk.so", "disk.c"].map(|n| disk.file(n)))
+            .status();
         assert!(compiled.expect("a C compiler").success());
-        Self { directory }
+        disk
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn under(&self, start: Start) -> Start {
-        ["LD_PRELOAD", "FDATASYNC_NOTES", "FDATASYNC_FAILS"].into_iter().zip(["fdatasync.so", "notes", "fails"]).fold(
-            start,
-            |start, (variable, file)| {
-                start.environment(variable, &self.directory.path().join(file).display().to_string())
-            },
-        )
+        let library = self.file("disk.so").display().to_string();
+        start.environment("LD_PRELOAD", &library).environment("DISK", &self.directory.path().display().to_string())
     }
 
     fn confirmations(&self) -> u64 {
-        fs::metadata(self.directory.path().join("notes")).map_or(0, |notes| notes.len())
+        fs::metadata(self.file("confirmed")).map_or(0, |notes| notes.len())
     }
 
-    fn fail(&self) {
-        fs::write(self.directory.path().join("fails"), "").expect("written");
+    /// From here on it confirms nothing (`fails`), or takes nothing more (`full`).
+    fn begin(&self, fault: &str) {
+        fs::write(self.file(fault), "").expect("written");
+    }
+
+    fn end(&self, fault: &str) {
+        fs::remove_file(self.file(fault)).expect("it had begun");
     }
 }
 
@@ -633,7 +641,7 @@ fn with_sync_always_a_token_that_the_disk_does_not_confirm_is_503() {
     let disk = WatchedDisk::new();
     let server = disk.under(Start::on(&store.argument()).arguments(&["--sync", "always"])).spawn();
     let token = server.token(&client, "a");
-    disk.fail();
+    disk.begin("fails");
     server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
     server.revoke(&client, &token).assert_refused(503, "temporarily_unavailable");
     wait_for_log(&server, "request failed");

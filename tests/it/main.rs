@@ -4,6 +4,9 @@
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod access_token;
 mod client_auth;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+#[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
+mod clocks;
 mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
 mod conformance;
@@ -16,6 +19,8 @@ mod envelope;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod jwt_forms;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod keys;
 mod logging;

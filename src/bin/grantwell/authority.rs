@@ -20,7 +20,7 @@ use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::http::routes::{self, HttpService};
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::telemetry::{LogRefusalsSparingly, SystemClock, SystemRandom};
 
 /// The longest a request may take, its body included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(crate) fn service(
 ) -> impl HttpService + use<> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let audit: Arc<dyn AuditSink> = Arc::new(TracingAudit);
+    let audit: Arc<dyn AuditSink> = sparing_log(&clock);
     let IssuedTokens { tokens, denylist, quotas } = issued;
     let secrets: Arc<dyn SecretSource> =
         Arc::new(CachedSecrets::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
@@ -70,6 +70,7 @@ pub(crate) fn service(
         realms: realms(),
         clients: clients(),
         tokens: Arc::clone(tokens),
+        denylist: Arc::clone(denylist),
         quotas: Arc::clone(quotas),
         keys: Arc::clone(&signing_keys),
         clock: Arc::clone(&clock),
@@ -100,6 +101,20 @@ pub(crate) fn service(
     }))
     .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), keys: public_keys, audit }));
     routes::service(every_endpoint, public_url, REQUEST_LIMIT)
+}
+
+/// Tells of what it has left out for as long as it is used, and once more at its end.
+fn sparing_log(clock: &Arc<dyn Clock>) -> Arc<LogRefusalsSparingly> {
+    let audit = Arc::new(LogRefusalsSparingly::new(Arc::clone(clock)));
+    let used = Arc::downgrade(&audit);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LogRefusalsSparingly::INTERVAL / 2).await;
+            let Some(audit) = used.upgrade() else { return };
+            audit.tell_when_due();
+        }
+    });
+    audit
 }
 
 /// The base URL of a server that listens on `address` and has no other name.

@@ -56,7 +56,8 @@ pub(crate) struct Arguments {}
 /// # Errors
 /// A [`Failure`] that names the first step that did not answer as it should.
 pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
-    telemetry::init_local(LogLevel::Warn, LogFormat::Text);
+    let _written_at_the_end = telemetry::init_local(LogLevel::Warn, LogFormat::Text)
+        .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
 
     // 1. The authorization server, with the two clients of the flow.
     let registry = Arc::new(SqliteRegistry::in_memory()?);

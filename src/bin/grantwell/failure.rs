@@ -3,6 +3,9 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use grantwell::config::ConfigError;
 use grantwell::core::client::InvalidRegistration;
@@ -39,8 +42,13 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Sentence(sentence) => {
-                // Not eprintln!, which panics where stderr is closed. There is nobody left to tell.
-                let _ = writeln!(io::stderr(), "error: {sentence}");
+                // Not eprintln!, which panics where stderr is closed. There is nobody left to tell; nor, after a while, where
+                // nobody reads it: a server that cannot go on has to end.
+                let (is_written, written) = mpsc::channel();
+                let write = move || is_written.send(writeln!(io::stderr(), "error: {sentence}"));
+                if thread::Builder::new().spawn(write).is_ok() {
+                    let _either_way = written.recv_timeout(PATIENCE);
+                }
                 ExitCode::FAILURE
             }
             Self::OutputClosed => ExitCode::SUCCESS,
@@ -83,8 +91,13 @@ impl From<PortError> for Failure {
             PortError::Unavailable { detail, .. } => {
                 StorageCause::of_words(detail).map_or("try again in a moment", StorageCause::way_out)
             }
+            // It says itself what to do.
+            PortError::Foreign { .. } => return Self::new(error.to_string()),
             PortError::Corrupt { .. } => "restore it from a backup, or delete it and register it again",
         };
         Self::new(format!("{error}; {advice}"))
     }
 }
+
+/// How long somebody may take to read the sentence.
+const PATIENCE: Duration = Duration::from_secs(5);

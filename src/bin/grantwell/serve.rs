@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +20,7 @@ use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Sources};
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::telemetry::{self, LogFormat, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
@@ -96,11 +97,20 @@ enum SyncWrites {
     Always,
 }
 
+impl From<SyncWrites> for Durability {
+    fn from(sync: SyncWrites) -> Self {
+        match sync {
+            SyncWrites::Os => Self::OperatingSystem,
+            SyncWrites::Always => Self::Disk,
+        }
+    }
+}
+
 /// What a server keeps, and how to make it safe before the process ends.
 struct Stores {
     registry: Arc<SqliteRegistry>,
     issued: IssuedTokens,
-    on_disk: Option<Arc<FjallTokens>>,
+    on_disk: Option<Arc<SqliteTokens>>,
 }
 
 /// Serves until a signal ends it.
@@ -110,7 +120,8 @@ struct Stores {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 1. Settings.
     let config = ServerConfig::from_env()?;
-    telemetry::init_local(config.log_level, arguments.log_format.into());
+    let _written_at_the_end = telemetry::init_local(config.log_level, arguments.log_format.into())
+        .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);
     if arguments.behind_tls_proxy && configured_url.is_none() {
@@ -180,12 +191,8 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
-            let tokens = FjallTokens::open(&directory.tokens_path(), Arc::new(SystemClock))?;
-            let tokens = match sync {
-                SyncWrites::Os => Ok(tokens),
-                SyncWrites::Always => tokens.confirmed_by_disk(),
-            };
-            let tokens = Arc::new(tokens.map_err(|error| Failure::new(format!("--sync always: {error}")))?);
+            let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
+            let tokens = Arc::new(tokens);
             Ok(Stores {
                 registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
                 issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
@@ -251,14 +258,21 @@ async fn register_demo_clients(registry: &SqliteRegistry) -> Result<Option<DemoS
     Ok(Some(DemoSecrets { client, resource_server }))
 }
 
-/// The first line is for programs that wait for the server; what follows is for a person, once.
+/// The first line is for programs that wait for the server; what follows is for a person, once. Written by a thread of its own: a
+/// server whose stdout nobody reads serves all the same, and ends when it is told to.
 fn announce(base_url: &str, demo: Option<&DemoSecrets>) -> Result<(), Failure> {
     let mut text = format!("listening on {base_url}\n");
     if let Some(demo) = demo {
         text.push_str(&first_steps(base_url, demo));
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::of_output(&error))
+    let write = move || {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            tracing::warn!(%error, "the address could not be written to standard output");
+        }
+    };
+    let started = thread::Builder::new().name("announce".to_owned()).spawn(write);
+    started.map(drop).map_err(|error| Failure::new(format!("no thread could be started: {error}")))
 }
 
 fn first_steps(base_url: &str, demo: &DemoSecrets) -> String {

@@ -1,8 +1,10 @@
 //! Claims of the operator's own: a JSON object that every token of a client carries, whatever the request says.
 
+use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// A client's static claims. Stored as JSON text, so that what comes back is what was registered to the letter.
@@ -10,12 +12,19 @@ use serde_json::{Map, Value};
 #[serde(try_from = "String", into = "String")]
 pub struct CustomClaims(Map<String, Value>);
 
+/// The members of a JSON object, each of which is there once: of two of one name every reader takes the one it likes (RFC 7519
+/// §4).
+pub(super) struct Members(pub(super) Map<String, Value>);
+
 /// Why claims were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClaims {
     /// Not a JSON object.
     #[error("claims are one JSON object, such as '{{\"tier\":\"gold\"}}'")]
     NotAnObject,
+    /// A name of which there are two.
+    #[error("a claim is there twice")]
+    Twice,
     /// A name that the server or a specification uses.
     #[error("the claim '{0}' is reserved: the server sets it itself, or a specification gives it a meaning")]
     Reserved(String),
@@ -99,6 +108,7 @@ impl FromStr for CustomClaims {
             return Ok(Self::default());
         }
         let claims: Map<String, Value> = serde_json::from_str(text).map_err(|_| InvalidClaims::NotAnObject)?;
+        let Ok(Members(_)) = serde_json::from_str(text) else { return Err(InvalidClaims::Twice) };
         claims.try_into()
     }
 }
@@ -117,6 +127,32 @@ impl From<CustomClaims> for String {
     }
 }
 
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Distinct;
+
+        impl<'de> Visitor<'de> for Distinct {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a member twice"));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Distinct)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +165,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<CustomClaims>(&stored).expect("reads back"), claims);
         for text in ["[]", "1", "\"a\"", "null", "{", "tier=gold", "{\"a\":1}x"] {
             assert_eq!(text.parse::<CustomClaims>(), Err(InvalidClaims::NotAnObject), "{text}");
+        }
+        for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":3}"#] {
+            assert_eq!(text.parse::<CustomClaims>(), Err(InvalidClaims::Twice), "{text}");
         }
         for name in CustomClaims::RESERVED {
             let text = format!(r#"{{"{name}":"x"}}"#);

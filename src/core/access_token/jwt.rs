@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::claims::Members;
 use super::opaque::base64url;
 use super::record::AccessTokenRecord;
 use super::{AccessToken, AccessTokenPersistence, PresentedToken, TokenDigest};
@@ -71,7 +72,7 @@ struct VerifiedClaims {
     #[serde(rename = "auditTrackingId")]
     audit_tracking_id: String,
     #[serde(flatten)]
-    custom: Map<String, Value>,
+    custom: Members,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +162,7 @@ impl<'a> UnverifiedJwt<'a> {
             expires_at: claims.exp,
             jti: claims.jti,
             audit_tracking_id: claims.audit_tracking_id,
-            claims: claims.custom.try_into().ok()?,
+            claims: claims.custom.0.try_into().ok()?,
         })))
     }
 }

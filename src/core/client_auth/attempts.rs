@@ -92,11 +92,12 @@ pub(super) struct Attempt<'a> {
 impl ClientSource {
     /// The source that an address belongs to.
     pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        let address = address.to_canonical();
+        Self(match address {
+            _ if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V4(_) => address,
             IpAddr::V6(address) => embedded_ipv4(address)
                 .map_or_else(|| Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(), IpAddr::V4),
-            address @ IpAddr::V4(_) => address,
         })
     }
 
@@ -112,15 +113,16 @@ impl ClientSource {
 /// The IPv4 address that an IPv6 address stands for, besides the mapped ones: whoever can choose between the two has one
 /// source all the same. An address of this machine is no other's.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [_, _, a, b, c, d, .., e, f, g, h] = address.octets();
+    let ipv4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     let embedded = match address.segments() {
         // NAT64: the well-known prefix (RFC 6052 §2.1), and those of RFC 8215 where they have its form. "IPv4-compatible"
-        // (RFC 4291 §2.5.5.1).
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] | [0, 0, 0, 0, 0, 0, ..] => Ipv4Addr::new(e, f, g, h),
-        // 6to4 (RFC 3056 §2).
-        [0x2002, ..] => Ipv4Addr::new(a, b, c, d),
+        // (RFC 4291 §2.5.5.1). 6to4 (RFC 3056 §2).
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0, 0, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => ipv4(high, low),
         // Teredo, which turns every bit round (RFC 4380 §4).
-        [0x2001, 0, ..] => Ipv4Addr::new(!e, !f, !g, !h),
+        [0x2001, 0, .., high, low] => ipv4(!high, !low),
         _ => return None,
     };
     (!embedded.is_loopback() && !embedded.is_unspecified()).then_some(embedded)

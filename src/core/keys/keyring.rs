@@ -154,8 +154,12 @@ impl From<KeyError> for PortError {
     fn from(error: KeyError) -> Self {
         let detail = error.to_string();
         match error {
-            KeyError::Generation | KeyError::Signing => Self::Unavailable { service: SERVICE, detail },
-            KeyError::Malformed | KeyError::NoCurrentKey => Self::Corrupt { service: SERVICE, detail },
+            KeyError::Generation | KeyError::TooManyKeys | KeyError::Signing => {
+                Self::Unavailable { service: SERVICE, detail }
+            }
+            KeyError::Malformed | KeyError::UnknownForm | KeyError::NoCurrentKey => {
+                Self::Corrupt { service: SERVICE, detail }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod jwk;
 pub mod keyring;
+mod older;
 pub mod set;
 
 use std::fmt;
@@ -43,9 +44,15 @@ pub enum KeyError {
     /// The cryptographic library could not make a key.
     #[error("a signing key could not be made")]
     Generation,
-    /// The members of a JWK are not those of a key of its algorithm.
+    /// What was read is no key of its algorithm, or its private half is not that of its public half.
     #[error("a signing key is malformed")]
     Malformed,
+    /// The keys are stored in a form of a later version.
+    #[error("the signing keys were written by a later version of grantwell; use that one")]
+    UnknownForm,
+    /// The set has so many keys that a secret has no room for them.
+    #[error("a secret has no room for more of the realm's keys: change them again once an earlier one has expired")]
+    TooManyKeys,
     /// The library refused to sign.
     #[error("a signature could not be made")]
     Signing,

@@ -7,7 +7,8 @@ use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::jwk::{KeyId, PrivateJwk, PublicJwk, SigningKeyPair};
+use super::jwk::{KeyId, Pkcs8, PublicJwk, SigningKeyPair};
+use super::older::{PrivateJwk, PrivateJwks};
 use super::{KeyError, SigningAlgorithm};
 use crate::core::client::TokenLifetime;
 use crate::core::ports::UnixSeconds;
@@ -21,9 +22,6 @@ pub const PUBLISHED_BEFORE_SIGNING: u64 = 900;
 pub const VERIFIES_AFTER_SIGNING: u64 = TokenLifetime::MAX + SIGNERS_MAX_AGE;
 /// The most seconds for which a process may sign with keys that it remembers.
 pub const SIGNERS_MAX_AGE: u64 = 3900;
-
-/// What Secrets Manager takes for one secret.
-const MOST_BYTES: usize = 64 * 1024;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +63,7 @@ pub struct PublishedKeys {
 }
 
 /// The private keys of a realm. Redacted in `Debug`, wiped on drop.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct KeySet {
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
@@ -74,14 +72,31 @@ pub struct KeySet {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SigningKey {
-    #[serde(flatten)]
-    jwk: PrivateJwk,
+    jwk: PublicJwk,
+    /// Absent of a key that signs no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pkcs8: Option<Pkcs8>,
     status: KeyStatus,
     published_at: UnixSeconds,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current_since: Option<UnixSeconds>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<UnixSeconds>,
+}
+
+/// A set as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored<Keys> {
+    version: u64,
+    revision: u64,
+    keys: Keys,
+}
+
+/// What tells the forms of a stored set apart.
+#[derive(Deserialize)]
+struct Form {
+    /// Absent before there were versions.
+    version: Option<u64>,
 }
 
 /// Why a set was not changed.
@@ -151,7 +166,7 @@ impl KeySet {
     /// ([`Signers::choose`]).
     ///
     /// # Errors
-    /// [`KeyError::Generation`].
+    /// [`KeyError::Generation`]; [`KeyError::TooManyKeys`].
     pub fn with_algorithms(&self, algs: &[SigningAlgorithm], now: UnixSeconds) -> Result<Option<Self>, KeyError> {
         let mut keys = self.keys.clone();
         for alg in algs {
@@ -159,15 +174,15 @@ impl KeySet {
                 keys.extend([SigningKey::current(*alg, now)?, SigningKey::next(*alg, now)?]);
             }
         }
-        let is_changed = keys.len() > self.keys.len();
-        Ok(is_changed.then(|| Self { revision: self.revision.saturating_add(1), keys }))
+        if keys.len() == self.keys.len() { Ok(None) } else { self.grown(keys).map(Some) }
     }
 
     /// The set after a rotation: of each algorithm whose next key has been published for long enough, that key signs, the
     /// one before it only verifies, and a new one is published. Keys that verify no more are dropped.
     ///
     /// # Errors
-    /// [`RotationRefused::TooSoon`] where that is true of no algorithm; [`RotationRefused::Key`].
+    /// [`RotationRefused::TooSoon`] where that is true of no algorithm; [`RotationRefused::Key`], also where a key that is about
+    /// to sign is malformed: the one before it goes on.
     pub fn rotated(&self, now: UnixSeconds) -> Result<Self, RotationRefused> {
         let next = || self.keys.iter().filter(|key| key.status == KeyStatus::Next);
         let ready: Vec<SigningAlgorithm> = next().filter(|key| key.ready_at() <= now).map(SigningKey::alg).collect();
@@ -175,6 +190,7 @@ impl KeySet {
             let ready_at = next().map(SigningKey::ready_at).min().ok_or(KeyError::NoCurrentKey)?;
             return Err(RotationRefused::TooSoon { ready_at });
         }
+        next().filter(|key| key.ready_at() <= now).try_for_each(|key| key.signer().map(drop))?;
         let mut keys = Vec::with_capacity(self.keys.len() + ready.len());
         for key in self.keys.iter().filter(|key| !key.has_expired(now)) {
             keys.push(if ready.contains(&key.alg()) { key.moved_on(now) } else { key.clone() });
@@ -182,7 +198,13 @@ impl KeySet {
         for alg in ready {
             keys.push(SigningKey::next(alg, now)?);
         }
-        Ok(Self { revision: self.revision.saturating_add(1), keys })
+        Ok(self.grown(keys)?)
+    }
+
+    /// The set with other keys, if they fit into what holds them.
+    fn grown(&self, keys: Vec<SigningKey>) -> Result<Self, KeyError> {
+        let set = Self { revision: self.revision.saturating_add(1), keys };
+        if set.to_json()?.len() <= MOST_BYTES { Ok(set) } else { Err(KeyError::TooManyKeys) }
     }
 
     /// The set without one key, for a key that has leaked: what it signed verifies no more. The next key takes the place of a
@@ -192,9 +214,9 @@ impl KeySet {
     /// # Errors
     /// [`RotationRefused::UnknownKey`]; [`RotationRefused::Key`].
     pub fn without(&self, kid: &KeyId, now: UnixSeconds) -> Result<Self, RotationRefused> {
-        let leaked = self.keys.iter().find(|key| key.jwk.public.kid == *kid).ok_or(RotationRefused::UnknownKey)?;
+        let leaked = self.keys.iter().find(|key| key.jwk.kid == *kid).ok_or(RotationRefused::UnknownKey)?;
         let (alg, status) = (leaked.alg(), leaked.status);
-        let mut keys: Vec<SigningKey> = self.keys.iter().filter(|key| key.jwk.public.kid != *kid).cloned().collect();
+        let mut keys: Vec<SigningKey> = self.keys.iter().filter(|key| key.jwk.kid != *kid).cloned().collect();
         if status == KeyStatus::Current {
             for key in keys.iter_mut().filter(|key| key.alg() == alg && key.status == KeyStatus::Next) {
                 *key = key.moved_on(now);
@@ -246,9 +268,29 @@ impl KeySet {
     /// [`KeyError::Malformed`].
     pub fn to_json(&self) -> Result<Zeroizing<String>, KeyError> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES));
-        serde_json::to_writer(&mut *bytes, self).map_err(|_| KeyError::Malformed)?;
+        let stored = Stored { version: VERSION, revision: self.revision, keys: &self.keys };
+        serde_json::to_writer(&mut *bytes, &stored).map_err(|_| KeyError::Malformed)?;
         let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| KeyError::Malformed)?;
         Ok(Zeroizing::new(text))
+    }
+
+    /// What a stored text says, in the present form or in the one before there were versions.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`]; [`KeyError::UnknownForm`].
+    pub fn from_json(text: &str) -> Result<Self, KeyError> {
+        let Form { version } = parse(text)?;
+        match version {
+            None => {
+                let PrivateJwks { revision, keys } = parse(text)?;
+                Ok(Self { revision, keys: keys.into_iter().map(SigningKey::of_older).collect::<Result<_, _>>()? })
+            }
+            Some(VERSION) => {
+                let Stored { revision, keys, .. } = parse(text)?;
+                Ok(Self { revision, keys })
+            }
+            Some(_) => Err(KeyError::UnknownForm),
+        }
     }
 }
 
@@ -258,8 +300,15 @@ impl SigningKey {
     }
 
     fn next(alg: SigningAlgorithm, now: UnixSeconds) -> Result<Self, KeyError> {
-        let jwk = PrivateJwk::generate(alg)?;
-        Ok(Self { jwk, status: KeyStatus::Next, published_at: now, current_since: None, expires_at: None })
+        let pair = SigningKeyPair::generate(alg)?;
+        let (jwk, pkcs8) = (pair.public_jwk()?, Some(pair.to_pkcs8()?));
+        Ok(Self { jwk, pkcs8, status: KeyStatus::Next, published_at: now, current_since: None, expires_at: None })
+    }
+
+    fn of_older(key: PrivateJwk<'_>) -> Result<Self, KeyError> {
+        let pkcs8 = key.key_pair()?.map(|pair| pair.to_pkcs8()).transpose()?;
+        let PublishedKey { jwk, status, published_at, current_since, expires_at } = key.public;
+        Ok(Self { jwk, pkcs8, status, published_at, current_since, expires_at })
     }
 
     /// The key one step later in its life.
@@ -270,14 +319,14 @@ impl SigningKey {
                 let expires_at = Some(now.plus(VERIFIES_AFTER_SIGNING));
                 // It signs nothing any more, so nothing private is kept of it: there is less to leak, and a secret has room
                 // for 64 KB.
-                Self { jwk: self.jwk.public_only(), status: KeyStatus::Previous, expires_at, ..self.clone() }
+                Self { pkcs8: None, status: KeyStatus::Previous, expires_at, ..self.clone() }
             }
             KeyStatus::Previous => self.clone(),
         }
     }
 
     fn alg(&self) -> SigningAlgorithm {
-        self.jwk.public.alg
+        self.jwk.alg
     }
 
     fn ready_at(&self) -> UnixSeconds {
@@ -289,9 +338,9 @@ impl SigningKey {
     }
 
     fn published(&self) -> PublishedKey {
-        let Self { jwk, status, published_at, current_since, expires_at } = self;
+        let Self { jwk, status, published_at, current_since, expires_at, pkcs8: _ } = self;
         PublishedKey {
-            jwk: jwk.public.clone(),
+            jwk: jwk.clone(),
             status: *status,
             published_at: *published_at,
             current_since: *current_since,
@@ -299,13 +348,15 @@ impl SigningKey {
         }
     }
 
+    /// The key ready to sign, if its private half is the one of its public half: whoever signs with another key makes tokens
+    /// that nobody can verify.
     fn signer(&self) -> Result<Signer, KeyError> {
-        Ok(Signer {
-            kid: self.jwk.public.kid.clone(),
-            alg: self.alg(),
-            published_at: self.published_at,
-            key: self.jwk.key_pair()?,
-        })
+        let pkcs8 = self.pkcs8.as_ref().ok_or(KeyError::Malformed)?;
+        let key = SigningKeyPair::from_pkcs8(self.alg(), pkcs8)?;
+        if key.public_jwk()? != self.jwk {
+            return Err(KeyError::Malformed);
+        }
+        Ok(Signer { kid: self.jwk.kid.clone(), alg: self.alg(), published_at: self.published_at, key })
     }
 }
 
@@ -328,7 +379,7 @@ impl PublishedKeys {
     /// Whether every key that signs in `set` is among them.
     pub fn include_signers_of(&self, set: &KeySet) -> bool {
         let mut current = set.keys.iter().filter(|key| key.status == KeyStatus::Current);
-        current.all(|signer| self.keys.iter().any(|key| key.jwk.kid == signer.jwk.public.kid))
+        current.all(|signer| self.keys.iter().any(|key| key.jwk.kid == signer.jwk.kid))
     }
 
     /// The keys in the form that verifies.
@@ -376,8 +427,20 @@ impl Jwks {
     }
 }
 
+/// serde's message may repeat a part of a key.
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, KeyError> {
+    serde_json::from_str(text).map_err(|_| KeyError::Malformed)
+}
+
+/// Of the form in which a set is stored.
+const VERSION: u64 = 1;
+/// What Secrets Manager takes for one secret, less what the store says in it besides.
+const MOST_BYTES: usize = 64 * 1024 - 128;
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     const START: UnixSeconds = UnixSeconds(1_795_415_820);
@@ -396,10 +459,84 @@ mod tests {
         let set = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
         assert_eq!((set.revision, of(&set, KeyStatus::Current).len(), of(&set, KeyStatus::Next).len()), (1, 1, 1));
         assert_eq!(vec![signs(&set, SigningAlgorithm::Es256, START)], of(&set, KeyStatus::Current));
-        let stored = serde_json::to_string(&set).expect("JSON");
-        let read: KeySet = serde_json::from_str(&stored).expect("reads back");
+        let read = KeySet::from_json(&set.to_json().expect("JSON")).expect("reads back");
         assert_eq!(read.published(), set.published());
         assert!(read.signers().is_ok());
+    }
+
+    #[test]
+    fn a_stored_set_that_is_not_what_it_says_is_refused() {
+        let set = KeySet::create(&SigningAlgorithm::ALL, START).expect("keys");
+        let stored: Value = serde_json::from_str(&set.to_json().expect("JSON")).expect("JSON");
+        let read = |stored: &Value| KeySet::from_json(&stored.to_string()).and_then(|set| set.signers());
+        assert!(read(&stored).is_ok(), "the rows below differ in one thing");
+
+        // A private key beside the public half of another one, of its own algorithm and of each other one.
+        for (one, other) in (0..8).flat_map(|one| (0..8).map(move |other| (one, other))).filter(|(one, _)| one % 2 == 0)
+        {
+            let mut changed = stored.clone();
+            changed["keys"][one]["pkcs8"] = stored["keys"][other]["pkcs8"].clone();
+            assert_eq!(read(&changed).err(), (one != other).then_some(KeyError::Malformed), "{one} {other}");
+        }
+        for (member, other) in [
+            ("pkcs8", json!("")),
+            ("pkcs8", json!("canary")),
+            ("pkcs8", json!(1)),
+            ("pkcs8", Value::Null),
+            ("jwk", stored["keys"][1]["jwk"].clone()),
+            ("jwk", json!({})),
+            ("status", json!("canary")),
+            ("published_at", json!(-1)),
+        ] {
+            let mut changed = stored.clone();
+            changed["keys"][0][member] = other;
+            let error = read(&changed).err().expect(member);
+            assert_eq!((error, error.to_string().as_str()), (KeyError::Malformed, "a signing key is malformed"));
+        }
+        for (version, error) in [
+            (json!(2), KeyError::UnknownForm),
+            (json!(0), KeyError::UnknownForm),
+            (json!("1"), KeyError::Malformed),
+            // Without a version it is a set of private JWKs.
+            (Value::Null, KeyError::Malformed),
+        ] {
+            let mut changed = stored.clone();
+            changed["version"] = version;
+            assert_eq!(read(&changed).err(), Some(error), "{}", changed["version"]);
+        }
+        for text in ["", "null", "[]", "{}", r#"{"version":1}"#, r#"{"version":1,"version":1,"revision":1,"keys":[]}"#]
+        {
+            assert_eq!(KeySet::from_json(text).err(), Some(KeyError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_key_does_not_begin_to_sign() {
+        let set = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
+        let mut broken = set.clone();
+        broken.keys[1].pkcs8 = set.keys[0].pkcs8.clone();
+        let ready_at = START.plus(PUBLISHED_BEFORE_SIGNING);
+        assert_eq!(broken.rotated(ready_at).err(), Some(RotationRefused::Key(KeyError::Malformed)));
+        assert_eq!(signs(&broken, SigningAlgorithm::Es256, ready_at), of(&set, KeyStatus::Current)[0]);
+        // The way out: another one is published in its place.
+        let mended = broken.without(&of(&set, KeyStatus::Next)[0], START).expect("changed");
+        assert!(mended.rotated(ready_at).is_ok());
+    }
+
+    /// The schedule rotates once a day at most.
+    #[test]
+    fn keys_of_every_algorithm_that_rotate_daily_fit_into_a_secret_and_more_are_refused() {
+        let mut set = KeySet::create(&SigningAlgorithm::ALL, START).expect("keys");
+        let retired: Vec<_> = set.keys.iter().step_by(2).map(|key| key.moved_on(START)).collect();
+        let days = usize::try_from(VERIFIES_AFTER_SIGNING.div_ceil(86_400)).expect("small");
+        for _ in 0..days {
+            set.keys.extend(retired.iter().cloned());
+        }
+        let ready_at = START.plus(PUBLISHED_BEFORE_SIGNING);
+        assert!(set.to_json().expect("JSON").len() <= MOST_BYTES);
+        set.keys.extend(retired.iter().cloned());
+        assert_eq!(set.rotated(ready_at).err(), Some(RotationRefused::Key(KeyError::TooManyKeys)));
+        assert!(set.without(&of(&set, KeyStatus::Current)[0], ready_at).is_ok(), "a leaked key leaves all the same");
     }
 
     #[test]
@@ -413,9 +550,9 @@ mod tests {
         assert_eq!(of(&second, KeyStatus::Next).len(), 1);
         let previous = &second.published().keys[0];
         assert_eq!(previous.expires_at, Some(later.plus(VERIFIES_AFTER_SIGNING)));
-        let stored: serde_json::Value = serde_json::from_str(&second.to_json().expect("JSON")).expect("JSON");
+        let stored: Value = serde_json::from_str(&second.to_json().expect("JSON")).expect("JSON");
         let private: Vec<bool> =
-            stored["keys"].as_array().expect("a list").iter().map(|key| key.get("d").is_some()).collect();
+            stored["keys"].as_array().expect("a list").iter().map(|key| key.get("pkcs8").is_some()).collect();
         assert_eq!(private, [false, true, true], "of a key that signs no more nothing private is kept");
         assert_eq!(second.present_and_future_signers().expect("signers").len(), 2);
     }

@@ -1,12 +1,14 @@
-//! JWTs as a resource server reads them: by the JWKS over HTTP and a library.
+//! JWTs as a resource server reads them, by the JWKS over HTTP and a library; and as nobody but the server could make them,
+//! with keys out of its store.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantwell::core::keys::jwk::{Pkcs8, SigningKeyPair};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
 
-use super::cli::Registered;
+use super::cli::{Registered, Store};
 use super::http::{Answer, Request};
 use super::server::Server;
 
@@ -39,6 +41,41 @@ pub(crate) fn verify(jwt: &str, jwks: &Value, iss: &str, aud: &str) -> Value {
     let key = DecodingKey::from_jwk(key).expect("a key that verifies");
     let verified = jsonwebtoken::decode::<Value>(jwt, &key, &validation);
     verified.unwrap_or_else(|error| panic!("{error}: {jwt}")).claims
+}
+
+/// A key that signs in a realm of a server.
+pub(crate) struct SigningKey {
+    pub(crate) alg: String,
+    pub(crate) kid: String,
+    pair: SigningKeyPair,
+}
+
+impl SigningKey {
+    /// A JWS of any header and any payload.
+    pub(crate) fn sign(&self, header: &str, payload: &str) -> String {
+        let message = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+        let signature = self.pair.sign(message.as_bytes()).expect("signed");
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+impl Store {
+    /// The key that signs with `alg` in `realm`, out of the registry.
+    pub(crate) fn signing_key(&self, realm: &str, alg: &str) -> SigningKey {
+        let registry = rusqlite::Connection::open(self.directory().join("registry.db")).expect("the registry");
+        let stored: String = registry
+            .query_row("SELECT private_keys FROM signing_keys WHERE realm = ?1", [realm], |row| row.get(0))
+            .expect("the realm's keys");
+        let stored: Value = serde_json::from_str(&stored).expect("JSON");
+        let is_asked_for = |key: &&Value| key["jwk"]["alg"] == alg && key["status"] == "current";
+        let key = stored["keys"].as_array().and_then(|keys| keys.iter().find(is_asked_for)).expect("a current key");
+        let pkcs8: Pkcs8 = serde_json::from_value(key["pkcs8"].clone()).expect("base64");
+        SigningKey {
+            alg: alg.to_owned(),
+            kid: key["jwk"]["kid"].as_str().expect("text").to_owned(),
+            pair: SigningKeyPair::from_pkcs8(alg.parse().expect("an algorithm"), &pkcs8).expect("a key"),
+        }
+    }
 }
 
 impl Registered {

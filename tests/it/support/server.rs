@@ -1,6 +1,6 @@
 //! A real local server in a process of its own.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -21,6 +21,8 @@ pub(crate) struct Start {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     remove_afterwards: String,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
 }
 
 /// A running server, killed on drop.
@@ -47,6 +49,8 @@ impl Start {
             arguments: Vec::new(),
             environment: Vec::new(),
             remove_afterwards: String::new(),
+            stdout: None,
+            stderr: None,
         }
     }
 
@@ -68,12 +72,30 @@ impl Start {
         self
     }
 
+    /// Writes its log there, and not where it is read.
+    pub(crate) fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Starts it on this address, with a stdout that is not read.
+    pub(crate) fn spawn_with_stdout_to(mut self, stdout: impl Into<Stdio>, address: SocketAddr) -> Server {
+        self.stdout = Some(stdout.into());
+        self.arguments.extend(["--listen".to_owned(), address.to_string()]);
+        let mut child = self.command().spawn().expect("grantwell starts");
+        let watchdog = watch(&child, &self.remove_afterwards);
+        let (stdout, _) = capture(io::empty());
+        let (stderr, _) = capture_some(child.stderr.take());
+        poll("the server listens", STARTS_WITHIN, || TcpStream::connect(address).ok());
+        Server { child, address, stdout, stderr, watchdog }
+    }
+
     /// Starts it and waits until it accepts connections.
-    pub(crate) fn spawn(self) -> Server {
+    pub(crate) fn spawn(mut self) -> Server {
         let mut child = self.command().spawn().expect("grantwell starts");
         let watchdog = watch(&child, &self.remove_afterwards);
         let (stdout, listening) = capture(child.stdout.take().expect("piped"));
-        let (stderr, _) = capture(child.stderr.take().expect("piped"));
+        let (stderr, _) = capture_some(child.stderr.take());
         let announced = listening.recv_timeout(STARTS_WITHIN).ok();
         let Some(address) = announced.and_then(|address| address.parse().ok()) else {
             let _ = child.kill();
@@ -84,13 +106,13 @@ impl Start {
     }
 
     /// Runs a server that is expected to end by itself.
-    pub(crate) fn expect_refusal(self) -> Output {
+    pub(crate) fn expect_refusal(mut self) -> Output {
         let mut child = self.command().spawn().expect("grantwell starts");
         poll("the server refuses to start", STARTS_WITHIN, || child.try_wait().expect("a child").map(|_| ()));
         child.wait_with_output().expect("its output")
     }
 
-    fn command(&self) -> Command {
+    fn command(&mut self) -> Command {
         let mut command = grantwell();
         command.arg("serve");
         if !self.arguments.iter().any(|argument| argument == "--listen") {
@@ -103,8 +125,8 @@ impl Start {
             .env("GRANTWELL_FAILED_AUTH_LIMIT", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(self.stdout.take().unwrap_or_else(Stdio::piped))
+            .stderr(self.stderr.take().unwrap_or_else(Stdio::piped));
         command
     }
 }
@@ -125,9 +147,18 @@ impl Server {
         self.stdout.so_far()
     }
 
-    /// What it has written to stderr so far.
+    /// What it has written to stderr so far. It logs on a thread of its own, which may be behind the answers: whatever follows within
+    /// a tenth of a second counts.
     pub(crate) fn stderr(&self) -> String {
-        self.stderr.so_far()
+        let mut before = self.stderr.so_far();
+        loop {
+            thread::sleep(Duration::from_millis(100));
+            let now = self.stderr.so_far();
+            if now.len() == before.len() {
+                return now;
+            }
+            before = now;
+        }
     }
 
     /// Its resident memory in KiB, as Linux says.
@@ -213,6 +244,10 @@ fn watch(server: &Child, remove_afterwards: &str) -> Child {
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh starts")
+}
+
+fn capture_some(stream: Option<impl Read + Send + 'static>) -> (Captured, Receiver<String>) {
+    stream.map_or_else(|| capture(io::empty()), capture)
 }
 
 /// Reads a stream to its end in the background; the receiver gets the address of the first `listening on` line.
