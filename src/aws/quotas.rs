@@ -1,10 +1,13 @@
 //! Counts of token quotas in the token table: item `quota#<registration_id>#<hour or day>#<its first second>`, which expires with
 //! the window that it counts.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use super::sdk::{DYNAMODB, corrupt, unavailable};
 use crate::core::client::Client;
@@ -52,7 +55,12 @@ impl QuotaCounter for DynamoQuotas {
             .return_values(ReturnValue::UpdatedNew);
         if let Some(at_most) = at_most {
             update = update
-                .condition_expression("attribute_not_exists(#tokens) OR #tokens < :at_most")
+                .condition_expression(
+                    "attribute_not_exists(#id) OR (attribute_type(#tokens, :number) AND #tokens < :at_most)",
+                )
+                .expression_attribute_names("#id", "id")
+                .expression_attribute_values(":number", AttributeValue::S("N".to_owned()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .expression_attribute_values(":at_most", AttributeValue::N(at_most.to_string()));
         }
         // The SDK repeats an attempt whose answer was lost, and the token is counted twice: a client may then get one fewer,
@@ -60,15 +68,29 @@ impl QuotaCounter for DynamoQuotas {
         let updated = match update.send().await {
             Ok(answer) => answer.attributes,
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => return Ok(None),
+                // What is no number is not below any most either, and no reason to refuse the client.
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
+                    return number(refusal.item()).map(|_exhausted| None);
+                }
+                Some(error) if error.code() == Some(INVALID) => return Err(no_number()),
                 _ => return Err(unavailable(DYNAMODB, "UpdateItem", &error)),
             },
         };
-        let tokens = updated.as_ref().and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok());
-        tokens.map(Some).ok_or_else(|| corrupt(DYNAMODB, "a count of tokens that is no number"))
+        number(updated.as_ref()).map(Some)
     }
 }
 
+fn number(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortError> {
+    let tokens = item.and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok()).filter(|tokens| *tokens > 0);
+    tokens.ok_or_else(no_number)
+}
+
+fn no_number() -> PortError {
+    corrupt(DYNAMODB, "a count of tokens that is no number")
+}
+
 const TOKENS: &str = "tokens";
+/// DynamoDB's code for an expression that does not fit what is stored: one is not added to a text. Nothing else here can be invalid.
+const INVALID: &str = "ValidationException";
 /// Seconds that a count outlives its window: for a sandbox whose clock is behind.
 const SLACK: u64 = 3_600;
