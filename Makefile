@@ -58,8 +58,10 @@ lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
 	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
-test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulator included
+test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
 	$(VENV)/bin/python tests/aws/emulator.py run -- cargo test --all-features --locked -- --include-ignored
+	$(VENV)/bin/python tests/aws/emulator.py run --ministack -- \
+	  cargo test --all-features --locked --test it -- --include-ignored conformance::aws::rotation conformance::aws::ownership
 
 .PHONY: build
 build: ## The command and the function binaries, unoptimized
@@ -76,7 +78,7 @@ test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Ru
 FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz
-fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, scopes, Lambda events
+fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, endpoints, stored records, Lambda events
 	fuzz/run $(FUZZ_SECONDS)
 
 .PHONY: fuzz-briefly

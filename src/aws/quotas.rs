@@ -70,23 +70,30 @@ impl QuotaCounter for DynamoQuotas {
             Err(error) => match error.as_service_error() {
                 // What is no number is not below any most either, and no reason to refuse the client.
                 Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                    return number(refusal.item()).map(|_exhausted| None);
+                    return count_of(refusal.item()).map(|_exhausted| None);
                 }
                 Some(error) if error.code() == Some(INVALID) => return Err(no_number()),
                 _ => return Err(unavailable(DYNAMODB, "UpdateItem", &error)),
             },
         };
-        number(updated.as_ref()).map(Some)
+        count_of(updated.as_ref()).map(Some)
     }
 }
 
-fn number(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortError> {
+/// A count of one token at least: there is none of fewer.
+fn count_of(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortError> {
     let tokens = item.and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok()).filter(|tokens| *tokens > 0);
     tokens.ok_or_else(no_number)
 }
 
 fn no_number() -> PortError {
     corrupt(DYNAMODB, "a count of tokens that is no number")
+}
+
+/// What [`DynamoQuotas::count`] makes of an item of these attributes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_count(attributes: &serde_json::Value) -> Option<u64> {
+    count_of(Some(&super::sdk::to_item(attributes, TOKENS).ok()?)).ok()
 }
 
 const TOKENS: &str = "tokens";

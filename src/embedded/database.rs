@@ -1,16 +1,17 @@
 //! The token database: one SQLite file that one server owns, one thread that writes to it and connections that only read.
 //!
-//! What comes while the writer is busy is its next transaction, so that a transaction's price is shared by all who wait for it. Everything
-//! that SQLite needs is opened at the start: a server without a file descriptor left reads and writes on. After a fault the next transaction
-//! simply tries again, and where nobody asks for one, the writer does once a second.
+//! What comes while the writer is busy is its next transaction, so that all who wait share its price. Everything that SQLite needs is
+//! opened at the start: a server that has no file descriptor left reads and writes on. After a fault the next transaction tries
+//! again, and where nobody asks for one, the writer does once a second.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 use super::cause::StorageCause;
+use super::checkpoints::{Checkpoints, checkpoint};
+use super::data_dir::create_private_file;
 use crate::core::ports::{PortError, UnixSeconds};
 
 /// When a write counts as stored.
@@ -33,39 +36,28 @@ pub enum Durability {
 
 /// The database of a data directory. Dropped, it finishes what it has been given.
 pub(super) struct Database {
+    path: PathBuf,
     /// Unbounded, and yet no longer than the server has connections: each waits for its own write.
     queue: Option<Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<Mutex<Connection>>,
-    /// Held for as long as the database is open. Last, so that it is let go last.
+    /// Dropped after everything else that has it open: closing any descriptor of a file lets go SQLite's locks on it (POSIX).
+    file: Arc<File>,
+    /// Of the directory, for as long as the database is open.
     _lock: File,
 }
 
-/// What the writer does beside what it is asked to, with the connection between two transactions.
+/// What the writer does beside what it is asked to.
 pub(super) trait Upkeep: Send + 'static {
-    /// After a transaction in which `writes` were asked for, and with 0 about once a second.
+    /// Follows a transaction that `writes` shared; with 0, where there has been none for a second.
     ///
     /// # Errors
     /// SQLite's.
-    fn after(&mut self, connection: &mut Connection, writes: usize) -> rusqlite::Result<()>;
-}
-
-/// A piece of work for the writer.
-trait Job: Send {
-    /// Does it within a transaction, which an error ends for all who share it.
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
-    /// Says how it went, once it is known whether the transaction has been committed.
-    fn answer(self: Box<Self>, committed: Result<(), StorageCause>);
-}
-
-struct Work<T, F, A> {
-    work: Option<F>,
-    outcome: Option<T>,
-    answer: A,
+    fn follow(&mut self, connection: &mut Connection, writes: u32) -> rusqlite::Result<()>;
 }
 
 impl Database {
-    /// Opens the file, creating it where it does not exist, and brings it to the form of this build with `prepare`.
+    /// Opens the file, creating it where it does not exist, and has `prepare` bring it to the form of this build.
     ///
     /// # Errors
     /// [`StoreError::InUse`] where another server has it open; else why it cannot be opened.
@@ -75,47 +67,32 @@ impl Database {
         prepare: impl FnOnce(&mut Connection) -> Result<U, StoreError>,
     ) -> Result<Self, StoreError> {
         let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
-        let of_io = |error| StoreError::of_io(path, &error);
-        // 1. One server. The directory is locked and not the file: closing any descriptor of a file lets go SQLite's locks on it.
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let lock = File::open(directory).map_err(|error| StoreError::of_io(directory, &error))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::InUse { path: directory.to_owned() },
-            TryLockError::Error(error) => StoreError::of_io(directory, &error),
-        })?;
+        let of_io = |error: io::Error| StoreError::of_io(path, &error);
+        // 1. One server. It locks the directory, and leaves the locks of the file to SQLite.
+        let lock = lock_directory(path.parent().unwrap_or(Path::new(".")))?;
 
-        // 2. The file. SQLite gives its journals the file's mode: readable by nobody else, even where a copy leaves the directory.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(of_io)?;
-
-        // 3. Every connection there will be.
-        let mut connection = connect(path).map_err(of_sqlite)?;
-        let settings = match durability {
-            Durability::OperatingSystem => SETTINGS_OF_WRITER,
-            Durability::Disk => SETTINGS_OF_CAREFUL_WRITER,
+        // 2. The file, and every connection to it that there will be.
+        create_private_file(path)?;
+        let file = Arc::new(File::open(path).map_err(of_io)?);
+        let mut connection = connect(path, WRITER_SETTINGS).map_err(of_sqlite)?;
+        let synchronous = match durability {
+            Durability::OperatingSystem => "NORMAL",
+            Durability::Disk => "FULL",
         };
-        connection.execute_batch(settings).map_err(of_sqlite)?;
+        connection.pragma_update(None, "synchronous", synchronous).map_err(of_sqlite)?;
         let upkeep = prepare(&mut connection)?;
-        let checkpoints = connect(path).map_err(of_sqlite)?;
+        let to_carry_over = connect(path, READER_SETTINGS).map_err(of_sqlite)?;
         let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_READERS);
-        let readers = (0..readers).map(|_| {
-            let reader = connect(path)?;
-            reader.execute_batch(SETTINGS_OF_READERS)?;
-            Ok(Mutex::new(reader))
-        });
+        let readers = (0..readers).map(|_| connect(path, READER_SETTINGS).map(Mutex::new));
         let readers = readers.collect::<rusqlite::Result<_>>().map_err(of_sqlite)?;
 
-        // 4. The writer.
+        // 3. The threads.
+        let checkpoints = Checkpoints::start(to_carry_over, Arc::clone(&file)).map_err(of_io)?;
         let (queue, jobs) = mpsc::channel();
-        let checkpoints = Checkpoints::start(checkpoints).map_err(of_io)?;
-        let writer = Writer {
-            connection,
-            upkeep,
-            checkpoints,
-            writes_in_log: 0,
-            outage: Outage::of("tokens cannot be written", "tokens are written again"),
-        };
+        let writer = Writer { path: path.to_owned(), connection, upkeep, checkpoints, outage: Outage::of_writes() };
         let writer = thread::Builder::new().name("token-writer".to_owned()).spawn(move || writer.run(&jobs));
-        Ok(Self { queue: Some(queue), writer: Some(writer.map_err(of_io)?), readers, _lock: lock })
+        let writer = Some(writer.map_err(of_io)?);
+        Ok(Self { path: path.to_owned(), queue: Some(queue), writer, readers, file, _lock: lock })
     }
 
     /// Runs `work` within a transaction, and returns once that counts as stored.
@@ -128,8 +105,8 @@ impl Database {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (done, answered) = oneshot::channel();
-        // A client that has gone away waits for nothing.
         self.enqueue(work, |outcome| {
+            // A client that has gone away waits for nothing.
             let _gone = done.send(outcome);
         });
         answered.await.unwrap_or(Err(StorageCause::Failed)).map_err(fault)
@@ -140,29 +117,7 @@ impl Database {
     /// # Errors
     /// [`PortError`].
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, PortError> {
-        self.look(read).map_err(fault)
-    }
-
-    fn look<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StorageCause> {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
-        }
-        let number = THREAD.with(|number| *number) % self.readers.len().max(1);
-        let reader = self.readers.get(number).ok_or(StorageCause::Failed)?;
-        // A panic while it was held has ended its statement, and a reader has no transaction beyond that.
-        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        read(&reader).map_err(|error| StorageCause::of_sqlite(&error))
-    }
-
-    /// Carries the log over into the file and has the disk confirm both; for a shutdown.
-    ///
-    /// # Errors
-    /// Why that was not possible. Nothing is lost by it: the log is read at the next start.
-    pub(super) fn sync(&self) -> Result<(), StorageCause> {
-        let reader = self.readers.first().ok_or(StorageCause::Failed)?;
-        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        checkpoint(&reader, "TRUNCATE").map(drop).map_err(|error| StorageCause::of_sqlite(&error))
+        self.with_reader(read).map_err(fault)
     }
 
     /// Reads and writes a little. Blocks for as long as the disk does.
@@ -175,7 +130,31 @@ impl Database {
             let _gone = done.send(outcome);
         });
         answered.recv().unwrap_or(Err(StorageCause::Failed))?;
-        self.look(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(())))
+        self.with_reader(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(())))?;
+        // What is written to a file that somebody has taken away, or put another in the place of, is gone with the process.
+        let of_io = |error: io::Error| StorageCause::of_io(&error);
+        let (written, named) = (self.file.metadata().map_err(of_io)?, fs::metadata(&self.path).map_err(of_io)?);
+        if (written.dev(), written.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(StorageCause::Damaged) }
+    }
+
+    /// Carries the log over into the file and has the disk confirm both; for a shutdown.
+    ///
+    /// # Errors
+    /// Why that was not possible. Nothing is lost by it: the log is read at the next start.
+    pub(super) fn sync(&self) -> Result<(), StorageCause> {
+        self.with_reader(|connection| checkpoint(connection, "TRUNCATE")).map(drop)
+    }
+
+    fn with_reader<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StorageCause> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        let number = THREAD.with(|number| *number) % self.readers.len().max(1);
+        let reader = self.readers.get(number).ok_or(StorageCause::Failed)?;
+        // A panic while it was held has ended its statement, and a reader has no transaction beyond that.
+        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&reader).map_err(|error| StorageCause::of_sqlite(&error))
     }
 
     /// Where the writer has ended, `answer` is dropped.
@@ -200,6 +179,20 @@ impl Drop for Database {
     }
 }
 
+/// A piece of work for the writer.
+trait Job: Send {
+    /// Does it within a transaction, which an error ends for all who share it.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Says how it went, once it is known whether the transaction has been committed.
+    fn answer(self: Box<Self>, committed: Result<(), StorageCause>);
+}
+
+struct Work<T, F, A> {
+    work: Option<F>,
+    outcome: Option<T>,
+    answer: A,
+}
+
 impl<T, F, A> Job for Work<T, F, A>
 where
     T: Send,
@@ -221,11 +214,10 @@ where
 
 /// What the thread that writes has.
 struct Writer<U> {
+    path: PathBuf,
     connection: Connection,
     upkeep: U,
     checkpoints: Checkpoints,
-    /// Since the log was last begun anew.
-    writes_in_log: usize,
     outage: Outage,
 }
 
@@ -239,9 +231,9 @@ impl<U: Upkeep> Writer<U> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
-            // A panic rolls its transaction back, and lets go of those who wait. It must not end the thread for everybody after them.
+            // A panic rolls its transaction back and lets go of those who wait. It must not end the writer for all who come after them.
             let _panicked = panic::catch_unwind(AssertUnwindSafe(|| {
-                let writes = group.len();
+                let writes = u32::try_from(group.len()).unwrap_or(u32::MAX);
                 self.commit(&mut group);
                 self.keep_up(writes);
             }));
@@ -251,18 +243,18 @@ impl<U: Upkeep> Writer<U> {
 
     /// Does all of the group or nothing, and empties it.
     fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        let is_on_trial = group.is_empty() && self.outage.is_on();
-        if group.is_empty() && !is_on_trial {
+        let is_failing = self.outage.cause().is_some();
+        if group.is_empty() && !is_failing {
             return;
         }
         let committed = in_transaction(&mut self.connection, |transaction| {
-            if is_on_trial {
+            if group.is_empty() {
                 // Nobody writes, and somebody has to find out whether the cause has gone.
                 write_a_little(transaction)?;
             }
             group.iter_mut().try_for_each(|job| job.run(transaction))
         });
-        let committed = committed.map_err(|error| StorageCause::of_sqlite(&error));
+        let committed = committed.map_err(|error| self.cause(&error));
         self.outage.note(committed.err());
         for job in group.drain(..) {
             job.answer(committed);
@@ -270,93 +262,80 @@ impl<U: Upkeep> Writer<U> {
     }
 
     /// Nobody waits for this, except for the next group.
-    fn keep_up(&mut self, writes: usize) {
-        let kept_up = self.upkeep.after(&mut self.connection, writes);
-        if let Err(error) = kept_up {
-            self.outage.note(Some(StorageCause::of_sqlite(&error)));
+    fn keep_up(&mut self, writes: u32) {
+        if self.outage.cause().is_none()
+            && let Err(error) = self.upkeep.follow(&mut self.connection, writes)
+        {
+            let cause = self.cause(&error);
+            self.outage.note(Some(cause));
         }
-        self.writes_in_log += writes;
-        if self.writes_in_log >= CHECKPOINT_AFTER {
-            self.checkpoints.wanted();
+        self.checkpoints.follow(&self.connection, writes);
+    }
+
+    /// Looked for once for an outage: those who ask during it are not worth another trial.
+    fn cause(&self, error: &rusqlite::Error) -> StorageCause {
+        self.outage.cause().unwrap_or_else(|| StorageCause::of_sqlite_at(&self.path, error))
+    }
+}
+
+/// Says once that something fails, and once that it no longer does.
+pub(super) struct Outage {
+    begins: &'static str,
+    ends: &'static str,
+    /// What began it, and when that or another was last seen.
+    current: Option<(StorageCause, Instant)>,
+}
+
+impl Outage {
+    fn of_writes() -> Self {
+        Self { begins: "tokens cannot be written", ends: "tokens are written again", current: None }
+    }
+
+    pub(super) fn of_checkpoints() -> Self {
+        Self {
+            begins: "the log of the token database cannot be emptied, and grows",
+            ends: "the log of the token database is emptied again",
+            current: None,
         }
-        let has_caught_up = self.checkpoints.has_caught_up();
-        if has_caught_up || self.writes_in_log >= MOST_WRITES_IN_LOG {
-            // What is left is little, unless the disk is too slow for those who write: then they wait here.
-            if checkpoint(&self.connection, "RESTART").is_ok_and(|left| left == 0) {
-                self.writes_in_log = 0;
+    }
+
+    fn cause(&self) -> Option<StorageCause> {
+        self.current.map(|(cause, _last)| cause)
+    }
+
+    pub(super) fn note(&mut self, failure: Option<StorageCause>) {
+        match (failure, self.current) {
+            (Some(cause), None) => {
+                tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
+                self.current = Some((cause, Instant::now()));
             }
-        }
-    }
-}
-
-/// The thread that carries the log over into the database, while others go on writing to the log.
-struct Checkpoints {
-    wanted: Option<SyncSender<()>>,
-    caught_up: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Checkpoints {
-    fn start(connection: Connection) -> std::io::Result<Self> {
-        let (wanted, requests) = mpsc::sync_channel(1);
-        let caught_up = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&caught_up);
-        let thread = thread::Builder::new().name("token-checkpoint".to_owned()).spawn(move || {
-            let mut outage = Outage::of(
-                "tokens are kept in the log of the database, which grows",
-                "the log of the token database is emptied again",
-            );
-            for () in requests {
-                carry_over(&connection, &mut outage, &done);
+            (Some(_another), Some((cause, _last))) => self.current = Some((cause, Instant::now())),
+            // A disk that is full for one write and not for the next is still full.
+            (None, Some((cause, last))) if last.elapsed() >= LOOKS_EVERY => {
+                tracing::warn!(cause = cause.as_str(), "{}", self.ends);
+                self.current = None;
             }
-        })?;
-        Ok(Self { wanted: Some(wanted), caught_up, thread: Some(thread) })
-    }
-
-    fn wanted(&self) {
-        if let Some(wanted) = &self.wanted {
-            // One that is waiting is enough.
-            let _full = wanted.try_send(());
-        }
-    }
-
-    fn has_caught_up(&self) -> bool {
-        self.caught_up.swap(false, Ordering::Relaxed)
-    }
-}
-
-impl Drop for Checkpoints {
-    fn drop(&mut self) {
-        drop(self.wanted.take());
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
+            (None, _) => {}
         }
     }
 }
 
-/// In several rounds, of which each has less left to do, so that little is left for the one that the writer waits for.
-fn carry_over(connection: &Connection, outage: &mut Outage, done: &AtomicBool) {
-    for _ in 0..CHECKPOINT_ROUNDS {
-        let left = checkpoint(connection, "PASSIVE");
-        outage.note(left.as_ref().err().map(StorageCause::of_sqlite));
-        match left {
-            Ok(left) if left > FEW_PAGES => {}
-            Ok(_few) => break,
-            Err(_noted) => {
-                thread::sleep(LOOKS_EVERY);
-                return;
-            }
-        }
+fn lock_directory(directory: &Path) -> Result<File, StoreError> {
+    let of_io = |error| StoreError::of_io(directory, &error);
+    let lock = File::open(directory).map_err(of_io)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(of_io(error)),
     }
-    done.store(true, Ordering::Relaxed);
 }
 
-/// How many pages of the log could not be carried over yet.
-fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let (busy, pages, done): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(if busy { i64::MAX } else { pages - done })
-    })
+fn connect(path: &Path, settings: &str) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(settings)?;
+    Ok(connection)
 }
 
 fn in_transaction<T>(
@@ -370,50 +349,9 @@ fn in_transaction<T>(
     Ok(outcome)
 }
 
-/// Writes what is there already: a page all the same.
+/// Writes what is there already: a page of the log all the same.
 fn write_a_little(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-/// Says once that something fails, and once that it no longer does.
-struct Outage {
-    begins: &'static str,
-    ends: &'static str,
-    last_failure: Option<Instant>,
-}
-
-impl Outage {
-    fn of(begins: &'static str, ends: &'static str) -> Self {
-        Self { begins, ends, last_failure: None }
-    }
-
-    fn is_on(&self) -> bool {
-        self.last_failure.is_some()
-    }
-
-    fn note(&mut self, failure: Option<StorageCause>) {
-        match (failure, self.last_failure) {
-            (Some(cause), last) => {
-                if last.is_none() {
-                    tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
-                }
-                self.last_failure = Some(Instant::now());
-            }
-            // A disk that is full for one write and not for the next is still full.
-            (None, Some(last)) if last.elapsed() >= LOOKS_EVERY => {
-                tracing::warn!("{}", self.ends);
-                self.last_failure = None;
-            }
-            (None, _) => {}
-        }
-    }
 }
 
 fn fault(cause: StorageCause) -> PortError {
@@ -431,40 +369,30 @@ pub(super) fn corrupt(detail: &str) -> PortError {
     PortError::Corrupt { service: SERVICE, detail: detail.to_owned() }
 }
 
-/// As SQLite stores a time; the end of time where that does not fit.
+/// A time as SQLite stores it; the end of time where that does not fit.
 pub(super) fn seconds(time: UnixSeconds) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
 const SERVICE: &str = "the token database";
-/// "gwtk", so that `file` and a person can tell what it is.
+/// "gwtk", by which a person can tell what the file is.
 const APPLICATION_ID: i32 = 0x6777_746B;
-const LOOKS_EVERY: Duration = Duration::from_secs(1);
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(1);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most writes of one transaction.
 const GROUP_LIMIT: usize = 1024;
+/// What a reader remembers it forgets whenever somebody has written, so that more of them would bring little.
 const MOST_READERS: usize = 8;
-const CHECKPOINT_AFTER: usize = 40_000;
-const MOST_WRITES_IN_LOG: usize = 8 * CHECKPOINT_AFTER;
-const CHECKPOINT_ROUNDS: usize = 5;
-const FEW_PAGES: i64 = 1_000;
-const SETTINGS_OF_WRITER: &str = "
-    PRAGMA page_size = 1024;
+/// A token is a page that is written to the log and from there to the file: in smaller pages fewer bytes, and more of them to split. Checkpoints
+/// have a thread of their own.
+const WRITER_SETTINGS: &str = "
+    PRAGMA page_size = 2048;
     PRAGMA journal_mode = WAL;
     PRAGMA wal_autocheckpoint = 0;
-    PRAGMA synchronous = NORMAL;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -8192;
 ";
-const SETTINGS_OF_CAREFUL_WRITER: &str = "
-    PRAGMA page_size = 1024;
-    PRAGMA journal_mode = WAL;
-    PRAGMA wal_autocheckpoint = 0;
-    PRAGMA synchronous = FULL;
-    PRAGMA temp_store = MEMORY;
-    PRAGMA cache_size = -8192;
-";
-const SETTINGS_OF_READERS: &str = "
+const READER_SETTINGS: &str = "
     PRAGMA query_only = ON;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -256;

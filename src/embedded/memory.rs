@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
@@ -22,17 +23,21 @@ struct State {
     tokens: HashMap<TokenDigest, AccessTokenRecord>,
     /// By `jti`, until when.
     denied: HashMap<String, UnixSeconds>,
+    passed: PassedTime,
     sweep_at: usize,
 }
 
 impl MemoryTokens {
     /// An empty store that drops tokens which have expired by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            made_at: clock.now(),
-            clock,
-            state: Mutex::new(State { tokens: HashMap::new(), denied: HashMap::new(), sweep_at: SMALLEST_SWEEP }),
-        }
+        let now = clock.now();
+        let state = State {
+            tokens: HashMap::new(),
+            denied: HashMap::new(),
+            passed: PassedTime::from(now),
+            sweep_at: SMALLEST_SWEEP,
+        };
+        Self { made_at: now, clock, state: Mutex::new(state) }
     }
 
     /// A panic elsewhere leaves the map whole: every change is a single call.
@@ -93,9 +98,10 @@ impl State {
         if self.tokens.len() + self.denied.len() < self.sweep_at {
             return;
         }
-        let now = clock.now();
+        let now = self.passed.look(clock.now());
         self.tokens.retain(|_, record| !record.has_expired(now));
-        self.denied.retain(|_, expires_at| *expires_at > now);
+        // A token whose end is forgotten is active again, should its time not be over after all.
+        self.denied.retain(|_, expires_at| expires_at.plus(MARGIN_OF_CLOCKS) > now);
         self.sweep_at = SMALLEST_SWEEP.max((self.tokens.len() + self.denied.len()) * 2);
     }
 }

@@ -1,14 +1,17 @@
-//! One machine's adapters: SQLite for what an operator registers, fjall for what the server issues, memory for tests and
+//! One machine's adapters: SQLite for what an operator registers and what the server issues, memory for tests and
 //! the demo; and the local server that accepts connections for them.
 
 pub mod cause;
+mod checkpoints;
 mod connections;
 pub mod data_dir;
 mod database;
+pub mod health;
 pub mod memory;
 mod passed_time;
 pub mod quotas;
 pub mod registry;
+pub mod registry_health;
 pub mod server;
 pub mod tokens;
 
@@ -77,7 +80,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// An earlier build has written it: the options that it gave its keyspaces stay theirs, and its records may have another form.
+    /// An earlier build has written it, with another engine.
     #[error(
         "{} was written by an earlier version of grantwell; remove it, which ends the tokens in it, and if JWTs that are stored \
          nowhere were revoked take out the keys that signed them (grantwell key revoke): only that directory knows which",

@@ -38,6 +38,8 @@ impl PassedTime {
     }
 }
 
+/// Seconds. What is deleted for good and opens something by its absence is kept for so much longer.
+pub(super) const MARGIN_OF_CLOCKS: u64 = 86_400;
 const CATCHES_UP_BY: u32 = 2;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::database::{Database, corrupt, seconds};
+use super::passed_time::MARGIN_OF_CLOCKS;
 use crate::core::client::{Client, RegistrationId};
 use crate::core::ports::{PortError, QuotaCounter};
 use crate::core::quota::QuotaPeriod;
@@ -80,8 +81,8 @@ impl QuotaCounter for MemoryQuotas {
         let key = (client.registration_id.clone(), period);
         let Some(count) = next(counts.get(&key).copied().unwrap_or_default(), at_most) else { return Ok(None) };
         if count == 1 {
-            // A new window: those before it are over.
-            counts.retain(|(_, counted), _| counted.ends_at() > period.starts_at());
+            // A new window: those long before it are over, even where the clock is ahead.
+            counts.retain(|(_, counted), _| counted.ends_at().plus(MARGIN_OF_CLOCKS) > period.starts_at());
         }
         counts.insert(key, count);
         Ok(Some(count))

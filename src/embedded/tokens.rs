@@ -16,7 +16,7 @@ use super::StoreError;
 use super::cause::{StorageCause, StoreHealth};
 pub use super::database::Durability;
 use super::database::{Database, Upkeep, corrupt, seconds, unavailable};
-use super::passed_time::PassedTime;
+use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use super::quotas::SqliteQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
@@ -52,28 +52,6 @@ impl SqliteTokens {
         Arc::new(SqliteQuotas::new(Arc::clone(&self.database)))
     }
 
-    /// Since when the store remembers everything that it was told: when it was made. Of the time before nobody knows which
-    /// self-contained tokens have ended.
-    ///
-    /// # Errors
-    /// [`PortError`].
-    pub async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
-        if let Some(since) = self.database.read(|connection| fact(connection, WHOLE_SINCE))? {
-            return since;
-        }
-        let now = self.clock.now();
-        self.database
-            .write(move |connection| {
-                connection.execute(
-                    "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                    params![WHOLE_SINCE, seconds(now)],
-                )?;
-                fact(connection, WHOLE_SINCE)
-            })
-            .await?
-            .unwrap_or(Ok(now))
-    }
-
     /// Carries everything over into the one file and has the disk confirm it; for a shutdown.
     ///
     /// # Errors
@@ -89,6 +67,13 @@ impl StoreHealth for SqliteTokens {
     fn check(&self) -> Result<(), StorageCause> {
         self.database.check()
     }
+}
+
+/// What is made of a stored record, for the fuzz targets: when it expires in eight big-endian bytes, and the rest.
+#[cfg(fuzzing)]
+pub fn read_record(value: &[u8]) -> Option<AccessTokenRecord> {
+    let (expires_at, record) = value.split_first_chunk::<8>()?;
+    decode(i64::from_be_bytes(*expires_at), record)
 }
 
 #[async_trait]
@@ -172,7 +157,19 @@ impl Denylist for SqliteTokens {
     }
 
     async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
-        Self::whole_since(self).await
+        if let Some(since) = self.database.read(|connection| fact(connection, WHOLE_SINCE))? {
+            return since;
+        }
+        // Somebody has taken it away. What is missing besides nobody knows.
+        let now = seconds(self.clock.now());
+        let since = self.database.write(move |connection| {
+            connection.execute(
+                "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![WHOLE_SINCE, now],
+            )?;
+            fact(connection, WHOLE_SINCE)
+        });
+        since.await?.ok_or_else(|| corrupt("no time since when it is whole"))?
     }
 }
 
@@ -186,7 +183,7 @@ struct Sweep {
     /// The row that the next step begins after.
     after: i64,
     /// Rows that may be looked at, for the writes there have been.
-    due: u64,
+    due: u32,
     next_minute: Instant,
 }
 
@@ -194,12 +191,12 @@ impl Upkeep for Sweep {
     /// Looks at two tokens for each write, wherever they are: once round in half as many writes as there are tokens, so that those which have
     /// expired are never more than about a third of all. An index on when they expire would cost another page for
     /// each token, to write and to delete.
-    fn after(&mut self, connection: &mut Connection, writes: usize) -> rusqlite::Result<()> {
+    fn follow(&mut self, connection: &mut Connection, writes: u32) -> rusqlite::Result<()> {
         let wall = self.clock.now();
         let now = self.tokens.look(wall);
-        self.due += if writes == 0 { u64::from(STEP) } else { 2 * writes as u64 };
-        while self.due >= u64::from(STEP) {
-            self.due -= u64::from(STEP);
+        self.due += if writes == 0 { STEP } else { 2 * writes };
+        while self.due >= STEP {
+            self.due -= STEP;
             self.step(connection, now)?;
         }
         if self.next_minute <= Instant::now() {
@@ -226,7 +223,7 @@ impl Sweep {
     /// Deletes ends and counts a day after their time: a wrong clock does not bring them back.
     fn forget(&mut self, connection: &mut Connection, wall: UnixSeconds) -> rusqlite::Result<()> {
         let passed = self.denials.look(wall);
-        let over = seconds(UnixSeconds(passed.0.saturating_sub(MARGIN)));
+        let over = seconds(UnixSeconds(passed.0.saturating_sub(MARGIN_OF_CLOCKS)));
         let transaction = connection.transaction()?;
         for statement in [
             "DELETE FROM denylist WHERE jti IN (SELECT jti FROM denylist WHERE expires_at <= ?1 LIMIT ?2)",
@@ -244,32 +241,17 @@ impl Sweep {
 }
 
 fn prepare(connection: &mut Connection, path: &Path, clock: Arc<dyn Clock>) -> Result<Sweep, StoreError> {
+    let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
     let now = clock.now();
-    let prepared = || -> rusqlite::Result<Option<UnixSeconds>> {
-        let transaction = connection.transaction()?;
-        match transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
-            0 => {
-                transaction.execute_batch(SCHEMA)?;
-                let mut fact = transaction.prepare("INSERT INTO facts (name, value) VALUES (?1, ?2)")?;
-                for name in [WHOLE_SINCE, PASSED] {
-                    fact.execute(params![name, seconds(now)])?;
-                }
-            }
-            SCHEMA_VERSION => {}
-            _ => return Ok(None),
-        }
-        // A file that does not say what it has seen pass: nothing yet.
-        let passed = match fact(&transaction, PASSED)? {
-            Some(Ok(passed)) => passed,
-            _ => UnixSeconds(0),
-        };
-        transaction.commit()?;
-        Ok(Some(passed))
-    };
-    let mut prepared = prepared;
-    let passed = prepared()
-        .map_err(|error| StoreError::of_sqlite(path, &error))?
-        .ok_or_else(|| StoreError::Newer { path: path.to_owned() })?;
+    let transaction = connection.transaction().map_err(of_sqlite)?;
+    match transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of_sqlite)? {
+        0 => begin(&transaction, now).map_err(of_sqlite)?,
+        SCHEMA_VERSION => {}
+        _ => return Err(StoreError::Newer { path: path.to_owned() }),
+    }
+    // A file that does not say what it has seen pass has seen nothing.
+    let passed = fact(&transaction, PASSED).map_err(of_sqlite)?.and_then(Result::ok).unwrap_or_default();
+    transaction.commit().map_err(of_sqlite)?;
     Ok(Sweep {
         clock,
         tokens: PassedTime::from(now),
@@ -278,6 +260,14 @@ fn prepare(connection: &mut Connection, path: &Path, clock: Arc<dyn Clock>) -> R
         due: 0,
         next_minute: Instant::now() + MINUTE,
     })
+}
+
+fn begin(connection: &Connection, now: UnixSeconds) -> rusqlite::Result<()> {
+    connection.execute_batch(SCHEMA)?;
+    for name in [WHOLE_SINCE, PASSED] {
+        connection.execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", params![name, seconds(now)])?;
+    }
+    Ok(())
 }
 
 /// A time that the database keeps of itself.
@@ -310,7 +300,7 @@ fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
         claims,
     } = record;
     let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
-    value.push(RECORD_VERSION);
+    value.push(AccessTokenRecord::VERSION);
     let members =
         (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {});
     serde_json::to_writer(&mut value, &members).ok()?;
@@ -318,7 +308,7 @@ fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
 }
 
 fn decode(expires_at: i64, value: &[u8]) -> Option<AccessTokenRecord> {
-    let (&RECORD_VERSION, members) = value.split_first()? else { return None };
+    let (&AccessTokenRecord::VERSION, members) = value.split_first()? else { return None };
     let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {}) =
         serde_json::from_slice(members).ok()?;
     Some(AccessTokenRecord {
@@ -342,14 +332,11 @@ struct Optional {}
 
 const WHOLE_SINCE: &str = "whole_since";
 const PASSED: &str = "passed";
-const RECORD_VERSION: u8 = 1;
 const USUAL_RECORD_BYTES: usize = 256;
 /// Tokens looked at in one transaction.
 const STEP: u32 = 512;
 const MINUTE: Duration = Duration::from_secs(60);
 const MOST_FORGOTTEN: i64 = 10_000;
-/// Seconds.
-const MARGIN: u64 = 86_400;
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = "
     CREATE TABLE access_tokens (
