@@ -267,3 +267,23 @@ def test_the_evaluation_minds_what_it_is_asked_for(stack: Stack) -> None:
             by_policy(pending, policy),
         ]
     ) == [True, True, False, True, False]
+
+
+def test_a_secret_gets_its_registrys_tag_when_it_is_made_and_no_function_gives_it_another(stack: Stack) -> None:
+    owner, asked_key, has_key = "registry-1", "aws:RequestTag/grantwell:registry", "aws:ResourceTag/grantwell:registry"
+
+    def requests() -> Iterable[Request]:
+        for function, name in product(stack.functions.values(), ("clients/myClient", "signing-keys")):
+            tags = name == "signing-keys" and function.logical_id in ("TokenFunction", "IntrospectFunction")
+            for context, is_allowed in (
+                ({asked_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
+                ({asked_key: owner, has_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
+                ({asked_key: "other", has_key: owner, "aws:TagKeys": ["grantwell:registry"]}, False),
+                ({asked_key: owner, "aws:TagKeys": ["grantwell:registry", "owner"]}, False),
+                ({"aws:RequestTag/owner": "me", "aws:TagKeys": ["owner"]}, False),
+                ({"aws:TagKeys": []}, False),
+                ({}, False),
+            ):
+                yield Request(function, "secretsmanager:TagResource", secret_arn(stack, name), context, is_allowed)
+
+    assert_evaluated(requests())
