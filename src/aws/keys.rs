@@ -231,7 +231,7 @@ pub(super) fn key_set_text(keys: &KeySet) -> Result<Zeroizing<String>, PortError
 
 /// What a stored text says.
 pub(super) fn read_key_set(text: &str) -> Result<KeySet, PortError> {
-    Ok(KeySet::from_json(text)?)
+    KeySet::from_json(text).map_err(|error| corrupt(SECRETS_MANAGER, &error.to_string()))
 }
 
 const PUBLISHED: &str = "a realm's public keys";

@@ -430,8 +430,8 @@ async fn a_secret_of_private_jwks_signs_and_is_written_anew_with_its_next_change
 
     let rotated = older.rotated(ROTATED_AT).expect("rotated");
     stack.keys().replace_keys(&alpha, &rotated).await.expect("replaced");
-    let stored = stack.secrets_manager.get_secret_value().secret_id(&name).send().await.expect("read");
-    let stored = stored.secret_string.expect("text");
+    let stored = stack.secrets_manager.get_secret_value().secret_id(&name).version_stage("AWSCURRENT");
+    let stored = stored.send().await.expect("read").secret_string.expect("text");
     assert!(stored.starts_with(r#"{"version":1,"revision":5,"#) && !stored.contains(r#""d":"#));
     assert_eq!(stack.keys().read_keys(&alpha).await.expect("read").expect("keys").published(), rotated.published());
 }
