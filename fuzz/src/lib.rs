@@ -1,5 +1,13 @@
 //! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
 
+mod presented;
+mod records;
+mod report;
+
+pub use presented::{introspection, revocation};
+pub use records::records;
+pub use report::report;
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 

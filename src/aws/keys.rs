@@ -22,6 +22,7 @@ use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
+use crate::core::keys::KeyError;
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
 use crate::core::realm::RealmName;
@@ -286,7 +287,10 @@ pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, 
 
 /// The keys in a stored text, whosever they are.
 pub(super) fn read_unclaimed_key_set(text: &str) -> Result<KeySet, PortError> {
-    Ok(KeySet::from_json(text)?)
+    KeySet::from_json(text).map_err(|error| match error {
+        KeyError::Malformed => corrupt(SECRETS_MANAGER, NO_JWKS),
+        other => other.into(),
+    })
 }
 
 /// The registry that a stored text names.

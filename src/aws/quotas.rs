@@ -1,6 +1,8 @@
 //! Counts of token quotas in the token table: item `quota#<registration_id>#<hour or day>#<its first second>`, which expires with
 //! the window that it counts.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -64,9 +66,19 @@ impl QuotaCounter for DynamoQuotas {
                 _ => return Err(unavailable(DYNAMODB, "UpdateItem", &error)),
             },
         };
-        let tokens = updated.as_ref().and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok());
-        tokens.map(Some).ok_or_else(|| corrupt(DYNAMODB, "a count of tokens that is no number"))
+        count_of(updated.as_ref()).map(Some)
     }
+}
+
+fn count_of(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortError> {
+    let tokens = item.and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok());
+    tokens.ok_or_else(|| corrupt(DYNAMODB, "a count of tokens that is no number"))
+}
+
+/// What [`DynamoQuotas::count`] makes of an item of these attributes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_count(attributes: &serde_json::Value) -> Option<u64> {
+    count_of(Some(&super::sdk::to_item(attributes, TOKENS).ok()?)).ok()
 }
 
 const TOKENS: &str = "tokens";

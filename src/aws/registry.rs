@@ -181,6 +181,18 @@ pub(super) fn read_realm(item: HashMap<String, AttributeValue>, name: &RealmName
     Ok(realm)
 }
 
+/// What the registry makes of an item of these attributes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_registration(attributes: &serde_json::Value, realm: &RealmName, client_id: &ClientId) -> Option<Client> {
+    read_client(super::sdk::to_item(attributes, ITEM).ok()?, realm, client_id).ok()
+}
+
+/// [`read_registration`] of a realm.
+#[cfg(fuzzing)]
+pub fn read_settings(attributes: &serde_json::Value, name: &RealmName) -> Option<Realm> {
+    read_realm(super::sdk::to_item(attributes, ITEM).ok()?, name).ok()
+}
+
 pub(super) fn client_key(realm: &RealmName, client_id: &ClientId) -> HashMap<String, AttributeValue> {
     key(realm, format!("{CLIENT_PREFIX}{client_id}"))
 }

@@ -162,6 +162,12 @@ fn key(digest: &TokenDigest) -> HashMap<String, AttributeValue> {
     [("id".to_owned(), AttributeValue::S(format!("token#{}", digest.to_base64url())))].into()
 }
 
+/// What [`DynamoTokens::get`] makes of an item of these attributes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_record(attributes: &serde_json::Value) -> Option<AccessTokenRecord> {
+    from_item(to_item(attributes, RECORD).ok()?, RECORD).ok()
+}
+
 const RECORD: &str = "a token record";
 const VERSION: &str = "version";
 

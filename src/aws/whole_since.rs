@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::cache::CacheSettings;
-use crate::core::ports::{Clock, PortError, UnixSeconds};
+use crate::core::ports::{Clock, Moment, PortError, UnixSeconds};
 
 /// What a process knows of one table.
 pub(super) struct WholeSince {
@@ -38,8 +38,7 @@ struct Known {
 #[derive(Clone, Copy)]
 struct Remembered {
     time: UnixSeconds,
-    learned: Instant,
-    learned_at: UnixSeconds,
+    learned_at: Moment,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +61,7 @@ impl WholeSince {
     pub(super) async fn of(&self, dynamodb: &DynamoDb, table: &str) -> Result<UnixSeconds, PortError> {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
-        if let Some(since) = known.since.filter(|since| since.age(now) < BELIEVED_FOR) {
+        if let Some(since) = known.since.filter(|since| self.age(*since) < BELIEVED_FOR) {
             return Ok(since.time);
         }
         known.since = None;
@@ -89,7 +88,7 @@ impl WholeSince {
             Err(error) => {
                 let is_gone = error.as_service_error().is_some_and(DescribeTableError::is_resource_not_found_exception);
                 let error = unavailable(DYNAMODB, "DescribeTable", &error);
-                let bridge = known.table_made_at.filter(|made_at| made_at.age(self.clock.now()) < BRIDGED_FOR);
+                let bridge = known.table_made_at.filter(|made_at| self.age(*made_at) < BRIDGED_FOR);
                 return match bridge {
                     Some(made_at) if !is_gone => {
                         tracing::warn!(%error, "the token table's age is remembered while DynamoDB does not say it");
@@ -106,14 +105,11 @@ impl WholeSince {
     }
 
     fn remembered(&self, time: UnixSeconds) -> Remembered {
-        Remembered { time, learned: Instant::now(), learned_at: self.clock.now() }
+        Remembered { time, learned_at: self.clock.moment() }
     }
-}
 
-impl Remembered {
-    /// By the clock that says more: the system's may be set back, the other may stand still in a sandbox that is frozen.
-    fn age(&self, now: UnixSeconds) -> Duration {
-        self.learned.elapsed().max(Duration::from_secs(now.since(self.learned_at)))
+    fn age(&self, remembered: Remembered) -> Duration {
+        self.clock.moment().since(remembered.learned_at)
     }
 }
 

@@ -175,7 +175,8 @@ thread_local! {
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// Of what was taken at once, so much memory is kept for the next time.
 const KEPT_BYTES: usize = 64 * 1024;
-const PAUSE: Duration = Duration::from_millis(2);
+/// So often the thread writes while there is much to write. More often would take more from the threads that answer.
+const PAUSE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_millis(10);
 /// How long the end of the process waits for whoever reads the log.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);

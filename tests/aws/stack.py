@@ -80,6 +80,9 @@ class DeployedFunction:
     memory_mb: int
     role_arn: str
     statements: tuple[Statement, ...]
+    # As the stack gave them to IAM, before moto's enforcement is made to understand the first.
+    policy: sam.Json
+    trust: sam.Json
 
 
 class Stack:
@@ -141,6 +144,7 @@ class Stack:
         return self.credentials(role["Arn"])
 
     def _function(self, declared: sam.Function, found: Mapping[str, Any]) -> DeployedFunction:
+        role = found["Role"].rsplit("/", 1)[1]
         return DeployedFunction(
             logical_id=declared.logical_id,
             binary=declared.binary,
@@ -150,13 +154,19 @@ class Stack:
             timeout_seconds=found["Timeout"],
             memory_mb=int(found["MemorySize"]),
             role_arn=found["Role"],
-            statements=tuple(self._statements(found["Role"].rsplit("/", 1)[1])),
+            statements=tuple(Statement.of(each) for each in self._documents(role)),
+            policy={"Version": "2012-10-17", "Statement": self._documents(role)},
+            trust=self._trust(role),
         )
 
-    def _statements(self, role: str) -> list[Statement]:
+    def _trust(self, role: str) -> sam.Json:
+        found: sam.Json | str = self.emulator.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        return found if isinstance(found, dict) else ast.literal_eval(found)
+
+    def _documents(self, role: str) -> list[sam.Json]:
         iam = self.emulator.client("iam")
         assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], f"{role} has a managed policy"
-        found = []
+        found: list[sam.Json] = []
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
             if isinstance(document, str):  # moto hands back Python's text for what CloudFormation gave as an object
@@ -164,13 +174,13 @@ class Stack:
             for each in document["Statement"]:
                 # moto makes a null of AWS::NoValue in a list, where CloudFormation leaves the element out.
                 if each is not None:
-                    found.append(Statement.of(each))
+                    found.append(each)
         return found
 
     def _let_moto_enforce(self, role: str) -> None:
         """Rewrites a role's policies with Resource "*" and no condition, all that moto's enforcement understands."""
         iam = self.emulator.client("iam")
-        statements = self._statements(role)
+        statements = [Statement.of(each) for each in self._documents(role)]
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=_enforceable(statements))
 

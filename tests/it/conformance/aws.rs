@@ -29,6 +29,7 @@ use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::keys::set::KeySet;
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _,
     Registrar as _, RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
@@ -507,11 +508,19 @@ async fn a_revocation_that_published_and_died_signs_nothing_until_it_is_repeated
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
-async fn a_secret_of_private_jwks_signs_and_is_written_anew_with_its_next_change() {
+async fn a_secret_of_private_jwks_is_written_anew_when_it_is_bound_and_signs() {
     let stack = Stack::create().await;
     let (alpha, name) = (realm_name("alpha"), format!("{}/alpha/signing-keys", stack.name));
     stack.secrets_manager.create_secret().name(&name).secret_string(OLDER_KEYS).send().await.expect("created");
+    stack.registrar().put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("a realm");
+    let keys = KeySet::from_json(OLDER_KEYS).expect("keys");
+    stack.published_keys().publish(&alpha, &keys).await.expect("published");
     let keyring = Keyring::new(Arc::new(stack.keys()), Arc::new(FixedClock));
+    let error = keyring.signers(&alpha, SigningAlgorithm::Es256).await.map(drop).expect_err("nobody's");
+    assert!(matches!(error, PortError::Foreign { .. }), "{error}");
+    stack.binding().bind(false).await.expect("bound");
+    let stored = stack.text(&name, "AWSCURRENT").await;
+    assert!(stored.contains(r#""version":1,"revision":4,"#) && !stored.contains(r#""d":"#));
     for alg in SigningAlgorithm::ALL {
         let signers = keyring.signers(&alpha, alg).await.expect("signers");
         assert_eq!(signers.choose(alg, NOW).expect("a signer").alg, alg);
@@ -521,9 +530,7 @@ async fn a_secret_of_private_jwks_signs_and_is_written_anew_with_its_next_change
 
     let rotated = older.rotated(ROTATED_AT).expect("rotated");
     stack.keys().replace_keys(&alpha, &rotated).await.expect("replaced");
-    let stored = stack.secrets_manager.get_secret_value().secret_id(&name).send().await.expect("read");
-    let stored = stored.secret_string.expect("text");
-    assert!(stored.starts_with(r#"{"version":1,"revision":5,"#) && !stored.contains(r#""d":"#));
+    assert!(stack.text(&name, "AWSCURRENT").await.contains(r#""version":1,"revision":5,"#));
     assert_eq!(stack.keys().read_keys(&alpha).await.expect("read").expect("keys").published(), rotated.published());
 }
 

@@ -1,16 +1,18 @@
 //! `grantwell report`: what a server's log says about its clients.
 
 mod line;
+mod log;
 mod tally;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use grantwell::core::ports::UnixSeconds;
 
+use self::log::{Lines, read};
 use self::tally::{ClientUsage, Tally};
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
@@ -68,13 +70,6 @@ struct Report {
     notes: Vec<&'static str>,
 }
 
-/// What became of the lines.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Lines {
-    read: u64,
-    skipped: u64,
-}
-
 /// The text is no ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a ratio is a number of 1 or more")]
@@ -115,8 +110,12 @@ impl Tokens {
 
 impl Report {
     fn table(&self) -> String {
-        let Lines { read, skipped } = self.lines;
-        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped");
+        let Lines { read, skipped, dropped } = self.lines;
+        let dropped = match dropped {
+            0 => String::new(),
+            _ => format!("; the server had dropped {dropped} more, and what they said is not counted"),
+        };
+        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped{dropped}");
         let (Some(first), Some(last)) = (self.first_issued_at, self.last_issued_at) else {
             return format!(
                 "no line says that a token was issued; the log must be JSON and of level info\n\n- {skipped}"
@@ -141,27 +140,6 @@ impl Report {
     }
 }
 
-/// Counts what the lines of a log say. A line that is longer than any of ours is skipped without being held.
-fn read(log: &mut impl BufRead, tally: &mut Tally, lines: &mut Lines) -> io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let length = log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-        if length == 0 {
-            return Ok(());
-        }
-        lines.read += 1;
-        let is_whole = line.ends_with(b"\n") || (length as u64) < LONGEST_LINE;
-        match line::decision(&line).filter(|_| is_whole) {
-            Some(decision) => tally.count(decision),
-            None => lines.skipped += 1,
-        }
-        if !is_whole {
-            log.skip_until(b'\n')?;
-        }
-    }
-}
-
 fn ratio(text: &str) -> Result<f64, MalformedRatio> {
     text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0).ok_or(MalformedRatio)
 }
@@ -172,6 +150,3 @@ const NOTES: [&str; 2] = [
     "early: while the token of the same scope that a client which keeps its tokens would have held had more than a tenth of its \
      life left; ratio: tokens issued for each that such a client would have fetched",
 ];
-
-/// A log event of CloudWatch has at most 1 MiB.
-const LONGEST_LINE: u64 = 2 * 1024 * 1024;

@@ -342,7 +342,7 @@ impl Stack {
         other
     }
 
-    fn binding(&self) -> SecretBinding {
+    pub(super) fn binding(&self) -> SecretBinding {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let manager = self.secrets_manager.clone();
         SecretBinding::new(&self.dynamodb, manager, &self.registry_table, &self.name, &random)
@@ -361,7 +361,7 @@ impl Stack {
         serde_json::from_str(&self.text(name, stage).await).expect("JSON")
     }
 
-    async fn text(&self, name: &str, stage: &str) -> String {
+    pub(super) async fn text(&self, name: &str, stage: &str) -> String {
         let read = self.secrets_manager.get_secret_value().secret_id(name).version_stage(stage);
         read.send().await.expect("read").secret_string.expect("a text")
     }
