@@ -1,6 +1,7 @@
 # The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
 # A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler (fuzzing: also C++, or it is skipped), curl and Python
-# 3.11 or newer; `make test-sam` also needs a Docker engine. Everything else is installed into .venv/ from requirements with hashes.
+# 3.11 or newer; with node and npm `make test` evaluates the roles' policies, too; `make test-sam` also needs a Docker engine. Everything
+# else is installed into .venv/ from requirements with hashes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +15,8 @@ export GRANTWELL_BIN_DIR := $(TARGET)/debug
 
 VENV := .venv/test
 VENV_SAM := .venv/sam
+# An implementation of IAM's evaluation in JavaScript. Without node and npm its tests are skipped, except in CI.
+IAM := .venv/iam
 SAM_BUILD := .sam-test/build
 # A command that makes a machine ready for `sam local` before test-sam looks at it; none by default.
 SAM_PREPARE ?=
@@ -55,8 +58,10 @@ lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
 	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
-test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulator included
+test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
 	$(VENV)/bin/python tests/aws/emulator.py run -- cargo test --all-features --locked -- --include-ignored
+	$(VENV)/bin/python tests/aws/emulator.py run --ministack -- \
+	  cargo test --all-features --locked --test it -- --include-ignored conformance::aws::rotation conformance::aws::ownership
 
 .PHONY: build
 build: ## The command and the function binaries, unoptimized
@@ -64,6 +69,7 @@ build: ## The command and the function binaries, unoptimized
 
 .PHONY: test-aws
 test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
+	@$(MAKE) --no-print-directory $(IAM)/.ready || echo 'test-aws: the policies are not evaluated (tests/aws/test_iam.py)' >&2
 	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam
 
 ##@ Fuzzing
@@ -143,6 +149,13 @@ $(VENV)/.ready: tests/aws/requirements.txt
 
 $(VENV_SAM)/.ready: tests/aws/requirements-sam.txt
 	$(call make_venv,$(VENV_SAM),$<)
+
+$(IAM)/.ready: tests/aws/iam/package.json tests/aws/iam/package-lock.json tests/aws/iam/simulate.mjs
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'test-aws: no node and npm' >&2; exit 1; }
+	mkdir -p $(IAM)
+	cp $^ $(IAM)/
+	cd $(IAM) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 define make_venv
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,8 +1,8 @@
 //! Whether a store of many tokens is dearer than one of few: `make bench-growth`.
 //!
 //! For each size a store of its own, in a process of its own, so that memory is that store's. Tokens are written and read through
-//! the port, as the server does. The CPU of a write is that of all threads over the whole filling, divided by the tokens, until
-//! fjall has put the store in order behind the scenes: nothing of the price is left for later. Its latencies are those of the
+//! the port, as the server does: written by 16 at once. The CPU of a write is that of all threads over the whole filling, divided by the
+//! tokens, until the store is in order behind the scenes: nothing of the price is left for later. Its latencies are those of the
 //! last tenth (at most 100,000). Reads come after that: of tokens picked evenly, each of which the store has, and of as many
 //! that it does not have.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
 use mimalloc::MiMalloc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -28,7 +29,7 @@ use grantwell::core::client::RegistrationId;
 use grantwell::core::ports::{Clock as _, TokenStore as _};
 use grantwell::core::realm::{PublicUrl, RealmName};
 use grantwell::core::resource::Audience;
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
 /// The allocator of the local server.
@@ -37,10 +38,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
 const READS: u64 = 100_000;
+/// As many requests as `make bench-peers` has at once.
+const CONNECTIONS: usize = 16;
 
 /// What a sample of calls cost.
 struct Sample {
-    calls: u32,
     cpu: Duration,
     latencies: Vec<Duration>,
 }
@@ -66,9 +68,9 @@ fn main() {
 
 fn measure(size: u64) {
     let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
-    let path = directory.path().join("tokens");
+    let path = directory.path().join("tokens.db");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let open = || FjallTokens::open(&path, Arc::new(SystemClock)).expect("opened");
+    let open = || SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(SystemClock)).expect("opened");
 
     let (tokens, record) = (open(), record());
     let sampled = (size / 10).min(READS);
@@ -83,7 +85,7 @@ fn measure(size: u64) {
     let stored = gets(&runtime, &tokens, (0..READS).map(|read| read.wrapping_mul(LARGE_PRIME) % size), true);
     let absent = gets(&runtime, &tokens, size..size + READS, false);
     let (resident, most) = (resident_megabytes("VmRSS:"), resident_megabytes("VmHWM:"));
-    let disk = disk_megabytes(&path);
+    let disk = disk_megabytes(directory.path());
 
     drop(tokens);
     let started = Instant::now();
@@ -103,7 +105,7 @@ fn measure(size: u64) {
     );
 }
 
-/// Returns once fjall's threads have had next to nothing to do for a second.
+/// Returns once the store's threads have had next to nothing to do for a second.
 fn wait_until_idle() {
     let mut idle = 0;
     while idle < 5 {
@@ -113,7 +115,7 @@ fn wait_until_idle() {
     }
 }
 
-fn puts(runtime: &Runtime, tokens: &FjallTokens, record: &AccessTokenRecord, which: std::ops::Range<u64>) -> Sample {
+fn puts(runtime: &Runtime, tokens: &SqliteTokens, record: &AccessTokenRecord, which: std::ops::Range<u64>) -> Sample {
     // Names that are random in a real record, so that they do not compress.
     let inputs = which.map(|number| {
         let digest = digest(number);
@@ -122,33 +124,45 @@ fn puts(runtime: &Runtime, tokens: &FjallTokens, record: &AccessTokenRecord, whi
         let jti = name.chars().take(22).collect();
         (digest, AccessTokenRecord { jti, audit_tracking_id, ..record.clone() })
     });
-    sample(inputs, |(digest, record)| {
-        runtime.block_on(tokens.put(&digest, &record)).expect("stored");
+    sample(inputs, CONNECTIONS, |puts| {
+        let put = async |(digest, record): (TokenDigest, AccessTokenRecord)| {
+            let started = Instant::now();
+            tokens.put(&digest, &record).await.expect("stored");
+            started.elapsed()
+        };
+        runtime.block_on(join_all(puts.drain(..).map(put)))
     })
 }
 
-fn gets(runtime: &Runtime, tokens: &FjallTokens, which: impl Iterator<Item = u64>, expected: bool) -> Sample {
-    sample(which.map(digest), |digest| {
-        let record = runtime.block_on(tokens.get(&digest)).expect("read");
-        assert_eq!(record.is_some(), expected);
+fn gets(runtime: &Runtime, tokens: &SqliteTokens, which: impl Iterator<Item = u64>, expected: bool) -> Sample {
+    sample(which.map(digest), 1, |gets| {
+        let get = |digest| {
+            let started = Instant::now();
+            let record = runtime.block_on(tokens.get(&digest)).expect("read");
+            assert_eq!(record.is_some(), expected);
+            started.elapsed()
+        };
+        gets.drain(..).map(get).collect()
     })
 }
 
-/// Calls with what was prepared ten thousand at a time: preparing is no part of the cost.
-fn sample<T>(mut inputs: impl Iterator<Item = T>, mut call: impl FnMut(T)) -> Sample {
-    let mut sample = Sample { calls: 0, cpu: Duration::ZERO, latencies: Vec::new() };
+/// Calls with what was prepared ten thousand at a time, `at_once` of them together: preparing is no part of the cost.
+fn sample<T>(
+    mut inputs: impl Iterator<Item = T>,
+    at_once: usize,
+    mut call: impl FnMut(&mut Vec<T>) -> Vec<Duration>,
+) -> Sample {
+    let mut sample = Sample { cpu: Duration::ZERO, latencies: Vec::new() };
     loop {
-        let prepared: Vec<T> = inputs.by_ref().take(10_000).collect();
-        if prepared.is_empty() {
+        let mut prepared = inputs.by_ref().take(10_000).collect::<Vec<T>>().into_iter().peekable();
+        if prepared.peek().is_none() {
             sample.latencies.sort_unstable();
             return sample;
         }
         let before = cpu();
-        for input in prepared {
-            let started = Instant::now();
-            call(input);
-            sample.latencies.push(started.elapsed());
-            sample.calls += 1;
+        while prepared.peek().is_some() {
+            let mut together = prepared.by_ref().take(at_once).collect();
+            sample.latencies.extend(call(&mut together));
         }
         sample.cpu += cpu().saturating_sub(before);
     }
@@ -161,7 +175,7 @@ impl Sample {
     }
 
     fn cpu_microseconds(&self) -> String {
-        microseconds_each(self.cpu, u64::from(self.calls))
+        microseconds_each(self.cpu, self.latencies.len() as u64)
     }
 
     fn percentile(&self, percent: usize) -> Duration {
@@ -202,7 +216,7 @@ fn record() -> AccessTokenRecord {
     }
 }
 
-/// Time on a CPU of all threads of this process: no thread of fjall ends before the store is closed.
+/// Time on a CPU of all threads of this process: no thread of the store ends before the store is closed.
 fn cpu() -> Duration {
     let threads = fs::read_dir("/proc/self/task").expect("this process").flatten();
     let nanoseconds = threads.filter_map(|thread| {

@@ -32,7 +32,7 @@ use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
 use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom, TracingAudit};
 
@@ -68,7 +68,8 @@ impl Server {
             Arc::new(CachedVerificationKeys::new(registry.clone(), clock.clone(), settings));
         let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
         let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
         let realms = || Realms::new(registry.clone(), defaults.clone());
         let attempts = Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)));
@@ -82,6 +83,7 @@ impl Server {
                 realms: realms(),
                 clients: clients(),
                 tokens: tokens.clone(),
+                denylist: tokens.clone(),
                 quotas: Arc::new(MemoryQuotas::default()),
                 keys: keys.clone(),
                 clock: clock.clone(),
@@ -176,11 +178,14 @@ fn on_memory(criterion: &mut Criterion) {
     introspect(criterion, "memory", MemoryTokens::new(Arc::new(SystemClock)));
 }
 
-fn on_fjall(criterion: &mut Criterion) {
-    let directory = TempDir::with_prefix("grantwell-bench-").expect("a temporary directory");
-    let open = |name| FjallTokens::open(&directory.path().join(name), Arc::new(SystemClock)).expect("opened");
-    issue(criterion, "fjall", open("issue"));
-    introspect(criterion, "fjall", open("introspect"));
+fn on_disk(criterion: &mut Criterion) {
+    let open = |directory: &TempDir| {
+        let path = directory.path().join("tokens.db");
+        SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(SystemClock)).expect("opened")
+    };
+    let directories = [(); 2].map(|()| TempDir::with_prefix("grantwell-bench-").expect("a temporary directory"));
+    issue(criterion, "disk", open(&directories[0]));
+    introspect(criterion, "disk", open(&directories[1]));
 }
 
 /// What a resource server does with a JWT that asks nobody: header, signature, claims.
@@ -225,7 +230,7 @@ fn authenticate(criterion: &mut Criterion) {
     runtime.block_on(register_clients(&stored));
     let settings = CacheSettings::LOCAL;
     let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
-    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, settings));
+    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
     let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
     let limited = || clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT))));
     let attacked = limited();
@@ -288,5 +293,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_fjall, authenticate, verify, read_keys, metrics);
+criterion_group!(benches, on_memory, on_disk, authenticate, verify, read_keys, metrics);
 criterion_main!(benches);

@@ -2,21 +2,24 @@
 //!
 //! Every cache has a capacity, so that a flood of random client ids costs memory once and not for ever, and remembers
 //! absence too, so that it costs one registry read each at most.
+//!
+//! How long something is believed is measured by the Clock port's moments. moka's own times only let go of what nobody asks
+//! for any more: its clock is monotonic alone, and may stand still while a sandbox is frozen.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use moka::Entry;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
-use moka::{Entry, Expiry};
 
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::ClientSecrets;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::set::{Signers, VerificationKeys};
 use crate::core::ports::{
-    ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
+    ClientRegistry, Clock, Moment, PortError, SecretSource, SigningKeySource, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
 
@@ -35,7 +38,7 @@ pub struct CacheSettings {
     pub secret_stale_limit: Duration,
     /// How long to leave a source alone that could not be asked.
     pub secret_retry_interval: Duration,
-    /// The shortest time between two reloads of a client's secret because a presented one did not match.
+    /// The shortest time between two reloads of a client and its secret because a presented one did not match.
     pub mismatch_interval: Duration,
     /// How long the keys of a realm are believed before the source is asked again: the public ones, and those that sign.
     pub key_ttl: Duration,
@@ -46,16 +49,16 @@ pub struct CacheSettings {
 /// A [`ClientRegistry`] that remembers.
 pub struct CachedRegistry {
     source: Arc<dyn ClientRegistry>,
-    clients: Cache<(RealmName, ClientId), Option<Arc<Client>>>,
-    realms: Cache<RealmName, Option<Arc<Realm>>>,
+    clients: Bridged<(RealmName, ClientId), Option<Arc<Client>>>,
+    realms: Bridged<RealmName, Option<Arc<Realm>>>,
 }
 
-/// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and looks again
+/// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and lets look again
 /// when a secret does not match, so that a rotation is seen at once.
 pub struct CachedSecrets {
     source: Arc<dyn SecretSource>,
-    secrets: Bridged<ClientKey, Option<ClientSecrets>>,
-    mismatches: Cache<ClientKey, ()>,
+    secrets: Bridged<ClientKey, RememberedSecrets>,
+    mismatches: Intervals<ClientKey>,
     nobody: Option<ClientKey>,
 }
 
@@ -87,22 +90,30 @@ impl CacheSettings {
 
 impl CachedRegistry {
     /// Remembers what `source` says as `settings` allow.
-    pub fn new(source: Arc<dyn ClientRegistry>, settings: CacheSettings) -> Self {
-        Self { source, clients: presence_cache(settings), realms: presence_cache(settings) }
+    pub fn new(source: Arc<dyn ClientRegistry>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
+        Self {
+            source,
+            clients: Bridged::new("a remembered registration", Arc::clone(&clock), settings, ttl_of_registration)
+                .without_bridge(),
+            realms: Bridged::new("a remembered realm", clock, settings, ttl_of_registration).without_bridge(),
+        }
     }
 }
 
 #[async_trait]
 impl ClientRegistry for CachedRegistry {
     async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
-        self.clients
-            .try_get_with((realm.clone(), client_id.clone()), self.source.client(realm, client_id))
-            .await
-            .map_err(|error| PortError::clone(&error))
+        let key = (realm.clone(), client_id.clone());
+        self.clients.get(key, Reload::IfStale, || self.source.client(realm, client_id)).await
     }
 
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
-        self.realms.try_get_with_by_ref(name, self.source.realm(name)).await.map_err(|error| PortError::clone(&error))
+        self.realms.get(name.clone(), Reload::IfStale, || self.source.realm(name)).await
+    }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        let key = (realm.clone(), client_id.clone());
+        self.clients.get(key, Reload::ForNewer, || self.source.client_anew(realm, client_id)).await
     }
 }
 
@@ -111,44 +122,55 @@ impl CachedSecrets {
     pub fn new(source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
         Self {
             source,
-            secrets: Bridged::new("a remembered client secret", clock, settings, |settings, secrets| {
-                if secrets.is_some() { settings.secret_ttl } else { settings.absence_ttl }
-            }),
-            mismatches: Cache::builder()
-                .max_capacity(settings.capacity)
-                .time_to_live(settings.mismatch_interval)
-                .build(),
+            secrets: Bridged::new(
+                "a remembered client secret",
+                Arc::clone(&clock),
+                settings,
+                |settings, remembered: &RememberedSecrets| {
+                    if remembered.secrets.is_some() { settings.secret_ttl } else { settings.absence_ttl }
+                },
+            ),
+            mismatches: Intervals::new(clock, settings.capacity, settings.mismatch_interval),
             nobody: ClientKey::of_nobody(),
         }
+    }
+
+    async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
+        let load = || async {
+            let secrets = self.source.secrets(client).await?;
+            Ok(RememberedSecrets { secrets, revision: client.revision })
+        };
+        self.secrets.get(ClientKey::of(client), reload, load).await
     }
 }
 
 #[async_trait]
 impl SecretSource for CachedSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        self.secrets.get(ClientKey::of(client), Reload::IfStale, || self.source.secrets(client)).await
+        let mut remembered = self.remembered(client, Reload::IfStale).await?;
+        // To an earlier revision the source may have denied what it says to this one.
+        if remembered.secrets.is_none() && remembered.revision < client.revision {
+            remembered = self.remembered(client, Reload::Now).await?;
+        }
+        Ok(remembered.of(client))
     }
 
-    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
-        // One reload for each client and interval: guessing secrets must not cost calls. What has just been loaded is no
+    async fn admits_another_look(&self, client: &Client) -> bool {
+        // One for each registration and interval: guessing secrets must not cost calls. What has just been loaded is no
         // exception, or the new secret of a rotation that ends at this moment would be refused.
-        if !self.mismatches.entry(ClientKey::of(client)).or_insert(()).await.is_fresh() {
-            return None;
-        }
-        match self.secrets.get(ClientKey::of(client), Reload::Now, || self.source.secrets(client)).await {
-            Ok(secrets) => secrets,
-            Err(error) => {
-                tracing::warn!(%error, "a client secret could not be reloaded after a mismatch");
-                None
-            }
-        }
+        self.mismatches.begin(ClientKey::of(client)).await
+    }
+
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        Ok(self.remembered(client, Reload::Now).await?.of(client))
     }
 
     async fn no_secrets(&self) {
         // The same two looks, at entries that are always there.
         let Some(nobody) = &self.nobody else { return };
-        self.secrets.keep_fresh(nobody, &None, self.secrets.settings.secret_ttl).await;
-        self.mismatches.entry(nobody.clone()).or_insert(()).await;
+        let nothing = RememberedSecrets { secrets: None, revision: 0 };
+        self.secrets.keep_fresh(nobody, &nothing, self.secrets.settings.secret_ttl).await;
+        self.mismatches.begin(nobody.clone()).await;
     }
 }
 
@@ -156,7 +178,7 @@ impl SecretSource for CachedSecrets {
 pub struct CachedVerificationKeys {
     source: Arc<dyn VerificationKeySource>,
     keys: Bridged<RealmName, Arc<VerificationKeys>>,
-    unknown: Cache<RealmName, ()>,
+    unknown: Intervals<RealmName>,
 }
 
 /// A [`SigningKeySource`] that remembers.
@@ -173,16 +195,13 @@ impl CachedVerificationKeys {
             // Before its first key a realm has none, and that key signs as soon as it is there.
             keys: Bridged::new(
                 "a realm's remembered public keys",
-                clock,
+                Arc::clone(&clock),
                 settings,
                 |settings, keys: &Arc<VerificationKeys>| {
                     if keys.jwks().is_empty() { Duration::ZERO } else { settings.key_ttl }
                 },
             ),
-            unknown: Cache::builder()
-                .max_capacity(settings.capacity)
-                .time_to_live(settings.unknown_key_interval)
-                .build(),
+            unknown: Intervals::new(clock, settings.capacity, settings.unknown_key_interval),
         }
     }
 }
@@ -198,13 +217,13 @@ impl VerificationKeySource for CachedVerificationKeys {
         realm: &RealmName,
     ) -> Result<Option<Arc<VerificationKeys>>, PortError> {
         // One reload for each realm and interval: inventing names of keys must not cost calls.
-        if !self.unknown.entry(realm.clone()).or_insert(()).await.is_fresh() {
+        if !self.unknown.begin(realm.clone()).await {
             return Ok(None);
         }
         let reloaded = self.keys.get(realm.clone(), Reload::ForNewer, || self.source.verification_keys(realm)).await;
         if reloaded.is_err() {
             // The next token asks again: nobody has said yet that its key is none of the realm's.
-            self.unknown.invalidate(realm).await;
+            self.unknown.forget(realm).await;
         }
         reloaded.map(Some)
     }
@@ -235,6 +254,8 @@ struct Bridged<K, V> {
     settings: CacheSettings,
     /// How long a value is believed. One of no time at all is not served while the source is away either.
     ttl: fn(&CacheSettings, &V) -> Duration,
+    /// How long it is served while the source is away.
+    stale_limit: Duration,
     entries: Cache<K, BridgedEntry<V>>,
 }
 
@@ -253,13 +274,20 @@ enum Reload {
 #[derive(Clone)]
 struct BridgedEntry<V> {
     value: V,
-    loaded_at: UnixSeconds,
-    ask_again_at: UnixSeconds,
+    /// Before the source was asked: what changed while it answered may not be in the value.
+    loaded_at: Moment,
+    /// Since when and for how long the source need not be asked.
+    believed_since: Moment,
+    believed_for: Duration,
 }
 
 impl<V> BridgedEntry<V> {
-    fn loaded(value: V, now: UnixSeconds, ttl: Duration) -> Self {
-        Self { value, loaded_at: now, ask_again_at: now.plus(ttl.as_secs()) }
+    fn loaded(value: V, loaded_at: Moment, ttl: Duration) -> Self {
+        Self { value, loaded_at, believed_since: loaded_at, believed_for: ttl }
+    }
+
+    fn is_believed(&self, now: Moment) -> bool {
+        now.since(self.believed_since) < self.believed_for
     }
 }
 
@@ -274,11 +302,20 @@ where
         settings: CacheSettings,
         ttl: fn(&CacheSettings, &V) -> Duration,
     ) -> Self {
+        let stale_limit = settings.secret_stale_limit;
         let entries = Cache::builder()
             .max_capacity(settings.capacity)
-            .time_to_live(settings.secret_stale_limit + settings.secret_retry_interval)
+            .time_to_live(stale_limit + settings.secret_retry_interval)
             .build();
-        Self { what, clock, settings, ttl, entries }
+        Self { what, clock, settings, ttl, stale_limit, entries }
+    }
+
+    /// What is stale is not served, whether or not the source can be asked.
+    fn without_bridge(self) -> Self {
+        let CacheSettings { capacity, registration_ttl, absence_ttl, .. } = self.settings;
+        let kept_for = registration_ttl.max(absence_ttl);
+        let entries = Cache::builder().max_capacity(capacity).time_to_live(kept_for).build();
+        Self { stale_limit: Duration::ZERO, entries, ..self }
     }
 
     /// What is remembered, or what `load` brings where there is nothing, it is stale, or `reload` says so. One load at a time
@@ -290,18 +327,19 @@ where
         // The look that nearly every request takes, without the lock of the one below.
         if reload == Reload::IfStale
             && let Some(entry) = self.entries.get(&key).await
-            && self.clock.now() < entry.ask_again_at
+            && entry.is_believed(self.clock.moment())
         {
             return Ok(entry.value);
         }
-        let asked_at = self.clock.now();
+        let asked_at = self.clock.moment();
         let entry = self.entries.entry(key).and_try_compute_with(async |remembered| {
             let remembered = remembered.map(Entry::into_value);
+            let now = self.clock.moment();
             // Whoever waited for another's load takes what that brought.
             let does = |entry: &BridgedEntry<V>| match reload {
-                Reload::IfStale => self.clock.now() < entry.ask_again_at,
+                Reload::IfStale => entry.is_believed(now),
                 Reload::Now => false,
-                Reload::ForNewer => self.clock.now() < entry.ask_again_at && entry.loaded_at > asked_at,
+                Reload::ForNewer => entry.is_believed(now) && entry.loaded_at.is_after(asked_at),
             };
             if remembered.as_ref().is_some_and(does) {
                 return Ok(Op::Nop);
@@ -309,7 +347,7 @@ where
             match (load().await, remembered) {
                 (Ok(value), _) => {
                     let ttl = (self.ttl)(&self.settings, &value);
-                    Ok(Op::Put(BridgedEntry::loaded(value, self.clock.now(), ttl)))
+                    Ok(Op::Put(BridgedEntry::loaded(value, now, ttl)))
                 }
                 (Err(error @ PortError::Unavailable { .. }), Some(entry))
                     if reload != Reload::ForNewer && !(self.ttl)(&self.settings, &entry.value).is_zero() =>
@@ -335,23 +373,68 @@ where
     where
         K: Clone,
     {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         // By a copy of the key, as a look for a client's has one.
         let entry = self.entries.get(&key.clone()).await;
-        if entry.is_none_or(|entry| now >= entry.ask_again_at) {
+        if entry.is_none_or(|entry| !entry.is_believed(now)) {
             self.entries.insert(key.clone(), BridgedEntry::loaded(value.clone(), now, ttl)).await;
         }
     }
 
     /// What is remembered, while the source cannot be asked and the stale limit allows.
     fn bridge(&self, entry: BridgedEntry<V>, error: PortError) -> Result<BridgedEntry<V>, PortError> {
-        let now = self.clock.now();
-        let age_seconds = now.since(entry.loaded_at);
-        if age_seconds > self.settings.secret_stale_limit.as_secs() {
+        let now = self.clock.moment();
+        let age = now.since(entry.loaded_at);
+        if age > self.stale_limit {
             return Err(error);
         }
+        let age_seconds = age.as_secs();
         tracing::warn!(age_seconds, %error, "serving {} because its source cannot be asked", self.what);
-        Ok(BridgedEntry { ask_again_at: now.plus(self.settings.secret_retry_interval.as_secs()), ..entry })
+        Ok(BridgedEntry { believed_since: now, believed_for: self.settings.secret_retry_interval, ..entry })
+    }
+}
+
+/// When something was last done for each key, so that it is done once in a while and no more often.
+struct Intervals<K> {
+    clock: Arc<dyn Clock>,
+    interval: Duration,
+    begun: Cache<K, Moment>,
+}
+
+impl<K> Intervals<K>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+{
+    fn new(clock: Arc<dyn Clock>, capacity: u64, interval: Duration) -> Self {
+        Self { clock, interval, begun: Cache::builder().max_capacity(capacity).time_to_live(interval).build() }
+    }
+
+    /// Whether no interval of this key has begun that has not ended. If so, one begins.
+    async fn begin(&self, key: K) -> bool {
+        let now = self.clock.moment();
+        let has_ended = |begun: &Moment| now.since(*begun) >= self.interval;
+        self.begun.entry(key).or_insert_with_if(async { now }, has_ended).await.is_fresh()
+    }
+
+    /// Ends the interval of this key.
+    async fn forget(&self, key: &K) {
+        self.begun.invalidate(key).await;
+    }
+}
+
+/// What the source said of a registration's secrets.
+#[derive(Clone)]
+struct RememberedSecrets {
+    secrets: Option<ClientSecrets>,
+    /// The revision of the registration that it was asked for.
+    revision: u64,
+}
+
+impl RememberedSecrets {
+    /// What counts for a registration as somebody remembers it: nothing where that is an earlier revision. A right may have
+    /// been withdrawn before one of these secrets was made.
+    fn of(self, client: &Client) -> Option<ClientSecrets> {
+        self.secrets.filter(|_| self.revision <= client.revision)
     }
 }
 
@@ -379,27 +462,10 @@ impl ClientKey {
     }
 }
 
-/// Believes what is there and what is not for different times.
-struct PresenceExpiry {
-    present: Duration,
-    absent: Duration,
-}
-
-impl<K, V> Expiry<K, Option<V>> for PresenceExpiry {
-    fn expire_after_create(&self, _key: &K, value: &Option<V>, _created_at: Instant) -> Option<Duration> {
-        Some(if value.is_some() { self.present } else { self.absent })
-    }
-}
-
-fn presence_cache<K, V>(settings: CacheSettings) -> Cache<K, Option<V>>
-where
-    K: std::hash::Hash + Eq + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    Cache::builder()
-        .max_capacity(settings.capacity)
-        .expire_after(PresenceExpiry { present: settings.registration_ttl, absent: settings.absence_ttl })
-        .build()
+/// What is there and what is not are believed for different times.
+#[expect(clippy::ref_option, reason = "what is remembered is an option")]
+fn ttl_of_registration<V>(settings: &CacheSettings, found: &Option<V>) -> Duration {
+    if found.is_some() { settings.registration_ttl } else { settings.absence_ttl }
 }
 
 #[cfg(test)]
@@ -411,13 +477,53 @@ mod tests {
     use crate::core::client::ClientMetadata;
     use crate::core::client_auth::secret::SecretDigest;
     use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE};
+    use crate::core::ports::UnixSeconds;
     use crate::telemetry::SystemRandom;
+
+    /// The two clocks of a machine, in seconds.
+    struct TestClock {
+        wall: AtomicU64,
+        monotonic: AtomicU64,
+    }
+
+    impl Default for TestClock {
+        fn default() -> Self {
+            Self { wall: AtomicU64::new(1_000_000), monotonic: AtomicU64::new(0) }
+        }
+    }
+
+    impl TestClock {
+        fn advance(&self, seconds: u64) {
+            self.wall.fetch_add(seconds, Ordering::SeqCst);
+            self.monotonic.fetch_add(seconds, Ordering::SeqCst);
+        }
+
+        fn set_back(&self, seconds: u64) {
+            self.wall.fetch_sub(seconds, Ordering::SeqCst);
+        }
+
+        /// As a sandbox is whose clock does not run meanwhile.
+        fn freeze(&self, seconds: u64) {
+            self.wall.fetch_add(seconds, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for TestClock {
+        fn now(&self) -> UnixSeconds {
+            UnixSeconds(self.wall.load(Ordering::SeqCst))
+        }
+
+        fn moment(&self) -> Moment {
+            let seconds = |clock: &AtomicU64| Duration::from_secs(clock.load(Ordering::SeqCst));
+            Moment::new(seconds(&self.wall), seconds(&self.monotonic))
+        }
+    }
 
     #[derive(Default)]
     struct Source {
         answer: Mutex<Option<Result<Option<ClientSecrets>, PortError>>>,
         calls: AtomicU64,
-        now: AtomicU64,
+        clock: Arc<TestClock>,
     }
 
     impl Source {
@@ -432,7 +538,7 @@ mod tests {
         }
 
         fn advance(&self, seconds: u64) {
-            self.now.fetch_add(seconds, Ordering::SeqCst);
+            self.clock.advance(seconds);
         }
     }
 
@@ -448,7 +554,10 @@ mod tests {
     impl ClientRegistry for Source {
         async fn client(&self, _: &RealmName, _: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
             self.calls.fetch_add(1, Ordering::SeqCst);
-            Ok(None)
+            match self.answer.lock().expect("not poisoned").clone() {
+                Some(Err(error)) => Err(error),
+                _ => Ok(None),
+            }
         }
 
         async fn realm(&self, _: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
@@ -456,14 +565,8 @@ mod tests {
         }
     }
 
-    impl Clock for Source {
-        fn now(&self) -> UnixSeconds {
-            UnixSeconds(self.now.load(Ordering::SeqCst))
-        }
-    }
-
     fn cached(source: &Arc<Source>) -> CachedSecrets {
-        CachedSecrets::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
+        CachedSecrets::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, CacheSettings::FUNCTION)
     }
 
     fn down() -> PortError {
@@ -527,9 +630,10 @@ mod tests {
 
         // In the very second: a rotation may have ended since.
         source.answers(Ok(Some("two")));
-        assert!(is(cache.secrets_after_mismatch(&client).await, "two"));
+        assert!(cache.admits_another_look(&client).await);
+        assert!(is(cache.secrets_anew(&client).await.expect("answers"), "two"));
         for _ in 0..100 {
-            assert!(cache.secrets_after_mismatch(&client).await.is_none());
+            assert!(!cache.admits_another_look(&client).await);
         }
         assert_eq!(source.calls(), 2);
         assert!(is(cache.secrets(&client).await.expect("answers"), "two"), "and keeps what it saw");
@@ -576,11 +680,130 @@ mod tests {
         }
     }
 
+    /// What becomes of the clocks while some seconds pass.
+    struct Step {
+        what: &'static str,
+        set_back: u64,
+        is_frozen: bool,
+    }
+
+    impl Step {
+        const ALL: [Self; 5] = [
+            Self { what: "nobody sets the clock", set_back: 0, is_frozen: false },
+            Self { what: "back by half a minute", set_back: 30, is_frozen: false },
+            Self { what: "back by two minutes", set_back: 120, is_frozen: false },
+            Self { what: "back by ten minutes", set_back: 600, is_frozen: false },
+            Self { what: "the sandbox is frozen", set_back: 0, is_frozen: true },
+        ];
+
+        fn pass(&self, clock: &TestClock, seconds: u64) {
+            clock.set_back(self.set_back);
+            if self.is_frozen {
+                clock.freeze(seconds);
+            } else {
+                clock.advance(seconds);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_believed_for_its_time_and_no_longer_whatever_becomes_of_the_clock() {
+        let (source, keys) = (Arc::new(Source::default()), Arc::new(KeySource::default()));
+        let settings = CacheSettings::FUNCTION;
+        let registry = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings);
+        let (secrets, client) = (cached(&source), registered());
+        let (public, private) = (verification_keys(&keys), signing_keys(&keys));
+        source.answers(Ok(Some("one")));
+        keys.answers(Ok(key_set()));
+
+        for step in Step::ALL {
+            let what = step.what;
+            for (name, ttl) in [("registration", settings.absence_ttl), ("secret", settings.secret_ttl)] {
+                let ask = async || match name {
+                    "registration" => registry.client(&root(), &client.client_id).await.map(drop),
+                    _ => secrets.secrets(&client).await.map(drop),
+                };
+                source.advance(3600);
+                ask().await.expect("answers");
+                let calls = source.calls();
+                step.pass(&source.clock, ttl.as_secs() - 1);
+                ask().await.expect("answers");
+                assert_eq!(source.calls(), calls, "{what}: a {name} is believed");
+                source.advance(1);
+                ask().await.expect("answers");
+                assert_eq!(source.calls(), calls + 1, "{what}: a {name} is asked for again");
+            }
+        }
+        for step in Step::ALL {
+            let what = step.what;
+            for name in ["public", "private"] {
+                let ask = async || match name {
+                    "public" => public.verification_keys(&root()).await.map(drop),
+                    _ => private.signers(&root(), SigningAlgorithm::Es256).await.map(drop),
+                };
+                keys.advance(3600);
+                ask().await.expect("answers");
+                let calls = keys.calls();
+                step.pass(&keys.clock, settings.key_ttl.as_secs() - 1);
+                ask().await.expect("answers");
+                assert_eq!(keys.calls(), calls, "{what}: {name} keys are believed");
+                keys.advance(1);
+                ask().await.expect("answers");
+                assert_eq!(keys.calls(), calls + 1, "{what}: {name} keys are asked for again");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_away_is_not_bridged_for_longer_because_the_clock_was_set_back() {
+        let source = Arc::new(Source::default());
+        for step in Step::ALL {
+            let what = step.what;
+            source.answers(Ok(Some("one")));
+            let (cache, client) = (cached(&source), registered());
+            cache.secrets(&client).await.expect("answers");
+            source.answers(Err(down()));
+            step.pass(&source.clock, 3600);
+            assert!(is(cache.secrets(&client).await.expect("to the hour"), "one"), "{what}");
+            source.advance(30);
+            assert_eq!(cache.secrets(&client).await.err(), Some(down()), "{what}: past it the failure shows");
+        }
+    }
+
+    #[tokio::test]
+    async fn guesses_are_no_more_and_no_less_often_a_reason_to_reload_when_the_clock_is_set_back() {
+        let source = Arc::new(Source::default());
+        source.answers(Ok(Some("one")));
+        for step in Step::ALL {
+            let what = step.what;
+            let (cache, client) = (cached(&source), registered());
+            assert!(cache.admits_another_look(&client).await);
+            step.pass(&source.clock, 29);
+            assert!(!cache.admits_another_look(&client).await, "{what}");
+            source.advance(1);
+            assert!(cache.admits_another_look(&client).await, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_is_away_is_not_bridged_at_all() {
+        let source = Arc::new(Source::default());
+        let settings = CacheSettings::FUNCTION;
+        let cache = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings);
+        let ask = async || cache.client(&root(), &id("c")).await;
+        assert!(ask().await.expect("answers").is_none());
+        source.answers(Err(down()));
+        source.advance(19);
+        assert!(ask().await.expect("still believed").is_none());
+        source.advance(1);
+        assert_eq!(ask().await.err(), Some(down()));
+    }
+
     #[tokio::test]
     async fn an_unknown_client_costs_one_read_and_a_flood_stays_bounded() {
         let source = Arc::new(Source::default());
         let settings = CacheSettings { capacity: 100, ..CacheSettings::FUNCTION };
-        let cache = CachedRegistry::new(Arc::clone(&source) as _, settings);
+        let cache = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings);
         for _ in 0..10 {
             assert!(cache.client(&RealmName::root(), &id("nobody")).await.expect("answers").is_none());
         }
@@ -589,8 +812,9 @@ mod tests {
         for number in 0..10_000 {
             cache.client(&RealmName::root(), &id(&format!("random-{number}"))).await.expect("answers");
         }
-        cache.clients.run_pending_tasks().await;
-        assert!(cache.clients.entry_count() <= 100, "{}", cache.clients.entry_count());
+        cache.clients.entries.run_pending_tasks().await;
+        let remembered = cache.clients.entries.entry_count();
+        assert!(remembered <= 100, "{remembered}");
     }
 
     /// A store of one realm's keys that answers as it is told.
@@ -598,7 +822,7 @@ mod tests {
     struct KeySource {
         answer: Mutex<Option<Result<KeySet, PortError>>>,
         calls: AtomicU64,
-        now: AtomicU64,
+        clock: Arc<TestClock>,
     }
 
     impl KeySource {
@@ -611,7 +835,7 @@ mod tests {
         }
 
         fn advance(&self, seconds: u64) {
-            self.now.fetch_add(seconds, Ordering::SeqCst);
+            self.clock.advance(seconds);
         }
 
         /// `None` where the realm has no keys yet.
@@ -636,12 +860,6 @@ mod tests {
         }
     }
 
-    impl Clock for KeySource {
-        fn now(&self) -> UnixSeconds {
-            UnixSeconds(self.now.load(Ordering::SeqCst))
-        }
-    }
-
     fn key_set() -> KeySet {
         KeySet::create(&[SigningAlgorithm::Es256], UnixSeconds(0)).expect("keys")
     }
@@ -655,11 +873,11 @@ mod tests {
     }
 
     fn verification_keys(source: &Arc<KeySource>) -> CachedVerificationKeys {
-        CachedVerificationKeys::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
+        CachedVerificationKeys::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, CacheSettings::FUNCTION)
     }
 
     fn signing_keys(source: &Arc<KeySource>) -> CachedSigningKeys {
-        CachedSigningKeys::new(Arc::clone(source) as _, Arc::clone(source) as _, CacheSettings::FUNCTION)
+        CachedSigningKeys::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, CacheSettings::FUNCTION)
     }
 
     #[tokio::test]
@@ -692,6 +910,7 @@ mod tests {
         for calls in 1..=3 {
             assert!(cache.verification_keys(&root()).await.expect("answers").jwks().is_empty());
             assert_eq!(source.calls(), calls);
+            source.clock.set_back(600);
         }
         let keys = key_set();
         source.answers(Ok(keys.clone()));
@@ -715,9 +934,7 @@ mod tests {
         let source = Arc::new(KeySource::default());
         let (old, new) = (key_set(), key_set());
         source.answers(Ok(old));
-        // The interval is moka's, whose clock is the machine's: as long as nobody waits for it here.
-        let settings = CacheSettings { unknown_key_interval: Duration::from_hours(1), ..CacheSettings::FUNCTION };
-        let cache = CachedVerificationKeys::new(Arc::clone(&source) as _, Arc::clone(&source) as _, settings);
+        let cache = verification_keys(&source);
         cache.verification_keys(&root()).await.expect("answers");
         source.advance(1);
 
@@ -736,6 +953,12 @@ mod tests {
         // Another realm has an interval of its own.
         let alpha = "alpha".parse().expect("a name");
         assert!(cache.verification_keys_after_mismatch(&alpha).await.expect("answers").is_some());
+        // It ends, though the clock is set back in it.
+        source.clock.set_back(3600);
+        source.advance(4);
+        assert!(cache.verification_keys_after_mismatch(&root()).await.expect("answers").is_none());
+        source.advance(1);
+        assert!(cache.verification_keys_after_mismatch(&root()).await.expect("answers").is_some());
     }
 
     #[tokio::test]

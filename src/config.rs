@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 
 #[cfg(feature = "aws")]
 use crate::aws::authorizer::{ResponseForm, routes::RouteScopes};
+#[cfg(feature = "aws")]
+use crate::aws::front::{Front, FrontKind, OriginSecret};
 use crate::core::client::{InvalidRegistration, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
 #[cfg(feature = "aws")]
@@ -152,6 +154,23 @@ pub fn registry_table() -> Result<String, ConfigError> {
 /// [`ConfigError::Missing`].
 pub fn token_table() -> Result<String, ConfigError> {
     required("GRANTWELL_TOKEN_TABLE")
+}
+
+/// Reads `GRANTWELL_FRONT` (`none` where it is not set), `GRANTWELL_ORIGIN_SECRET_SHA256` and
+/// `GRANTWELL_ORIGIN_SECRET_PREVIOUS_SHA256`, which may be absent.
+///
+/// # Errors
+/// [`ConfigError`]: [`ConfigError::Missing`] for the digest of a secret that would have to be demanded.
+#[cfg(feature = "aws")]
+pub fn front() -> Result<Front, ConfigError> {
+    match parsed("GRANTWELL_FRONT", from_text)?.unwrap_or_default() {
+        FrontKind::None | FrontKind::CustomDomain => Ok(Front::Gateway),
+        FrontKind::CloudFront => {
+            let current = required_as("GRANTWELL_ORIGIN_SECRET_SHA256")?;
+            let previous = parsed("GRANTWELL_ORIGIN_SECRET_PREVIOUS_SHA256", from_text)?;
+            Ok(Front::CloudFront(OriginSecret::new(current, previous)))
+        }
+    }
 }
 
 /// Reads the function's name, which Lambda sets.

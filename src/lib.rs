@@ -10,7 +10,7 @@
 //! src/http       axum routers and extractors; the only module that knows both HTTP and OAuth
 //! src/cache      bounded caches around any adapter
 //! src/aws        DynamoDB, Secrets Manager and API Gateway adapters    (http, aws and embedded
-//! src/embedded   SQLite, fjall and memory adapters, the local server    never import each other)
+//! src/embedded   SQLite and memory adapters, the local server           never import each other)
 //!    |
 //! src/core       the protocol and its ports: no AWS, no HTTP server, no environment, no clock, no file
 //! ```

@@ -552,6 +552,10 @@ impl ClientRegistry for CountedHits<dyn ClientRegistry> {
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
         self.counted(Metric::RealmCacheHits, Metric::RealmCacheMisses, self.cache.realm(name)).await
     }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.cache.client_anew(realm, client_id).await
+    }
 }
 
 #[async_trait]
@@ -565,6 +569,11 @@ impl ClientRegistry for CountedLoads<dyn ClientRegistry> {
         self.metrics.count(Metric::RealmCacheMisses);
         self.source.realm(name).await
     }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.metrics.count(Metric::ClientCacheMisses);
+        self.source.client_anew(realm, client_id).await
+    }
 }
 
 #[async_trait]
@@ -573,8 +582,12 @@ impl SecretSource for CountedHits<dyn SecretSource> {
         self.counted(Metric::SecretCacheHits, Metric::SecretCacheMisses, self.cache.secrets(client)).await
     }
 
-    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
-        self.cache.secrets_after_mismatch(client).await
+    async fn admits_another_look(&self, client: &Client) -> bool {
+        self.cache.admits_another_look(client).await
+    }
+
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.cache.secrets_anew(client).await
     }
 
     async fn no_secrets(&self) {
@@ -632,6 +645,8 @@ impl SigningKeySource for CountedLoads<dyn SigningKeySource> {
 
 /// The reason of a request that never became one of the protocol.
 pub const MALFORMED: &str = "malformed_request";
+/// The reason of a request that did not come through what stands in front of the API.
+pub const PAST_THE_FRONT: &str = "past_the_front";
 /// The reason of a request that was not decided in time.
 pub const OUT_OF_TIME: &str = "out_of_time";
 
@@ -716,8 +731,13 @@ mod tests {
         drop(line_of(&metrics, LogLevel::Info));
         let (realm, client_id) = ("invented".parse().expect("a realm"), "myClient".parse().expect("an id"));
         let error = OAuthError::InvalidClient(ClientAuthFailure::WrongSecret);
-        let refused =
-            AuditEvent::Refused { endpoint: "token", realm: &realm, client_id: Some(&client_id), error: &error };
+        let refused = AuditEvent::Refused {
+            endpoint: "token",
+            realm: &realm,
+            client_id: Some(&client_id),
+            source: None,
+            error: &error,
+        };
         metrics.decided(&refused);
         let line = line_of(&metrics, LogLevel::Error);
         assert_eq!((&line["Reason"], &line["RequestsRefused"]), (&json!("wrong secret"), &json!(1)));

@@ -3,14 +3,15 @@
 //! Only this crate's events pass the filter below `warn`, whatever `RUST_LOG` says: libraries log bodies and headers at
 //! their lower levels.
 
+mod background;
+mod refusals;
+
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::panic;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer as _};
@@ -24,10 +25,13 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::background::Background;
+pub use self::background::LogGuard;
+pub use self::refusals::LogRefusalsSparingly;
 use crate::core::audit::AuditEvent;
 use crate::core::bearer::TokenFacts;
 use crate::core::error::OAuthError;
-use crate::core::ports::{AuditSink, Clock, PortError, Random, UnixSeconds};
+use crate::core::ports::{AuditSink, Clock, Moment, PortError, Random, UnixSeconds};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,11 +77,20 @@ pub enum LogLevel {
 pub struct UnknownLogLevel;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
     fn now(&self) -> UnixSeconds {
-        // A clock before 1970 is broken. Closed: at the end of time every token and every secret has expired.
-        UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs()))
+        UnixSeconds(since_1970().as_secs())
     }
+
+    fn moment(&self) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Moment::new(since_1970(), START.elapsed())
+    }
+}
+
+/// A clock before 1970 is broken. Closed: at the end of time every token and every secret has expired.
+#[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX)
 }
 
 impl Random for SystemRandom {
@@ -109,7 +122,7 @@ impl AuditSink for TracingAudit {
                 let revoked = audit_tracking_id.is_some();
                 tracing::info!(%realm, client_id = %caller, revoked, audit_tracking_id, "revocation answered");
             }
-            AuditEvent::Refused { endpoint, realm, client_id, error } => {
+            AuditEvent::Refused { endpoint, realm, client_id, error, .. } => {
                 let client_id = client_id.map(ToString::to_string);
                 let reason = error.reason();
                 match error {
@@ -128,7 +141,7 @@ impl AuditSink for TracingAudit {
                     _ => tracing::info!(endpoint, %realm, client_id, reason, "request refused"),
                 }
             }
-            AuditEvent::Malformed { endpoint, reason } => tracing::info!(endpoint, reason, "request refused"),
+            AuditEvent::Malformed { endpoint, reason, .. } => tracing::info!(endpoint, reason, "request refused"),
             AuditEvent::AccessAllowed { route, token } => {
                 let (client_id, audit_tracking_id) = facts(Some(token));
                 tracing::info!(client_id, route, audit_tracking_id, "access allowed");
@@ -203,59 +216,22 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// Logs to stderr. Does nothing where the process logs already.
-pub fn init_local(level: LogLevel, format: LogFormat) {
+/// Logs to stderr, from a thread of its own. Where the process logs already, nothing is logged anew.
+///
+/// # Errors
+/// What the system says where that thread cannot be started.
+pub fn init_local(level: LogLevel, format: LogFormat) -> io::Result<LogGuard> {
     log_panics_without_their_message();
-    match Stderr::open() {
-        Ok(stderr) => init_local_to(Arc::new(stderr), level, format),
-        Err(_) => init_local_to(io::stderr, level, format),
-    }
-}
-
-fn init_local_to<W>(writer: W, level: LogLevel, format: LogFormat)
-where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
-    let registry = tracing_subscriber::registry().with(filter(level));
+    let log = Background::start(io::stderr())?;
+    let (writer, registry) = (Arc::clone(&log), tracing_subscriber::registry().with(filter(level)));
     let _already_set = match format {
         LogFormat::Text => {
             registry.with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false)).try_init()
         }
         LogFormat::Json => registry.with(json_lines(writer)).try_init(),
     };
+    Ok(LogGuard::of(&log))
 }
-
-/// Stderr without the lock that `io::stderr` holds while it writes, for which the threads of the server would wait for each other. The
-/// system does not divide a short write; a long one into a pipe it may, so that none else must come in between.
-struct Stderr {
-    file: File,
-    no_long_line: RwLock<()>,
-}
-
-impl Stderr {
-    fn open() -> io::Result<Self> {
-        let file = io::stderr().as_fd().try_clone_to_owned().map(File::from)?;
-        Ok(Self { file, no_long_line: RwLock::new(()) })
-    }
-}
-
-impl io::Write for &Stderr {
-    /// All of it.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let is_short = line.len() <= UNDIVIDED_BYTES;
-        let _shared = is_short.then(|| self.no_long_line.read().unwrap_or_else(PoisonError::into_inner));
-        let _alone = (!is_short).then(|| self.no_long_line.write().unwrap_or_else(PoisonError::into_inner));
-        (&self.file).write_all(line)?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&self.file).flush()
-    }
-}
-
-/// What POSIX promises of a pipe (`PIPE_BUF`). Linux promises 4096.
-const UNDIVIDED_BYTES: usize = 512;
 
 /// Logs one JSON object per line to stdout, where Lambda takes it, with the ids of the invocation that it is about. Does
 /// nothing where the process logs already.

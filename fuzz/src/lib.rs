@@ -178,15 +178,17 @@ impl Server {
         let (clock, settings) = (Arc::new(SystemClock), CacheSettings::LOCAL);
         let secrets = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
         let keyring = Arc::new(Keyring::new(stored.clone(), clock.clone()));
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, settings));
+        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
         let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         // Failed attempts are counted, and none is one too many: whoever was refused for those would never be compared.
         let attempts = Arc::new(FailedAttempts::new(AttemptLimits { failures: u32::MAX, ..AttemptLimits::DEFAULT }));
+        let tokens = Arc::new(MemoryTokens::new(clock.clone()));
         let router = routes::finish(routes::token_routes(TokenEndpoint {
             realms: Realms::new(registry.clone(), defaults),
             clients: clients().limited_by(Some(attempts)),
-            tokens: Arc::new(MemoryTokens::new(clock.clone())),
+            tokens: tokens.clone(),
+            denylist: tokens,
             quotas: Arc::new(MemoryQuotas::default()),
             keys: Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings)),
             clock: clock.clone(),

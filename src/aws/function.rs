@@ -9,6 +9,7 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::quotas::DynamoQuotas;
 use super::registry::DynamoRegistry;
+use super::registry_id::RegistryIdentity;
 use super::rotation::{Rotation, RotationStores};
 use super::sdk::{self, CountedCalls};
 use super::secrets::SecretsManagerSecrets;
@@ -72,7 +73,8 @@ impl Function {
         if self.metrics.is_on() {
             source = Arc::new(CountedLoads { source, metrics: self.metrics() });
         }
-        let cache: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(source, CacheSettings::FUNCTION));
+        let cache: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
         Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
     }
 
@@ -106,7 +108,16 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn tokens(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
-        Ok(Arc::new(DynamoTokens::new(self.dynamodb(), config::token_table()?)))
+        Ok(Arc::new(DynamoTokens::new(self.dynamodb(), config::token_table()?, Arc::new(SystemClock))))
+    }
+
+    /// The same for the function that issues them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn tokens_to_issue(&self) -> Result<Arc<DynamoTokens>, ConfigError> {
+        let tokens = DynamoTokens::new(self.dynamodb(), config::token_table()?, Arc::new(SystemClock));
+        Ok(Arc::new(tokens.keeping_whole_since()))
     }
 
     /// How many tokens clients with a quota have been issued. Never cached: all sandboxes count together.
@@ -138,7 +149,7 @@ impl Function {
     pub fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
         let secrets_manager = self.secrets_manager();
-        let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?);
+        let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?, self.identity()?);
         let mut source: Arc<dyn SigningKeySource> = Arc::new(Keyring::new(Arc::new(store), Arc::new(SystemClock)));
         if self.metrics.is_on() {
             source = Arc::new(CountedLoads { source, metrics: self.metrics() });
@@ -176,6 +187,7 @@ impl Function {
             secret_prefix,
             published: self.published_keys()?,
             realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults.clone()),
+            identity: self.identity()?,
             registry,
         };
         let interval = self.config.signing_key_rotation_interval;
@@ -209,6 +221,10 @@ impl Function {
             SecretsManager::from_conf(config.build())
         };
         self.secrets_manager.get_or_init(make).clone()
+    }
+
+    fn identity(&self) -> Result<Arc<RegistryIdentity>, ConfigError> {
+        Ok(Arc::new(RegistryIdentity::new(self.dynamodb(), config::registry_table()?)))
     }
 
     fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {

@@ -30,26 +30,28 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use url::form_urlencoded;
 
+use super::front::Front;
 use super::invocation;
 use crate::core::client_auth::attempts::ClientSource;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
-use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME};
+use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME, PAST_THE_FRONT};
 
 /// Answers invocations with `router` until Lambda ends the process. Each request carries the [`PublicUrl`] it came in by as
 /// an extension: `public_url`, or else what API Gateway says.
 ///
-/// A request that is not answered 500 ms before the invocation's deadline gets the answer of `out_of_time`.
+/// Nothing is answered that did not come through `front`. A request that is not answered 500 ms before the invocation's deadline gets the answer of `out_of_time`.
 ///
 /// # Panics
 /// Outside of Lambda, where the variables of its runtime interface are missing.
 pub async fn serve(
     router: Router,
     public_url: Option<PublicUrl>,
+    front: Front,
     out_of_time: fn() -> Response,
     metrics: Arc<Metrics>,
 ) {
-    let gateway = &Gateway { router, public_url, out_of_time, metrics };
+    let gateway = &Gateway { router, public_url, front, out_of_time, metrics };
     // As text: what the runtime cannot read is a function error, and this server answers whatever comes.
     let ended = lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
@@ -64,15 +66,26 @@ pub async fn serve(
 #[cfg(fuzzing)]
 pub async fn answer(router: Router, event: &str, time_left: Duration) -> Value {
     let out_of_time = || StatusCode::SERVICE_UNAVAILABLE.into_response();
-    let gateway = Gateway { router, public_url: None, out_of_time, metrics: Arc::new(Metrics::off()) };
+    let metrics = Arc::new(Metrics::off());
+    let gateway = Gateway { router, public_url: None, front: Front::Gateway, out_of_time, metrics };
     serde_json::to_value(gateway.answer(event, time_left).await).unwrap_or_default()
 }
 
 struct Gateway {
     router: Router,
     public_url: Option<PublicUrl>,
+    front: Front,
     out_of_time: fn() -> Response,
     metrics: Arc<Metrics>,
+}
+
+/// Why an event never reaches the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It is no HTTP request. The text is the public description.
+    Malformed(&'static str),
+    /// It came past what stands in front.
+    PastTheFront,
 }
 
 /// The form of an event, and of what answers it.
@@ -144,7 +157,7 @@ impl Gateway {
     async fn answer(&self, event: &str, time_left: Duration) -> Answer {
         let (payload, request) = match serde_json::from_str::<Event<'_>>(event) {
             Ok(event) => (event.payload(), self.request(event)),
-            Err(_) => (payload_of_unread(event), Err(NO_REQUEST)),
+            Err(_) => (payload_of_unread(event), Err(NO_REQUEST.into())),
         };
         let response = match request {
             Ok(request) => self.route(request, time_left).await,
@@ -155,12 +168,18 @@ impl Gateway {
     }
 
     /// # Errors
-    /// A description for the caller, where the event is no HTTP request.
-    fn request(&self, event: Event<'_>) -> Result<Request<Body>, &'static str> {
+    /// [`Refusal`].
+    fn request(&self, event: Event<'_>) -> Result<Request<Body>, Refusal> {
         let payload = event.payload();
         let context = event.request_context.unwrap_or_default();
 
-        // 1. What is asked for. A REST API's own path has no stage, its context's has.
+        // 1. Whether it came the way that requests come.
+        let mut headers = headers(lists(event.multi_value_headers, event.headers)?)?;
+        if !self.front.admits(&mut headers) {
+            return Err(Refusal::PastTheFront);
+        }
+
+        // 2. What is asked for. A REST API's own path has no stage, its context's has.
         let path = event.raw_path.or(context.path).or(event.path).unwrap_or_default();
         let (prefix, path) = split_prefix(&path);
         let query = match payload {
@@ -169,19 +188,19 @@ impl Gateway {
         };
         let target = target(path, &query)?;
 
-        // 2. How: the method, and the headers.
-        let (method, source) = match payload {
+        // 3. How, and from whom by the gateway's own word.
+        let (method, peer) = match payload {
             Payload::V1 => (event.http_method, context.identity.and_then(rest_source)),
             Payload::V2 => {
                 let http = context.http.ok_or(NO_REQUEST)?;
-                (http.method, http.source_ip.as_ref().and_then(Value::as_str).and_then(client_source))
+                (http.method, http.source_ip.as_ref().and_then(Value::as_str).and_then(address))
             }
         };
         let method = method.filter(|method| !method.is_empty()).ok_or(NO_REQUEST)?;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| MALFORMED_HEAD)?;
-        let headers = headers(lists(event.multi_value_headers, event.headers)?)?;
+        let source = self.front.source(peer, &headers).map(ClientSource::of);
 
-        // 3. The body.
+        // 4. The body.
         let body = event.body.unwrap_or_default();
         let body: Body = if event.is_base64_encoded.unwrap_or_default() {
             STANDARD.decode(body).map_err(|_| "the body is malformed")?.into()
@@ -189,7 +208,7 @@ impl Gateway {
             body.into()
         };
 
-        // 4. Where it came in, and from whom, in the gateway's own word.
+        // 5. Where it came in, in the gateway's own word.
         let public_url = match &self.public_url {
             Some(configured) => configured.clone(),
             None => public_base(context.domain_name.as_deref(), prefix)?,
@@ -216,13 +235,25 @@ impl Gateway {
     }
 
     /// For what never reaches a router: an error like any other, made here.
-    fn refused(&self, reason: &'static str) -> Response {
-        tracing::warn!(reason, "an event was refused before it reached a router");
-        self.metrics.refused(Metric::RequestsRefused, MALFORMED);
-        let error = OAuthError::InvalidRequest(reason);
-        let body = json!({"error": error.code(), "error_description": error.description()}).to_string();
+    fn refused(&self, refusal: Refusal) -> Response {
+        let (status, metric, error, description) = match refusal {
+            Refusal::Malformed(reason) => {
+                let error = OAuthError::InvalidRequest(reason);
+                (StatusCode::BAD_REQUEST, MALFORMED, error.code(), error.description())
+            }
+            Refusal::PastTheFront => (StatusCode::FORBIDDEN, PAST_THE_FRONT, "access_denied", NOT_HERE),
+        };
+        tracing::warn!(reason = description, "an event was refused before it reached a router");
+        self.metrics.refused(Metric::RequestsRefused, metric);
+        let body = json!({"error": error, "error_description": description}).to_string();
         let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
-        (StatusCode::BAD_REQUEST, headers, body).into_response()
+        (status, headers, body).into_response()
+    }
+}
+
+impl From<&'static str> for Refusal {
+    fn from(description: &'static str) -> Self {
+        Self::Malformed(description)
     }
 }
 
@@ -362,14 +393,13 @@ fn public_base(domain_name: Option<&str>, prefix: &str) -> Result<PublicUrl, &'s
 }
 
 /// Whom a REST API has taken the request from: callers write the X-Forwarded-For header.
-fn rest_source(identity: &RawValue) -> Option<ClientSource> {
+fn rest_source(identity: &RawValue) -> Option<IpAddr> {
     let identity: Identity = serde_json::from_str(identity.get()).ok()?;
-    client_source(&identity.source_ip?)
+    address(&identity.source_ip?)
 }
 
-fn client_source(address: &str) -> Option<ClientSource> {
-    let address: IpAddr = address.parse().ok()?;
-    Some(ClientSource::of(address))
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
 }
 
 /// Percent-encodes what may not stand in a URI, and leaves everything else, percent signs too, as it came.
@@ -441,6 +471,7 @@ const MAX_LENGTH: usize = 20_000;
 const NO_REQUEST: &str = "the event is no HTTP request";
 const MALFORMED_HEAD: &str = "a method or header is malformed";
 const TOO_LONG: &str = "the query string or the headers are too long";
+const NOT_HERE: &str = "requests come by the public address of this server";
 
 /// What a path may hold besides letters and digits (RFC 3986 §3.3), and the percent sign of what is encoded already.
 const PATH: &[u8] = b"-._~!$&'()*+,;=:@/%";
@@ -461,10 +492,12 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
+    use crate::aws::front::OriginSecret;
 
     fn gateway(router: Router) -> Gateway {
         let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();
-        Gateway { router, public_url: None, out_of_time, metrics: Arc::new(Metrics::off()) }
+        let metrics = Arc::new(Metrics::off());
+        Gateway { router, public_url: None, front: Front::Gateway, out_of_time, metrics }
     }
 
     fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {
@@ -581,6 +614,88 @@ mod tests {
             http["requestContext"]["http"]["sourceIp"] = address.clone();
             rest["requestContext"]["identity"] = json!({"sourceIp": address});
             assert_eq!((source(&http).as_deref(), source(&rest).as_deref()), (expected, expected), "{address}");
+        }
+    }
+
+    /// Its secret is `secret`, and was `before`.
+    fn behind_cloudfront() -> Gateway {
+        let digest = |text: &str| text.parse().expect("a digest");
+        let secret = OriginSecret::new(
+            digest("2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"),
+            Some(digest("6DB7D803E74F1FFA7D8F5ADC0BF95B3E15BF4C8373FFFADF546227CC6C6742CB")),
+        );
+        let router = Router::new().fallback(async |headers: HeaderMap| format!("{headers:?}"));
+        Gateway { front: Front::CloudFront(secret), ..gateway(router) }
+    }
+
+    #[tokio::test]
+    async fn behind_cloudfront_nothing_is_answered_without_its_secret() {
+        let gateway = behind_cloudfront();
+        let with = |name: &str, values: &[&str]| {
+            let (mut http, mut rest) = (v2("/oauth2/access_token", "$default"), v1("/oauth2/access_token", None));
+            http["headers"][name] = json!(values.join(","));
+            rest["multiValueHeaders"][name] = json!(values);
+            [http, rest]
+        };
+        for event in [with("x-grantwell-origin", &["secret"]), with("X-Grantwell-Origin", &["before"])].concat() {
+            let answer = answer_to(&gateway, event).await;
+            assert_eq!(answer["statusCode"], 200);
+            assert!(
+                !answer.to_string().to_ascii_lowercase().contains("grantwell-origin"),
+                "it goes no further: {answer}"
+            );
+        }
+        let refused = [
+            with("x-other", &["secret"]),
+            with("x-grantwell-origin", &[""]),
+            with("x-grantwell-origin", &["Secret"]),
+            with("x-grantwell-origin", &["secret "]),
+            with("x-grantwell-origin", &["2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"]),
+            with("x-grantwell-origin", &["secret", "secret"]),
+            with("x-grantwell-origin", &["other", "secret"]),
+        ];
+        for event in refused.concat() {
+            let answer = answer_to(&gateway, event.clone()).await;
+            assert_eq!(answer["statusCode"], 403, "{event}");
+            assert_eq!(
+                answer["body"],
+                r#"{"error":"access_denied","error_description":"requests come by the public address of this server"}"#
+            );
+        }
+        // Whatever else would be wrong with it.
+        let mut malformed = v2("/oauth2/access_token", "$default");
+        malformed["requestContext"]["http"]["method"] = json!("a b");
+        assert_eq!(answer_to(&gateway, malformed).await["statusCode"], 403);
+    }
+
+    #[test]
+    fn behind_cloudfront_the_source_is_whom_cloudfront_has_taken_the_request_from() {
+        let (edge, viewer, forged) = ("192.0.2.7", "198.51.100.1", "203.0.113.9");
+        for (forwarded, expected) in [
+            (format!("{viewer}, {edge}"), viewer),
+            (format!("{forged}, {viewer}, {edge}"), viewer),
+            (format!("{edge}, {viewer}, {edge}"), viewer),
+            // A gateway that adds nothing.
+            (viewer.to_owned(), viewer),
+            (format!("{forged},{viewer}"), viewer),
+            ("2001:db8:1:2:3:4:5:6, 192.0.2.7".to_owned(), "2001:db8:1:2::/64"),
+            // Who cannot be told apart counts as one.
+            (String::new(), edge),
+            (edge.to_owned(), edge),
+            (format!("{viewer}, unknown, {edge}"), edge),
+        ] {
+            let mut http = v2("/oauth2/access_token", "$default");
+            http["headers"]["x-forwarded-for"] = json!(forwarded);
+            http["headers"]["x-grantwell-origin"] = json!("secret");
+            http["requestContext"]["http"]["sourceIp"] = json!(edge);
+            let mut rest = v1("/oauth2/access_token", None);
+            rest["multiValueHeaders"] = json!({"X-Forwarded-For": [forwarded], "X-Grantwell-Origin": ["secret"]});
+            rest["requestContext"]["identity"] = json!({"sourceIp": edge});
+            for event in [http, rest] {
+                let request = request_to(&behind_cloudfront(), &event);
+                let source = request.extensions().get::<ClientSource>().map(ToString::to_string);
+                assert_eq!(source.as_deref(), Some(expected), "{forwarded}");
+            }
         }
     }
 

@@ -1,5 +1,6 @@
-//! Signing keys: the private JWKS of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, its public halves in
-//! the registry table, so that a function which only verifies has no way to a private key.
+//! Signing keys: the private keys of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, their public halves in
+//! the registry table, so that a function which only verifies has no way to a private key. The secret says which registry it
+//! belongs to, so that no stack signs with the keys of another one that has its prefix.
 //!
 //! The secret comes first and counts: of two that create it, Secrets Manager lets one win. Whoever is about to sign sees to it
 //! that its public halves are published, so a crash between the two steps heals with the next signature.
@@ -16,9 +17,11 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::described::{describe, tags, take_label};
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
-use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
-use super::secrets::{CURRENT, label_has_moved, signing_keys_name};
+use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
+use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
+use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
 use crate::core::realm::RealmName;
@@ -35,6 +38,7 @@ pub struct SecretsManagerKeys {
     secrets_manager: SecretsManager,
     prefix: String,
     published: DynamoPublishedKeys,
+    identity: Arc<RegistryIdentity>,
 }
 
 /// The attributes of a realm's public keys, besides the key of the item.
@@ -48,7 +52,7 @@ struct PublishedItem {
 /// A version of a realm's private keys, and its name in Secrets Manager.
 struct Version {
     id: String,
-    keys: KeySet,
+    text: Zeroizing<String>,
 }
 
 impl DynamoPublishedKeys {
@@ -128,19 +132,30 @@ impl VerificationKeySource for DynamoPublishedKeys {
 }
 
 impl SecretsManagerKeys {
-    /// Keeps the keys in secrets whose names start with `prefix`, which has no slash at its end, and publishes them in
-    /// `published`.
-    pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>, published: DynamoPublishedKeys) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), published }
+    /// Keeps the keys in secrets whose names start with `prefix`, which has no slash at its end, as those of the registry that
+    /// `identity` names, and publishes them in `published`.
+    pub fn new(
+        secrets_manager: SecretsManager,
+        prefix: impl Into<String>,
+        published: DynamoPublishedKeys,
+        identity: Arc<RegistryIdentity>,
+    ) -> Self {
+        Self { secrets_manager, prefix: prefix.into(), published, identity }
     }
 
-    async fn current(&self, name: &str) -> Result<Option<Version>, PortError> {
+    /// The keys in use and the name of their version; `None` where the realm has none.
+    async fn current(&self, name: &str) -> Result<Option<(String, KeySet)>, PortError> {
+        let Some(Version { id, text }) = self.current_version(name).await? else { return Ok(None) };
+        let registry = self.identity.require().await?;
+        Ok(Some((id, read_key_set(&text, &registry)?)))
+    }
+
+    async fn current_version(&self, name: &str) -> Result<Option<Version>, PortError> {
         let answer = self.secrets_manager.get_secret_value().secret_id(name).version_stage(CURRENT).send().await;
         match answer {
             Ok(mut answer) => {
                 let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
-                let id = answer.version_id.unwrap_or_default();
-                Ok(Some(Version { id, keys: read_key_set(&text)? }))
+                Ok(Some(Version { id: answer.version_id.unwrap_or_default(), text }))
             }
             Err(error) => match error.as_service_error() {
                 Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(None),
@@ -153,7 +168,7 @@ impl SecretsManagerKeys {
 #[async_trait]
 impl KeyStore for SecretsManagerKeys {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
-        Ok(self.current(&signing_keys_name(&self.prefix, realm)).await?.map(|version| version.keys))
+        Ok(self.current(&signing_keys_name(&self.prefix, realm)).await?.map(|(_, keys)| keys))
     }
 
     async fn ensure_published(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
@@ -161,12 +176,14 @@ impl KeyStore for SecretsManagerKeys {
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
+        let registry = self.identity.require().await?;
         let created = self
             .secrets_manager
             .create_secret()
             .name(signing_keys_name(&self.prefix, realm))
             .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
-            .secret_string(key_set_text(keys)?.as_str())
+            .set_tags(Some(tags(&registry, None)))
+            .secret_string(key_set_text(keys, &registry)?.as_str())
             .send()
             .await;
         match created {
@@ -179,61 +196,110 @@ impl KeyStore for SecretsManagerKeys {
     }
 
     async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
-        // 1. What is to be replaced.
+        // 1. What is to be replaced, and whose it is.
         let name = signing_keys_name(&self.prefix, realm);
-        let current = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
-        if current.keys.revision.checked_add(1) != Some(keys.revision) {
+        let registry = self.identity.require().await?;
+        let described = describe(&self.secrets_manager, &name).await?.ok_or(KeyStoreError::Conflict)?;
+        described.require_registry(&registry)?;
+        let (current_id, current) = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
+        if current.revision.checked_add(1) != Some(keys.revision) {
             return Err(KeyStoreError::Conflict);
         }
 
-        // 2. The new version, which nobody reads yet.
+        // 2. What waits to become current was made from keys that are about to be replaced. Secrets Manager would begin no
+        //    rotation as long as it has the label.
+        for pending in described.versions_at(PENDING) {
+            take_label(&self.secrets_manager, &name, PENDING, pending).await?;
+        }
+
+        // 3. The new version, which nobody reads yet.
         let stored = self
             .secrets_manager
             .put_secret_value()
             .secret_id(&name)
-            .secret_string(key_set_text(keys)?.as_str())
+            .secret_string(key_set_text(keys, &registry)?.as_str())
             .version_stages(REPLACEMENT)
             .send()
             .await
             .map_err(|error| unavailable(SECRETS_MANAGER, "PutSecretValue", &error))?;
 
-        // 3. Published before it signs.
+        // 4. Published before it signs.
         self.published.publish(realm, keys).await?;
 
-        // 4. It signs, if what was current in step 1 still is: Secrets Manager refuses to take a label off another version.
+        // 5. It signs, if what was current in step 1 still is: Secrets Manager refuses to take a label off another version.
         let moved = self
             .secrets_manager
             .update_secret_version_stage()
             .secret_id(&name)
             .version_stage(CURRENT)
             .set_move_to_version_id(stored.version_id.clone())
-            .remove_from_version_id(current.id)
+            .remove_from_version_id(current_id)
             .send()
             .await;
         match moved {
-            // 5. What is published are the keys of whoever won, though the others may have published theirs after it.
+            // 6. What is published are the keys of whoever won, though the others may have published theirs after it.
             Ok(_) => Ok(self.published.ensure(realm, keys).await?),
             Err(error) if label_has_moved(error.as_service_error()) => {
-                let winner = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
-                self.published.ensure(realm, &winner.keys).await?;
+                let (winner_id, winner) = self.current(&name).await?.ok_or(KeyStoreError::Conflict)?;
+                self.published.ensure(realm, &winner).await?;
                 // Refused, too, is the SDK's second attempt after a first whose answer was lost.
-                if winner.id == stored.version_id.unwrap_or_default() { Ok(()) } else { Err(KeyStoreError::Conflict) }
+                if winner_id == stored.version_id.unwrap_or_default() { Ok(()) } else { Err(KeyStoreError::Conflict) }
             }
             Err(error) => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error).into()),
         }
     }
 }
 
-/// What is stored of a realm's keys.
-pub(super) fn key_set_text(keys: &KeySet) -> Result<Zeroizing<String>, PortError> {
-    Ok(keys.to_json()?)
+/// What is stored of a realm's keys, which says whose they are.
+pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
+    let jwks = keys.to_json()?;
+    let members =
+        jwks.strip_prefix('{').ok_or_else(|| corrupt(SECRETS_MANAGER, "signing keys that are no JSON object"))?;
+    // In a buffer that does not grow: one that grows leaves copies of itself behind. The id needs no escapes.
+    let mut text = Zeroizing::new(String::with_capacity(jwks.len() + 128));
+    for part in ["{\"", REGISTRY_ID, "\":\"", registry.as_str(), "\",", members] {
+        text.push_str(part);
+    }
+    Ok(text)
 }
 
 /// What a stored text says.
-pub(super) fn read_key_set(text: &str) -> Result<KeySet, PortError> {
+///
+/// # Errors
+/// [`PortError::Foreign`] where it is another registry's or does not say; [`PortError::Corrupt`] where it is no set of keys.
+pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, PortError> {
+    let keys = read_unclaimed_key_set(text)?;
+    match registry_of(text)? {
+        Some(id) if id == registry.as_str() => Ok(keys),
+        Some(_) => Err(foreign(
+            SECRETS_MANAGER,
+            "signing keys of another registry, which sign nothing here; give this stack a SecretPrefix that no other has"
+                .to_owned(),
+        )),
+        None => Err(foreign(
+            SECRETS_MANAGER,
+            format!("signing keys without a {REGISTRY_ID}, so nothing says whose they are; if they are this registry's: {BIND}"),
+        )),
+    }
+}
+
+/// The keys in a stored text, whosever they are.
+pub(super) fn read_unclaimed_key_set(text: &str) -> Result<KeySet, PortError> {
     KeySet::from_json(text).map_err(|error| corrupt(SECRETS_MANAGER, &error.to_string()))
 }
 
+/// The registry that a stored text names.
+pub(super) fn registry_of(text: &str) -> Result<Option<String>, PortError> {
+    #[derive(Deserialize)]
+    struct Claimed {
+        registry_id: Option<String>,
+    }
+
+    let claimed: Claimed = serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, NO_KEYS))?;
+    Ok(claimed.registry_id)
+}
+
 const PUBLISHED: &str = "a realm's public keys";
-/// The label of a version between steps 2 and 4 of a replacement.
-const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";
+const NO_KEYS: &str = "what is no set of signing keys of this server";
+/// The label of a version between steps 3 and 5 of a replacement.
+pub(super) const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";

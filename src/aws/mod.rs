@@ -5,6 +5,9 @@
 //! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
 
 pub mod authorizer;
+pub mod binding;
+mod described;
+pub mod front;
 pub mod function;
 pub mod gateway;
 mod invocation;
@@ -12,9 +15,11 @@ pub mod keys;
 pub mod quotas;
 pub mod registrar;
 pub mod registry;
+pub mod registry_id;
 pub mod rotation;
 pub mod sdk;
 pub mod secrets;
 pub mod tokens;
 mod traces;
 mod trust;
+mod whole_since;

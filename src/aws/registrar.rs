@@ -3,6 +3,9 @@
 //! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
 //! disabled until its secret is written, and loses its registration before its secret.
 //!
+//! Names of secrets are no proof: another stack may have the same prefix. Nothing is written to a secret, or deleted, that does
+//! not carry the tags of this registry and of the very registration.
+//!
 //! Every item written carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
 //! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
 
@@ -20,13 +23,16 @@ use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
 use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
 use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
 use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
+use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
 
+use super::described::{Secret, describe, tags, take_label};
 use super::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
-use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, from_item, to_item, unavailable};
-use super::secrets::{PREVIOUS, secret_name, secret_string};
-use crate::core::client::{Client, ClientId, ClientStatus, random_name};
+use super::registry_id::{RegistryId, RegistryIdentity};
+use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
+use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
+use crate::core::client::{Client, ClientId, ClientStatus, RegistrationId, random_name};
 use crate::core::client_auth::secret::ClientSecret;
 use crate::core::ports::{ClientPage, PortError, Random, Registrar, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
@@ -37,6 +43,7 @@ pub struct AwsRegistrar {
     secrets_manager: SecretsManager,
     registry_table: String,
     secret_prefix: String,
+    identity: RegistryIdentity,
     random: Arc<dyn Random>,
 }
 
@@ -50,13 +57,9 @@ impl AwsRegistrar {
         secret_prefix: impl Into<String>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self {
-            dynamodb,
-            secrets_manager,
-            registry_table: registry_table.into(),
-            secret_prefix: secret_prefix.into(),
-            random,
-        }
+        let registry_table = registry_table.into();
+        let identity = RegistryIdentity::new(dynamodb.clone(), registry_table.clone()).made_of(Arc::clone(&random));
+        Self { dynamodb, secrets_manager, registry_table, secret_prefix: secret_prefix.into(), identity, random }
     }
 }
 
@@ -65,15 +68,16 @@ impl Registrar for AwsRegistrar {
     async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
         // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
+        let registry = self.identity.require().await?;
         let write_id = self.write_id()?;
         let pending = Client { status: ClientStatus::Disabled, ..client.clone() };
         if let Written::Refused(_) = self.put_client(&pending, &write_id, &Condition::Absent).await? {
             return Err(RegistrarError::AlreadyExists);
         }
 
-        // 2. The secret, and 3. the registration as it was asked for.
-        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
-        let completed = match self.store_first_secret(&name, &client.client_id, secret).await {
+        // 2. The secret, and 3. the registration as it was asked for. What an earlier registration has left behind belongs to
+        //    nobody any more: there was none a moment ago.
+        let completed = match self.store_first_secret(&registry, client, secret, LeftBehindBy::AnyRegistration).await {
             Ok(()) => self.put_client(client, &write_id, &Condition::WrittenBy(&write_id)).await,
             Err(error) => Err(error),
         };
@@ -110,8 +114,14 @@ impl Registrar for AwsRegistrar {
             .map_err(|error| unavailable(DYNAMODB, "DeleteItem", &error))?;
 
         // The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
-        self.delete_secret(&secret_name(&self.secret_prefix, realm, client_id)).await?;
-        if answer.attributes.is_some() { Ok(()) } else { Err(RegistrarError::NotFound) }
+        let deleted = answer.attributes;
+        self.delete_secret_of(realm, client_id, deleted.as_ref()).await.map_err(|error| match error {
+            PortError::Foreign { service, detail } if deleted.is_some() => {
+                foreign(service, format!("the registration is deleted, the secret of its name is not: {detail}"))
+            }
+            other => other,
+        })?;
+        if deleted.is_some() { Ok(()) } else { Err(RegistrarError::NotFound) }
     }
 
     async fn rotate_secret(
@@ -120,19 +130,31 @@ impl Registrar for AwsRegistrar {
         client_id: &ClientId,
         secret: &ClientSecret,
     ) -> Result<(), RegistrarError> {
-        self.read(realm, client_id).await?;
+        let client = self.read(realm, client_id).await?;
+        let registry = self.identity.require().await?;
         let name = secret_name(&self.secret_prefix, realm, client_id);
-        // Secrets Manager moves AWSPREVIOUS to the version that was current until now.
-        match self.put_secret(&name, client_id, secret).await? {
-            SecretWritten::Stored => Ok(()),
-            // Somebody deleted the secret behind the registration's back; a new one repairs that.
-            SecretWritten::Gone => Ok(self.store_first_secret(&name, client_id, secret).await?),
+        if let Some(described) = describe(&self.secrets_manager, &name).await? {
+            described.require_registration(&registry, &client.registration_id)?;
+            // A schedule would complete what was begun before, and make current again what the operator replaces: AWSPENDING
+            // may be on the very version that is current now.
+            self.cancel_rotation(&described).await?;
+            // Secrets Manager moves AWSPREVIOUS to the version that was current until now.
+            if let SecretWritten::Stored = self.put_secret(&name, &client, secret).await? {
+                return Ok(());
+            }
         }
+        // Somebody deleted the secret behind the registration's back; a new one repairs that.
+        Ok(self.store_first_secret(&registry, &client, secret, LeftBehindBy::ThisRegistration).await?)
     }
 
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
-        self.read(realm, client_id).await?;
-        Ok(self.unstage_previous(&secret_name(&self.secret_prefix, realm, client_id)).await?)
+        let client = self.read(realm, client_id).await?;
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
+        described.require_registration(&self.identity.require().await?, &client.registration_id)?;
+        // First what would bring it back.
+        self.cancel_rotation(&described).await?;
+        Ok(self.take_labels(&described, PREVIOUS).await?)
     }
 
     async fn read(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, RegistrarError> {
@@ -207,6 +229,15 @@ enum SecretWritten {
     Stored,
     /// There is no secret of this name, or it is scheduled for deletion.
     Gone,
+}
+
+/// Whose leftover a first secret may take the place of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LeftBehindBy {
+    /// That of an earlier registration of the client's id.
+    AnyRegistration,
+    /// Its own, that somebody has scheduled for deletion.
+    ThisRegistration,
 }
 
 /// The registry table.
@@ -313,19 +344,23 @@ impl AwsRegistrar {
     /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
     async fn store_first_secret(
         &self,
-        name: &str,
-        client_id: &ClientId,
+        registry: &RegistryId,
+        client: &Client,
         secret: &ClientSecret,
+        leftover: LeftBehindBy,
     ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
+        let registration = &client.registration_id;
         // A deleted secret keeps its name occupied for a while, even if its deletion was forced.
         let mut pauses = LEFTOVER_PAUSES.iter();
         loop {
             let created = self
                 .secrets_manager
                 .create_secret()
-                .name(name)
+                .name(&name)
                 .description("An OAuth 2.0 client secret, managed by grantwell")
-                .secret_string(secret_string(client_id, secret)?.as_str())
+                .set_tags(Some(tags(registry, Some(registration))))
+                .secret_string(secret_string(client, secret)?.as_str())
                 .send()
                 .await;
             let Err(error) = created else { return Ok(()) };
@@ -336,11 +371,17 @@ impl AwsRegistrar {
                 return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
             }
 
-            // A secret left over from an earlier client of this id, possibly scheduled for deletion: taken over, and what it
-            // held must not be accepted as the previous one.
-            self.restore_secret(name).await?;
-            if let SecretWritten::Stored = self.put_secret(name, client_id, secret).await? {
-                return self.unstage_previous(name).await;
+            // A secret left over from an earlier client of this id, possibly scheduled for deletion: taken over, unless it is
+            // somebody else's. What it held must not be accepted as the previous one, nor become current again.
+            if let Some(described) = describe(&self.secrets_manager, &name).await? {
+                match leftover {
+                    LeftBehindBy::AnyRegistration => described.require_registry(registry)?,
+                    LeftBehindBy::ThisRegistration => described.require_registration(registry, registration)?,
+                }
+                self.restore_secret(&name).await?;
+                if self.take_over(&described, registry, client, secret).await? {
+                    return Ok(());
+                }
             }
             let Some(pause) = pauses.next() else {
                 return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
@@ -349,18 +390,40 @@ impl AwsRegistrar {
         }
     }
 
-    /// Adds a version, which becomes the current one.
-    async fn put_secret(
+    /// Makes a leftover of this registry the client's. The tag first: a command that ends halfway leaves a secret that the next
+    /// one finds to be its own. `false` where it is gone meanwhile.
+    async fn take_over(
         &self,
-        name: &str,
-        client_id: &ClientId,
+        leftover: &Secret,
+        registry: &RegistryId,
+        client: &Client,
         secret: &ClientSecret,
-    ) -> Result<SecretWritten, PortError> {
+    ) -> Result<bool, PortError> {
+        let tags = tags(registry, Some(&client.registration_id));
+        let tagged = self.secrets_manager.tag_resource().secret_id(leftover.name()).set_tags(Some(tags)).send().await;
+        if let Err(error) = tagged {
+            return match error.as_service_error() {
+                Some(TagResourceError::ResourceNotFoundException(_) | TagResourceError::InvalidRequestException(_)) => {
+                    Ok(false)
+                }
+                _ => Err(unavailable(SECRETS_MANAGER, "TagResource", &error)),
+            };
+        }
+        self.cancel_rotation(leftover).await?;
+        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret).await? else { return Ok(false) };
+        if let Some(described) = describe(&self.secrets_manager, leftover.name()).await? {
+            self.take_labels(&described, PREVIOUS).await?;
+        }
+        Ok(true)
+    }
+
+    /// Adds a version, which becomes the current one.
+    async fn put_secret(&self, name: &str, client: &Client, secret: &ClientSecret) -> Result<SecretWritten, PortError> {
         let answer = self
             .secrets_manager
             .put_secret_value()
             .secret_id(name)
-            .secret_string(secret_string(client_id, secret)?.as_str())
+            .secret_string(secret_string(client, secret)?.as_str())
             .send()
             .await;
         match answer {
@@ -374,26 +437,17 @@ impl AwsRegistrar {
         }
     }
 
-    /// Takes the stage off the previous version, if there is one: without a stage nothing reads it.
-    async fn unstage_previous(&self, name: &str) -> Result<(), PortError> {
-        let secret = self
-            .secrets_manager
-            .describe_secret()
-            .secret_id(name)
-            .send()
-            .await
-            .map_err(|error| unavailable(SECRETS_MANAGER, "DescribeSecret", &error))?;
-        let versions = secret.version_ids_to_stages.unwrap_or_default();
-        let previous = versions.into_iter().find(|(_, stages)| stages.iter().any(|stage| stage == PREVIOUS));
-        let Some((version_id, _)) = previous else { return Ok(()) };
-        self.secrets_manager
-            .update_secret_version_stage()
-            .secret_id(name)
-            .version_stage(PREVIOUS)
-            .remove_from_version_id(version_id)
-            .send()
-            .await
-            .map_err(|error| unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error))?;
+    /// Takes AWSPENDING off whatever has it, so that no rotation makes it current any more: not what was begun and left, and not
+    /// what was current and kept the label.
+    async fn cancel_rotation(&self, secret: &Secret) -> Result<(), PortError> {
+        self.take_labels(secret, PENDING).await
+    }
+
+    /// Takes a label off the version that has it, if there is one: without a label nothing reads it.
+    async fn take_labels(&self, secret: &Secret, label: &str) -> Result<(), PortError> {
+        for version in secret.versions_at(label) {
+            take_label(&self.secrets_manager, secret.id(), label, version).await?;
+        }
         Ok(())
     }
 
@@ -409,6 +463,36 @@ impl AwsRegistrar {
                 _ => Err(unavailable(SECRETS_MANAGER, "RestoreSecret", &error)),
             },
         }
+    }
+
+    /// Deletes the secret of a registration that is gone. `deleted` is what it was; where nothing was registered, a leftover of
+    /// whatever registration goes.
+    async fn delete_secret_of(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        deleted: Option<&HashMap<String, AttributeValue>>,
+    ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
+        let registry = self.identity.require().await?;
+        match deleted.map(|item| item.get("registration_id").and_then(|value| value.as_s().ok())) {
+            Some(Some(registration)) => {
+                described.require_registration(&registry, &RegistrationId::from_text(registration))?;
+            }
+            Some(None) => described.require_registry(&registry)?,
+            // No leftover, but another stack's, whose client is none of this registry's.
+            None if described.require_registry(&registry).is_err() => return Ok(()),
+            None => {
+                // Somebody may have registered the client since the look for it.
+                let key = client_key(realm, client_id);
+                if fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        // By its ARN: a secret made anew under this name has another one.
+        self.delete_secret(described.id()).await
     }
 
     async fn delete_secret(&self, name: &str) -> Result<(), PortError> {

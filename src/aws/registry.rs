@@ -2,7 +2,8 @@
 //! them.
 //!
 //! A client of realm alpha is `alpha` / `client#myClient`. A realm is a child of root, so alpha itself is
-//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`.
+//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`. Which registry
+//! it is, is `root` / `registry`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,6 +74,12 @@ impl ClientRegistry for DynamoRegistry {
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
         let item = fetch(&self.dynamodb, &self.table, realm_key(name), self.consistency).await?;
         item.map(|item| read_realm(item, name).map(Arc::new)).transpose()
+    }
+
+    /// Consistent, whatever else is: a registration that was changed before a secret was made is read as it was changed.
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        let item = fetch(&self.dynamodb, &self.table, client_key(realm, client_id), Consistency::Strong).await?;
+        item.map(|item| read_client(item, realm, client_id).map(Arc::new)).transpose()
     }
 }
 
@@ -194,6 +201,11 @@ pub(super) fn realm_key(name: &RealmName) -> HashMap<String, AttributeValue> {
     key(&RealmName::root(), format!("{REALM_PREFIX}{name}"))
 }
 
+/// Where the registry says which one it is. No realm and no client has this key: theirs have a kind before the `#`.
+pub(super) fn registry_key() -> HashMap<String, AttributeValue> {
+    key(&RealmName::root(), REGISTRY.to_owned())
+}
+
 /// Where a realm's public keys are. A partition of their own, which no realm has as its name: so IAM can let a function publish
 /// keys and write no registration.
 pub(super) fn published_keys_key(realm: &RealmName) -> HashMap<String, AttributeValue> {
@@ -221,6 +233,8 @@ const HAS_SECRET_ROTATION: &str = "attribute_exists(client_secret_rotation_days)
 const KEYS_PREFIX: &str = "keys#";
 /// The sort key of a realm's public keys.
 const JWKS: &str = "jwks";
+/// The sort key of the registry's own item.
+const REGISTRY: &str = "registry";
 /// Start of a realm's sort key.
 pub(super) const REALM_PREFIX: &str = "realm#";
 

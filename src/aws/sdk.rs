@@ -165,6 +165,11 @@ pub(super) fn corrupt(service: &'static str, what: &str) -> PortError {
     PortError::Corrupt { service, detail: what.to_owned() }
 }
 
+/// What is somebody else's, or does not say whose it is. `what` names it and says what to do; never one of its values.
+pub(super) fn foreign(service: &'static str, what: String) -> PortError {
+    PortError::Foreign { service, detail: what }
+}
+
 /// What a DynamoDB item says. Attributes that `T` does not know are left alone.
 pub(super) fn from_item<T: DeserializeOwned>(
     item: HashMap<String, AttributeValue>,

@@ -1,6 +1,9 @@
-//! Secret source on Secrets Manager: `<prefix>/<realm>/clients/<client_id>` holds `{"client_id","client_secret"}`, so that
-//! IAM can let an application read its own secret. The versions staged `AWSCURRENT` and `AWSPREVIOUS` are both accepted,
-//! so that a rotation needs no downtime.
+//! Secret source on Secrets Manager: `<prefix>/<realm>/clients/<client_id>` holds
+//! `{"client_id","client_secret","registration_id"}`, so that IAM can let an application read its own secret. The versions
+//! staged `AWSCURRENT` and `AWSPREVIOUS` are both accepted, so that a rotation needs no downtime.
+//!
+//! Each version says itself which registration it belongs to. A process that remembers a deleted client's registration, or
+//! another stack with the same prefix, finds no secret where its successor's is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::sdk::{SECRETS_MANAGER, corrupt, unavailable};
-use crate::core::client::{Client, ClientId};
+use super::registry_id::BIND;
+use super::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
+use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::ports::{PortError, SecretSource};
 use crate::core::realm::RealmName;
@@ -37,20 +41,15 @@ impl SecretsManagerSecrets {
         Self { secrets_manager, prefix: prefix.into() }
     }
 
-    /// One version; `None` where the secret has no version of this stage, or is gone.
-    async fn version(
-        &self,
-        name: &str,
-        stage: &'static str,
-        client_id: &ClientId,
-    ) -> Result<Option<Version>, PortError> {
+    /// One version; `None` where the secret has no version of this stage, is gone, or belongs to another registration.
+    async fn version(&self, name: &str, stage: &'static str, client: &Client) -> Result<Option<Version>, PortError> {
         let answer = self.secrets_manager.get_secret_value().secret_id(name).version_stage(stage).send().await;
         match answer {
             Ok(mut answer) => {
                 // The SDK's own buffers are beyond reach; this copy, at least, does not stay behind.
                 let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
-                let digest = read_secret(&text, client_id)?;
-                Ok(Some(Version { id: answer.version_id.unwrap_or_default(), digest }))
+                let digest = read_secret(&text, client)?;
+                Ok(digest.map(|digest| Version { id: answer.version_id.unwrap_or_default(), digest }))
             }
             Err(error) => match error.as_service_error() {
                 // The second is what a secret answers that an operator has scheduled for deletion.
@@ -70,18 +69,18 @@ impl SecretSource for SecretsManagerSecrets {
         let name = secret_name(&self.prefix, realm, client_id);
         // One after the other, in this order: a rotation that moves both labels between the two reads makes the same version
         // current and previous here, which shows, and is never a reason to refuse the one that was current until then.
-        let Some(current) = self.version(&name, CURRENT, client_id).await? else { return Ok(None) };
-        let previous = match self.version(&name, PREVIOUS, client_id).await {
+        let Some(current) = self.version(&name, CURRENT, client).await? else { return Ok(None) };
+        let previous = match self.version(&name, PREVIOUS, client).await {
             // A broken current version is corrected by storing a good one, which makes the broken one the previous: that must
             // not lock the client out. It is not accepted, so nothing is guessed.
-            Err(PortError::Corrupt { detail, .. }) => {
+            Err(PortError::Corrupt { detail, .. } | PortError::Foreign { detail, .. }) => {
                 tracing::warn!(%realm, %client_id, detail, "the previous secret cannot be read and is not accepted");
                 None
             }
             other => other?,
         };
         let was_moved = previous.as_ref().is_some_and(|previous| previous.id == current.id);
-        let newer = if was_moved { self.version(&name, CURRENT, client_id).await? } else { None };
+        let newer = if was_moved { self.version(&name, CURRENT, client).await? } else { None };
         Ok(Some(ClientSecrets {
             current: newer.unwrap_or(current).digest,
             previous: previous.map(|version| version.digest),
@@ -95,14 +94,16 @@ pub(super) fn secret_name(prefix: &str, realm: &RealmName, client_id: &ClientId)
 }
 
 /// What is stored under that name.
-pub(super) fn secret_string(client_id: &ClientId, secret: &ClientSecret) -> Result<Zeroizing<String>, PortError> {
+pub(super) fn secret_string(client: &Client, secret: &ClientSecret) -> Result<Zeroizing<String>, PortError> {
     #[derive(Serialize)]
     struct Stored<'a> {
         client_id: &'a ClientId,
         client_secret: &'a str,
+        registration_id: &'a RegistrationId,
     }
 
-    serde_json::to_string(&Stored { client_id, client_secret: secret.expose_client_secret() })
+    let Client { client_id, registration_id, .. } = client;
+    serde_json::to_string(&Stored { client_id, client_secret: secret.expose_client_secret(), registration_id })
         .map(Zeroizing::new)
         .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written"))
 }
@@ -110,13 +111,23 @@ pub(super) fn secret_string(client_id: &ClientId, secret: &ClientSecret) -> Resu
 /// `stored` with another client secret in it. What else an application keeps in its secret stays as it is, to the letter.
 pub(super) fn replaced_secret_string(
     stored: &str,
-    client_id: &ClientId,
+    client: &Client,
     secret: &ClientSecret,
 ) -> Result<Zeroizing<String>, PortError> {
-    read_stored_secret(stored, client_id)?;
+    read_stored_secret(stored, &client.client_id)?;
+    with_member(stored, "client_secret", secret.expose_client_secret())
+}
+
+/// `stored`, which says whose it is from now on.
+pub(super) fn bound_secret_string(stored: &str, client: &Client) -> Result<Zeroizing<String>, PortError> {
+    read_stored_secret(stored, &client.client_id)?;
+    with_member(stored, "registration_id", client.registration_id.as_str())
+}
+
+fn with_member(stored: &str, name: &str, value: &str) -> Result<Zeroizing<String>, PortError> {
     let unwritable = |_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written");
     let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(stored).map_err(unwritable)?;
-    members.insert("client_secret".to_owned(), to_raw_value(secret.expose_client_secret()).map_err(unwritable)?);
+    members.insert(name.to_owned(), to_raw_value(value).map_err(unwritable)?);
     serde_json::to_string(&members).map(Zeroizing::new).map_err(unwritable)
 }
 
@@ -136,8 +147,10 @@ pub(super) fn label_has_moved(error: Option<&UpdateSecretVersionStageError>) -> 
     )
 }
 
-fn read_secret(text: &str, client_id: &ClientId) -> Result<SecretDigest, PortError> {
-    Ok(SecretDigest::of(&read_stored_secret(text, client_id)?.client_secret))
+/// The digest of a stored secret; `None` where it is another registration's.
+fn read_secret(text: &str, client: &Client) -> Result<Option<SecretDigest>, PortError> {
+    let stored = read_stored_secret(text, &client.client_id)?;
+    Ok(stored.belongs_to(client)?.then(|| SecretDigest::of(&stored.client_secret)))
 }
 
 /// What a stored text says of this client.
@@ -159,6 +172,28 @@ pub(super) fn read_stored_secret(text: &str, client_id: &ClientId) -> Result<Sto
 pub(super) struct StoredSecret {
     client_id: String,
     pub(super) client_secret: String,
+    /// Absent in what an earlier version stored, or somebody by hand.
+    pub(super) registration_id: Option<String>,
+}
+
+impl StoredSecret {
+    /// Whether it is this registration's.
+    ///
+    /// # Errors
+    /// [`PortError::Foreign`] where it does not say.
+    pub(super) fn belongs_to(&self, client: &Client) -> Result<bool, PortError> {
+        match &self.registration_id {
+            Some(id) => Ok(id == client.registration_id.as_str()),
+            None => Err(foreign(
+                SECRETS_MANAGER,
+                format!(
+                    "the secret of client {} of realm {} has no registration_id, so nothing says whose it is; if it is this \
+                     registry's, bind it with: {BIND}; else store another with: grantwell client rotate-secret",
+                    client.client_id, client.realm
+                ),
+            )),
+        }
+    }
 }
 
 impl Drop for StoredSecret {
@@ -183,17 +218,25 @@ pub(super) const PENDING: &str = "AWSPENDING";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::client::ClientMetadata;
+    use crate::core::ports::UnixSeconds;
+    use crate::core::realm::Realm;
 
-    fn client_id() -> ClientId {
-        "myClient".parse().expect("an id")
+    fn client() -> Client {
+        let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));
+        let registration = RegistrationId::from_text("registration");
+        Client::register(id, &realm, ClientMetadata::new(), registration, UnixSeconds(7)).expect("valid")
+    }
+
+    fn digest(text: &str) -> [u8; 32] {
+        *read_secret(text, &client()).expect("readable").expect("this registration's").as_bytes()
     }
 
     #[test]
     fn what_is_written_reads_back() {
         let secret = ClientSecret::given(r#"quotes " and \ slashes"#, false).expect("long enough");
-        let text = secret_string(&client_id(), &secret).expect("text");
-        let digest = read_secret(&text, &client_id()).expect("readable");
-        assert_eq!(digest.as_bytes(), secret.digest().as_bytes());
+        let text = secret_string(&client(), &secret).expect("text");
+        assert_eq!(digest(&text), *secret.digest().as_bytes());
     }
 
     #[test]
@@ -202,28 +245,49 @@ mod tests {
             "",
             "canary",
             r#""canary""#,
-            r#"{"client_id":"myClient"}"#,
-            r#"{"client_id":"myClient","client_secret":["canary"]}"#,
-            r#"{"client_id":"canary","client_secret":"canary"}"#,
-            r#"{"client_id":"myClient","client_secret":""}"#,
+            r#"{"client_id":"myClient","registration_id":"registration"}"#,
+            r#"{"client_id":"myClient","client_secret":["canary"],"registration_id":"registration"}"#,
+            r#"{"client_id":"canary","client_secret":"canary","registration_id":"registration"}"#,
+            r#"{"client_id":"myClient","client_secret":"","registration_id":"registration"}"#,
+            r#"{"client_id":"myClient","client_secret":"canary","registration_id":["canary"]}"#,
         ] {
-            let error = read_secret(text, &client_id()).expect_err(text);
+            let error = read_secret(text, &client()).expect_err(text);
             assert!(matches!(error, PortError::Corrupt { .. }) && !error.to_string().contains("canary"), "{error}");
         }
     }
 
     #[test]
-    fn an_application_may_keep_more_in_its_secret() {
-        let text = r#"{"client_id":"myClient","client_secret":"s","token_url":"https://auth.example.com"}"#;
-        assert_eq!(read_secret(text, &client_id()).expect("readable").as_bytes(), SecretDigest::of("s").as_bytes());
+    fn a_secret_of_another_registration_is_none_and_one_of_nobody_says_what_to_do() {
+        let text = r#"{"client_id":"myClient","client_secret":"canary","registration_id":"another"}"#;
+        assert!(read_secret(text, &client()).expect("readable").is_none());
+        for text in [
+            r#"{"client_id":"myClient","client_secret":"canary"}"#,
+            r#"{"client_id":"myClient","client_secret":"canary","registration_id":null}"#,
+        ] {
+            let error = read_secret(text, &client()).expect_err("nobody's");
+            assert!(matches!(error, PortError::Foreign { .. }) && !error.to_string().contains("canary"), "{error}");
+            assert!(error.to_string().contains("grantwell secrets bind --store aws"), "{error}");
+            assert_eq!(
+                digest(&bound_secret_string(text, &client()).expect("text")),
+                *SecretDigest::of("canary").as_bytes()
+            );
+        }
     }
+
+    #[test]
+    fn an_application_may_keep_more_in_its_secret() {
+        let text =
+            r#"{"client_id":"myClient","client_secret":"s","registration_id":"registration","token_url":"https://a"}"#;
+        assert_eq!(digest(text), *SecretDigest::of("s").as_bytes());
+    }
+
     #[test]
     fn a_replaced_secret_keeps_what_the_application_keeps_there_to_the_letter() {
-        let stored = r#"{"token_url":"https://auth.example.com","limit":18446744073709551616.50,
-            "client_secret":"old","client_id":"myClient","nested":{"b":[1, null],"a":"\u00e9"}}"#;
+        let stored = r#"{"token_url":"https://auth.example.com","limit":18446744073709551616.50,"client_secret":"old",
+            "client_id":"myClient","registration_id":"registration","nested":{"b":[1, null],"a":"\u00e9"}}"#;
         let secret = ClientSecret::given(r#"quotes " and \ slashes"#, false).expect("long enough");
-        let text = replaced_secret_string(stored, &client_id(), &secret).expect("text");
-        assert_eq!(read_secret(&text, &client_id()).expect("readable").as_bytes(), secret.digest().as_bytes());
+        let text = replaced_secret_string(stored, &client(), &secret).expect("text");
+        assert_eq!(digest(&text), *secret.digest().as_bytes());
         for kept in
             [r#""limit":18446744073709551616.50"#, r#""nested":{"b":[1, null],"a":"\u00e9"}"#, "auth.example.com"]
         {
@@ -231,7 +295,7 @@ mod tests {
         }
         assert!(!text.contains("old"));
         for broken in ["", "[]", r#"{"client_id":"other","client_secret":"s"}"#, r#"{"client_id":"myClient"}"#] {
-            assert!(replaced_secret_string(broken, &client_id(), &secret).is_err(), "{broken}");
+            assert!(replaced_secret_string(broken, &client(), &secret).is_err(), "{broken}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grantwell::aws::function::Function;
 use grantwell::aws::gateway;
-use grantwell::config::ConfigError;
+use grantwell::config::{self, ConfigError};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::http::{response, routes};
 use grantwell::telemetry::SystemClock;
@@ -21,6 +21,6 @@ async fn main() -> Result<(), ConfigError> {
         audit: function.audit(),
     };
     let router = routes::finish(routes::introspection_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
     Ok(())
 }

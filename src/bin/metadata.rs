@@ -2,7 +2,7 @@
 
 use grantwell::aws::function::Function;
 use grantwell::aws::gateway;
-use grantwell::config::ConfigError;
+use grantwell::config::{self, ConfigError};
 use grantwell::core::metadata::MetadataEndpoint;
 use grantwell::http::{response, routes};
 
@@ -15,6 +15,6 @@ async fn main() -> Result<(), ConfigError> {
         audit: function.audit(),
     };
     let router = routes::finish(routes::metadata_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grantwell::aws::function::Function;
 use grantwell::aws::gateway;
-use grantwell::config::ConfigError;
+use grantwell::config::{self, ConfigError};
 use grantwell::core::token::TokenEndpoint;
 use grantwell::http::{response, routes};
 use grantwell::telemetry::{SystemClock, SystemRandom};
@@ -13,10 +13,12 @@ use grantwell::telemetry::{SystemClock, SystemRandom};
 async fn main() -> Result<(), ConfigError> {
     let function = Function::start().await?;
     let registry = function.registry()?;
+    let tokens = function.tokens_to_issue()?;
     let endpoint = TokenEndpoint {
         realms: function.realms(&registry),
         clients: function.authenticator(&registry)?,
-        tokens: function.tokens()?,
+        tokens: Arc::clone(&tokens) as _,
+        denylist: tokens,
         quotas: function.quotas()?,
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
@@ -24,6 +26,6 @@ async fn main() -> Result<(), ConfigError> {
         audit: function.audit(),
     };
     let router = routes::finish(routes::token_routes(endpoint));
-    gateway::serve(router, function.public_url(), response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
     Ok(())
 }

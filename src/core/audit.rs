@@ -6,6 +6,8 @@
 use super::access_token::AccessTokenFormat;
 use super::bearer::TokenFacts;
 use super::client::{Client, ClientId};
+use super::client_auth::ClientRequest;
+use super::client_auth::attempts::ClientSource;
 use super::error::OAuthError;
 use super::ports::AuditSink;
 use super::quota::TokenLimit;
@@ -71,6 +73,8 @@ pub enum AuditEvent<'a> {
         realm: &'a RealmName,
         /// The client that was named, where the registry knows it; it need not have been the one that asked.
         client_id: Option<&'a ClientId>,
+        /// Where the request came from, where somebody can say.
+        source: Option<ClientSource>,
         /// Why.
         error: &'a OAuthError,
     },
@@ -78,6 +82,8 @@ pub enum AuditEvent<'a> {
     Malformed {
         /// The endpoint, such as `token`.
         endpoint: &'static str,
+        /// As in [`AuditEvent::Refused`].
+        source: Option<ClientSource>,
         /// Why, without anything that was sent.
         reason: &'static str,
     },
@@ -108,16 +114,28 @@ pub enum AuditEvent<'a> {
     },
 }
 
-/// Records why `endpoint` refused, if it did, with the client that was named if the registry knows it.
+/// Records why `endpoint` refused a client's request, if it did, with the client that was named if the registry knows it.
 pub(super) fn refusal<T>(
     sink: &dyn AuditSink,
     endpoint: &'static str,
-    realm: &RealmName,
+    request: &ClientRequest<'_>,
     known: Option<&Client>,
     result: &Result<T, OAuthError>,
 ) {
     if let Err(error) = result {
-        let client_id = known.map(|client| &client.client_id);
-        sink.record(&AuditEvent::Refused { endpoint, realm, client_id, error });
+        let (realm, source, client_id) = (request.realm, request.source, known.map(|client| &client.client_id));
+        sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error });
+    }
+}
+
+/// Records why a public document was refused, if it was.
+pub(super) fn refusal_of_document<T>(
+    sink: &dyn AuditSink,
+    endpoint: &'static str,
+    realm: &RealmName,
+    result: &Result<T, OAuthError>,
+) {
+    if let Err(error) = result {
+        sink.record(&AuditEvent::Refused { endpoint, realm, client_id: None, source: None, error });
     }
 }

@@ -71,7 +71,8 @@ pub enum ClientAuthFailure {
     /// The client is disabled.
     #[error("client is disabled")]
     Disabled,
-    /// The client is registered for another authentication method (a downgrade attempt, or a wrong setting).
+    /// The secret is right, and the client registered for another authentication method (a downgrade attempt, a wrong
+    /// setting, or a client library that tries one after the other).
     #[error("authentication method not registered for the client")]
     MethodNotRegistered,
     /// The client's secret has expired.
@@ -138,7 +139,7 @@ impl From<PortError> for OAuthError {
     fn from(error: PortError) -> Self {
         match error {
             PortError::Unavailable { .. } => Self::Unavailable(error.to_string()),
-            PortError::Corrupt { .. } => Self::Server(error.to_string()),
+            PortError::Corrupt { .. } | PortError::Foreign { .. } => Self::Server(error.to_string()),
         }
     }
 }

@@ -218,7 +218,7 @@ impl IntrospectionEndpoint {
         known: Option<&Client>,
         result: Result<T, OAuthError>,
     ) -> Result<T, OAuthError> {
-        audit::refusal(self.audit.as_ref(), "introspection", request.realm, known, &result);
+        audit::refusal(self.audit.as_ref(), "introspection", request, known, &result);
         result
     }
 }

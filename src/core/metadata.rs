@@ -70,13 +70,13 @@ impl MetadataEndpoint {
     pub async fn jwks(&self, realm: &RealmName) -> Result<Jwks, OAuthError> {
         self.require(realm, "jwks").await?;
         let keys = self.keys.verification_keys(realm).await.map_err(OAuthError::from);
-        audit::refusal(self.audit.as_ref(), "jwks", realm, None, &keys);
+        audit::refusal_of_document(self.audit.as_ref(), "jwks", realm, &keys);
         Ok(keys?.jwks().clone())
     }
 
     async fn require(&self, realm: &RealmName, endpoint: &'static str) -> Result<(), OAuthError> {
         let found = self.realms.find(realm).await;
-        audit::refusal(self.audit.as_ref(), endpoint, realm, None, &found);
+        audit::refusal_of_document(self.audit.as_ref(), endpoint, realm, &found);
         found.map(drop)
     }
 }

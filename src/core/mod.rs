@@ -21,4 +21,5 @@ pub mod realm;
 pub mod resource;
 pub mod revocation;
 pub mod scope;
+pub mod time;
 pub mod token;

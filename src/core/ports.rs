@@ -1,11 +1,9 @@
 //! What the protocol needs from outside, each port as narrow as one call. One conformance suite per port runs on every
 //! adapter (`tests/it/conformance`).
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use super::access_token::TokenDigest;
 use super::access_token::record::AccessTokenRecord;
@@ -16,6 +14,7 @@ use super::keys::SigningAlgorithm;
 use super::keys::set::{KeySet, Signers, VerificationKeys};
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
+pub use super::time::{Moment, UnixSeconds};
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -25,23 +24,35 @@ pub trait ClientRegistry: Send + Sync {
 
     /// The realm's own record. The root realm exists even where this is `None`.
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError>;
+
+    /// [`ClientRegistry::client`] as the store has it now, past whatever is remembered. For who has been let look again
+    /// ([`SecretSource::admits_another_look`]).
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.client(realm, client_id).await
+    }
 }
 
 /// Reads the secrets of registered clients. Only ever asked for a client that the registry has just named: a miss is
 /// billed, and Secrets Manager takes ARNs for names.
 #[async_trait]
 pub trait SecretSource: Send + Sync {
-    /// Digests of the current and the previous secret; `None` where the client has no secret. What is remembered belongs
-    /// to this registration, and not to another one of the same id.
+    /// Digests of the current and the previous secret; `None` where the client has no secret. A secret belongs to one
+    /// registration: `None`, too, where those that are stored belong to another one of the same id.
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError>;
 
-    /// Called when a presented secret matched neither: a source that caches may look again, at most so often that
-    /// guessing costs nothing. `None` where there is nothing newer.
-    async fn secrets_after_mismatch(&self, _client: &Client) -> Option<ClientSecrets> {
-        None
+    /// Called when a presented secret matched neither: whether the registration and its secrets may be looked at anew. A
+    /// source that caches lets that happen so seldom that guessing costs nothing; one that does not has nothing newer.
+    async fn admits_another_look(&self, _client: &Client) -> bool {
+        false
     }
 
-    /// Called in place of the other two where there is no client to ask for. Takes as long as they take for a wrong secret
+    /// [`SecretSource::secrets`] as the store has them now, past whatever is remembered. For who has been let look again,
+    /// and has read the registration before: a secret is never newer than the registration that it is compared for.
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.secrets(client).await
+    }
+
+    /// Called in place of the first two where there is no client to ask for. Takes as long as they take for a wrong secret
     /// while nothing has to be loaded, so that an answer's time does not say who is registered. Asks nobody else.
     async fn no_secrets(&self) {}
 }
@@ -74,6 +85,10 @@ pub trait Denylist: Send + Sync {
 
     /// Whether the token of this `jti` was ended, read consistently with every finished `deny`.
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError>;
+
+    /// Since when no end has been lost. A list that was emptied, or brought back from a backup, no longer knows who ended
+    /// before: a token that was issued in that second or earlier may be one of them. Now, where nobody can say since when.
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError>;
 }
 
 /// Counts the tokens of clients that have a quota, for all processes together. Nobody else is ever counted.
@@ -223,8 +238,13 @@ pub struct ClientPage {
 
 /// The time, so that expiry can be tested.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now, as calendars and tokens have it. Somebody may set it, back too.
     fn now(&self) -> UnixSeconds;
+
+    /// Now, to measure what has passed since. By default as if nobody ever set the clock.
+    fn moment(&self) -> Moment {
+        Moment::of(self.now())
+    }
 }
 
 /// Cryptographically secure random bytes.
@@ -261,6 +281,15 @@ pub enum PortError {
         /// Which part could not be read.
         detail: String,
     },
+    /// A stored item is another installation's or another registration's, or does not say whose it is. Neither used nor
+    /// changed: somebody has to decide.
+    #[error("{service} holds what is not this registry's: {detail}")]
+    Foreign {
+        /// The service, such as `Secrets Manager`.
+        service: &'static str,
+        /// What it is, and what to do.
+        detail: String,
+    },
 }
 
 /// Why a change to the registry was refused.
@@ -278,28 +307,4 @@ pub enum RegistrarError {
     /// The store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),
-}
-
-/// Whole seconds since 1970-01-01T00:00:00Z (RFC 7519's NumericDate without fractions).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UnixSeconds(pub u64);
-
-impl UnixSeconds {
-    /// The time `seconds` later; the end of time where that does not fit.
-    #[must_use]
-    pub fn plus(self, seconds: u64) -> Self {
-        Self(self.0.saturating_add(seconds))
-    }
-
-    /// Seconds from `earlier` to `self`; 0 where `earlier` is later.
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl fmt::Display for UnixSeconds {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
 }

@@ -1,7 +1,8 @@
 //! Token quotas: how many access tokens a client may be issued within an hour or a day, and whether more are refused or only
 //! recorded (docs/decisions/0014-quotas.md).
 //!
-//! Windows are whole hours and days of UTC, so that two processes never disagree about where one begins.
+//! Windows are whole hours and days of UTC, so that two processes never disagree about where one begins. They are names that
+//! processes share, and no durations: a clock that is set counts in the window that it names, where what was counted before stands.
 
 use std::fmt;
 use std::str::FromStr;

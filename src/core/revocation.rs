@@ -39,7 +39,7 @@ impl RevocationEndpoint {
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let mut known = None;
         let result = self.revoke_for(request, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "revocation", request.realm, known.as_deref(), &result);
+        audit::refusal(self.audit.as_ref(), "revocation", request, known.as_deref(), &result);
         result
     }
 

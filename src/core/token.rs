@@ -14,7 +14,9 @@ use super::client::{AccessTokenSettings, Client, GrantType};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{AuditSink, Clock, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds};
+use super::ports::{
+    AuditSink, Clock, Denylist, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds,
+};
 use super::quota::{QuotaMode, QuotaState, TokenQuota};
 use super::realm::{Issuer, Realm, Realms};
 use super::resource::requested_audience;
@@ -31,6 +33,8 @@ pub struct TokenEndpoint {
     pub clients: ClientAuthenticator,
     /// Keeps what was issued.
     pub tokens: Arc<dyn TokenStore>,
+    /// Remembers the end of what is not kept.
+    pub denylist: Arc<dyn Denylist>,
     /// Counts it, where the client has a quota.
     pub quotas: Arc<dyn QuotaCounter>,
     /// Signs it, where it is a JWT.
@@ -74,7 +78,7 @@ impl TokenEndpoint {
     pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
         let mut known = None;
         let result = self.issue_to(request, issuer, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "token", request.realm, known.as_deref(), &result);
+        audit::refusal(self.audit.as_ref(), "token", request, known.as_deref(), &result);
         result
     }
 
@@ -109,7 +113,7 @@ impl TokenEndpoint {
         let counted = self.count(&client, &realm, now).await?;
 
         // 7. What it says, and the token that says so.
-        let settings = client.access_token_settings(&realm);
+        let settings = self.settings(&client, &realm, now).await;
         let lifetime =
             client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
         let random = RandomBits::draw(self.random.as_ref())?;
@@ -137,6 +141,27 @@ impl TokenEndpoint {
         self.record_issuance(&record, settings.format, counted.as_ref());
         let quota = counted.and_then(|counted| counted.told(now));
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds(), quota })
+    }
+
+    /// What is made for the client. A stateless token from before the denylist is whole would be inactive for its whole
+    /// life, so in a new store's first second it is one with a record.
+    async fn settings(&self, client: &Client, realm: &Realm, now: UnixSeconds) -> AccessTokenSettings {
+        let settings = client.access_token_settings(realm);
+        if settings.is_stored() {
+            return settings;
+        }
+        match self.denylist.whole_since().await {
+            Ok(whole_since) if now <= whole_since => {
+                AccessTokenSettings { persistence: AccessTokenPersistence::Stored, ..settings }
+            }
+            Ok(_) => settings,
+            // Those who validate it by themselves need no store, and introspection asks again.
+            Err(error) => {
+                let (realm, client_id) = (&client.realm, &client.client_id);
+                tracing::warn!(%realm, %client_id, %error, "a token was issued that introspection may find inactive");
+                settings
+            }
+        }
     }
 
     /// Counts the token that is about to be made. Asks nobody where the client has no quota.

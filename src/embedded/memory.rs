@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
@@ -14,6 +15,7 @@ use crate::core::realm::RealmName;
 /// A [`TokenStore`] and a [`Denylist`] in memory. What has expired is dropped whenever the number of entries has doubled.
 pub struct MemoryTokens {
     clock: Arc<dyn Clock>,
+    made_at: UnixSeconds,
     state: Mutex<State>,
 }
 
@@ -21,16 +23,21 @@ struct State {
     tokens: HashMap<TokenDigest, AccessTokenRecord>,
     /// By `jti`, until when.
     denied: HashMap<String, UnixSeconds>,
+    passed: PassedTime,
     sweep_at: usize,
 }
 
 impl MemoryTokens {
     /// An empty store that drops tokens which have expired by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            state: Mutex::new(State { tokens: HashMap::new(), denied: HashMap::new(), sweep_at: SMALLEST_SWEEP }),
-        }
+        let now = clock.now();
+        let state = State {
+            tokens: HashMap::new(),
+            denied: HashMap::new(),
+            passed: PassedTime::from(now),
+            sweep_at: SMALLEST_SWEEP,
+        };
+        Self { made_at: now, clock, state: Mutex::new(state) }
     }
 
     /// A panic elsewhere leaves the map whole: every change is a single call.
@@ -80,6 +87,10 @@ impl Denylist for MemoryTokens {
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
         Ok(self.state().denied.contains_key(jti))
     }
+
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        Ok(self.made_at)
+    }
 }
 
 impl State {
@@ -87,9 +98,10 @@ impl State {
         if self.tokens.len() + self.denied.len() < self.sweep_at {
             return;
         }
-        let now = clock.now();
+        let now = self.passed.look(clock.now());
         self.tokens.retain(|_, record| !record.has_expired(now));
-        self.denied.retain(|_, expires_at| *expires_at > now);
+        // A token whose end is forgotten is active again, should its time not be over after all.
+        self.denied.retain(|_, expires_at| expires_at.plus(MARGIN_OF_CLOCKS) > now);
         self.sweep_at = SMALLEST_SWEEP.max((self.tokens.len() + self.denied.len()) * 2);
     }
 }

@@ -1,34 +1,71 @@
-//! One machine's adapters: SQLite for what an operator registers, fjall for what the server issues, memory for tests and
+//! One machine's adapters: SQLite for what an operator registers and what the server issues, memory for tests and
 //! the demo; and the local server that accepts connections for them.
 
 pub mod cause;
+mod checkpoints;
+mod connections;
 pub mod data_dir;
-mod group_commit;
-mod keyspace;
+mod database;
+pub mod health;
 pub mod memory;
+mod passed_time;
 pub mod quotas;
 pub mod registry;
+pub mod registry_health;
 pub mod server;
 pub mod tokens;
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use cause::StorageCause;
 
 /// Why a data directory could not be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory could not be created or read.
-    #[error("the data directory {} cannot be used: {source}; choose another with --store file:DIR", path.display())]
-    Directory {
-        /// The directory.
+    /// The system does not let the directory or a file in it be used; what is in it is well, as far as anybody knows.
+    #[error("{} cannot be used: {}; {}", path.display(), Reason(*cause, detail), cause.way_out())]
+    Refused {
+        /// The directory or the file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: StorageCause,
+        /// What the system or the library says.
+        detail: String,
+    },
+    /// A file in it is not what was written.
+    #[error("{} is damaged: {detail}; {}", path.display(), StorageCause::Damaged.way_out())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
     },
     /// Other users of the machine can read it.
     #[error("the data directory {} is open to other users; run: chmod 700 {}", path.display(), path.display())]
     OpenToOthers {
         /// The directory.
+        path: PathBuf,
+    },
+    /// It is another user's. What this process made in it that user's server could not open.
+    #[error(
+        "{} belongs to the user with the id {owner}, and this process runs as {user}; run grantwell as its owner (sudo -u \
+         '#{owner}' grantwell ...), or choose another directory with --store file:DIR",
+        path.display()
+    )]
+    NotOwned {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        user: u32,
+    },
+    /// A file of it is a symbolic link, or no file at all: what is written there would be somewhere else.
+    #[error("{} is no regular file, and a symbolic link in a data directory is not followed; put the file itself there", path.display())]
+    NoFile {
+        /// The file.
         path: PathBuf,
     },
     /// Another server owns the tokens in it.
@@ -43,7 +80,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// An earlier build has written it: the options that it gave its keyspaces stay theirs, and its records may have another form.
+    /// An earlier build has written it, with another engine.
     #[error(
         "{} was written by an earlier version of grantwell; remove it, which ends the tokens in it, and if JWTs that are stored \
          nowhere were revoked take out the keys that signed them (grantwell key revoke): only that directory knows which",
@@ -53,12 +90,32 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// A file in it cannot be opened.
-    #[error("{} cannot be opened: {detail}; restore it from a backup, or choose another directory with --store file:DIR", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        detail: String,
-    },
+}
+
+impl StoreError {
+    /// What SQLite says of the database at `path`.
+    pub(crate) fn of_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, detail) = (path.to_owned(), error.to_string());
+        match StorageCause::of_sqlite_at(&path, error) {
+            StorageCause::Damaged => Self::Unusable { path, detail },
+            cause => Self::Refused { path, cause, detail },
+        }
+    }
+
+    /// What the system says of the file or the directory at `path`.
+    pub(crate) fn of_io(path: &Path, error: &io::Error) -> Self {
+        Self::Refused { path: path.to_owned(), cause: StorageCause::of_io(error), detail: error.to_string() }
+    }
+}
+
+/// The cause, or what there is in its place where it has no name.
+struct Reason<'a>(StorageCause, &'a str);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(StorageCause::Failed, detail) => formatter.write_str(detail),
+            Self(cause, _) => cause.fmt(formatter),
+        }
+    }
 }

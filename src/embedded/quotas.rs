@@ -1,25 +1,20 @@
-//! Counts of token quotas on one machine: on disk in a keyspace of the token database, or in memory.
-//!
-//! Keyspace `token_quotas`: the registration, the window's name and its first second, divided by `#`; and when it ends and the count,
-//! eight big-endian bytes each. Compaction reads the former as it does a token's.
+//! Counts of token quotas on one machine: on disk in a table of the token database, or in memory.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use rusqlite::{OptionalExtension as _, params};
 
-use super::keyspace::Keyspace;
-use super::tokens::fault;
+use super::database::{Database, corrupt, seconds};
+use super::passed_time::MARGIN_OF_CLOCKS;
 use crate::core::client::{Client, RegistrationId};
 use crate::core::ports::{PortError, QuotaCounter};
 use crate::core::quota::QuotaPeriod;
 
-/// A [`QuotaCounter`] on disk. A count has reached the operating system before the token that it counts, so that it survives
-/// `kill -9`; a power cut can lose those of the last moments.
-pub struct FjallQuotas {
-    counts: Keyspace,
-    /// Held between reading a count and writing the next: microseconds, and only for clients with a quota.
-    one_at_a_time: Mutex<()>,
+/// A [`QuotaCounter`] on disk. A count is stored as a token is, and before the token that it counts.
+pub struct SqliteQuotas {
+    database: Arc<Database>,
 }
 
 /// A [`QuotaCounter`] in memory, for tests and the demo: gone when the process ends.
@@ -28,37 +23,42 @@ pub struct MemoryQuotas {
     counts: Mutex<HashMap<(RegistrationId, QuotaPeriod), u64>>,
 }
 
-impl FjallQuotas {
-    /// Counts in this keyspace. There may be no other that does: the lock is its own.
-    pub(super) fn new(counts: Keyspace) -> Self {
-        Self { counts, one_at_a_time: Mutex::default() }
-    }
-
-    fn read(&self, key: &str) -> Result<u64, PortError> {
-        let Some(value) = self.counts.get(key.as_bytes()).map_err(|error| fault(&error))? else { return Ok(0) };
-        let count = value.split_first_chunk::<8>().and_then(|(_ends_at, count)| count.try_into().ok());
-        count.map(u64::from_be_bytes).ok_or_else(|| PortError::Corrupt {
-            service: SERVICE,
-            detail: "a count of tokens that is no number".to_owned(),
-        })
+impl SqliteQuotas {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self { database }
     }
 }
 
 #[async_trait]
-impl QuotaCounter for FjallQuotas {
+impl QuotaCounter for SqliteQuotas {
     async fn count(
         &self,
         client: &Client,
         period: QuotaPeriod,
         at_most: Option<u32>,
     ) -> Result<Option<u64>, PortError> {
-        let key = format!("{}#{period}", client.registration_id.as_str());
-        // A panic while it was held leaves the last count, or the one before it.
-        let _held = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = next(self.read(&key)?, at_most) else { return Ok(None) };
-        let value = [period.ends_at().0.to_be_bytes(), count.to_be_bytes()].concat();
-        self.counts.write(key.into(), Some(value.into())).map_err(|error| fault(&error))?;
-        Ok(Some(count))
+        let (registration_id, period) = (client.registration_id.clone(), period);
+        // One transaction of the one writer: nobody comes between the reading and the writing.
+        self.database
+            .write(move |connection| {
+                let name = period.to_string();
+                let stored: Option<i64> = connection
+                    .prepare_cached("SELECT tokens FROM token_quotas WHERE registration_id = ?1 AND period = ?2")?
+                    .query_row(params![registration_id.as_str(), name], |row| row.get(0))
+                    .optional()?;
+                let Ok(counted) = u64::try_from(stored.unwrap_or_default()) else {
+                    return Ok(Err(corrupt("a count of tokens that is no number")));
+                };
+                let Some(count) = next(counted, at_most) else { return Ok(Ok(None)) };
+                connection
+                    .prepare_cached(
+                        "INSERT INTO token_quotas (registration_id, period, ends_at, tokens) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT DO UPDATE SET tokens = excluded.tokens",
+                    )?
+                    .execute(params![registration_id.as_str(), name, seconds(period.ends_at()), number(count)])?;
+                Ok(Ok(Some(count)))
+            })
+            .await?
     }
 }
 
@@ -81,8 +81,8 @@ impl QuotaCounter for MemoryQuotas {
         let key = (client.registration_id.clone(), period);
         let Some(count) = next(counts.get(&key).copied().unwrap_or_default(), at_most) else { return Ok(None) };
         if count == 1 {
-            // A new window: those before it are over.
-            counts.retain(|(_, counted), _| counted.ends_at() > period.starts_at());
+            // A new window: those long before it are over, even where the clock is ahead.
+            counts.retain(|(_, counted), _| counted.ends_at().plus(MARGIN_OF_CLOCKS) > period.starts_at());
         }
         counts.insert(key, count);
         Ok(Some(count))
@@ -95,4 +95,6 @@ fn next(count: u64, at_most: Option<u32>) -> Option<u64> {
     (!is_exhausted).then(|| count.saturating_add(1))
 }
 
-const SERVICE: &str = "the quota keyspace";
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,19 +1,20 @@
 //! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use super::cause::StorageCause;
+use super::connections::{Connections, NotDone};
+use super::data_dir::create_private_file;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::keys::KeyError;
@@ -27,54 +28,37 @@ use crate::core::realm::{Realm, RealmName};
 /// The registry of a local server: [`ClientRegistry`], [`SecretSource`], [`Registrar`], [`KeyStore`] and
 /// [`VerificationKeySource`] in one.
 pub struct SqliteRegistry {
-    /// One connection: the server's reads come from caches, and SQLite has one writer at a time anyway.
-    connection: Arc<Mutex<Connection>>,
+    connections: Connections,
+    /// Whose file it is, for the reasons of what fails.
+    path: Arc<Path>,
+    /// Whether something that was removed is still to be read in the write-ahead log, which somebody else was reading.
+    log_holds_removed: Arc<AtomicBool>,
 }
 
 impl SqliteRegistry {
     /// Opens the file, creating it where it does not exist.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`], or [`StoreError::Newer`].
+    /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let unusable =
-            |error: rusqlite::Error| StoreError::Unusable { path: path.to_owned(), detail: error.to_string() };
         // SQLite gives its journals the mode of the file: readable by nobody else, even where a copy leaves the directory.
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| StoreError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
-        Self::prepare(Connection::open(path).map_err(unusable)?, path)
+        create_private_file(path)?;
+        let connections = Connections::open(path, |connection| migrate(connection, path))?;
+        Ok(Self::on(connections, path))
     }
 
     /// A registry that ends with the process.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`].
+    /// [`StoreError`].
     pub fn in_memory() -> Result<Self, StoreError> {
-        let path = PathBuf::from(":memory:");
-        let connection = Connection::open_in_memory()
-            .map_err(|error| StoreError::Unusable { path: path.clone(), detail: error.to_string() })?;
-        Self::prepare(connection, &path)
+        let path = Path::new(":memory:");
+        let connections = Connections::in_memory(|connection| migrate(connection, path))?;
+        Ok(Self::on(connections, path))
     }
 
-    fn prepare(mut connection: Connection, path: &Path) -> Result<Self, StoreError> {
-        let unusable =
-            |error: rusqlite::Error| StoreError::Unusable { path: path.to_owned(), detail: error.to_string() };
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
-        connection.execute_batch(CONNECTION_SETTINGS).map_err(unusable)?;
-
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
-        let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unusable)?;
-        let version = usize::try_from(version).ok().filter(|version| *version <= SCHEMA.len());
-        let version = version.ok_or_else(|| StoreError::Newer { path: path.to_owned() })?;
-        for step in SCHEMA.iter().skip(version) {
-            transaction.execute_batch(step).map_err(unusable)?;
-        }
-        transaction.commit().map_err(unusable)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    fn on(connections: Connections, path: &Path) -> Self {
+        Self { connections, path: path.into(), log_holds_removed: Arc::default() }
     }
 
     /// Whether nobody has registered anything: no realm and no client.
@@ -105,15 +89,28 @@ impl SqliteRegistry {
         .await
     }
 
+    /// Empties the write-ahead log, where it still holds something that has been removed: a server does that from time to time,
+    /// because whoever read it when it should have been emptied may be another process.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`].
+    pub async fn forget_removed(&self) -> Result<(), PortError> {
+        let is_left = Arc::clone(&self.log_holds_removed);
+        let emptied = self.connections.write(move |connection| empty_log(connection, &is_left)).await;
+        emptied.map_err(not_done)
+    }
+
     /// Runs `read` on a thread that may wait for the disk.
     async fn read_with<T, F>(&self, read: F) -> Result<T, PortError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.with_connection(move |connection| read(connection)).await.map_err(|fault| match fault {
-            Fault::Port(error) => error,
-            Fault::Registrar(error) => PortError::Unavailable { service: SERVICE, detail: error.to_string() },
+        let path = Arc::clone(&self.path);
+        let read = self.connections.read(move |connection| read(connection).map_err(|fault| fault.explained(&path)));
+        read.await.map_err(not_done)?.map_err(|error| match error {
+            RegistrarError::Port(error) => error,
+            other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
         })
     }
 
@@ -122,29 +119,27 @@ impl SqliteRegistry {
     where
         F: FnOnce(&Transaction<'_>) -> Result<(), Fault> + Send + 'static,
     {
-        let written = self.with_connection(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            write(&transaction)?;
-            transaction.commit()?;
-            Ok(())
-        });
-        written.await.map_err(RegistrarError::from)
+        let path = Arc::clone(&self.path);
+        let written = self
+            .connections
+            .write(move |connection| transact(connection, write).map_err(|fault| fault.explained(&path)));
+        written.await.map_err(not_done)?
     }
 
-    async fn with_connection<T, F>(&self, work: F) -> Result<T, Fault>
+    /// The same for a change that removes a secret or a key: it can be read in no file any more when this returns, unless
+    /// somebody else is reading at this moment.
+    async fn remove_with<F>(&self, write: F) -> Result<(), RegistrarError>
     where
-        T: Send + 'static,
-        F: FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<(), Fault> + Send + 'static,
     {
-        let connection = Arc::clone(&self.connection);
-        tokio::task::spawn_blocking(move || {
-            // A panic while the lock was held rolled its transaction back, so the connection is whole.
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut connection)
-        })
-        .await
-        // Not the error's own text: it may carry the message of a panic.
-        .unwrap_or_else(|_panic| Err(unavailable("the work on it ended early")))
+        let (path, is_left) = (Arc::clone(&self.path), Arc::clone(&self.log_holds_removed));
+        let removed = self.connections.write(move |connection| {
+            transact(connection, write).map_err(|fault| fault.explained(&path))?;
+            is_left.store(true, Ordering::Relaxed);
+            empty_log(connection, &is_left);
+            Ok(())
+        });
+        removed.await.map_err(not_done)?
     }
 }
 
@@ -166,22 +161,8 @@ impl ClientRegistry for SqliteRegistry {
 #[async_trait]
 impl SecretSource for SqliteRegistry {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        let (realm, client_id) = (client.realm.clone(), client.client_id.clone());
-        self.read_with(move |connection| {
-            let digests = connection
-                .prepare_cached(
-                    "SELECT current_sha256, previous_sha256 FROM client_secrets WHERE realm = ?1 AND client_id = ?2",
-                )?
-                .query_row(params![realm.as_str(), client_id.as_str()], |row| {
-                    Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Option<[u8; 32]>>(1)?))
-                })
-                .optional()?;
-            Ok(digests.map(|(current, previous)| ClientSecrets {
-                current: SecretDigest::from_bytes(current),
-                previous: previous.map(SecretDigest::from_bytes),
-            }))
-        })
-        .await
+        let client = client.clone();
+        self.read_with(move |connection| select_secrets(connection, &client)).await
     }
 }
 
@@ -220,7 +201,7 @@ impl Registrar for SqliteRegistry {
 
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
         let (realm, client_id) = (realm.clone(), client_id.clone());
-        self.write_with(move |transaction| {
+        self.remove_with(move |transaction| {
             // The secrets go with it (ON DELETE CASCADE).
             found(transaction.execute(
                 "DELETE FROM clients WHERE realm = ?1 AND client_id = ?2",
@@ -237,9 +218,11 @@ impl Registrar for SqliteRegistry {
         secret: &ClientSecret,
     ) -> Result<(), RegistrarError> {
         let (realm, client_id, digest) = (realm.clone(), client_id.clone(), secret.digest());
-        self.write_with(move |transaction| {
+        self.remove_with(move |transaction| {
             found(transaction.execute(
-                "UPDATE client_secrets SET previous_sha256 = current_sha256, current_sha256 = ?3
+                "UPDATE client_secrets
+                 SET previous_sha256 = current_sha256, previous_revision = current_revision, current_sha256 = ?3,
+                     current_revision = (SELECT revision FROM clients WHERE realm = ?1 AND client_id = ?2)
                  WHERE realm = ?1 AND client_id = ?2",
                 params![realm.as_str(), client_id.as_str(), digest.as_bytes()],
             )?)
@@ -249,9 +232,10 @@ impl Registrar for SqliteRegistry {
 
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
         let (realm, client_id) = (realm.clone(), client_id.clone());
-        self.write_with(move |transaction| {
+        self.remove_with(move |transaction| {
             found(transaction.execute(
-                "UPDATE client_secrets SET previous_sha256 = NULL WHERE realm = ?1 AND client_id = ?2",
+                "UPDATE client_secrets SET previous_sha256 = NULL, previous_revision = NULL
+                 WHERE realm = ?1 AND client_id = ?2",
                 params![realm.as_str(), client_id.as_str()],
             )?)
         })
@@ -346,8 +330,9 @@ impl KeyStore for SqliteRegistry {
 impl SqliteRegistry {
     async fn write_keys(&self, realm: &RealmName, keys: &KeySet, statement: &'static str) -> Result<(), KeyStoreError> {
         let (realm, keys) = (realm.clone(), keys.clone());
-        let written = self.write_with(move |transaction| {
-            let (private, public) = (keys.to_json().map_err(|_| corrupt("signing keys"))?, to_json(&keys.published())?);
+        let written = self.remove_with(move |transaction| {
+            let (private, public) =
+                (keys.to_json().map_err(|_| Fault::Corrupt("signing keys".to_owned()))?, to_json(&keys.published())?);
             let values = params![realm.as_str(), private.as_str(), public, revision(keys.revision)?];
             if transaction.execute(statement, values)? == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
         });
@@ -372,20 +357,34 @@ impl VerificationKeySource for SqliteRegistry {
 
 /// What can go wrong inside a transaction.
 enum Fault {
-    Port(PortError),
+    Sqlite(rusqlite::Error),
+    Corrupt(String),
     Registrar(RegistrarError),
+}
+
+impl Fault {
+    /// What whoever asked is told. On the thread that asked the disk: the reason may have to be looked for there.
+    fn explained(self, path: &Path) -> RegistrarError {
+        let error = match self {
+            Self::Registrar(error) => return error,
+            Self::Corrupt(detail) => return corrupt(&detail),
+            Self::Sqlite(error) => error,
+        };
+        match StorageCause::of_sqlite_at(path, &error) {
+            // Not SQLite's word, but ours about what it gave.
+            StorageCause::Damaged if error.sqlite_error_code().is_none() => {
+                corrupt("a column is not what it should be")
+            }
+            StorageCause::Damaged => corrupt("the file is damaged"),
+            StorageCause::Failed => unavailable(&error.to_string()),
+            cause => unavailable(&cause.to_string()),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
-        match (&error, error.sqlite_error_code()) {
-            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-            | (rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..), _) => {
-                corrupt("a column is not what it should be")
-            }
-            (_, Some(ErrorCode::DatabaseBusy)) => unavailable("busy with another writer"),
-            _ => unavailable(&error.to_string()),
-        }
+        Self::Sqlite(error)
     }
 }
 
@@ -395,11 +394,51 @@ impl From<RegistrarError> for Fault {
     }
 }
 
-impl From<Fault> for RegistrarError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Port(error) => Self::Port(error),
-            Fault::Registrar(error) => error,
+/// Brings the schema up to this version's. Takes no lock where it is.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
+    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let missing = |version: i64| {
+        let missing = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..));
+        missing.ok_or_else(|| StoreError::Newer { path: path.to_owned() })
+    };
+    let found = version(connection).map_err(failed)?;
+    if missing(found)?.is_empty() {
+        return Ok(());
+    }
+    if found != 0 {
+        // Builds before did not overwrite what they removed. Written anew, the file has nothing but what it holds.
+        connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(failed)?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Another process may have been quicker.
+    for schema in missing(version(&transaction).map_err(failed)?)? {
+        transaction.execute_batch(schema).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn transact(
+    connection: &mut Connection,
+    write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    write(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Puts what the write-ahead log holds into the file, and the log to nothing, where `is_left` says that there is something to
+/// forget. The change itself is durable, whatever becomes of this.
+fn empty_log(connection: &Connection, is_left: &AtomicBool) {
+    if !is_left.load(Ordering::Relaxed) {
+        return;
+    }
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)) {
+        Ok(0) => is_left.store(false, Ordering::Relaxed),
+        Ok(_) => tracing::warn!("what was removed from the registry stays in registry.db-wal until nobody reads it"),
+        Err(error) => {
+            let cause = StorageCause::of_sqlite(&error).as_str();
+            tracing::warn!(cause, "what was removed from the registry stays in registry.db-wal for now");
         }
     }
 }
@@ -413,8 +452,15 @@ fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: &Secret
         return Err(RegistrarError::AlreadyExists.into());
     }
     transaction.execute(
-        "INSERT INTO client_secrets (realm, client_id, current_sha256) VALUES (?1, ?2, ?3)",
-        params![client.realm.as_str(), client.client_id.as_str(), digest.as_bytes()],
+        "INSERT INTO client_secrets (realm, client_id, registration_id, current_revision, current_sha256)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            client.realm.as_str(),
+            client.client_id.as_str(),
+            client.registration_id.as_str(),
+            revision(client.revision)?,
+            digest.as_bytes(),
+        ],
     )?;
     Ok(())
 }
@@ -444,6 +490,30 @@ fn select_client(connection: &Connection, realm: &RealmName, client_id: &ClientI
         .transpose()
 }
 
+/// The secrets of this registration that were made for it as it is in `client`, or before: a right may have been withdrawn
+/// from it before another was made, and whoever has that one must not get what went before.
+fn select_secrets(connection: &Connection, client: &Client) -> Result<Option<ClientSecrets>, Fault> {
+    let row = connection
+        .prepare_cached(
+            "SELECT current_sha256, current_revision, previous_sha256, previous_revision FROM client_secrets
+             WHERE realm = ?1 AND client_id = ?2 AND registration_id = ?3",
+        )?
+        .query_row(params![client.realm.as_str(), client.client_id.as_str(), client.registration_id.as_str()], |row| {
+            let current: ([u8; 32], i64) = (row.get(0)?, row.get(1)?);
+            let previous: Option<[u8; 32]> = row.get(2)?;
+            Ok((current, previous.zip(row.get::<_, Option<i64>>(3)?)))
+        })
+        .optional()?;
+    let Some((current, previous)) = row else { return Ok(None) };
+    let known = revision(client.revision)?;
+    let digest = |(digest, revision)| (revision <= known).then(|| SecretDigest::from_bytes(digest));
+    Ok(match (digest(current), previous.and_then(digest)) {
+        (Some(current), previous) => Some(ClientSecrets { current, previous }),
+        (None, Some(previous)) => Some(ClientSecrets { current: previous, previous: None }),
+        (None, None) => None,
+    })
+}
+
 fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Realm>, Fault> {
     connection
         .prepare_cached("SELECT settings FROM realms WHERE name = ?1")?
@@ -471,38 +541,39 @@ fn found(rows: usize) -> Result<(), Fault> {
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|error| corrupt(&error.to_string()))
+    serde_json::to_string(value).map_err(|error| Fault::Corrupt(error.to_string()))
 }
 
 fn from_json<T: DeserializeOwned>(json: &str, what: &str) -> Result<T, Fault> {
-    serde_json::from_str(json).map_err(|_| corrupt(what))
+    serde_json::from_str(json).map_err(|_| Fault::Corrupt(what.to_owned()))
 }
 
 fn revision(revision: u64) -> Result<i64, Fault> {
-    i64::try_from(revision).map_err(|_| corrupt("a revision"))
+    i64::try_from(revision).map_err(|_| Fault::Corrupt("a revision".to_owned()))
 }
 
-fn unavailable(detail: &str) -> Fault {
-    Fault::Port(PortError::Unavailable { service: SERVICE, detail: detail.to_owned() })
+fn not_done(why: NotDone) -> PortError {
+    let detail = match why {
+        NotDone::Overloaded => "too many requests wait for it",
+        NotDone::Ended => "the work on it ended early",
+    };
+    PortError::Unavailable { service: SERVICE, detail: detail.to_owned() }
 }
 
-fn corrupt(detail: &str) -> Fault {
-    Fault::Port(PortError::Corrupt { service: SERVICE, detail: detail.to_owned() })
+fn unavailable(detail: &str) -> RegistrarError {
+    PortError::Unavailable { service: SERVICE, detail: detail.to_owned() }.into()
+}
+
+fn corrupt(detail: &str) -> RegistrarError {
+    PortError::Corrupt { service: SERVICE, detail: detail.to_owned() }.into()
 }
 
 const SERVICE: &str = "the registry";
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// WAL lets the server read while the command line writes; FULL makes a change durable before it is reported.
-const CONNECTION_SETTINGS: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    PRAGMA foreign_keys = ON;
-";
+/// What each version adds to the one before it; the first to an empty file.
+const SCHEMAS: [&str; 4] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
-/// What each version of the file adds to the one before it, the first to an empty one.
-const SCHEMA: [&str; 3] = [
-    "
+const SCHEMA_1: &str = "
     CREATE TABLE realms (
         name     TEXT PRIMARY KEY,
         settings TEXT NOT NULL,
@@ -523,9 +594,9 @@ const SCHEMA: [&str; 3] = [
         PRIMARY KEY (realm, client_id),
         FOREIGN KEY (realm, client_id) REFERENCES clients (realm, client_id) ON DELETE CASCADE
     ) STRICT;
-    PRAGMA user_version = 1;
-    ",
-    "
+";
+
+const SCHEMA_2: &str = "
     CREATE TABLE signing_keys (
         realm        TEXT PRIMARY KEY,
         private_jwks TEXT NOT NULL,
@@ -533,10 +604,26 @@ const SCHEMA: [&str; 3] = [
         revision     INTEGER NOT NULL
     ) STRICT;
     PRAGMA user_version = 2;
-    ",
-    // Private keys are no JWKs any more. A set that is one still is read, and written anew with its next change.
-    "
-    ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
+";
+
+/// Whose each secret is, which is compared: the registration, and the revision of it that the secret was made for. All that there
+/// are belong to the registration beside them.
+const SCHEMA_3: &str = "
+    ALTER TABLE client_secrets ADD COLUMN registration_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE client_secrets ADD COLUMN current_revision INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE client_secrets ADD COLUMN previous_revision INTEGER;
+    UPDATE client_secrets SET
+        registration_id = coalesce((
+            SELECT registration ->> '$.registration_id' FROM clients
+            WHERE clients.realm = client_secrets.realm AND clients.client_id = client_secrets.client_id
+                AND json_valid(registration)
+        ), ''),
+        previous_revision = iif(previous_sha256 IS NULL, NULL, 0);
     PRAGMA user_version = 3;
-    ",
-];
+";
+
+/// Private keys are no longer JWKs. A set that is one still is read, and written anew with its next change.
+const SCHEMA_4: &str = "
+    ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
+    PRAGMA user_version = 4;
+";

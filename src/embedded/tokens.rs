@@ -1,167 +1,114 @@
-//! Issued tokens on disk: a fjall database, owned by the one server that runs on the data directory.
+//! Issued tokens on disk: tables of the token database, which is owned by the one server that runs on the data directory.
 //!
-//! Keyspace `access_tokens`: the token's digest, and `expires_at` as eight big-endian bytes, then the rest of the record as a JSON array.
-//! Keyspace `denylist`: the `jti` of a self-contained token that has ended, and its `expires_at` alone. That number is what
-//! compaction reads to drop what has expired without parsing the rest.
+//! `access_tokens`: the token's digest, its first 64 bits apart, because SQLite finds a row by a whole number in the fewest pages; when it
+//! expires; and the rest of its record. `denylist`: the `jti` of a self-contained token that has ended, and when its own time is
+//! over. What has expired is deleted behind the writes, so that the file grows no further than its tokens do.
 
-use std::io;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
-use fjall::{Database, PersistMode, UserKey};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::group_commit::{Change, GroupCommit, SharedWrites};
-use super::keyspace::Keyspace;
-use super::quotas::FjallQuotas;
+use super::cause::{StorageCause, StoreHealth};
+pub use super::database::Durability;
+use super::database::{Database, Upkeep, corrupt, seconds, unavailable};
+use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
+use super::quotas::SqliteQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
 use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
 use crate::core::realm::RealmName;
 
-/// A [`TokenStore`] and a [`Denylist`] on disk. A write has reached the operating system when it returns, so that it survives `kill -9`;
-/// only a power cut or a crash of the machine can lose the last moments, unless [`FjallTokens::confirmed_by_disk`].
-pub struct FjallTokens {
-    /// Before the database, so that it ends first.
-    group_commit: Option<GroupCommit>,
-    writes: SharedWrites,
-    database: Database,
-    tokens: Arc<Keyspace>,
-    denied: Arc<Keyspace>,
-    quotas: Arc<FjallQuotas>,
+/// A [`TokenStore`] and a [`Denylist`] on disk.
+pub struct SqliteTokens {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
 }
 
-impl FjallTokens {
-    /// Opens the database under `path`. Compaction drops what has expired by `clock`.
+impl SqliteTokens {
+    /// Opens the file at `path`, creating it where it does not exist. What has expired by `clock` is deleted.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another process has it open; [`StoreError::Older`] where an earlier build has written it;
-    /// [`StoreError::Unusable`] otherwise.
-    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let failed = |error: fjall::Error| match error {
-            fjall::Error::Locked => StoreError::InUse { path: path.parent().unwrap_or(path).to_owned() },
-            other => StoreError::Unusable { path: path.to_owned(), detail: other.to_string() },
-        };
-        let filter: Arc<dyn Factory> = Arc::new(DropExpired { clock: AssertUnwindSafe(clock) });
-        let database = Database::builder(path)
-            .cache_size(BLOCK_CACHE_BYTES)
-            .worker_threads(WORKER_THREADS)
-            .with_compaction_filter_factories(Arc::new(move |_keyspace| Some(Arc::clone(&filter))))
-            .open()
-            .map_err(failed)?;
-        // Opened all the same, it would answer for none of its tokens, and forget which JWTs have ended.
-        if database.keyspace_exists(KEYSPACE_OF_OLDER_BUILDS) {
-            return Err(StoreError::Older { path: path.to_owned() });
+    /// [`StoreError::InUse`] where another server has it open; [`StoreError::Older`] where an earlier build has written it;
+    /// [`StoreError::Newer`] where a later one has; else why it cannot be opened.
+    pub fn open(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        // A new file beside it would answer for none of its tokens, and forget which JWTs have ended.
+        let directory_of_older_builds = path.with_file_name("tokens");
+        if directory_of_older_builds.is_dir() {
+            return Err(StoreError::Older { path: directory_of_older_builds });
         }
-        let keyspace = |name| Keyspace::open(&database, name).map_err(failed);
-        let (tokens, denied) = (Arc::new(keyspace("access_tokens")?), Arc::new(keyspace("denylist")?));
-        let quotas = Arc::new(FjallQuotas::new(keyspace("token_quotas")?));
-        Ok(Self { group_commit: None, writes: SharedWrites::new(database.clone()), database, tokens, denied, quotas })
-    }
-
-    /// From here on a write returns only once the disk has confirmed it (fdatasync), so that it survives a power cut too.
-    /// Writes that come at once share one confirmation.
-    ///
-    /// # Errors
-    /// What the system says where the thread that writes cannot be started.
-    pub fn confirmed_by_disk(self) -> io::Result<Self> {
-        let group_commit = GroupCommit::start(self.database.clone())?;
-        Ok(Self { group_commit: Some(group_commit), ..self })
+        let (time, prepared_at) = (Arc::clone(&clock), path.to_owned());
+        let database = Database::open(path, durability, move |connection| prepare(connection, &prepared_at, time))?;
+        Ok(Self { database: Arc::new(database), clock })
     }
 
     /// The counts of quotas, in the same database.
-    pub fn quotas(&self) -> Arc<FjallQuotas> {
-        Arc::clone(&self.quotas)
+    pub fn quotas(&self) -> Arc<SqliteQuotas> {
+        Arc::new(SqliteQuotas::new(Arc::clone(&self.database)))
     }
 
-    /// Has the disk itself confirm everything written so far; for a shutdown.
+    /// Carries everything over into the one file and has the disk confirm it; for a shutdown.
     ///
     /// # Errors
-    /// [`PortError::Unavailable`].
+    /// [`PortError::Unavailable`] where that is not possible. What was acknowledged is in the log beside the file all the same.
     pub fn sync(&self) -> Result<(), PortError> {
-        self.database.persist(PersistMode::SyncAll).map_err(|error| fault(&error))
-    }
-
-    /// Writes `value`, or removes what is there for `None`.
-    async fn write(&self, keyspace: &Arc<Keyspace>, key: UserKey, value: Option<Vec<u8>>) -> Result<(), PortError> {
-        let change = Change { keyspace: Arc::clone(keyspace), key, value: value.map(Into::into) };
-        match &self.group_commit {
-            Some(group_commit) => group_commit.commit(change).await,
-            None => self.writes.commit(change).await,
-        }
-    }
-
-    fn record(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
-        self.tokens
-            .get(digest.as_bytes())
-            .map_err(|error| fault(&error))?
-            .map(|value| decode(&value).ok_or_else(|| corrupt("not a token record")))
-            .transpose()
+        self.database.sync().map_err(|cause| {
+            unavailable(format!("{cause}; what was acknowledged is in its log, which the next start reads"))
+        })
     }
 }
 
-/// Without names, which would be a third of it: what is stored is written again and again while tables are merged.
-fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
-    let AccessTokenRecord {
-        realm,
-        client_id,
-        registration_id,
-        scope,
-        iss,
-        aud,
-        iat,
-        expires_at,
-        jti,
-        audit_tracking_id,
-        claims,
-    } = record;
-    let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
-    value.extend(expires_at.0.to_be_bytes());
-    let members = (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims);
-    serde_json::to_writer(&mut value, &members).ok()?;
-    Some(value)
-}
-
-fn decode(value: &[u8]) -> Option<AccessTokenRecord> {
-    let (expires_at, members) = value.split_first_chunk::<8>()?;
-    let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims) =
-        serde_json::from_slice(members).ok()?;
-    Some(AccessTokenRecord {
-        realm,
-        client_id,
-        registration_id,
-        scope,
-        iss,
-        aud,
-        iat,
-        expires_at: UnixSeconds(u64::from_be_bytes(*expires_at)),
-        jti,
-        audit_tracking_id,
-        claims,
-    })
+impl StoreHealth for SqliteTokens {
+    fn check(&self) -> Result<(), StorageCause> {
+        self.database.check()
+    }
 }
 
 /// What is made of a stored record, for the fuzz targets: when it expires in eight big-endian bytes, and the rest.
 #[cfg(fuzzing)]
 pub fn read_record(value: &[u8]) -> Option<AccessTokenRecord> {
-    decode(value)
+    let (expires_at, record) = value.split_first_chunk::<8>()?;
+    decode(i64::from_be_bytes(*expires_at), record)
 }
 
-/// The calls below block for microseconds (a write into the page cache), less than handing them to another thread would; for longer while
-/// fjall's own thread has the disk confirm its journal, or has fallen far behind. Those that wait for the disk are handed to one.
 #[async_trait]
-impl TokenStore for FjallTokens {
+impl TokenStore for SqliteTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
-        let value = encode(record).ok_or_else(|| corrupt("does not serialize"))?;
-        self.write(&self.tokens, UserKey::from(*digest.as_bytes()), Some(value)).await
+        let value = encode(record).ok_or_else(|| corrupt("a token record that cannot be written"))?;
+        let ((id, rest), expires_at) = (divided(digest), seconds(record.expires_at));
+        self.database
+            .write(move |connection| {
+                let stored = connection
+                    .prepare_cached(
+                        "INSERT INTO access_tokens (id, digest, expires_at, record) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![id, rest, expires_at, value]);
+                match stored {
+                    Ok(_one) => Ok(Ok(())),
+                    // Of ten million tokens two do once in a hundred thousand times.
+                    Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                        Ok(Err(unavailable("another token's digest begins with the same 64 bits".to_owned())))
+                    }
+                    Err(error) => Err(error),
+                }
+            })
+            .await?
     }
 
     async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
-        self.record(digest)
+        let (id, rest) = divided(digest);
+        let stored = self.database.read(|connection| {
+            connection
+                .prepare_cached("SELECT expires_at, record FROM access_tokens WHERE id = ?1 AND digest = ?2")?
+                .query_row(params![id, rest], |row| Ok(decode(row.get(0)?, row.get_ref(1)?.as_blob()?)))
+                .optional()
+        })?;
+        stored.map(|record| record.ok_or_else(|| corrupt("what is no token record"))).transpose()
     }
 
     async fn revoke(
@@ -172,73 +119,251 @@ impl TokenStore for FjallTokens {
         now: UnixSeconds,
     ) -> Result<Revocation, PortError> {
         // A token never changes its owner, so nothing can come between the check and the removal.
-        let outcome = Revocation::of(self.record(digest)?.as_ref(), realm, client_id, now);
+        let outcome = Revocation::of(self.get(digest).await?.as_ref(), realm, client_id, now);
         if matches!(outcome, Revocation::Revoked { .. }) {
-            self.write(&self.tokens, UserKey::from(*digest.as_bytes()), None).await?;
+            let (id, rest) = divided(digest);
+            self.database
+                .write(move |connection| {
+                    connection
+                        .prepare_cached("DELETE FROM access_tokens WHERE id = ?1 AND digest = ?2")?
+                        .execute(params![id, rest])
+                })
+                .await?;
         }
         Ok(outcome)
     }
 }
 
 #[async_trait]
-impl Denylist for FjallTokens {
+impl Denylist for SqliteTokens {
     async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError> {
-        self.write(&self.denied, UserKey::from(jti), Some(expires_at.0.to_be_bytes().to_vec())).await
+        let jti = jti.to_owned();
+        self.database
+            .write(move |connection| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO denylist (jti, expires_at) VALUES (?1, ?2)
+                         ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)",
+                    )?
+                    .execute(params![jti, seconds(expires_at)])
+            })
+            .await?;
+        Ok(())
     }
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
-        self.denied.contains_key(jti.as_bytes()).map_err(|error| fault(&error))
-    }
-}
-
-/// Drops expired tokens while tables are merged, which costs no scan of their own.
-struct DropExpired {
-    clock: AssertUnwindSafe<Arc<dyn Clock>>,
-}
-
-struct DropExpiredAt(UnixSeconds);
-
-impl Factory for DropExpired {
-    fn name(&self) -> &'static str {
-        "drop-expired-tokens"
+        self.database
+            .read(|connection| connection.prepare_cached("SELECT 1 FROM denylist WHERE jti = ?1")?.exists(params![jti]))
     }
 
-    fn make_filter(&self, _context: &Context) -> Box<dyn CompactionFilter> {
-        Box::new(DropExpiredAt(self.clock.now()))
-    }
-}
-
-impl CompactionFilter for DropExpiredAt {
-    fn filter_item(&mut self, item: ItemAccessor<'_>, _context: &Context) -> CompactionFilterResult {
-        let value = item.value()?;
-        let expired = value
-            .split_first_chunk::<8>()
-            .is_some_and(|(expires_at, _record)| UnixSeconds(u64::from_be_bytes(*expires_at)) <= self.0);
-        // Without a tombstone: should an older version of an expired token come back, it is as expired.
-        Ok(if expired { Verdict::Destroy } else { Verdict::Keep })
-    }
-}
-
-pub(super) fn fault(error: &fjall::Error) -> PortError {
-    match error {
-        fjall::Error::Decompress(_) | fjall::Error::InvalidTrailer | fjall::Error::InvalidTag(_) => {
-            corrupt("a damaged block")
+    async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+        if let Some(since) = self.database.read(|connection| fact(connection, WHOLE_SINCE))? {
+            return since;
         }
-        other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
+        // Somebody has taken it away. What is missing besides nobody knows.
+        let now = seconds(self.clock.now());
+        let since = self.database.write(move |connection| {
+            connection.execute(
+                "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![WHOLE_SINCE, now],
+            )?;
+            fact(connection, WHOLE_SINCE)
+        });
+        since.await?.ok_or_else(|| corrupt("no time since when it is whole"))?
     }
 }
 
-fn corrupt(detail: &str) -> PortError {
-    PortError::Corrupt { service: SERVICE, detail: detail.to_owned() }
+/// Deletes what has expired.
+struct Sweep {
+    clock: Arc<dyn Clock>,
+    /// Of tokens, which end with their record: what this process has seen pass.
+    tokens: PassedTime,
+    /// Of ends and counts, whose loss would open something: what all processes on this file have.
+    denials: PassedTime,
+    /// The row that the next step begins after.
+    after: i64,
+    /// Rows that may be looked at, for the writes there have been.
+    due: u32,
+    next_minute: Instant,
 }
 
-const SERVICE: &str = "the token keyspace";
+impl Upkeep for Sweep {
+    /// Looks at two tokens for each write, wherever they are: once round in half as many writes as there are tokens, so that those which have
+    /// expired are never more than about a third of all. An index on when they expire would cost another page for
+    /// each token, to write and to delete.
+    fn follow(&mut self, connection: &mut Connection, writes: u32) -> rusqlite::Result<()> {
+        let wall = self.clock.now();
+        let now = self.tokens.look(wall);
+        self.due += if writes == 0 { STEP } else { 2 * writes };
+        while self.due >= STEP {
+            self.due -= STEP;
+            self.step(connection, now)?;
+        }
+        if self.next_minute <= Instant::now() {
+            self.next_minute = Instant::now() + MINUTE;
+            self.forget(connection, wall)?;
+        }
+        Ok(())
+    }
+}
+
+impl Sweep {
+    fn step(&mut self, connection: &Connection, now: UnixSeconds) -> rusqlite::Result<()> {
+        let last: Option<i64> = connection
+            .prepare_cached("SELECT id FROM access_tokens WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
+            .query_row(params![self.after, STEP], |row| row.get(0))
+            .optional()?;
+        connection
+            .prepare_cached("DELETE FROM access_tokens WHERE id > ?1 AND id <= ?2 AND expires_at <= ?3")?
+            .execute(params![self.after, last.unwrap_or(i64::MAX), seconds(now)])?;
+        self.after = last.unwrap_or(i64::MIN);
+        Ok(())
+    }
+
+    /// Deletes ends and counts a day after their time: a wrong clock does not bring them back.
+    fn forget(&mut self, connection: &mut Connection, wall: UnixSeconds) -> rusqlite::Result<()> {
+        let passed = self.denials.look(wall);
+        let over = seconds(UnixSeconds(passed.0.saturating_sub(MARGIN_OF_CLOCKS)));
+        let transaction = connection.transaction()?;
+        for statement in [
+            "DELETE FROM denylist WHERE jti IN (SELECT jti FROM denylist WHERE expires_at <= ?1 LIMIT ?2)",
+            "DELETE FROM token_quotas WHERE (registration_id, period) IN
+                 (SELECT registration_id, period FROM token_quotas WHERE ends_at <= ?1 LIMIT ?2)",
+        ] {
+            transaction.prepare_cached(statement)?.execute(params![over, MOST_FORGOTTEN])?;
+        }
+        transaction.execute(
+            "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+            params![PASSED, seconds(passed)],
+        )?;
+        transaction.commit()
+    }
+}
+
+fn prepare(connection: &mut Connection, path: &Path, clock: Arc<dyn Clock>) -> Result<Sweep, StoreError> {
+    let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
+    let now = clock.now();
+    let transaction = connection.transaction().map_err(of_sqlite)?;
+    match transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of_sqlite)? {
+        0 => begin(&transaction, now).map_err(of_sqlite)?,
+        SCHEMA_VERSION => {}
+        _ => return Err(StoreError::Newer { path: path.to_owned() }),
+    }
+    // A file that does not say what it has seen pass has seen nothing.
+    let passed = fact(&transaction, PASSED).map_err(of_sqlite)?.and_then(Result::ok).unwrap_or_default();
+    transaction.commit().map_err(of_sqlite)?;
+    Ok(Sweep {
+        clock,
+        tokens: PassedTime::from(now),
+        denials: PassedTime::from(passed),
+        after: i64::MIN,
+        due: 0,
+        next_minute: Instant::now() + MINUTE,
+    })
+}
+
+fn begin(connection: &Connection, now: UnixSeconds) -> rusqlite::Result<()> {
+    connection.execute_batch(SCHEMA)?;
+    for name in [WHOLE_SINCE, PASSED] {
+        connection.execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", params![name, seconds(now)])?;
+    }
+    Ok(())
+}
+
+/// A time that the database keeps of itself.
+fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<Result<UnixSeconds, PortError>>> {
+    let stored: Option<i64> =
+        connection.query_row("SELECT value FROM facts WHERE name = ?1", params![name], |row| row.get(0)).optional()?;
+    Ok(stored.map(|value| u64::try_from(value).map(UnixSeconds).map_err(|_| corrupt("a time before 1970"))))
+}
+
+/// The first 64 bits of a digest, and the others.
+fn divided(digest: &TokenDigest) -> (i64, [u8; 24]) {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *digest.as_bytes();
+    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
+}
+
+/// Without the names of the members that every record has, which would be a third of it: what is stored is written twice, to the log and
+/// from there to the file.
+fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
+    let AccessTokenRecord {
+        realm,
+        client_id,
+        registration_id,
+        scope,
+        iss,
+        aud,
+        iat,
+        expires_at: _has_its_column,
+        jti,
+        audit_tracking_id,
+        claims,
+    } = record;
+    let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
+    value.push(AccessTokenRecord::VERSION);
+    let members =
+        (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {});
+    serde_json::to_writer(&mut value, &members).ok()?;
+    Some(value)
+}
+
+fn decode(expires_at: i64, value: &[u8]) -> Option<AccessTokenRecord> {
+    let (&AccessTokenRecord::VERSION, members) = value.split_first()? else { return None };
+    let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {}) =
+        serde_json::from_slice(members).ok()?;
+    Some(AccessTokenRecord {
+        realm,
+        client_id,
+        registration_id,
+        scope,
+        iss,
+        aud,
+        iat,
+        expires_at: UnixSeconds(u64::try_from(expires_at).ok()?),
+        jti,
+        audit_tracking_id,
+        claims,
+    })
+}
+
+/// Members by name that a record may have. Those of a later build are passed over: what must not be, has another version.
+#[derive(Serialize, Deserialize)]
+struct Optional {}
+
+const WHOLE_SINCE: &str = "whole_since";
+const PASSED: &str = "passed";
 const USUAL_RECORD_BYTES: usize = 256;
-const BLOCK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
-/// Its options stay its own, and its records may have another form.
-const KEYSPACE_OF_OLDER_BUILDS: &str = "tokens";
-/// See [`Keyspace`].
-const WORKER_THREADS: usize = 1;
+/// Tokens looked at in one transaction.
+const STEP: u32 = 512;
+const MINUTE: Duration = Duration::from_secs(60);
+const MOST_FORGOTTEN: i64 = 10_000;
+const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE access_tokens (
+        id         INTEGER PRIMARY KEY,
+        digest     BLOB NOT NULL,
+        expires_at INTEGER NOT NULL,
+        record     BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE denylist (
+        jti        TEXT PRIMARY KEY,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX denylist_expires_at ON denylist (expires_at);
+    CREATE TABLE token_quotas (
+        registration_id TEXT NOT NULL,
+        period          TEXT NOT NULL,
+        ends_at         INTEGER NOT NULL,
+        tokens          INTEGER NOT NULL,
+        PRIMARY KEY (registration_id, period)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX token_quotas_ends_at ON token_quotas (ends_at);
+    CREATE TABLE facts (
+        name  TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
 
 #[cfg(test)]
 mod tests {
@@ -273,15 +398,70 @@ mod tests {
                     audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
                     claims,
                 };
-                assert_eq!(decode(&encode(&record).expect("encoded")), Some(record));
+                let expires_at = seconds(record.expires_at);
+                assert_eq!(decode(expires_at, &encode(&record).expect("encoded")), Some(record));
             }
+        }
+    }
+
+    /// `[realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, optional members]`
+    const MEMBERS: [&str; 11] = [
+        r#""alpha""#,
+        r#""myClient""#,
+        r#""AAECAwQFBgcICQoLDA0ODw""#,
+        r#""read write""#,
+        r#""https://auth.example.com/oauth2""#,
+        "null",
+        "1800000000",
+        r#""AAECAwQFBgcICQoLDA0ODw""#,
+        r#""00010203-0405-4607-8809-0a0b0c0d0e0f""#,
+        r#""""#,
+        "{}",
+    ];
+
+    fn stored(version: u8, members: &[&str]) -> Vec<u8> {
+        [&[version], format!("[{}]", members.join(",")).as_bytes()].concat()
+    }
+
+    fn decoded(value: &[u8]) -> Option<AccessTokenRecord> {
+        decode(1_800_003_600, value)
+    }
+
+    #[test]
+    fn an_optional_member_of_a_later_build_is_passed_over() {
+        let record = decoded(&stored(1, &MEMBERS)).expect("a record");
+        assert_eq!(encode(&record).expect("encoded"), stored(1, &MEMBERS));
+        for optional in [r#"{"cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#, r#"{"a":1,"b":[]}"#] {
+            let mut members = MEMBERS;
+            members[10] = optional;
+            assert_eq!(decoded(&stored(1, &members)), Some(record.clone()), "{optional}");
         }
     }
 
     #[test]
     fn what_is_no_record_is_none() {
-        for value in [&b""[..], &[0; 7], &[0; 8], b"12345678{}", b"12345678[]", b"12345678[\"alpha\"]"] {
-            assert_eq!(decode(value), None);
+        for value in [&b""[..], b"\x01", b"\x01{}", b"\x01[]", b"\x01[\"alpha\"]", b"{}", b"null"] {
+            assert_eq!(decoded(value), None, "{value:?}");
         }
+        for version in [0, 2, 255, b'['] {
+            assert_eq!(decoded(&stored(version, &MEMBERS)), None, "version {version}");
+        }
+        // Each member left out, and each of another type, or of the type and without the form.
+        for number in 0..MEMBERS.len() {
+            let mut fewer = MEMBERS.to_vec();
+            fewer.remove(number);
+            assert_eq!(decoded(&stored(1, &fewer)), None, "without member {number}");
+            for wrong in ["true", "1.5", "-1", "[1]", r#""\u0000""#, r#"{"a":[]}"#] {
+                let mut members = MEMBERS;
+                members[number] = wrong;
+                // Identifiers that are only compared and logged are any text, and the last member is any object.
+                let is_well_formed =
+                    [2, 4, 7, 8].contains(&number) && wrong.starts_with('"') || number == 10 && wrong.starts_with('{');
+                assert_eq!(decoded(&stored(1, &members)).is_some(), is_well_formed, "{wrong} for member {number}");
+            }
+        }
+        assert_eq!(decode(-1, &stored(1, &MEMBERS)), None, "expired before 1970");
+        let more = [&MEMBERS[..], &["{}"]].concat();
+        assert_eq!(decoded(&stored(1, &more)), None, "one more");
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
@@ -93,7 +93,7 @@ impl FormRequest {
             .map(|value| Zeroizing::new(value.as_bytes().to_vec()))
             .collect();
         let accept = parts.headers.get_all(ACCEPT).iter().cloned().collect();
-        let source = parts.extensions.get::<ClientSource>().copied();
+        let source = source(&parts.extensions);
         Ok(Self { addressed, authorization, params, accept, source })
     }
 
@@ -116,6 +116,11 @@ impl FormRequest {
         };
         endpoint(&request).await
     }
+}
+
+/// Where a request came from, as whoever took the connection has said.
+pub(super) fn source(extensions: &Extensions) -> Option<ClientSource> {
+    extensions.get().copied()
 }
 
 fn refuse_parameters_in_query(parts: &Parts, endpoint_parameters: &[&str]) -> Result<(), OAuthError> {

@@ -14,9 +14,10 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt as _;
 use tower::{Service, service_fn};
 
-use super::request::{Addressed, FormRequest};
+use super::request::{self, Addressed, FormRequest};
 use super::response::{self, Refusal};
 use crate::core::audit::AuditEvent;
+use crate::core::client_auth::attempts::ClientSource;
 use crate::core::error::OAuthError;
 use crate::core::introspection::{self, IntrospectionEndpoint};
 use crate::core::metadata::MetadataEndpoint;
@@ -141,9 +142,10 @@ fn method_not_allowed(allow: &'static str) -> Refusal {
 }
 
 async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Request) -> Response {
+    let source = request::source(request.extensions());
     let form = match FormRequest::read(request, "access_token", &token::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), "token", refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), "token", source, refusal),
     };
     let Addressed { realm, issuer } = &form.addressed;
     let issued = form.answer_by(async |request| endpoint.issue(request, issuer).await).await;
@@ -151,9 +153,10 @@ async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Reques
 }
 
 async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
+    let source = request::source(request.extensions());
     let form = match FormRequest::read(request, "introspect", &introspection::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), "introspection", refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), "introspection", source, refusal),
     };
     let Addressed { realm, issuer } = &form.addressed;
     let response = if form.accepts(introspection::SIGNED_MEDIA_TYPE) {
@@ -167,9 +170,10 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
 }
 
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
+    let source = request::source(request.extensions());
     let form = match FormRequest::read(request, "token/revoke", &revocation::PARAMETERS).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), "revocation", refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), "revocation", source, refusal),
     };
     let revoked = form.answer_by(async |request| endpoint.revoke(request).await).await;
     answer(&form.addressed.realm, revoked.map(|()| response::empty()))
@@ -185,7 +189,9 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
         .unwrap_or_default();
     let Addressed { realm, issuer } = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed,
-        Err(error) => return refused(endpoint.audit.as_ref(), "metadata", error.into()),
+        Err(error) => {
+            return refused(endpoint.audit.as_ref(), "metadata", request::source(&parts.extensions), error.into());
+        }
     };
     let document = endpoint.document(&realm, issuer).await;
     answer(&realm, document.map(|document| response::ok(&document)))
@@ -196,15 +202,17 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
     let base_path = parts.uri.path().strip_suffix(JWKS).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
     let realm = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed.realm,
-        Err(error) => return refused(endpoint.audit.as_ref(), "jwks", error.into()),
+        Err(error) => {
+            return refused(endpoint.audit.as_ref(), "jwks", request::source(&parts.extensions), error.into());
+        }
     };
     let keys = endpoint.jwks(&realm).await;
     answer(&realm, keys.map(|keys| response::jwks(&keys)))
 }
 
 /// The answer to a request that never became one of the protocol's. Recorded, because credentials in a URL are among them.
-fn refused(audit: &dyn AuditSink, endpoint: &'static str, refusal: Refusal) -> Response {
-    audit.record(&AuditEvent::Malformed { endpoint, reason: refusal.description() });
+fn refused(audit: &dyn AuditSink, endpoint: &'static str, source: Option<ClientSource>, refusal: Refusal) -> Response {
+    audit.record(&AuditEvent::Malformed { endpoint, source, reason: refusal.description() });
     refusal.into_response()
 }
 

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item it touches.
+    """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item or the label of the version it names.
 
     An attempt of the SDK is a call: what is tried three times is three of them, and so it is billed.
     """
@@ -36,19 +36,34 @@ class Call:
     leading_key: str | None = None
     sort_key: str | None = None
     consistent_read: bool = False
+    version_stage: str | None = None
+    # Of what tags a secret: the tags that it asks for, and those that the secret has, as (key, value).
+    request_tags: tuple[tuple[str, str], ...] = ()
+    resource_tags: tuple[tuple[str, str], ...] = ()
+    # No call of its own, but a permission that another call needs besides: AWS bills none.
+    is_implied: bool = False
 
 
 def allows(statement: Statement, call: Call) -> bool:
-    """IAM's rule for an Allow statement of one action and one ARN, and the one condition that the template has.
+    """IAM's rule for an Allow statement of one action and one ARN, and the conditions that the template has.
 
-    A call whose partition key is not known here meets no condition. (IAM's ForAllValues would be met by a call without one;
-    no statement with a condition allows an action that has none.)
+    A call that does not name what a condition is about does not meet it.
     """
     if statement.action.lower() != call.action.lower() or not _is_like(statement.resource, call.resource):
         return False
+    if statement.new_tag is not None:
+        return _tags_once(statement.new_tag, call)
+    if statement.version_stages is not None:
+        return call.version_stage in statement.version_stages
     if statement.leading_keys is None:
         return True
     return call.leading_key is not None and any(_is_like(each, call.leading_key) for each in statement.leading_keys)
+
+
+def _tags_once(tag: str, call: Call) -> bool:
+    """Whether a call sets this tag and no other, and changes it on nothing that has it already."""
+    asked, has = dict(call.request_tags), dict(call.resource_tags)
+    return asked.keys() == {tag} and has.get(tag, asked[tag]) == asked[tag]
 
 
 def _is_like(pattern: str, text: str) -> bool:
@@ -108,7 +123,16 @@ class AwsCalls(LoopbackServer):
             consistent = given.get("ConsistentRead", False)
             return Call(f"{prefix}:{operation}", resource, leading_key, sort_key, consistent)
         # CreateSecret names what does not exist yet.
-        return Call(f"{prefix}:{operation}", self._secret_arn(given.get("SecretId") or given["Name"]))
+        arn, has = self._secret(given.get("SecretId") or given["Name"])
+        asked = tuple((tag["Key"], tag["Value"]) for tag in given.get("Tags", ()))
+        label = given.get("VersionStage")
+        return Call(f"{prefix}:{operation}", arn, version_stage=label, request_tags=asked, resource_tags=has)
+
+    def _implied(self, call: Call) -> list[Call]:
+        """What AWS asks of a call beside its own action: who makes a secret with tags has to be allowed to tag it."""
+        if call.action != "secretsmanager:CreateSecret" or not call.request_tags:
+            return []
+        return [replace(call, action="secretsmanager:TagResource", is_implied=True)]
 
     def _key_names(self, table: str) -> dict[str, str]:
         """The attributes of a table's key, by their kind."""
@@ -117,16 +141,18 @@ class AwsCalls(LoopbackServer):
             self._keys[table] = {each["KeyType"]: each["AttributeName"] for each in described["KeySchema"]}
         return self._keys[table]
 
-    def _secret_arn(self, name: str) -> str:
-        """The ARN IAM compares: the existing secret's with its six random characters, or the bare name's where there is none.
+    def _secret(self, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The ARN IAM compares, and the tags: the existing secret's with its six random characters, or the bare name's where there is none.
 
         AWS lets CreateSecret pass for patterns that end in `NAME*` and in `NAME-*`; the bare name is the stricter reading.
         """
         manager = self._emulator.client("secretsmanager")
         try:
-            return str(manager.describe_secret(SecretId=name)["ARN"])
+            found = manager.describe_secret(SecretId=name)
         except manager.exceptions.ResourceNotFoundException:
-            return name if name.startswith("arn:") else f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}"
+            arn = name if name.startswith("arn:") else f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}"
+            return arn, ()
+        return str(found["ARN"]), tuple((tag["Key"], tag["Value"]) for tag in found.get("Tags", ()))
 
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # `self` is the handler's, below
         class Handler(BaseHTTPRequestHandler):
@@ -135,9 +161,10 @@ class AwsCalls(LoopbackServer):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 call = proxy._resolve(self.headers["X-Amz-Target"], body)
+                needed = [call, *proxy._implied(call)]
                 with proxy._lock:
-                    proxy._calls.append(call)
-                if not proxy._permits(call):
+                    proxy._calls.extend(needed)
+                if not all(proxy._permits(each) for each in needed):
                     self._refuse("com.amazon.coral.service#AccessDeniedException")
                     return
                 if call.action in proxy._failing:

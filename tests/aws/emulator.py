@@ -1,10 +1,14 @@
-"""The AWS emulator (moto): as an object for the tests, and as a command for people and the Makefile.
+"""The AWS emulators: as objects for the tests, and as a command for people and the Makefile.
 
     python tests/aws/emulator.py run -- cargo test -- --include-ignored
         starts an empty emulator on a free port, runs the command with the SDK's standard variables pointing at it, stops it
-        and exits with the command's status.
+        and exits with the command's status. `run --ministack` takes the other one.
     python tests/aws/emulator.py serve --seed target/debug/grantwell [--for-containers]
         keeps one running until Ctrl-C, and prints the variables for another shell.
+
+moto is the one for everything: it enforces IAM's actions and deploys the template. But after UpdateSecretVersionStage its
+PutSecretValue leaves AWSCURRENT on two versions. ministack's labels of versions agree with AWS's reference, so what rotates
+secrets runs on it as well. (Its PutSecretValue does not take AWSPENDING off another version, and its RotateSecret calls nobody.)
 
 It listens on loopback, or for containers on the address that Docker's bridge gives this machine: never on a network card.
 Its credentials are made up, and no variable of a real AWS account is ever passed on.
@@ -23,16 +27,19 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
 import boto3
 import requests
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.server import ThreadedMotoServer
 
 REGION = "us-east-1"
@@ -123,16 +130,89 @@ class Emulator:
 
     def variables(self, credentials: Credentials | None = None) -> dict[str, str]:
         """The SDK's standard variables that point at this emulator."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **(credentials or self.operator).variables(),
-        }
+        return sdk_variables(self.url, credentials or self.operator)
 
     def _post(self, action: str, body: str) -> None:
         requests.post(f"{self.url}/moto-api/{action}", data=body, timeout=10).raise_for_status()
+
+
+class Ministack:
+    """ministack's server, in a process of its own on a free port of loopback."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.operator = ANYONE
+        self._state = TemporaryDirectory(prefix="grantwell-ministack-")
+        environment = {
+            **without_aws(os.environ),
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "SERVICES": "dynamodb,secretsmanager",
+            "LOG_LEVEL": "ERROR",
+            "TMPDIR": self._state.name,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"],
+            env=environment,
+            cwd=self._state.name,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            self._wait()
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> Ministack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def client(self, service: str, credentials: Credentials | None = None) -> Any:
+        return client(service, self.url, credentials or self.operator)
+
+    def variables(self, credentials: Credentials | None = None) -> dict[str, str]:
+        """The SDK's standard variables that point at this emulator, and which one it is."""
+        return {**sdk_variables(self.url, credentials or self.operator), "GRANTWELL_EMULATOR": "ministack"}
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"ministack ended with {self._process.returncode}")
+            try:
+                self.client("secretsmanager").list_secrets()
+                return
+            except (BotoCoreError, ClientError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._state.cleanup()
+
+
+def sdk_variables(url: str, credentials: Credentials) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **credentials.variables(),
+    }
 
 
 def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
@@ -172,8 +252,8 @@ def is_this_machine(host: str) -> bool:
     return True
 
 
-def _run(command: list[str]) -> int:
-    with Emulator() as emulator:
+def _run(command: list[str], ministack: bool) -> int:
+    with Ministack() if ministack else Emulator() as emulator:
         process = subprocess.Popen(command, env={**without_aws(os.environ), **emulator.variables()})
         try:
             return process.wait()
@@ -207,6 +287,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="an AWS emulator on loopback")
     commands = parser.add_subparsers(dest="what", required=True)
     run = commands.add_parser("run", help="run a command beside an empty emulator")
+    run.add_argument("--ministack", action="store_true", help="the emulator whose labels of versions are AWS's")
     run.add_argument("command", nargs=argparse.REMAINDER)
     serve = commands.add_parser("serve", help="keep an emulator running until Ctrl-C")
     serve.add_argument("--port", type=int, default=0)
@@ -220,7 +301,7 @@ def main(arguments: list[str]) -> int:
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
     if not command:
         parser.error("run needs a command")
-    return _run(command)
+    return _run(command, given.ministack)
 
 
 if __name__ == "__main__":

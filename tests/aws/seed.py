@@ -26,7 +26,8 @@ REALM = "alpha"
 # `sam local` resolves !Ref of a table to its logical id, so these are the names a function sees there.
 REGISTRY_TABLE = "RegistryTable"
 TOKEN_TABLE = "TokenTable"
-SECRET_PREFIX = "grantwell"
+# And it gives every stack this name, which is the prefix where the parameter names none.
+SECRET_PREFIX = "local"
 ISSUER = "https://grantwell0.execute-api.us-east-1.amazonaws.com/am/oauth2/realms/root/realms/alpha"
 
 # What the authorizer is told of the APIs in events/authorizer: the seeded tokens have the scope `write`.
@@ -248,6 +249,11 @@ def forget_signing_keys(url: str, credentials: Credentials, registry_table: str,
         pass
     published = {"realm": {"S": f"keys#{REALM}"}, "item": {"S": "jwks"}}
     client("dynamodb", url, credentials).delete_item(TableName=registry_table, Key=published)
+
+
+def forget_whole_since(url: str, credentials: Credentials, token_table: str) -> None:
+    """Leaves the token table as it is before a token was issued from it that it does not have."""
+    client("dynamodb", url, credentials).delete_item(TableName=token_table, Key={"id": {"S": "store#whole-since"}})
 
 
 _NO_FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:none"

@@ -9,6 +9,7 @@ from the translated template, and the API's id is given here), and its IAM enfor
 from __future__ import annotations
 
 import ast
+import copy
 import io
 import json
 import zipfile
@@ -24,23 +25,47 @@ from emulator import Credentials, Emulator
 class Statement:
     """One permission of a role, with its ARN resolved by the stack.
 
-    `leading_keys` are the patterns of partition keys that it is restricted to, if it is: the only condition there is.
+    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, `version_stages` the labels of a secret's
+    versions, and `new_tag` the one tag that it may set where it is not set yet: the only conditions there are. test_iam.py has them
+    evaluated by somebody else's implementation of IAM.
     """
 
     sid: str
     action: str
     resource: str
     leading_keys: tuple[str, ...] | None = None
+    version_stages: tuple[str, ...] | None = None
+    new_tag: str | None = None
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Statement:
         statement = Statement(document["Sid"], document["Action"], document["Resource"])
-        if "Condition" not in document:
-            return statement
-        ((operator, keys),) = document["Condition"].items()
-        ((key, patterns),) = keys.items()
-        assert (operator, key) == ("ForAllValues:StringLike", "dynamodb:LeadingKeys"), document
-        return replace(statement, leading_keys=tuple(patterns))
+        match document.get("Condition"):
+            case None:
+                return statement
+            case {
+                "ForAllValues:StringLike": {"dynamodb:LeadingKeys": patterns, **no_other_key},
+                "Null": {"dynamodb:LeadingKeys": "false", **no_other_null},
+                **no_other_condition,
+            } if not (no_other_key or no_other_null or no_other_condition):
+                return replace(statement, leading_keys=tuple(patterns))
+            case {
+                "ForAnyValue:StringEquals": {"secretsmanager:VersionStage": labels, **no_other_key},
+                **no_other_condition,
+            } if not (no_other_key or no_other_condition):
+                return replace(statement, version_stages=tuple(labels))
+            case {"ForAllValues:StringEquals": {"aws:TagKeys": [tag]}} if document["Condition"] == sets_only(tag):
+                return replace(statement, new_tag=tag)
+        raise AssertionError(f"a condition that these tests do not know: {document}")
+
+
+def sets_only(tag: str) -> dict[str, Any]:
+    """The condition under which a call sets this tag, no other, and none that the secret has with another value."""
+    return {
+        "StringEqualsIfExists": {f"aws:ResourceTag/{tag}": f"${{aws:RequestTag/{tag}}}"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [tag]},
+        "Null": {f"aws:RequestTag/{tag}": "false"},
+    }
 
 
 @dataclass(frozen=True)
@@ -55,6 +80,9 @@ class DeployedFunction:
     memory_mb: int
     role_arn: str
     statements: tuple[Statement, ...]
+    # As the stack gave them to IAM, before moto's enforcement is made to understand the first.
+    policy: sam.Json
+    trust: sam.Json
 
 
 class Stack:
@@ -81,6 +109,8 @@ class Stack:
             raise AssertionError(f"stack {name}: {stack}")
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         self.parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+        # As the template has it where nobody says another.
+        self.parameters["SecretPrefix"] = self.parameters["SecretPrefix"] or name
         summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
         self._ids: dict[str, str] = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
         with emulator.iam_paused():
@@ -114,6 +144,7 @@ class Stack:
         return self.credentials(role["Arn"])
 
     def _function(self, declared: sam.Function, found: Mapping[str, Any]) -> DeployedFunction:
+        role = found["Role"].rsplit("/", 1)[1]
         return DeployedFunction(
             logical_id=declared.logical_id,
             binary=declared.binary,
@@ -123,13 +154,19 @@ class Stack:
             timeout_seconds=found["Timeout"],
             memory_mb=int(found["MemorySize"]),
             role_arn=found["Role"],
-            statements=tuple(self._statements(found["Role"].rsplit("/", 1)[1])),
+            statements=tuple(Statement.of(each) for each in self._documents(role)),
+            policy={"Version": "2012-10-17", "Statement": self._documents(role)},
+            trust=self._trust(role),
         )
 
-    def _statements(self, role: str) -> list[Statement]:
+    def _trust(self, role: str) -> sam.Json:
+        found: sam.Json | str = self.emulator.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        return found if isinstance(found, dict) else ast.literal_eval(found)
+
+    def _documents(self, role: str) -> list[sam.Json]:
         iam = self.emulator.client("iam")
         assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], f"{role} has a managed policy"
-        found = []
+        found: list[sam.Json] = []
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
             if isinstance(document, str):  # moto hands back Python's text for what CloudFormation gave as an object
@@ -137,21 +174,27 @@ class Stack:
             for each in document["Statement"]:
                 # moto makes a null of AWS::NoValue in a list, where CloudFormation leaves the element out.
                 if each is not None:
-                    found.append(Statement.of(each))
+                    found.append(each)
         return found
 
     def _let_moto_enforce(self, role: str) -> None:
         """Rewrites a role's policies with Resource "*" and no condition, all that moto's enforcement understands."""
         iam = self.emulator.client("iam")
-        statements = self._statements(role)
+        statements = [Statement.of(each) for each in self._documents(role)]
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=_enforceable(statements))
 
 
 def _known_to_moto(translated: sam.Json) -> sam.Json:
-    """The template without the saved query: moto fails the whole stack for it, and nothing refers to it."""
-    resources = translated["Resources"]
+    """The template without the saved query: moto fails the whole stack for it, and nothing refers to it.
+
+    And with tables that are protected by a boolean: of a parameter moto makes a text, which no SDK reads in DescribeTable.
+    """
+    resources = copy.deepcopy(translated["Resources"])
     known = {name: each for name, each in resources.items() if each["Type"] != "AWS::Logs::QueryDefinition"}
+    for table in sam.resources({"Resources": known}, "AWS::DynamoDB::Table").values():
+        assert table["Properties"]["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
+        table["Properties"]["DeletionProtectionEnabled"] = True
     return {**translated, "Resources": known}
 
 

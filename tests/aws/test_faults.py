@@ -336,10 +336,11 @@ class Work:
 
 _CLIENT = ("GetItem realm", "GetItem client", "GetSecretValue clients")
 _OWNER = ("GetItem realm", "GetItem client")
+_KEYS = ("GetSecretValue signing-keys", "GetItem registry", "GetItem jwks")
 WORK = {
     "issue opaque": Work("TokenFunction", "opaque", _CLIENT, ("PutItem token",)),
-    "issue JWT": Work("TokenFunction", "JWT", ("GetSecretValue signing-keys", "GetItem jwks"), ("PutItem token",)),
-    "issue stateless": Work("TokenFunction", "stateless", (*_CLIENT, "GetSecretValue signing-keys", "GetItem jwks")),
+    "issue JWT": Work("TokenFunction", "JWT", _KEYS, ("PutItem token",)),
+    "issue stateless": Work("TokenFunction", "stateless", (*_CLIENT, *_KEYS)),
     "issue counted": Work("TokenFunction", "counted", (), ("UpdateItem quota", "PutItem token")),
     "introspect opaque": Work("IntrospectFunction", "opaque", _CLIENT, ("GetItem token",)),
     "introspect JWT": Work("IntrospectFunction", "JWT", ("GetItem jwks",), ("GetItem token",)),

@@ -37,7 +37,8 @@ STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 SCHEDULE = event("rotate/scheduled")
 OPERATOR_ACTIONS = [
     *("dynamodb:GetItem", "dynamodb:PutItem"),
-    *("secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"),
+    *("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"),
+    *("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"),
 ]
 DAY = 86400
 JWKS_MAX_AGE = 300

@@ -10,6 +10,7 @@ import pytest
 
 import seed
 import template as sam
+from stack import sets_only
 
 # The server's own route table, so that the template cannot drift from it.
 BASES = re.findall(
@@ -28,56 +29,83 @@ ROUTES = {
 }
 REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
 TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
+# The stack's own name where the operator says no other: no two stacks of an account and region have the same.
+PREFIX = {"Fn::If": ["HasSecretPrefix", {"Ref": "SecretPrefix"}, {"Ref": "AWS::StackName"}]}
+
+
 def secrets(pattern: str) -> sam.Json:
-    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}"
-    return {"Fn::Sub": f"{arn}/*/{pattern}"}
+    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Prefix}"
+    return {"Fn::Sub": [f"{arn}/*/{pattern}", {"Prefix": PREFIX}]}
 
 
 CLIENT_SECRETS = secrets("clients/*")
 # Without a hyphen before the wildcard: what does not exist yet has no six characters.
 SIGNING_KEYS = secrets("signing-keys*")
+
+
+def items(*kinds: str) -> sam.Json:
+    """Only items of these kinds. The Null is there because ForAllValues is met by a call that names no key at all."""
+    keys = [f"{kind}#*" for kind in kinds]
+    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}, "Null": {"dynamodb:LeadingKeys": "false"}}
+
+
+def versions(*labels: str) -> sam.Json:
+    return {"ForAnyValue:StringEquals": {"secretsmanager:VersionStage": list(labels)}}
+
+
 # The one condition on the registry table: public keys are in partitions of their own, where no registration is.
-OWN_PARTITIONS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["keys#*"]}}
-# That of the token table: what has ended is in partitions of its own, where no token is.
-ENDED_TOKENS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["revoked#*"]}}
-# And that of the counts of quotas.
-COUNTS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["quota#*"]}}
+OWN_PARTITIONS = items("keys")
+USED_SECRETS = versions("AWSCURRENT", "AWSPREVIOUS")
+CHANGED_SECRETS = versions("AWSCURRENT", "AWSPENDING")
 FIRST_KEYS: list[tuple[str, sam.Json, sam.Json | None]] = [
-    ("secretsmanager:GetSecretValue", SIGNING_KEYS, None),
+    ("secretsmanager:GetSecretValue", SIGNING_KEYS, versions("AWSCURRENT")),
     ("secretsmanager:CreateSecret", SIGNING_KEYS, None),
+    ("secretsmanager:TagResource", SIGNING_KEYS, sets_only("grantwell:registry")),
     ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
 ]
-ROTATION = ["DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"]
+ROTATION = [
+    ("secretsmanager:DescribeSecret", None),
+    ("secretsmanager:GetSecretValue", CHANGED_SECRETS),
+    ("secretsmanager:PutSecretValue", None),
+    ("secretsmanager:UpdateSecretVersionStage", CHANGED_SECRETS),
+]
 # What each function may touch, its own log group aside. A change here is a change of the security model.
 PERMISSIONS: dict[str, list[tuple[str, sam.Json, sam.Json | None]]] = {
     "token": [
         ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:PutItem", TOKENS, None),
-        ("dynamodb:UpdateItem", TOKENS, COUNTS),
-        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
+        ("dynamodb:PutItem", TOKENS, items("token", "store")),
+        ("dynamodb:GetItem", TOKENS, items("store")),
+        ("dynamodb:DescribeTable", TOKENS, None),
+        ("dynamodb:UpdateItem", TOKENS, items("quota")),
+        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         *FIRST_KEYS,
     ],
     "introspect": [
         ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:GetItem", TOKENS, None),
-        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
+        ("dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
+        ("dynamodb:DescribeTable", TOKENS, None),
+        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         *FIRST_KEYS,
     ],
     "revoke": [
         ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:DeleteItem", TOKENS, None),
-        ("dynamodb:PutItem", TOKENS, ENDED_TOKENS),
-        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, None),
+        ("dynamodb:DeleteItem", TOKENS, items("token")),
+        ("dynamodb:PutItem", TOKENS, items("revoked")),
+        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
     ],
     "metadata": [("dynamodb:GetItem", REGISTRY, None)],
     "rotate": [
         ("dynamodb:GetItem", REGISTRY, None),
         ("dynamodb:Query", REGISTRY, None),
         ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
-        *((f"secretsmanager:{action}", CLIENT_SECRETS, None) for action in ROTATION),
-        *((f"secretsmanager:{action}", SIGNING_KEYS, None) for action in ROTATION),
+        *((action, CLIENT_SECRETS, condition) for action, condition in ROTATION),
+        *((action, SIGNING_KEYS, condition) for action, condition in ROTATION),
     ],
-    "authorizer": [("dynamodb:GetItem", REGISTRY, None), ("dynamodb:GetItem", TOKENS, None)],
+    "authorizer": [
+        ("dynamodb:GetItem", REGISTRY, None),
+        ("dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
+        ("dynamodb:DescribeTable", TOKENS, None),
+    ],
 }
 FUNCTIONS = [
     *("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"),
@@ -133,7 +161,12 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated
     role = translated["Resources"][f"{name.capitalize()}Role"]["Properties"]
     assert "ManagedPolicyArns" not in role
     assert role["AssumeRolePolicyDocument"]["Statement"] == [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+        }
     ]
     (policy,) = role["Policies"]
     granted: list[tuple[str, sam.Json, sam.Json | None]] = []
@@ -179,7 +212,7 @@ def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Js
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
     properties = table["Properties"]
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert properties["DeletionProtectionEnabled"] == {"Ref": "ProtectRegistry"}
+    assert properties["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
     assert "TimeToLiveSpecification" not in properties
     assert properties["KeySchema"] == [
         {"AttributeName": "realm", "KeyType": "HASH"},
@@ -187,8 +220,14 @@ def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Js
     ]
 
 
-def test_the_token_table_drops_expired_items(translated: sam.Json) -> None:
-    properties = translated["Resources"]["TokenTable"]["Properties"]
+def test_the_token_table_outlives_the_stack_and_drops_expired_items(source: sam.Json, translated: sam.Json) -> None:
+    """Losing it ends every token, and a backup of it would bring revoked ones back."""
+    table = translated["Resources"]["TokenTable"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    properties = table["Properties"]
+    assert properties["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
+    assert source["Parameters"]["ProtectTables"]["Default"] == "true"
+    assert "PointInTimeRecoverySpecification" not in properties
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert properties["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
 
@@ -256,6 +295,46 @@ def test_failed_authentications_are_limited_by_every_function_as_the_parameters_
         assert variables["GRANTWELL_FAILED_AUTH_WINDOW"] == {"Ref": "FailedAuthWindow"}
 
 
+HTTP_FUNCTIONS = ("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction")
+ORIGIN = {
+    "GRANTWELL_FRONT": {"Ref": "Front"},
+    "GRANTWELL_ORIGIN_SECRET_SHA256": {"Ref": "OriginSecretSha256"},
+    "GRANTWELL_ORIGIN_SECRET_PREVIOUS_SHA256": {"Ref": "OriginSecretPreviousSha256"},
+}
+
+
+def test_every_function_with_a_route_is_told_what_stands_in_front_and_no_other(translated: sam.Json) -> None:
+    assert HTTP_FUNCTIONS == tuple(ROUTES)
+    for name in FUNCTIONS:
+        variables = translated["Resources"][name]["Properties"]["Environment"]["Variables"]
+        told = {variable: value for variable, value in variables.items() if variable in ORIGIN}
+        assert told == (ORIGIN if name in HTTP_FUNCTIONS else {}), name
+
+
+def test_a_custom_domain_closes_the_apis_own_address_and_nothing_else_does(source: sam.Json, translated: sam.Json) -> None:
+    assert source["Parameters"]["Front"]["AllowedValues"] == ["none", "custom-domain", "cloudfront"]
+    assert source["Parameters"]["Front"]["Default"] == "none"
+    ((_, api),) = sam.resources(translated, "AWS::ApiGatewayV2::Api").items()
+    (server,) = api["Properties"]["Body"]["servers"]
+    closes = {"disableExecuteApiEndpoint": {"Fn::If": ["HasCustomDomain", True, False]}}
+    assert server == {"x-amazon-apigateway-endpoint-configuration": closes}
+    assert translated["Conditions"]["HasCustomDomain"] == {"Fn::Equals": [{"Ref": "Front"}, "custom-domain"]}
+
+
+def test_a_front_without_a_name_and_cloudfront_without_a_secret_are_refused(translated: sam.Json) -> None:
+    def given(parameter: str, value: str) -> sam.Json:
+        return {"Fn::Equals": [{"Ref": parameter}, value]}
+
+    rules = {
+        json.dumps(rule["RuleCondition"]): [each["Assert"] for each in rule["Assertions"]]
+        for rule in translated["Rules"].values()
+    }
+    assert rules == {
+        json.dumps({"Fn::Not": [given("Front", "none")]}): [{"Fn::Not": [given("PublicUrl", "")]}],
+        json.dumps(given("Front", "cloudfront")): [{"Fn::Not": [given("OriginSecretSha256", "")]}],
+    }
+
+
 def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
     """An allow-list: a path, a query, a header or a user agent is where a clumsy client leaves its credential."""
     (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
@@ -277,6 +356,19 @@ def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
     }
 
 
+def test_the_prefix_of_the_secrets_is_the_stacks_name_unless_the_operator_says_another(
+    source: sam.Json, translated: sam.Json
+) -> None:
+    assert source["Parameters"]["SecretPrefix"]["Default"] == ""
+    assert translated["Conditions"]["HasSecretPrefix"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecretPrefix"}, ""]}]}
+    functions = sam.resources(translated, "AWS::Lambda::Function").values()
+    told = [f["Properties"]["Environment"]["Variables"].get("GRANTWELL_SECRET_PREFIX") for f in functions]
+    assert [each for each in told if each is not None] == [PREFIX] * 4
+    # Whatever else would name the parameter would be empty by default.
+    assert json.dumps(translated).count('"SecretPrefix"') == json.dumps(translated).count(json.dumps(PREFIX)) + 2
+    assert "${SecretPrefix}" not in json.dumps(translated)
+
+
 def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
     for name, parameter in source["Parameters"].items():
         assert parameter.get("Description"), name
@@ -289,12 +381,14 @@ def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
 @pytest.mark.parametrize(
     ("parameter", "good", "bad"),
     [
-        ("SecretPrefix", ["grantwell", "prod-grantwell", "a"], ["", "/a", "a/", "a/b", "a b", "a*"]),
+        ("SecretPrefix", ["", "grantwell", "prod-grantwell", "a"], ["/a", "a/", "a/b", "a b", "a*"]),
         (
             "PublicUrl",
             ["", "https://as.example.com", "https://a.example:8443/auth"],
             ["http://a", "https://a/", "https://a/?q"],
         ),
+        ("OriginSecretSha256", ["", "0" * 64, "aF" * 32], ["0" * 63, "0" * 65, "g" * 64, " " + "0" * 64]),
+        ("OriginSecretPreviousSha256", ["", "0" * 64, "aF" * 32], ["0" * 63, "0" * 65, "g" * 64, " " + "0" * 64]),
         ("TokenReservedConcurrency", ["", "0", "5", "900"], ["-1", "05", "1.5", "five", "123456"]),
         ("DefaultScope", ["", "read", "read write:all"], [" read", "read ", "a  b", 'a"b', "a\\b"]),
         ("AuthorizerRealm", ["root", "alpha", "team_1-b"], ["", "a b", "a/b", "a" * 65]),

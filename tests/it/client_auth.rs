@@ -362,8 +362,8 @@ fn ca_30_the_eleventh_guess_of_a_source_is_not_looked_at_and_no_other_client_not
         }
         // The right secret or another guess: it is not looked at. Whatever a caller says of where it comes from.
         for secret in [&client.client_secret, "canary", "canary"] {
-            for forwarded in ["198.51.100.1", "203.0.113.9, 198.51.100.1"] {
-                let refused = request().by(&guessed.with_secret(secret)).header("X-Forwarded-For", forwarded);
+            for header in ["Forwarded", "X-Real-IP"] {
+                let refused = request().by(&guessed.with_secret(secret)).header(header, "198.51.100.1");
                 let refused = refused.send(&server);
                 let seconds = refused.assert_429();
                 assert!((1..=300).contains(&seconds), "{seconds}");
@@ -445,6 +445,95 @@ fn ca_30_one_guess_at_each_of_many_clients_ends_for_their_source_only() {
     guess(40, "203.0.113.5").assert_429();
     guess(40, "203.0.113.6").assert_401("alpha");
     request().by(&client).header("X-Forwarded-For", "203.0.113.6").send(&server).assert_token("a");
+}
+
+#[test]
+fn ca_30_a_client_with_an_old_secret_in_one_process_has_no_other_client_refused() {
+    let (store, client, other) = ca_30_store();
+    let server = counting(&store, &[("GRANTWELL_FAILED_AUTH_LIMIT", "2")], &[]);
+    // More failures than the source is let have as twenty clients.
+    for _ in 0..50 {
+        request().by(&client.with_secret("old")).send(&server).assert_401("alpha");
+        request().by(&client).send(&server).assert_token("a");
+    }
+    request().by(&other).send(&server).assert_token("a");
+}
+
+#[test]
+fn ca_30_the_right_secret_by_another_method_is_no_guess() {
+    let (store, _, _) = ca_30_store();
+    let settings = ["--scope", "a", "--default-scope", "a", "--auth-method", "client_secret_post"];
+    let client = store.register("alpha", "ca30-post", &settings);
+    let server = counting(&store, &[], &[]);
+    let post = |client: &Registered| {
+        let form = format!("client_id={}&client_secret={}", client.client_id, client.client_secret);
+        with_form(&form).send(&server)
+    };
+    // As a library does that tries Basic first, in more processes than the limit has failures.
+    for _ in 0..12 {
+        request().by(&client).send(&server).assert_401("alpha");
+    }
+    post(&client).assert_token("a");
+    // A wrong one is a guess by any method, and the right one by another forgets none.
+    for attempt in 0..10 {
+        if attempt % 2 == 0 {
+            request().by(&client.with_secret("wrong")).send(&server).assert_401("alpha");
+        } else {
+            post(&client.with_secret("wrong")).assert_401("alpha");
+        }
+        if attempt < 9 {
+            request().by(&client).send(&server).assert_401("alpha");
+        }
+    }
+    post(&client).assert_429();
+    let log = server.stderr();
+    let lines = |reason: &str| log.lines().filter(|line| line.contains(reason)).count();
+    // The log has the first ten of them.
+    assert!(lines("authentication method not registered for the client") >= 10, "{log}");
+    assert_eq!(lines("wrong secret"), 10, "{log}");
+}
+
+#[test]
+fn ca_30_who_is_on_this_machine_and_speaks_for_another_is_not_counted_unless_it_is_trusted() {
+    let (store, client, _) = ca_30_store();
+    let server = counting(&store, &[], &[]);
+    for number in 0..15 {
+        let guess =
+            request().by(&client.with_secret("wrong")).header("X-Forwarded-For", format!("198.51.100.{number}"));
+        guess.send(&server).assert_401("alpha");
+    }
+    request().by(&client).send(&server).assert_token("a");
+    let log = server.stderr();
+    let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("--trust-forwarded-for")).count();
+    assert_eq!(warnings, 1, "{log}");
+}
+
+#[test]
+fn ca_30_an_ipv4_address_is_one_source_in_every_form_and_a_site_has_the_tries_of_ten() {
+    let (store, client, _) = ca_30_store();
+    let server = counting(&store, &[("GRANTWELL_FAILED_AUTH_LIMIT", "4")], &["--trust-forwarded-for"]);
+    let from =
+        |client: &Registered, address: &str| request().by(client).header("X-Forwarded-For", address).send(&server);
+    let wrong = client.with_secret("wrong");
+    for address in ["203.0.113.5", "::ffff:203.0.113.5", "64:ff9b::203.0.113.5", "2002:cb00:7105::1"] {
+        from(&wrong, address).assert_401("alpha");
+    }
+    for address in ["203.0.113.5", "2002:cb00:7105:1::1"] {
+        from(&client, address).assert_429();
+    }
+    from(&client, "203.0.113.6").assert_token("a");
+    for address in ["127.0.0.1", "127.9.9.9", "::1", "[::1]:4711"] {
+        from(&wrong, address).assert_401("alpha");
+    }
+    from(&client, "127.0.0.2").assert_429();
+
+    for network in 0..10 {
+        for _ in 0..4 {
+            from(&wrong, &format!("2001:db8:7:{network}::1")).assert_401("alpha");
+        }
+    }
+    from(&client, "2001:db8:7:ffff::1").assert_429();
+    from(&client, "2001:db8:8::1").assert_token("a");
 }
 
 #[test]

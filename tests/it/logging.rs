@@ -1,4 +1,9 @@
-//! What the log never holds: rows Z-01 and Z-02 of the protocol's cases, at the most talkative level there is.
+//! What the log never holds: rows Z-01 and Z-02 of the protocol's cases, at the most talkative level there is. And what the log
+//! never does: hold up a request, or the end.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -286,4 +291,169 @@ fn z_01_no_jwt_and_no_private_key_reaches_the_log() {
     }
     // Two keys of each of three algorithms; and two of alpha's.
     assert_eq!(secrets, 6 + 2, "every private key was looked for");
+}
+
+/// A client whose tokens make lines of some 4 KB.
+fn register_with_long_lines(store: &Store) -> Registered {
+    let scope = (0..60).map(|number| format!("{}-{number}", "s".repeat(60))).collect::<Vec<_>>().join(" ");
+    store.register("root", "long-lines", &["--scope", &scope, "--default-scope", &scope])
+}
+
+/// More tokens than there is room for lines.
+const TOO_MANY: usize = 2_500;
+
+fn fetch_too_many(server: &Server, client: &Registered) {
+    let started = Instant::now();
+    for _ in 0..TOO_MANY {
+        assert_eq!(server.token_request(client, "").status, 200);
+    }
+    assert!(started.elapsed() < Duration::from_mins(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request_and_not_the_end() {
+    let store = Store::new();
+    let client = register_with_long_lines(&store);
+    let (unread, stderr) = io::pipe().expect("a pipe");
+    let mut server = Start::on(&store.argument()).stderr_to(stderr).spawn();
+    fetch_too_many(&server, &client);
+    server.introspect(&client, "none").assert_inactive();
+    assert_eq!(server.revoke(&client, "none").status, 200);
+    let told = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    drop(unread);
+}
+
+#[test]
+fn lines_that_were_dropped_are_counted_and_their_number_is_logged_when_somebody_reads() {
+    let store = Store::new();
+    let client = register_with_long_lines(&store);
+    for format in ["text", "json"] {
+        let (read, stderr) = io::pipe().expect("a pipe");
+        let mut server = Start::on(&store.argument()).arguments(&["--log-format", format]).stderr_to(stderr).spawn();
+        fetch_too_many(&server, &client);
+
+        let reader = std::thread::spawn(move || BufReader::new(read).lines().map_while(Result::ok).collect::<Vec<_>>());
+        // Whoever reads again gets what is logged from then on.
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(server.token_request(&client, "").status, 200);
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        drop(server);
+        let lines = reader.join().expect("no panic");
+        let issued = lines.iter().filter(|line| line.contains("token issued")).count();
+        let dropped: Vec<&String> = lines.iter().filter(|line| line.contains("log lines were dropped")).collect();
+        assert_eq!(dropped.len(), 1, "{dropped:?}");
+        let sentence =
+            dropped[0].split_once(" log lines were dropped because nobody read stderr").expect("the sentence").0;
+        let number = sentence.rsplit(|character: char| !character.is_ascii_digit()).next().expect("a number");
+        let number: usize = number.parse().expect(sentence);
+        assert!(number > 500, "{number}");
+        assert_eq!(issued + number, TOO_MANY + 1, "{format}: every line was written or counted");
+        assert!(lines.last().is_some_and(|line| line.contains("stopped")), "{:?}", lines.last());
+    }
+}
+
+#[test]
+fn a_log_that_is_read_has_every_line_whole() {
+    let store = Store::new();
+    let client = register_with_long_lines(&store);
+    let mut server = Start::on(&store.argument()).arguments(&["--log-format", "json"]).spawn();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..200).for_each(|_| assert_eq!(server.token_request(&client, "").status, 200)));
+        }
+    });
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let (_, log) = server.into_output();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(lines.iter().filter(|line| line["message"] == "token issued").count(), 800);
+}
+
+#[test]
+fn a_server_whose_output_is_closed_serves_and_ends_as_any_other() {
+    let store = Store::new();
+    let client = store.register("root", "closed", &["--scope", "a", "--default-scope", "a"]);
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let (closed, stderr) = io::pipe().expect("a pipe");
+    let (closed_too, stdout) = io::pipe().expect("a pipe");
+    drop((closed, closed_too));
+    let mut server = Start::on(&store.argument()).stderr_to(stderr).spawn_with_stdout_to(stdout, free);
+    for _ in 0..100 {
+        server.token(&client, "a");
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_server_whose_stdout_is_full_serves_and_ends_as_any_other() {
+    let store = Store::new();
+    let client = store.register("root", "full", &["--scope", "a", "--default-scope", "a"]);
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let (unread, stdout) = io::pipe().expect("a pipe");
+    let full = stdout.try_clone().expect("a pipe");
+    std::thread::spawn(move || {
+        let mut full = full;
+        // For as long as this process lives: a pipe that is full is waited for.
+        while io::Write::write_all(&mut full, &[b'x'; 4096]).is_ok() {}
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    let mut server = Start::on(&store.argument()).spawn_with_stdout_to(stdout, free);
+    server.token(&client, "a");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(unread);
+}
+
+#[test]
+fn of_refusals_that_are_alike_the_first_are_logged_and_the_others_counted() {
+    let store = Store::new();
+    let client = store.register("root", "known", &["--scope", "a", "--default-scope", "a", "--token-quota", "1/day"]);
+    let mut server = Start::on(&store.argument()).arguments(&["--trust-forwarded-for"]).spawn();
+    let from = |address: &str, request: Request| request.header("X-Forwarded-For", address).send_raw(&server).status;
+    let token = || Request::form(ENDPOINTS[0], GRANT);
+    for _ in 0..300 {
+        assert_eq!(from("203.0.113.5", token()), 401);
+        assert_eq!(from("203.0.113.5", token().header("Content-Type", "text/plain")), 400);
+    }
+    for address in ["203.0.113.6", "203.0.113.7"] {
+        for _ in 0..5 {
+            assert_eq!(from(address, token()), 401);
+        }
+    }
+    for _ in 0..40 {
+        assert_eq!(from("203.0.113.5", token().by(&client.with_secret("wrong"))), 401);
+    }
+    assert_eq!(from("203.0.113.5", token().by(&client)), 200);
+    for _ in 0..40 {
+        assert_eq!(from("203.0.113.5", token().by(&client)), 429);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let (_, log) = server.into_output();
+
+    let lines = |reason: &str| -> (usize, u64) {
+        let (mut whole, mut repeated) = (0, 0);
+        for line in log.lines().filter(|line| line.contains(reason)) {
+            if line.contains("refusals like those before were left out") {
+                let (_, number) = line.split_once("repeated=").expect(line);
+                repeated += number.split(' ').next().and_then(|number| number.parse::<u64>().ok()).expect(line);
+                assert!(line.contains("source=\"203.0.113.5\""), "{line}");
+            } else {
+                assert!(line.contains("request refused"), "{line}");
+                whole += 1;
+            }
+        }
+        (whole, repeated)
+    };
+    assert_eq!(lines("no credentials"), (20, 290), "{log}");
+    assert_eq!(lines("application/x-www-form-urlencoded"), (10, 290), "{log}");
+    assert_eq!(lines("client_id=\"known\" reason=\"wrong secret\""), (10, 0), "{log}");
+    assert_eq!(lines("wrong secret"), (10, 30), "{log}");
+    assert_eq!(lines("token quota exceeded"), (10, 30), "{log}");
+    assert!(log.lines().any(|line| line.contains("repeated=30") && line.contains("client_id=\"known\"")), "{log}");
 }

@@ -4,15 +4,22 @@
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod access_token;
 mod client_auth;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+#[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
+mod clocks;
 mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
 mod conformance;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod connections;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod cost;
 mod demo;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod durability;
 mod envelope;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod health;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;
@@ -34,6 +41,8 @@ mod report;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod resource;
 mod revocation;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod rights;
 mod scope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod support;

@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::cli::{Registered, Store};
 use crate::support::http::{Answer, Request};
-use crate::support::server::Start;
+use crate::support::jwt::parts;
+use crate::support::server::{Server, Start};
 use crate::support::shared::{ALPHA, STATELESS_JWT, STORED_JWT, shared};
 use crate::support::{NOTICED_WITHIN, poll};
 
+/// A stateless token is issued once the second in which the store was made is over.
+const STORE_AGED_WITHIN: Duration = Duration::from_secs(10);
 const SCOPE: [&str; 4] = ["--scope", "a", "--default-scope", "a"];
 const FORMS: [(&str, [&str; 4]); 2] = [("stored", STORED_JWT), ("stateless", STATELESS_JWT)];
 
@@ -212,16 +215,49 @@ fn i_11_revoking_all_tokens_of_a_client_or_a_realm_ends_those_issued_before() {
 }
 
 #[test]
-fn a_stored_token_is_its_record_and_a_stateless_one_needs_none() {
+fn losing_the_tokens_ends_them_all_and_brings_none_back() {
     let store = Store::new();
     let clients: Vec<_> =
         FORMS.into_iter().map(|(name, form)| store.register("root", name, &[&SCOPE[..], &form].concat())).collect();
     let mut server = Start::on(&store.argument()).spawn();
-    let tokens: Vec<_> = clients.iter().map(|client| server.jwt(client, "a", "")).collect();
+    let stored = server.jwt(&clients[0], "a", "");
+    let [kept, revoked] = [(); 2].map(|()| stateless_jwt(&server, &clients[1]));
+    assert_eq!(server.revoke(&clients[1], &revoked).status, 200);
+    server.introspect(&clients[1], &kept).assert_active();
     server.kill();
     // As if the tokens were lost, or a point-in-time restore had brought back an older table.
-    std::fs::remove_dir_all(store.directory().join("tokens")).expect("the token keyspace");
+    for file in ["tokens.db", "tokens.db-wal", "tokens.db-shm"] {
+        std::fs::remove_file(store.directory().join(file)).expect("a file of the token database");
+    }
     let server = Start::on(&store.argument()).spawn();
-    server.introspect(&clients[0], &tokens[0]).assert_inactive();
-    server.introspect(&clients[1], &tokens[1]).assert_active();
+    server.introspect(&clients[0], &stored).assert_inactive();
+    for token in [&kept, &revoked] {
+        server.introspect(&clients[1], token).assert_inactive();
+    }
+    server.introspect(&clients[1], &stateless_jwt(&server, &clients[1])).assert_active();
+}
+
+#[test]
+fn a_new_store_issues_no_token_that_it_would_not_honour() {
+    let store = Store::new();
+    let client = store.register("root", "stateless", &[&SCOPE[..], &STATELESS_JWT].concat());
+    let server = Start::on(&store.argument()).spawn();
+    // In the store's first second there is a record of it.
+    poll("a token without a record", STORE_AGED_WITHIN, || {
+        let token = server.jwt(&client, "a", "");
+        server.introspect(&client, &token).assert_active();
+        is_stateless(&token).then_some(())
+    });
+}
+
+/// A token that is stored nowhere. In a new store's first second there is none.
+fn stateless_jwt(server: &Server, client: &Registered) -> String {
+    poll("a token without a record", STORE_AGED_WITHIN, || {
+        Some(server.jwt(client, "a", "")).filter(|token| is_stateless(token))
+    })
+}
+
+fn is_stateless(token: &str) -> bool {
+    let (_, claims) = parts(token);
+    claims["jti"].as_str().expect("text").starts_with("stateless.")
 }

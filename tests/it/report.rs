@@ -87,6 +87,15 @@ fn clients_that_fetch_more_than_they_need_are_listed_worst_first_from_a_servers_
     let (first, last) = (answer["first_issued_at"].as_u64(), answer["last_issued_at"].as_u64());
     assert!(first.is_some_and(|first| first > 1_700_000_000) && first <= last, "{answer}");
 
+    // Twelve lines that nobody could read count for nobody, and the report says so.
+    let dropped =
+        r#"{"level":"ERROR","dropped":12,"message":"12 log lines were dropped because nobody read stderr, or it"}"#;
+    let answer = json_of(&["--output", "json"], &format!("{log}{dropped}\n"));
+    assert_eq!(answer["lines"], json!({ "read": lines + 1, "skipped": lines - 27, "dropped": 12 }));
+    assert_eq!(answer["clients"], expected);
+    let table = succeeded(&["--output", "table"], &format!("{log}{dropped}\n"));
+    assert!(table.contains("; the server had dropped 12 more, and what they said is not counted"), "{table}");
+
     let worst = json_of(&["--min-ratio", "2", "--output", "json"], &log);
     assert_eq!(worst["clients"], json!([expected[0]]));
 }

@@ -42,6 +42,7 @@ enum Kind {
     WrongSecret,
     Unknown,
     Disabled,
+    OtherMethod,
 }
 
 /// Authentication as the server does it, or as it must not do it.
@@ -73,8 +74,12 @@ impl SecretSource for Hasty {
         self.0.secrets(client).await
     }
 
-    async fn secrets_after_mismatch(&self, client: &Client) -> Option<ClientSecrets> {
-        self.0.secrets_after_mismatch(client).await
+    async fn admits_another_look(&self, client: &Client) -> bool {
+        self.0.admits_another_look(client).await
+    }
+
+    async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.0.secrets_anew(client).await
     }
 }
 
@@ -95,10 +100,14 @@ impl Subject {
         let realm = Realm::new(RealmName::root());
         runtime.block_on(async {
             let secret = ClientSecret::given(SECRET, false).expect("long enough");
-            for kind in [Kind::WrongSecret, Kind::Disabled] {
+            for kind in [Kind::WrongSecret, Kind::Disabled, Kind::OtherMethod] {
+                let methods = match kind {
+                    Kind::OtherMethod => [AuthMethod::ClientSecretBasic].into(),
+                    _ => AuthMethod::ALL.into(),
+                };
                 let metadata = ClientMetadata {
                     scope: "read".parse().expect("well formed"),
-                    token_endpoint_auth_methods: AuthMethod::ALL.into(),
+                    token_endpoint_auth_methods: methods,
                     ..ClientMetadata::new()
                 };
                 let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
@@ -129,7 +138,8 @@ impl Subject {
             }
             Secrets::Hasty => Arc::new(Hasty(cached)),
         };
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(registry, settings));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
         // Counted, and never refused: a refusal is another answer.
         let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
@@ -144,7 +154,7 @@ impl Subject {
         let refused = self.runtime.block_on(self.refuse(kind, &form));
         let elapsed = started.elapsed();
         assert!(
-            matches!((kind, refused), (Kind::WrongSecret, ClientAuthFailure::WrongSecret))
+            matches!((kind, refused), (Kind::WrongSecret | Kind::OtherMethod, ClientAuthFailure::WrongSecret))
                 || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
                 || matches!((kind, refused), (Kind::Disabled, ClientAuthFailure::Disabled))
         );
@@ -209,6 +219,7 @@ impl Kind {
             Self::WrongSecret => "timing-known-wrong-secret",
             Self::Unknown => "timing-unknown-to-anybody",
             Self::Disabled => "timing-disabled-by-someone",
+            Self::OtherMethod => "timing-not-by-that-method",
         };
         id.get(..25).and_then(|id| id.parse().ok()).expect("an id")
     }
@@ -232,10 +243,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[test]
-fn an_unknown_client_a_disabled_one_and_a_wrong_secret_take_equal_time() {
+fn an_unknown_client_a_disabled_one_another_method_and_a_wrong_secret_take_equal_time() {
     for secrets in [Secrets::Cached, Secrets::Counted] {
         let server = Subject::new(secrets, false);
-        let measured = [Kind::Unknown, Kind::Disabled].map(|other| (other, server.rounds(other)));
+        let measured = [Kind::Unknown, Kind::Disabled, Kind::OtherMethod].map(|other| (other, server.rounds(other)));
         eprintln!("{secrets:?}: {measured:.3?}");
         for (other, rounds) in measured {
             assert!(rounds[0] < ALIKE, "{secrets:?}: {other:?} can be told from a wrong secret: {rounds:?}");

@@ -98,6 +98,16 @@ impl<'a> AuthorizerEvent<'a> {
         }
     }
 
+    /// Whether the route would have to be found by a path that can be written in another way. Which of them the gateway and the
+    /// function behind it compare, nobody says: of `/orders/` the first may make its route `/orders`, and of `/orders;x` the second.
+    /// Here they would fall to whichever laxer route takes anything.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        match (&self.asked, self.arn.request) {
+            (Asked::Route(_), _) | (Asked::Request, None) => false,
+            (Asked::Request, Some((_, path))) => !is_plain(path),
+        }
+    }
+
     /// The gateway's name for the route, where it gives one.
     pub(super) fn route_name(&self) -> Option<&str> {
         match &self.asked {
@@ -133,6 +143,14 @@ impl<'a> RequestArn<'a> {
     pub(super) fn of(&self, method: &str, path: &str) -> String {
         format!("{}/{method}{path}", self.stage)
     }
+}
+
+/// Whether every segment of the path is there and means itself: no empty one, no dots alone (RFC 3986 §5.2.4), nothing encoded (§2.1),
+/// no parameter (§3.3), and nothing that no path has, such as a backslash.
+fn is_plain(path: &str) -> bool {
+    let is_own_character = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte);
+    let is_own_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_own_character);
+    path == "/" || path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_own_segment))
 }
 
 /// A REST API gives headers twice: by name the list of all values, and the last value. A repeated header has to stay
@@ -198,6 +216,40 @@ mod tests {
             json!({"multiValueHeaders": {"authorization": ["a", null]}}),
         ] {
             assert_eq!(authorization_headers(&event), None, "{event}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_plain_where_it_has_no_other_spelling() {
+        for path in ["/", "/orders", "/orders/7", "/a.b/~c/..d/...", "/a:b@c/d,e=f", "/files/*"] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in [
+            "",
+            "orders",
+            "//",
+            "//orders",
+            "/orders/",
+            "/orders//7",
+            "/.",
+            "/orders/.",
+            "/orders/../health",
+            "/orders/..",
+            "/%6Frders",
+            "/orders%2f7",
+            "/orders%2F7",
+            "/orders/%",
+            "/orders;v=1",
+            "/orders/;",
+            "/orders\\7",
+            "/orders/é",
+            "/orders /7",
+            "/orders\t",
+            "/orders?x",
+            "/orders#x",
+            "/orders/\u{ff0f}",
+        ] {
+            assert!(!is_plain(path), "{path}");
         }
     }
 

@@ -81,6 +81,8 @@ enum Denied {
     Bearer(Denial),
     /// Its route is not configured, so nobody said what it needs.
     NoSuchRoute(TokenFacts),
+    /// Its route can only be guessed from its path, and the path can be written in another way.
+    OtherSpelling(TokenFacts),
     /// Its path would be a pattern in the policy that lets it pass, and let others pass with it.
     Pattern(TokenFacts),
 }
@@ -130,7 +132,7 @@ impl Authorizer {
         // 1. What is asked for, and what that needs. For a route that nobody named any active token is looked up all the
         //    same: who has none is told so first.
         let event = AuthorizerEvent::read(&payload).ok_or_else(|| self.no_request())?;
-        let named = event.route(&self.scopes);
+        let named = event.route(&self.scopes).filter(|_| !event.is_ambiguous());
         let route = named.as_ref().map(|named| named.name.as_str()).or(event.route_name());
         let nothing = Scope::empty();
         let required = named.as_ref().map_or(&nothing, |named| &named.scope);
@@ -149,8 +151,9 @@ impl Authorizer {
         };
         let is_policy = (event.gateway, self.response) != (Gateway::HttpApi2, ResponseForm::Simple);
         let decision = match decision {
-            Decision::Allow(token) if named.is_none() => Err(Denied::NoSuchRoute(token)),
             Decision::Allow(token) if is_policy && event.arn.is_pattern() => Err(Denied::Pattern(token)),
+            Decision::Allow(token) if event.is_ambiguous() => Err(Denied::OtherSpelling(token)),
+            Decision::Allow(token) if named.is_none() => Err(Denied::NoSuchRoute(token)),
             Decision::Allow(token) => Ok(token),
             Decision::Deny(denial) => Err(Denied::Bearer(denial)),
         };
@@ -206,6 +209,7 @@ impl Denied {
         match self {
             Self::Bearer(denial) => denial.code(),
             Self::NoSuchRoute(_) => "no_such_route",
+            Self::OtherSpelling(_) => "path_has_other_spellings",
             Self::Pattern(_) => "path_is_a_pattern",
         }
     }
@@ -213,9 +217,10 @@ impl Denied {
     /// The active token that did not suffice; `None` where there was none.
     fn token(&self) -> Option<&TokenFacts> {
         match self {
-            Self::NoSuchRoute(token) | Self::Pattern(token) | Self::Bearer(Denial::InsufficientScope { token, .. }) => {
-                Some(token)
-            }
+            Self::NoSuchRoute(token)
+            | Self::OtherSpelling(token)
+            | Self::Pattern(token)
+            | Self::Bearer(Denial::InsufficientScope { token, .. }) => Some(token),
             Self::Bearer(Denial::NoCredentials | Denial::InvalidToken) => None,
         }
     }
@@ -271,12 +276,16 @@ mod tests {
     }
 
     #[expect(clippy::disallowed_methods, reason = "deadlines are in the system's time")]
-    async fn answer(response: ResponseForm, event: Value) -> Result<Value, Failure> {
+    fn in_time() -> Context {
         let mut context = Context::default();
         let deadline =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time") + Duration::from_secs(8);
         context.deadline = deadline.as_millis().try_into().expect("a near time");
-        authorizer(response).answer(LambdaEvent::new(event, context)).await
+        context
+    }
+
+    async fn answer(response: ResponseForm, event: Value) -> Result<Value, Failure> {
+        authorizer(response).answer(LambdaEvent::new(event, in_time())).await
     }
 
     fn http_api(route: &str, path: &str, authorization: &str) -> Value {
@@ -419,6 +428,36 @@ mod tests {
                 let expected = denied(&format!("GET{path}"), &["GET/orders", "GET/health"], "path_is_a_pattern");
                 assert_eq!(answer(ResponseForm::Policy, event).await, Ok(expected));
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_is_not_guessed_from_a_path_that_has_another_spelling() {
+        // Each of them falls to `ANY /{path+}`, which needs nothing, while `POST /orders` needs more than the token has.
+        let scopes = r#"{"POST /orders":"orders:write","ANY /{path+}":"","ANY /":""}"#;
+        let authorizer = Authorizer { scopes: scopes.parse().expect("routes"), ..authorizer(ResponseForm::Policy) };
+        let ask = async |event: Value| authorizer.answer(LambdaEvent::new(event, in_time())).await.expect("a policy");
+        for path in ["/", "/health", "/files/a"] {
+            let answer = ask(token("POST", path, "Bearer reader")).await;
+            assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow", "{path}");
+        }
+        for path in
+            ["/orders/", "//orders", "/x/../orders", "/./orders", "/%6frders", "/orders%2F", "/orders;v=1", "/\\orders"]
+        {
+            assert_eq!(
+                ask(token("POST", path, "Bearer reader")).await,
+                json!({
+                    "principalId": "myClient",
+                    "policyDocument": {"Version": "2012-10-17", "Statement": [
+                        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [format!("{STAGE}/POST{path}")]},
+                    ]},
+                    "context": {"reason": "path_has_other_spellings"},
+                }),
+                "{path}"
+            );
+            // Where the gateway names the route itself, the path decides nothing.
+            let answer = ask(rest("POST", "/{path+}", path, "Bearer reader")).await;
+            assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow", "{path}");
         }
     }
 

@@ -9,8 +9,9 @@ use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::RotationError;
-use super::versions::{Secret, Versions};
-use crate::aws::secrets::{CURRENT, read_stored_secret, replaced_secret_string};
+use super::versions::Versions;
+use crate::aws::described::Secret;
+use crate::aws::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
 use crate::core::client::{AuthMethod, Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
@@ -37,46 +38,43 @@ impl ClientSecretRotation {
     pub(super) async fn is_due(&self, secret: &Secret, client: &Client) -> Result<bool, RotationError> {
         let current = self.versions.current(secret).await?;
         let is_described = secret.version_at(CURRENT) == Some(current.id.as_str());
-        Ok(is_described && client.secret_rotation_is_due(current.created_at, self.clock.now()))
+        Ok(is_described && client.secret_rotation_is_due(current.made_at(), self.clock.now()))
     }
 
     /// Makes a secret for the pending version, unless it has one.
-    pub(super) async fn create(
-        &self,
-        secret: &Secret,
-        client_id: &ClientId,
-        version: &str,
-    ) -> Result<(), RotationError> {
-        if self.versions.pending(secret, version).await?.is_some() {
-            return Ok(());
+    pub(super) async fn create(&self, secret: &Secret, client: &Client, version: &str) -> Result<(), RotationError> {
+        match self.succession(secret, client, version).await {
+            Err(RotationError::NoValue) => {}
+            other => return other.map(drop),
         }
         let current = self.versions.current(secret).await?;
+        if !read_stored_secret(&current.text, &client.client_id)?.belongs_to(client)? {
+            return Err(RotationError::OtherRegistration);
+        }
         let generated = ClientSecret::generate(self.random.as_ref())?;
-        let text = replaced_secret_string(&current.text, client_id, &generated)?;
+        let text = replaced_secret_string(&current.text, client, &generated)?;
+        self.versions.discard_others(secret, version).await?;
         Ok(self.versions.put_pending(secret, version, &text).await?)
     }
 
-    /// There is nothing to set, only somebody to set it for.
-    pub(super) async fn set(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RotationError> {
-        self.client(realm, client_id).await.map(drop)
+    /// Whether a version that somebody has left pending can be completed. What cannot be is discarded.
+    pub(super) async fn can_be_completed(
+        &self,
+        secret: &Secret,
+        client: &Client,
+        version: &str,
+    ) -> Result<(), RotationError> {
+        self.succession(secret, client, version).await.map(drop)
     }
 
     /// Authenticates the client with the pending secret, by each of its methods, as the token endpoint would.
-    pub(super) async fn test(
-        &self,
-        secret: &Secret,
-        realm: &RealmName,
-        client_id: &ClientId,
-        version: &str,
-    ) -> Result<(), RotationError> {
-        let text = self.versions.pending(secret, version).await?.ok_or(RotationError::NoValue)?;
-        let stored = read_stored_secret(&text, client_id)?;
-        let client = self.client(realm, client_id).await?;
-        let realm = self.realms.find(realm).await.map_err(RotationError::Authentication)?;
+    pub(super) async fn test(&self, secret: &Secret, client: &Client, version: &str) -> Result<(), RotationError> {
+        let stored = self.succession(secret, client, version).await?;
+        let realm = self.realms.find(&client.realm).await.map_err(RotationError::Authentication)?;
         let pending = Arc::new(PendingSecret(SecretDigest::of(&stored.client_secret)));
         let authenticator = ClientAuthenticator::new(Arc::clone(&self.registry), pending, Arc::clone(&self.clock));
         for method in &client.metadata.token_endpoint_auth_methods {
-            let credentials = presented(*method, &realm.name, client_id, &stored.client_secret);
+            let credentials = presented(*method, &realm.name, &client.client_id, &stored.client_secret);
             let credentials = credentials.map_err(RotationError::Authentication)?;
             let authenticated = authenticator.authenticate(&realm, &credentials, &mut None).await;
             authenticated.map_err(RotationError::Authentication)?;
@@ -85,20 +83,26 @@ impl ClientSecretRotation {
     }
 
     /// Makes the pending secret the current one. Only after the test, whoever calls the steps in whatever order.
-    pub(super) async fn finish(
-        &self,
-        secret: &Secret,
-        realm: &RealmName,
-        client_id: &ClientId,
-        version: &str,
-    ) -> Result<(), RotationError> {
-        self.test(secret, realm, client_id, version).await?;
+    pub(super) async fn finish(&self, secret: &Secret, client: &Client, version: &str) -> Result<(), RotationError> {
+        self.test(secret, client, version).await?;
         let current = secret.version_at(CURRENT).ok_or(RotationError::Conflict)?;
         self.versions.make_current(secret, version, current).await
     }
 
-    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Arc<Client>, RotationError> {
-        self.registry.client(realm, client_id).await?.ok_or(RotationError::UnregisteredClient)
+    /// The secret that is to become current. One that was made before the secret in use is what somebody has replaced, perhaps
+    /// because it had leaked, and one of another registration is no secret of this client: both are discarded.
+    async fn succession(&self, secret: &Secret, client: &Client, version: &str) -> Result<StoredSecret, RotationError> {
+        let pending = self.versions.pending(secret, version).await?.ok_or(RotationError::NoValue)?;
+        let stored = read_stored_secret(&pending.text, &client.client_id)?;
+        if stored.registration_id.as_deref() != Some(client.registration_id.as_str()) {
+            self.versions.discard_pending(secret, version).await?;
+            return Err(RotationError::OtherRegistration);
+        }
+        if pending.is_older_than(&self.versions.current(secret).await?) {
+            self.versions.discard_pending(secret, version).await?;
+            return Err(RotationError::OutdatedSecret);
+        }
+        Ok(stored)
     }
 }
 

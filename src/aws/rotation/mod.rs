@@ -22,17 +22,19 @@ use uuid::Builder;
 
 use self::client_secret::ClientSecretRotation;
 use self::signing_keys::SigningKeyRotation;
-use self::versions::{Secret, Standing, Versions};
+use self::versions::Versions;
+use super::described::{Secret, Standing};
 use super::invocation;
 use super::keys::DynamoPublishedKeys;
 use super::registry::DynamoRegistry;
+use super::registry_id::RegistryIdentity;
 use super::sdk::{DYNAMODB, corrupt};
-use super::secrets::{secret_name, signing_keys_name};
+use super::secrets::{PENDING, secret_name, signing_keys_name};
 use crate::core::client::{Client, ClientId};
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::set::RotationRefused;
-use crate::core::ports::{Clock, PortError, Random};
+use crate::core::ports::{ClientRegistry as _, Clock, PortError, Random};
 use crate::core::realm::{RealmName, Realms};
 use crate::metrics::{Metric, Metrics};
 
@@ -62,6 +64,7 @@ pub struct Rotation {
     versions: Versions,
     prefix: String,
     registry: Arc<DynamoRegistry>,
+    identity: Arc<RegistryIdentity>,
     client_secrets: ClientSecretRotation,
     signing_keys: SigningKeyRotation,
     key_interval: u64,
@@ -79,6 +82,8 @@ pub struct RotationStores {
     pub published: DynamoPublishedKeys,
     /// The registrations, uncached and strongly consistent.
     pub registry: Arc<DynamoRegistry>,
+    /// Which registry that is: only its own secrets are rotated.
+    pub identity: Arc<RegistryIdentity>,
     /// The realms of that registry.
     pub realms: Realms,
 }
@@ -104,6 +109,14 @@ pub enum RotationError {
     /// There is nobody to rotate the secret for.
     #[error("no client is registered for the secret")]
     UnregisteredClient,
+    /// The pending version, or the current one, is not this client's.
+    #[error(
+        "the secret belongs to another registration of the client's id; make one of this registration with: grantwell client rotate-secret"
+    )]
+    OtherRegistration,
+    /// Somebody has stored another secret since the pending one was made.
+    #[error("the pending secret is older than the one in use and stays out of use; start the rotation anew")]
+    OutdatedSecret,
     /// What the token endpoint would answer.
     #[error("the pending secret does not authenticate its client: {0}")]
     Authentication(OAuthError),
@@ -159,6 +172,12 @@ enum Held {
     SigningKeys { realm: RealmName },
 }
 
+/// What a secret holds, once its tags have said that it is this registry's.
+enum Claimed {
+    ClientSecret(Arc<Client>),
+    SigningKeys(RealmName),
+}
+
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -176,7 +195,7 @@ impl Rotation {
         random: Arc<dyn Random>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let RotationStores { secrets_manager, secret_prefix, published, registry, realms } = stores;
+        let RotationStores { secrets_manager, secret_prefix, published, registry, identity, realms } = stores;
         let versions = Versions::new(secrets_manager);
         Self {
             client_secrets: ClientSecretRotation {
@@ -186,10 +205,16 @@ impl Rotation {
                 clock: Arc::clone(&clock),
                 random: Arc::clone(&random),
             },
-            signing_keys: SigningKeyRotation { versions: versions.clone(), published, clock },
+            signing_keys: SigningKeyRotation {
+                versions: versions.clone(),
+                published,
+                identity: Arc::clone(&identity),
+                clock,
+            },
             versions,
             prefix: secret_prefix,
             registry,
+            identity,
             key_interval,
             random,
             metrics,
@@ -226,15 +251,61 @@ impl Rotation {
             return Err(RotationError::ForeignSecret);
         };
 
-        // 2. Whether the version still waits for it, and 3. the step.
-        let outcome = match secret.standing(token) {
-            Some(Standing::Current) => Ok(Outcome::NothingToDo),
-            Some(Standing::Pending) => self.run(step, &secret, &held, token).await.map(|()| Outcome::Done),
-            None => Err(RotationError::NotPending),
+        // 2. Whose it is, 3. whether the version still waits for the step, and 4. the step.
+        let outcome = match self.claim(&secret, held.clone()).await {
+            Ok(claimed) => self.step_of(step, &secret, &claimed, token).await,
+            Err(error) => Err(error),
         };
         log(&held, step.as_str(), &outcome);
         self.count(step, &held, &outcome);
         outcome.map(drop)
+    }
+
+    /// What the secret holds, if its tags say that it is this registry's, and the registration's of today.
+    async fn claim(&self, secret: &Secret, held: Held) -> Result<Claimed, RotationError> {
+        let registry = self.identity.require().await?;
+        match held {
+            Held::ClientSecret { realm, client_id } => {
+                secret.require_registry(&registry)?;
+                let client = self.registry.client(&realm, &client_id).await?;
+                let client = client.ok_or(RotationError::UnregisteredClient)?;
+                secret.require_registration(&registry, &client.registration_id)?;
+                Ok(Claimed::ClientSecret(client))
+            }
+            Held::SigningKeys { realm } => {
+                secret.require_registry(&registry)?;
+                Ok(Claimed::SigningKeys(realm))
+            }
+        }
+    }
+
+    async fn step_of(
+        &self,
+        step: Step,
+        secret: &Secret,
+        claimed: &Claimed,
+        token: &str,
+    ) -> Result<Outcome, RotationError> {
+        match secret.standing(token) {
+            Some(Standing::Current) => {
+                // A run that did not come to its end has left the label.
+                if secret.versions_at(PENDING).any(|version| version == token) {
+                    self.versions.discard_pending(secret, token).await?;
+                }
+                Ok(Outcome::NothingToDo)
+            }
+            Some(Standing::Pending) => match self.run(step, secret, claimed, token).await {
+                // A run beside this one has finished meanwhile, which takes the label.
+                Err(RotationError::NotPending) if self.is_current(secret, token).await? => Ok(Outcome::NothingToDo),
+                other => other.map(|()| Outcome::Done),
+            },
+            None => Err(RotationError::NotPending),
+        }
+    }
+
+    async fn is_current(&self, secret: &Secret, version: &str) -> Result<bool, PortError> {
+        let now = self.versions.describe(secret.id()).await?;
+        Ok(now.and_then(|now| now.standing(version)) == Some(Standing::Current))
     }
 
     fn count(&self, step: Step, held: &Held, outcome: &Result<Outcome, RotationError>) {
@@ -245,16 +316,17 @@ impl Rotation {
         }
     }
 
-    async fn run(&self, step: Step, secret: &Secret, held: &Held, token: &str) -> Result<(), RotationError> {
+    async fn run(&self, step: Step, secret: &Secret, claimed: &Claimed, token: &str) -> Result<(), RotationError> {
         let (clients, keys) = (&self.client_secrets, &self.signing_keys);
-        match held {
-            Held::ClientSecret { realm, client_id } => match step {
-                Step::Create => clients.create(secret, client_id, token).await,
-                Step::Set => clients.set(realm, client_id).await,
-                Step::Test => clients.test(secret, realm, client_id, token).await,
-                Step::Finish => clients.finish(secret, realm, client_id, token).await,
+        match claimed {
+            Claimed::ClientSecret(client) => match step {
+                Step::Create => clients.create(secret, client, token).await,
+                // There is nothing to set: the functions read Secrets Manager.
+                Step::Set => Ok(()),
+                Step::Test => clients.test(secret, client, token).await,
+                Step::Finish => clients.finish(secret, client, token).await,
             },
-            Held::SigningKeys { realm } => match step {
+            Claimed::SigningKeys(realm) => match step {
                 Step::Create => keys.create(secret, realm, token).await,
                 Step::Set => keys.set(secret, realm, token).await,
                 Step::Test => keys.test(secret, realm, token).await,
@@ -311,13 +383,13 @@ impl Rotation {
     async fn rotate_client_secret_if_due(&self, client: &Client) -> Result<(), RotationError> {
         let held = Held::ClientSecret { realm: client.realm.clone(), client_id: client.client_id.clone() };
         let due = self.due_secret(client).await;
-        let Some((secret, token)) = due.inspect_err(|error| log_failure(&held, SCHEDULE, error))? else {
+        let Some((secret, claimed, token)) = due.inspect_err(|error| log_failure(&held, SCHEDULE, error))? else {
             return Ok(());
         };
         // All with the secret as it was found due: AWSCURRENT then moves from that version or not at all, and two runs at once
         // never come to two rotations, the second of which would end the secret that the application still has.
         for step in Step::ALL {
-            let outcome = self.run(step, &secret, &held, &token).await.map(|()| Outcome::Done);
+            let outcome = self.run(step, &secret, &claimed, &token).await.map(|()| Outcome::Done);
             log(&held, step.as_str(), &outcome);
             self.count(step, &held, &outcome);
             outcome?;
@@ -327,20 +399,32 @@ impl Rotation {
 
     /// The version under which the client's secret is to be rotated now, if it is due: the one that somebody has left pending,
     /// or a new one.
-    async fn due_secret(&self, client: &Client) -> Result<Option<(Secret, String)>, RotationError> {
+    async fn due_secret(&self, client: &Client) -> Result<Option<(Secret, Claimed, String)>, RotationError> {
         if !client.is_active() {
             return Ok(None);
         }
         let name = secret_name(&self.prefix, &client.realm, &client.client_id);
         let Some(secret) = self.versions.describe(&name).await? else { return Ok(None) };
+        // The listing has read the registration a moment ago.
+        secret.require_registration(&self.identity.require().await?, &client.registration_id)?;
         if !self.client_secrets.is_due(&secret, client).await? {
             return Ok(None);
         }
-        let version = match secret.pending_version() {
-            Some(version) => version.to_owned(),
+        let mut staged = secret.pending_version().map(str::to_owned);
+        if let Some(version) = &staged {
+            match self.client_secrets.can_be_completed(&secret, client, version).await {
+                // Secrets Manager has begun a rotation, and may be about to call the first step.
+                Ok(()) | Err(RotationError::NoValue) => {}
+                // Discarded.
+                Err(RotationError::OutdatedSecret | RotationError::OtherRegistration) => staged = None,
+                Err(error) => return Err(error),
+            }
+        }
+        let version = match staged {
+            Some(version) => version,
             None => self.new_version()?,
         };
-        Ok(Some((secret, version)))
+        Ok(Some((secret, Claimed::ClientSecret(Arc::new(client.clone())), version)))
     }
 
     async fn rotate_keys_if_due(&self, realm: &RealmName) -> Result<(), RotationError> {
@@ -365,6 +449,7 @@ impl Rotation {
         let Some(secret) = self.versions.describe(&signing_keys_name(&self.prefix, realm)).await? else {
             return Ok(None);
         };
+        self.claim(&secret, Held::SigningKeys { realm: realm.clone() }).await?;
         let mut staged = secret.pending_version();
         if let Some(version) = staged {
             match self.signing_keys.can_be_completed(&secret, realm, version).await {

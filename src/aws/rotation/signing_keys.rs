@@ -6,19 +6,22 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::RotationError;
-use super::versions::{CurrentVersion, Secret, Versions};
+use super::versions::{CurrentVersion, Versions};
+use crate::aws::described::Secret;
 use crate::aws::keys::{DynamoPublishedKeys, key_set_text, read_key_set};
+use crate::aws::registry_id::RegistryIdentity;
 use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::set::{
     JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,
 };
-use crate::core::ports::{Clock, UnixSeconds};
+use crate::core::ports::{Clock, PortError, UnixSeconds};
 use crate::core::realm::RealmName;
 
 /// Rotates the signing keys of realms.
 pub(super) struct SigningKeyRotation {
     pub(super) versions: Versions,
     pub(super) published: DynamoPublishedKeys,
+    pub(super) identity: Arc<RegistryIdentity>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -40,7 +43,7 @@ impl SigningKeyRotation {
         realm: &RealmName,
         interval: u64,
     ) -> Result<bool, RotationError> {
-        let keys = read_key_set(&self.versions.current(secret).await?.text)?;
+        let keys = self.read(&self.versions.current(secret).await?.text).await?;
         let is_overtaken = self.require_signers_published(realm, &keys).await? > keys.revision;
         Ok(keys.is_due(if is_overtaken { 0 } else { interval }, self.clock.now()))
     }
@@ -62,10 +65,17 @@ impl SigningKeyRotation {
             other => return other.map(drop),
         }
         let current = self.versions.current(secret).await?;
-        let keys = read_key_set(&current.text)?;
+        let keys = self.read(&current.text).await?;
         self.require_signers_published(realm, &keys).await?;
         let rotated = keys.rotated(self.clock.now())?;
-        Ok(self.versions.put_pending(secret, version, &key_set_text(&rotated)?).await?)
+        let text = key_set_text(&rotated, &self.identity.require().await?)?;
+        self.versions.discard_others(secret, version).await?;
+        Ok(self.versions.put_pending(secret, version, &text).await?)
+    }
+
+    /// What a version of this registry's keys holds.
+    async fn read(&self, text: &str) -> Result<KeySet, PortError> {
+        read_key_set(text, &self.identity.require().await?)
     }
 
     /// Publishes the public halves of the pending keys.
@@ -82,7 +92,7 @@ impl SigningKeyRotation {
         // 3. Whoever else replaced the keys meanwhile has published others, and these must not hide them.
         let now = self.versions.current(secret).await?;
         if now.id != current.id && now.id != version {
-            self.published.ensure(realm, &read_key_set(&now.text)?).await?;
+            self.published.ensure(realm, &self.read(&now.text).await?).await?;
             return Err(RotationError::Conflict);
         }
         Ok(())
@@ -118,9 +128,9 @@ impl SigningKeyRotation {
     /// would bring back a key that has been taken out, or take one out that has come since.
     async fn succession(&self, secret: &Secret, version: &str) -> Result<Succession, RotationError> {
         let pending = self.versions.pending(secret, version).await?.ok_or(RotationError::NoValue)?;
-        let pending_keys = read_key_set(&pending)?;
+        let pending_keys = self.read(&pending.text).await?;
         let current = self.versions.current(secret).await?;
-        let current_keys = read_key_set(&current.text)?;
+        let current_keys = self.read(&current.text).await?;
         if current_keys.revision.checked_add(1) != Some(pending_keys.revision) {
             self.versions.discard_pending(secret, version).await?;
             return Err(RotationError::OutdatedKeys);

@@ -1,15 +1,13 @@
-//! The versions of one secret, and the labels that say what each of them is: AWSPENDING is being made current, AWSCURRENT is
-//! in use, AWSPREVIOUS was before.
-
-use std::collections::HashMap;
+//! The versions of one secret as a rotation reads, fills and labels them.
 
 use aws_sdk_secretsmanager::Client as SecretsManager;
-use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
+use aws_smithy_types::DateTime;
 use zeroize::Zeroizing;
 
 use super::RotationError;
+use crate::aws::described::{Secret, Standing, describe, take_label};
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, unavailable};
 use crate::aws::secrets::{CURRENT, PENDING, label_has_moved};
 use crate::core::ports::{PortError, UnixSeconds};
@@ -20,55 +18,31 @@ pub(super) struct Versions {
     secrets_manager: SecretsManager,
 }
 
-/// A secret as it was described at the beginning of a step.
-pub(super) struct Secret {
-    arn: String,
-    name: String,
-    labels: HashMap<String, Vec<String>>,
-}
-
-/// What a version is to a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Pending,
-    Current,
-}
-
 /// The version in use, and what it holds.
 pub(super) struct CurrentVersion {
     pub(super) id: String,
-    pub(super) created_at: UnixSeconds,
+    pub(super) created_at: DateTime,
     pub(super) text: Zeroizing<String>,
 }
 
-impl Secret {
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
+/// The version that waits to become the current one, and what it holds.
+pub(super) struct PendingVersion {
+    created_at: Option<DateTime>,
+    pub(super) text: Zeroizing<String>,
+}
 
-    /// The ARN: a secret that is deleted and made anew under its name has another one.
-    pub(super) fn id(&self) -> &str {
-        &self.arn
+impl CurrentVersion {
+    /// When it was made, to the second.
+    pub(super) fn made_at(&self) -> UnixSeconds {
+        UnixSeconds(u64::try_from(self.created_at.secs()).unwrap_or_default())
     }
+}
 
-    /// `None` where a rotation has no business with the version.
-    pub(super) fn standing(&self, version: &str) -> Option<Standing> {
-        let labels = self.labels.get(version)?;
-        let has = |label: &str| labels.iter().any(|attached| attached == label);
-        // In this order: AWSPENDING may stay on the version that has become current.
-        if has(CURRENT) { Some(Standing::Current) } else { has(PENDING).then_some(Standing::Pending) }
-    }
-
-    /// The version that waits to become the current one.
-    pub(super) fn pending_version(&self) -> Option<&str> {
-        let mut versions = self.labels.keys().map(String::as_str);
-        versions.find(|version| self.standing(version) == Some(Standing::Pending))
-    }
-
-    /// The version that has this label.
-    pub(super) fn version_at(&self, label: &str) -> Option<&str> {
-        let labelled = self.labels.iter().find(|(_, labels)| labels.iter().any(|attached| attached == label));
-        labelled.map(|(version, _)| version.as_str())
+impl PendingVersion {
+    /// Whether it was made before the version in use, or cannot say when: then it is what somebody has replaced, and not what
+    /// is to take the place of anything.
+    pub(super) fn is_older_than(&self, current: &CurrentVersion) -> bool {
+        self.created_at.is_none_or(|created_at| created_at < current.created_at)
     }
 }
 
@@ -79,17 +53,7 @@ impl Versions {
 
     /// `None` where there is no such secret.
     pub(super) async fn describe(&self, id: &str) -> Result<Option<Secret>, PortError> {
-        match self.secrets_manager.describe_secret().secret_id(id).send().await {
-            Ok(answer) => Ok(Some(Secret {
-                arn: answer.arn.unwrap_or_default(),
-                name: answer.name.unwrap_or_default(),
-                labels: answer.version_ids_to_stages.unwrap_or_default(),
-            })),
-            Err(error) => match error.as_service_error() {
-                Some(DescribeSecretError::ResourceNotFoundException(_)) => Ok(None),
-                _ => Err(unavailable(SECRETS_MANAGER, "DescribeSecret", &error)),
-            },
-        }
+        describe(&self.secrets_manager, id).await
     }
 
     pub(super) async fn current(&self, secret: &Secret) -> Result<CurrentVersion, PortError> {
@@ -98,7 +62,7 @@ impl Versions {
             request.send().await.map_err(|error| unavailable(SECRETS_MANAGER, "GetSecretValue", &error))?;
         let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
         let id = answer.version_id.ok_or_else(|| corrupt(SECRETS_MANAGER, "a version without an id"))?;
-        let created_at = answer.created_date.and_then(|date| u64::try_from(date.secs()).ok()).map(UnixSeconds);
+        let created_at = answer.created_date;
         let created_at =
             created_at.ok_or_else(|| corrupt(SECRETS_MANAGER, "a version without the time of its creation"))?;
         Ok(CurrentVersion { id, created_at, text })
@@ -109,11 +73,15 @@ impl Versions {
         &self,
         secret: &Secret,
         version: &str,
-    ) -> Result<Option<Zeroizing<String>>, RotationError> {
+    ) -> Result<Option<PendingVersion>, RotationError> {
         let request =
             self.secrets_manager.get_secret_value().secret_id(secret.id()).version_id(version).version_stage(PENDING);
         match request.send().await {
-            Ok(mut answer) => Ok(Some(Zeroizing::new(answer.secret_string.take().unwrap_or_default()))),
+            Ok(mut answer) => {
+                let created_at = answer.created_date;
+                let text = answer.secret_string.take().map(Zeroizing::new);
+                Ok(text.map(|text| PendingVersion { created_at, text }))
+            }
             Err(error) => match error.as_service_error() {
                 Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(None),
                 // The label has moved to another version since the secret was described, or has gone.
@@ -147,24 +115,32 @@ impl Versions {
     /// Takes AWSPENDING off a version that must not become current, so that the next rotation begins with one of its own:
     /// Secrets Manager starts none while another version is pending.
     pub(super) async fn discard_pending(&self, secret: &Secret, version: &str) -> Result<(), PortError> {
-        let taken = self
-            .secrets_manager
-            .update_secret_version_stage()
-            .secret_id(secret.id())
-            .version_stage(PENDING)
-            .remove_from_version_id(version)
-            .send()
-            .await;
-        match taken {
-            Ok(_) => Ok(()),
-            Err(error) if label_has_moved(error.as_service_error()) => Ok(()),
-            Err(error) => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error)),
+        take_label(&self.secrets_manager, secret.id(), PENDING, version).await
+    }
+
+    /// Takes AWSPENDING off whatever has it but the version that is about to get a value. Secrets Manager moves the label; here
+    /// nothing depends on that.
+    pub(super) async fn discard_others(&self, secret: &Secret, version: &str) -> Result<(), PortError> {
+        for other in secret.versions_at(PENDING).filter(|other| *other != version) {
+            self.discard_pending(secret, other).await?;
         }
+        Ok(())
+    }
+
+    /// Makes a pending version the current one, and ends its being pending, also where somebody else was first. A version that
+    /// kept AWSPENDING would be taken up again after somebody has replaced it: what was taken back would become current once
+    /// more.
+    pub(super) async fn make_current(&self, secret: &Secret, version: &str, from: &str) -> Result<(), RotationError> {
+        let moved = self.move_current(secret, version, from).await;
+        if matches!(moved, Ok(()) | Err(RotationError::Conflict)) {
+            self.discard_pending(secret, version).await?;
+        }
+        moved
     }
 
     /// Moves AWSCURRENT from the version that the step knows as current; Secrets Manager labels that one AWSPREVIOUS and
     /// refuses to move anything where it is not current any more.
-    pub(super) async fn make_current(&self, secret: &Secret, version: &str, from: &str) -> Result<(), RotationError> {
+    async fn move_current(&self, secret: &Secret, version: &str, from: &str) -> Result<(), RotationError> {
         let moved = self
             .secrets_manager
             .update_secret_version_stage()
@@ -184,26 +160,5 @@ impl Versions {
             Some(Standing::Current) => Ok(()),
             _ => Err(RotationError::Conflict),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_is_what_its_labels_say() {
-        let labels =
-            [("one", vec!["AWSPREVIOUS"]), ("two", vec!["AWSPENDING", "AWSCURRENT"]), ("three", vec!["AWSPENDING"])];
-        let labels =
-            labels.map(|(version, labels)| (version.to_owned(), labels.into_iter().map(str::to_owned).collect()));
-        let secret = Secret { arn: String::new(), name: String::new(), labels: labels.into() };
-        for (version, standing) in
-            [("one", None), ("two", Some(Standing::Current)), ("three", Some(Standing::Pending)), ("four", None)]
-        {
-            assert_eq!(secret.standing(version), standing, "{version}");
-        }
-        assert_eq!((secret.version_at("AWSCURRENT"), secret.version_at("AWSOTHER")), (Some("two"), None));
-        assert_eq!(secret.pending_version(), Some("three"));
     }
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::client_auth::ClientAuthenticator;
@@ -20,7 +22,7 @@ use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::http::routes::{self, HttpService};
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::telemetry::{LogRefusalsSparingly, SystemClock, SystemRandom};
 
 /// The longest a request may take, its body included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -39,17 +41,18 @@ impl IssuedTokens {
     }
 }
 
-/// Every endpoint of every realm, over `registry` and `issued`.
+/// Every endpoint of every realm, over `registry` and `issued`, and the routes beside them.
 pub(crate) fn service(
     registry: &Arc<SqliteRegistry>,
     issued: &IssuedTokens,
     defaults: &RealmDefaults,
     public_url: PublicUrl,
     attempts: Option<&Arc<FailedAttempts>>,
+    beside: Router,
 ) -> impl HttpService + use<> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let audit: Arc<dyn AuditSink> = Arc::new(TracingAudit);
+    let audit: Arc<dyn AuditSink> = sparing_log(&clock);
     let IssuedTokens { tokens, denylist, quotas } = issued;
     let secrets: Arc<dyn SecretSource> =
         Arc::new(CachedSecrets::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
@@ -59,7 +62,7 @@ pub(crate) fn service(
     let signing_keys: Arc<dyn SigningKeySource> =
         Arc::new(CachedSigningKeys::new(Arc::new(keyring), Arc::clone(&clock), CacheSettings::LOCAL));
     let registry: Arc<dyn ClientRegistry> =
-        Arc::new(CachedRegistry::new(Arc::clone(registry) as _, CacheSettings::LOCAL));
+        Arc::new(CachedRegistry::new(Arc::clone(registry) as _, Arc::clone(&clock), CacheSettings::LOCAL));
 
     let realms = || Realms::new(Arc::clone(&registry), defaults.clone());
     let clients = || {
@@ -70,6 +73,7 @@ pub(crate) fn service(
         realms: realms(),
         clients: clients(),
         tokens: Arc::clone(tokens),
+        denylist: Arc::clone(denylist),
         quotas: Arc::clone(quotas),
         keys: Arc::clone(&signing_keys),
         clock: Arc::clone(&clock),
@@ -99,7 +103,21 @@ pub(crate) fn service(
         audit: Arc::clone(&audit),
     }))
     .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), keys: public_keys, audit }));
-    routes::service(every_endpoint, public_url, REQUEST_LIMIT)
+    routes::service(every_endpoint.merge(beside), public_url, REQUEST_LIMIT)
+}
+
+/// Tells of what it has left out for as long as it is used, and once more at its end.
+fn sparing_log(clock: &Arc<dyn Clock>) -> Arc<LogRefusalsSparingly> {
+    let audit = Arc::new(LogRefusalsSparingly::new(Arc::clone(clock)));
+    let used = Arc::downgrade(&audit);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LogRefusalsSparingly::INTERVAL / 2).await;
+            let Some(audit) = used.upgrade() else { return };
+            audit.tell_when_due();
+        }
+    });
+    audit
 }
 
 /// The base URL of a server that listens on `address` and has no other name.

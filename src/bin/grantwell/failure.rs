@@ -3,12 +3,16 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use grantwell::config::ConfigError;
 use grantwell::core::client::InvalidRegistration;
 use grantwell::core::client_auth::secret::WeakSecret;
 use grantwell::core::ports::PortError;
 use grantwell::embedded::StoreError;
+use grantwell::embedded::cause::StorageCause;
 
 /// Why a command could not do its work. Holds no secret: it is made to be printed.
 #[derive(Debug)]
@@ -38,8 +42,16 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Sentence(sentence) => {
-                // Not eprintln!, which panics where stderr is closed. There is nobody left to tell.
-                let _ = writeln!(io::stderr(), "error: {sentence}");
+                // Not eprintln!, which panics where stderr is closed. There is nobody left to tell; nor, after a while, where
+                // nobody reads it: a server that cannot go on has to end.
+                let line = format!("error: {sentence}\n");
+                let (copy, (is_written, written)) = (line.clone(), mpsc::channel());
+                let write = move || is_written.send(io::stderr().write_all(copy.as_bytes()));
+                if thread::Builder::new().spawn(write).is_ok() {
+                    let _either_way = written.recv_timeout(PATIENCE);
+                } else {
+                    let _ = io::stderr().write_all(line.as_bytes());
+                }
                 ExitCode::FAILURE
             }
             Self::OutputClosed => ExitCode::SUCCESS,
@@ -78,9 +90,17 @@ impl From<PortError> for Failure {
                 "try again; if it stays so, check the AWS credentials and region, and that the variables of the stack's \
                  export block are this stack's"
             }
-            PortError::Unavailable { .. } => "try again in a moment",
+            // A store of this machine says why in words that there is a way out for.
+            PortError::Unavailable { detail, .. } => {
+                StorageCause::of_words(detail).map_or("try again in a moment", StorageCause::way_out)
+            }
+            // It says itself what to do.
+            PortError::Foreign { .. } => return Self::new(error.to_string()),
             PortError::Corrupt { .. } => "restore it from a backup, or delete it and register it again",
         };
         Self::new(format!("{error}; {advice}"))
     }
 }
+
+/// How long somebody may take to read the sentence.
+const PATIENCE: Duration = Duration::from_secs(5);

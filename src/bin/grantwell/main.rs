@@ -13,7 +13,9 @@ mod quota;
 mod realm;
 mod report;
 mod sample;
+mod secrets;
 mod serve;
+mod service_manager;
 mod store;
 
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ enum Command {
     Realm(realm::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
+    /// Has the secrets of an existing stack say whose they are
+    Secrets(secrets::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),
     /// Computes what a month on AWS costs
@@ -77,6 +81,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
+        Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
     }

@@ -206,14 +206,17 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             directory.display()
         ))
     };
-    if if_absent == IfAbsent::Refuse && !directory.exists() {
-        return Err(nothing_there("there is no data directory"));
-    }
-    let registry_path = DataDir::open(directory)?.registry_path();
-    if if_absent == IfAbsent::Refuse && !registry_path.exists() {
-        return Err(nothing_there("there is no registry in"));
-    }
-    let registry = Arc::new(SqliteRegistry::open(&registry_path)?);
+    let data = match if_absent {
+        IfAbsent::Create => DataDir::open(directory)?,
+        IfAbsent::Refuse => {
+            let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
+            if !found.has_registry()? {
+                return Err(nothing_there("there is no registry in"));
+            }
+            found
+        }
+    };
+    let registry = Arc::new(SqliteRegistry::open(&data.registry_path())?);
     Ok(Store { registrar: Arc::clone(&registry) as _, keys: registry })
 }
 
@@ -221,6 +224,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 async fn open_aws() -> Result<Store, Failure> {
     use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::registrar::AwsRegistrar;
+    use grantwell::aws::registry_id::RegistryIdentity;
     use grantwell::aws::sdk;
     use grantwell::config::RegistryConfig;
     use grantwell::telemetry::SystemRandom;
@@ -230,7 +234,9 @@ async fn open_aws() -> Result<Store, Failure> {
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
     let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
     let published = DynamoPublishedKeys::new(dynamodb.clone(), config.registry_table.clone());
-    let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published);
+    let identity = RegistryIdentity::new(dynamodb.clone(), config.registry_table.clone());
+    let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
+    let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -244,9 +250,36 @@ async fn open_aws() -> Result<Store, Failure> {
 #[cfg(not(feature = "aws"))]
 #[expect(clippy::unused_async, reason = "the build with AWS awaits here")]
 async fn open_aws() -> Result<Store, Failure> {
-    Err(Failure::new(
+    Err(no_aws())
+}
+
+/// What the local command says where it would have to call AWS.
+#[cfg(not(feature = "aws"))]
+pub(crate) fn no_aws() -> Failure {
+    Failure::new(
         "this build of grantwell has no AWS in it; install the full one with `cargo install --path . --bin grantwell` and \
          run that",
+    )
+}
+
+/// What binds the secrets of the deployed stack.
+#[cfg(feature = "aws")]
+pub(crate) async fn open_binding() -> Result<grantwell::aws::binding::SecretBinding, Failure> {
+    use grantwell::aws::binding::SecretBinding;
+    use grantwell::aws::sdk;
+    use grantwell::config::RegistryConfig;
+    use grantwell::core::ports::Random;
+    use grantwell::telemetry::SystemRandom;
+
+    let config = RegistryConfig::from_env()?;
+    let sdk_config = sdk::for_operators().await;
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    Ok(SecretBinding::new(
+        &aws_sdk_dynamodb::Client::new(&sdk_config),
+        aws_sdk_secretsmanager::Client::new(&sdk_config),
+        &config.registry_table,
+        config.secret_prefix,
+        &random,
     ))
 }
 

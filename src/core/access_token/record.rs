@@ -22,7 +22,7 @@ pub struct AccessTokenRecord {
     pub scope: Scope,
     /// The issuer as the client addressed it.
     pub iss: Issuer,
-    /// Whom it is for.
+    /// Whom it is for. Where a store has lost it, nobody but the issuer, which is for no resource server.
     #[serde(default, skip_serializing_if = "Audience::is_issuer")]
     pub aud: Audience,
     /// When it was issued.
@@ -33,12 +33,16 @@ pub struct AccessTokenRecord {
     pub jti: String,
     /// Ties the log lines of this token together.
     pub audit_tracking_id: String,
-    /// What the client's registration adds.
+    /// What the client's registration adds. Where a store has lost it, nothing.
     #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
     pub claims: CustomClaims,
 }
 
 impl AccessTokenRecord {
+    /// The form of a stored record, which each store keeps beside it. A member that may be left out needs no other: a build that does not
+    /// know it passes over it. One that must not be passed over does, and a record of a form that a build does not know is corrupt to it.
+    pub const VERSION: u8 = 1;
+
     /// Whether the token's time is over. Compared on every read, because DynamoDB deletes expired items days late.
     pub fn has_expired(&self, now: UnixSeconds) -> bool {
         self.expires_at <= now

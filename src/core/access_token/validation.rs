@@ -45,7 +45,9 @@ impl AccessTokenValidator {
                 self.tokens.get(&digest).await?.filter(|record| !record.has_expired(now))
             }
             Some(PresentedToken::Stateless(record)) => {
-                let is_denied = self.denylist.is_denied(&record.jti).await?;
+                // A stored token ends with its record, whoever loses it. The end of this one may be what was lost.
+                let may_have_ended = record.iat <= self.denylist.whole_since().await?;
+                let is_denied = may_have_ended || self.denylist.is_denied(&record.jti).await?;
                 Some(*record).filter(|_| !is_denied)
             }
         })
@@ -127,6 +129,7 @@ mod tests {
         looked_again: AtomicU64,
         tokens: Mutex<HashMap<TokenDigest, AccessTokenRecord>>,
         denied: Mutex<HashSet<String>>,
+        whole_since: AtomicU64,
     }
 
     #[async_trait]
@@ -171,6 +174,10 @@ mod tests {
 
         async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
             Ok(self.denied.lock().expect("not poisoned").contains(jti))
+        }
+
+        async fn whole_since(&self) -> Result<UnixSeconds, PortError> {
+            Ok(UnixSeconds(self.whole_since.load(Ordering::SeqCst)))
         }
     }
 
@@ -571,6 +578,18 @@ mod tests {
         assert_ne!(malleated(&token), token);
         assert_eq!(malleated(&malleated(&token)), token);
         world.assert_unknown("another form of a stored token", &malleated(&token)).await;
+    }
+
+    #[tokio::test]
+    async fn a_token_whose_end_may_have_been_lost_has_ended() {
+        let world = World::new();
+        let (stateless, with_record) = (world.token(&record()), world.token(&stored()));
+        world.stores.put(&TokenDigest::of(&with_record), &stored()).await.expect("stored");
+        for (whole_since, is_active) in [(NOW.0 - 1, true), (NOW.0, false), (NOW.0 + 1, false), (u64::MAX, false)] {
+            world.stores.whole_since.store(whole_since, Ordering::SeqCst);
+            assert_eq!(world.find(&stateless).await.is_some(), is_active, "{whole_since}");
+            assert_eq!(world.find(&with_record).await, Some(stored()), "its record says that it has not ended");
+        }
     }
 
     #[tokio::test]

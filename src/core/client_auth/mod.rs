@@ -141,11 +141,13 @@ impl ClientAuthenticator {
         };
 
         // Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
-        attempts.admit(&attempt, now, known)?;
+        attempts.admit(&attempt, self.clock.as_ref(), known)?;
         let result = self.verify(realm, credentials, known, now).await;
         match &result {
-            Ok(_) => attempts.succeeded(&attempt, now),
-            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, now, known.as_ref())?,
+            Ok(_) => attempts.succeeded(&attempt, self.clock.as_ref()),
+            // The secret was right, which only shows who could show it by the registered method, too: no guess.
+            Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)) => {}
+            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, self.clock.as_ref(), known.as_ref())?,
             // A store that is away says nothing about the secret.
             Err(_) => {}
         }
@@ -165,9 +167,9 @@ impl ClientAuthenticator {
             Err(_) => None,
         };
         known.clone_from(&client);
-        let standing = standing(client, credentials.method, now);
+        let standing = standing(client, now);
 
-        // 2. What the secret store says, asked only for a client that may authenticate this way.
+        // 2. What the secret store says, asked only for a client that may authenticate.
         let secrets = if let Ok(client) = &standing {
             self.secrets.secrets(client).await?
         } else {
@@ -176,35 +178,62 @@ impl ClientAuthenticator {
         };
 
         // 3. One comparison for everybody, known or not.
-        let mut verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
+        let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
         if !verified
             && let Ok(client) = &standing
-            && let Some(newer) = self.secrets.secrets_after_mismatch(client).await
+            && self.secrets.admits_another_look(client).await
         {
-            verified = ClientSecrets::verify(Some(&newer), &credentials.secret);
+            return self.verify_anew(client, credentials, known, now).await;
         }
 
-        // 4. Only now, whether there was a client at all.
-        match standing {
-            Ok(client) if verified => Ok(client),
-            Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
-            Err(failure) => Err(OAuthError::InvalidClient(failure)),
+        // 4. Only now, whether there was a client at all, and one that is registered for the method.
+        verdict(standing, verified, credentials.method)
+    }
+
+    /// The same past all that is remembered: the secret may be newer. The registration is read anew as well, and before the
+    /// secrets: an id may have been deleted and registered again, or a right withdrawn before the secret was replaced, and a
+    /// new secret must not get what the registration before it had.
+    async fn verify_anew(
+        &self,
+        remembered: &Client,
+        credentials: &Credentials,
+        known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, OAuthError> {
+        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
+        // Whoever is no longer registered is still the client that was guessed at.
+        if client.is_some() {
+            known.clone_from(&client);
         }
+        let standing = standing(client, now);
+        let secrets = match &standing {
+            Ok(client) => self.secrets.secrets_anew(client).await?,
+            Err(_) => None,
+        };
+        let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
+        verdict(standing, verified, credentials.method)
     }
 }
 
-/// The client, where it may authenticate by this method now.
-fn standing(
-    client: Option<Arc<Client>>,
+/// A secret that is wrong by any method is a guess.
+fn verdict(
+    standing: Result<Arc<Client>, ClientAuthFailure>,
+    verified: bool,
     method: AuthMethod,
-    now: UnixSeconds,
-) -> Result<Arc<Client>, ClientAuthFailure> {
+) -> Result<Arc<Client>, OAuthError> {
+    match standing {
+        Ok(_) if !verified => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
+        Ok(client) if client.allows_method(method) => Ok(client),
+        Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)),
+        Err(failure) => Err(OAuthError::InvalidClient(failure)),
+    }
+}
+
+/// The client, where it may authenticate now.
+fn standing(client: Option<Arc<Client>>, now: UnixSeconds) -> Result<Arc<Client>, ClientAuthFailure> {
     let client = client.ok_or(ClientAuthFailure::UnknownClient)?;
     if !client.is_active() {
         return Err(ClientAuthFailure::Disabled);
-    }
-    if !client.allows_method(method) {
-        return Err(ClientAuthFailure::MethodNotRegistered);
     }
     if client.secret_has_expired(now) {
         return Err(ClientAuthFailure::SecretExpired);

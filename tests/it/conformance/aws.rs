@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use grantwell::aws::quotas::DynamoQuotas;
 use grantwell::aws::registrar::AwsRegistrar;
 use grantwell::aws::registry::DynamoRegistry;
+use grantwell::aws::registry_id::RegistryIdentity;
 use grantwell::aws::sdk;
 use grantwell::aws::secrets::SecretsManagerSecrets;
 use grantwell::aws::tokens::DynamoTokens;
@@ -27,13 +29,15 @@ use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::keys::set::KeySet;
 use grantwell::core::ports::{
-    ClientRegistry as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _, Registrar as _,
-    RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _,
+    Registrar as _, RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
+    VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
-use grantwell::telemetry::SystemRandom;
+use grantwell::telemetry::{SystemClock, SystemRandom};
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::{
@@ -41,6 +45,7 @@ use super::{
     generated, realm, realm_name,
 };
 
+mod ownership;
 mod rotation;
 
 mod tokens {
@@ -76,21 +81,23 @@ mod keys {
 async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
     let stack = Stack::create().await;
     for (id, is_scheduled_for_deletion) in [("kept", false), ("deleted", true)] {
-        let (client, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
-        let old = |secret: &str| format!(r#"{{"client_id":"{id}","client_secret":"{secret}"}}"#);
-        stack.secrets_manager.create_secret().name(&name).secret_string(old("old")).send().await.expect("created");
-        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(old("older"));
-        put.send().await.expect("put");
+        let (earlier, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
+        stack.registrar().register(&earlier, &generated()).await.expect("registered");
+        let rotated = stack.registrar().rotate_secret(&earlier.realm, &earlier.client_id, &generated()).await;
+        rotated.expect("rotated");
+        // As a deletion leaves it that fails halfway.
+        stack.delete_item("alpha", &format!("client#{id}")).await;
         if is_scheduled_for_deletion {
             stack.secrets_manager.delete_secret().secret_id(&name).send().await.expect("scheduled");
-            let secrets = stack.secrets().secrets(&client).await;
+            let secrets = stack.secrets().secrets(&earlier).await;
             assert!(secrets.expect("read").is_none(), "a secret scheduled for deletion is gone");
         }
 
-        let secret = generated();
+        let (client, secret) = (client(&realm("alpha"), id), generated());
         stack.registrar().register(&client, &secret).await.expect("registered");
         let secrets = stack.secrets().secrets(&client).await.expect("read");
         assert_accepted(secrets.as_ref(), &secret, None);
+        assert!(stack.secrets().secrets(&earlier).await.expect("read").is_none(), "nothing is the earlier client's");
         assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(client));
     }
 }
@@ -170,19 +177,21 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
     let stack = Stack::create().await;
     let client = client(&realm("alpha"), "myClient");
     let name = format!("{}/alpha/clients/myClient", stack.name);
-    let good = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
-    stack.secrets_manager.create_secret().name(&name).secret_string(good).send().await.expect("created");
+    let text = serde_json::json!({
+        "client_id": "myClient", "client_secret": "good-good-good-good", "registration_id": client.registration_id,
+    })
+    .to_string();
+    stack.secrets_manager.create_secret().name(&name).secret_string(&text).send().await.expect("created");
     let good = ClientSecret::given("good-good-good-good", false).expect("a secret");
-    for text in ["canary", r#"{"client_id":"canary","client_secret":"canary"}"#] {
-        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(text);
+    for broken in ["canary", r#"{"client_id":"canary","client_secret":"canary"}"#] {
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(broken);
         put.send().await.expect("put");
         let error = stack.secrets().secrets(&client).await.expect_err("corrupt");
         assert!(matches!(error, PortError::Corrupt { service: "Secrets Manager", .. }), "{error}");
         assert!(!error.to_string().contains("canary"), "{error}");
 
         // Once corrected, the broken version is the previous one. It is not accepted, and locks nobody out.
-        let put = r#"{"client_id":"myClient","client_secret":"good-good-good-good"}"#;
-        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(put);
+        let put = stack.secrets_manager.put_secret_value().secret_id(&name).secret_string(&text);
         put.send().await.expect("put");
         assert_accepted(stack.secrets().secrets(&client).await.expect("read").as_ref(), &good, None);
     }
@@ -282,13 +291,96 @@ async fn what_aws_refuses_is_unavailable_and_says_what_to_do() {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
+async fn a_table_is_whole_since_somebody_issued_from_it_and_until_then_since_now() {
+    let stack = Stack::create().await;
+    let (clock, reader_clock) = (SettableClock::at(SystemClock.now()), SettableClock::at(SystemClock.now()));
+    let reader = stack.tokens(reader_clock.clone());
+    for _ in 0..2 {
+        let now = reader_clock.pass(1);
+        assert_eq!(reader.whole_since().await, Ok(now), "who reads writes nothing down");
+    }
+    clock.pass(10);
+    let since = clock.now();
+    let issuer = stack.tokens(clock.clone()).keeping_whole_since();
+    assert_eq!(issuer.whole_since().await, Ok(since));
+    assert_eq!(reader.whole_since().await, Ok(since));
+    clock.pass(5);
+    let other = stack.tokens(clock.clone()).keeping_whole_since();
+    assert_eq!(other.whole_since().await, Ok(since), "it is written down once");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_table_that_lost_its_items_is_whole_since_then_and_a_process_learns_it_within_a_minute() {
+    let stack = Stack::create().await;
+    let clock = SettableClock::at(SystemClock.now());
+    let issuer = stack.tokens(clock.clone()).keeping_whole_since();
+    let reader = stack.tokens(clock.clone());
+    let since = issuer.whole_since().await.expect("written");
+    assert_eq!(reader.whole_since().await, Ok(since));
+    stack.delete_token_item("store#whole-since").await;
+    clock.pass(59);
+    assert_eq!((issuer.whole_since().await, reader.whole_since().await), (Ok(since), Ok(since)), "remembered");
+    let lost = clock.pass(1);
+    assert_eq!(reader.whole_since().await, Ok(lost), "since now, where nobody says since when");
+    assert_eq!(issuer.whole_since().await, Ok(lost));
+    clock.pass(3600);
+    assert_eq!((issuer.whole_since().await, reader.whole_since().await), (Ok(lost), Ok(lost)));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_table_that_a_backup_brought_back_is_not_whole_since_before() {
+    let stack = Stack::create().await;
+    let before = stack.tokens(SystemClock).keeping_whole_since().whole_since().await.expect("written");
+    let backup = stack.dynamodb.create_backup().table_name(&stack.token_table).backup_name("tokens").send().await;
+    let backup = backup.expect("a backup").backup_details.expect("details").backup_arn;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // Under its own name, as a stack needs it, and with all its items.
+    stack.dynamodb.delete_table().table_name(&stack.token_table).send().await.expect("deleted");
+    let restore = stack.dynamodb.restore_table_from_backup().target_table_name(&stack.token_table).backup_arn(backup);
+    restore.send().await.expect("restored");
+
+    let now = SystemClock.now();
+    assert!(now > before);
+    assert!(stack.tokens(SystemClock).whole_since().await.expect("known") >= now);
+    let since = stack.tokens(SystemClock).keeping_whole_since().whole_since().await.expect("written");
+    assert!(since >= now, "{since}: {before} is what the backup says");
+    assert_eq!(stack.tokens(SystemClock).whole_since().await, Ok(since));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn what_does_not_say_since_when_is_not_guessed_at() {
+    let stack = Stack::create().await;
+    let wrong = [
+        None,
+        Some(AttributeValue::S("1795415820".to_owned())),
+        Some(AttributeValue::N("-1".to_owned())),
+        Some(AttributeValue::N("1.5".to_owned())),
+        Some(AttributeValue::Bool(true)),
+        Some(AttributeValue::Null(true)),
+    ];
+    for since in wrong {
+        let id = AttributeValue::S("store#whole-since".to_owned());
+        let item = since.map(|since| ("since".to_owned(), since)).into_iter().chain([("id".to_owned(), id)]).collect();
+        stack.put_token_item(item).await;
+        for tokens in [stack.tokens(SystemClock), stack.tokens(SystemClock).keeping_whole_since()] {
+            let error = tokens.whole_since().await.expect_err("no guess");
+            assert!(matches!(error, PortError::Corrupt { .. }), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
 async fn a_store_that_does_not_answer_is_unavailable_in_time() {
     let stack = Stack::create().await;
     // Accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", silent.local_addr().expect("bound"));
     let config = aws_sdk_dynamodb::config::Builder::from(&stack.sdk).endpoint_url(endpoint).build();
-    let tokens = DynamoTokens::new(DynamoDb::from_conf(config), &stack.token_table);
+    let tokens = DynamoTokens::new(DynamoDb::from_conf(config), &stack.token_table, Arc::new(SystemClock));
     let digest = super::token_store::digest();
 
     let started = Instant::now();
@@ -319,7 +411,7 @@ async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
     assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(changed));
     assert_eq!(registrar.register(&client, &secret).await, Err(RegistrarError::AlreadyExists));
 
-    let tokens = DynamoTokens::new(lossy, &stack.token_table);
+    let tokens = DynamoTokens::new(lossy, &stack.token_table, Arc::new(SystemClock));
     let digest = super::token_store::digest();
     let record = super::token_store::record("myClient");
     tokens.put(&digest, &record).await.expect("stored");
@@ -416,11 +508,19 @@ async fn a_revocation_that_published_and_died_signs_nothing_until_it_is_repeated
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
-async fn a_secret_of_private_jwks_signs_and_is_written_anew_with_its_next_change() {
+async fn a_secret_of_private_jwks_is_written_anew_when_it_is_bound_and_signs() {
     let stack = Stack::create().await;
     let (alpha, name) = (realm_name("alpha"), format!("{}/alpha/signing-keys", stack.name));
     stack.secrets_manager.create_secret().name(&name).secret_string(OLDER_KEYS).send().await.expect("created");
+    stack.registrar().put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("a realm");
+    let keys = KeySet::from_json(OLDER_KEYS).expect("keys");
+    stack.published_keys().publish(&alpha, &keys).await.expect("published");
     let keyring = Keyring::new(Arc::new(stack.keys()), Arc::new(FixedClock));
+    let error = keyring.signers(&alpha, SigningAlgorithm::Es256).await.map(drop).expect_err("nobody's");
+    assert!(matches!(error, PortError::Foreign { .. }), "{error}");
+    stack.binding().bind(false).await.expect("bound");
+    let stored = stack.text(&name, "AWSCURRENT").await;
+    assert!(stored.contains(r#""version":1,"revision":4,"#) && !stored.contains(r#""d":"#));
     for alg in SigningAlgorithm::ALL {
         let signers = keyring.signers(&alpha, alg).await.expect("signers");
         assert_eq!(signers.choose(alg, NOW).expect("a signer").alg, alg);
@@ -430,9 +530,7 @@ async fn a_secret_of_private_jwks_signs_and_is_written_anew_with_its_next_change
 
     let rotated = older.rotated(ROTATED_AT).expect("rotated");
     stack.keys().replace_keys(&alpha, &rotated).await.expect("replaced");
-    let stored = stack.secrets_manager.get_secret_value().secret_id(&name).version_stage("AWSCURRENT");
-    let stored = stored.send().await.expect("read").secret_string.expect("text");
-    assert!(stored.starts_with(r#"{"version":1,"revision":5,"#) && !stored.contains(r#""d":"#));
+    assert!(stack.text(&name, "AWSCURRENT").await.contains(r#""version":1,"revision":5,"#));
     assert_eq!(stack.keys().read_keys(&alpha).await.expect("read").expect("keys").published(), rotated.published());
 }
 
@@ -515,7 +613,7 @@ async fn keys_of_another_form_are_corrupt_and_reach_no_error() {
 
 async fn dynamo_tokens() -> Opened<TokenPorts> {
     let stack = Stack::create().await;
-    let tokens = DynamoTokens::new(stack.dynamodb.clone(), &stack.token_table);
+    let tokens = stack.tokens(SystemClock).keeping_whole_since();
     Opened::new(TokenPorts::of(tokens), stack)
 }
 
@@ -529,7 +627,8 @@ async fn key_ports() -> Opened<KeyPorts> {
     let (sdk, name, table) = (stack.sdk.clone(), stack.name.clone(), stack.registry_table.clone());
     let open = move || {
         let published = DynamoPublishedKeys::new(DynamoDb::new(&sdk), &table);
-        let store = SecretsManagerKeys::new(SecretsManager::new(&sdk), &name, published.clone());
+        let identity = Arc::new(identity(DynamoDb::new(&sdk), &table));
+        let store = SecretsManagerKeys::new(SecretsManager::new(&sdk), &name, published.clone(), identity);
         OpenedKeys { store: Arc::new(store), published: Arc::new(published) }
     };
     Opened::new(KeyPorts::opened_by(open), stack)
@@ -543,6 +642,11 @@ async fn registry_ports() -> Opened<RegistryPorts> {
         secrets: Arc::new(stack.secrets()),
     };
     Opened::new(ports, stack)
+}
+
+/// As the command line has it, which may make the id of the registry.
+fn identity(dynamodb: DynamoDb, table: &str) -> RegistryIdentity {
+    RegistryIdentity::new(dynamodb, table).made_of(Arc::new(SystemRandom))
 }
 
 /// Tables and secrets under a name that no other test has.
@@ -594,6 +698,10 @@ impl Stack {
         request.send().await.expect("the emulator creates a table");
     }
 
+    fn tokens(&self, clock: impl Clock + 'static) -> DynamoTokens {
+        DynamoTokens::new(self.dynamodb.clone(), &self.token_table, Arc::new(clock))
+    }
+
     fn registry(&self) -> DynamoRegistry {
         DynamoRegistry::new(self.dynamodb.clone(), &self.registry_table)
     }
@@ -607,7 +715,12 @@ impl Stack {
     }
 
     fn keys(&self) -> SecretsManagerKeys {
-        SecretsManagerKeys::new(self.secrets_manager.clone(), &self.name, self.published_keys())
+        let identity = Arc::new(self.identity());
+        SecretsManagerKeys::new(self.secrets_manager.clone(), &self.name, self.published_keys(), identity)
+    }
+
+    fn identity(&self) -> RegistryIdentity {
+        identity(self.dynamodb.clone(), &self.registry_table)
     }
 
     fn registrar(&self) -> AwsRegistrar {
@@ -652,11 +765,42 @@ impl Stack {
         delete.key("item", AttributeValue::S(item.to_owned())).send().await.expect("deleted");
     }
 
+    async fn put_token_item(&self, item: HashMap<String, AttributeValue>) {
+        let put = self.dynamodb.put_item().table_name(&self.token_table).set_item(Some(item));
+        put.send().await.expect("put");
+    }
+
+    async fn delete_token_item(&self, id: &str) {
+        let delete = self.dynamodb.delete_item().table_name(&self.token_table);
+        delete.key("id", AttributeValue::S(id.to_owned())).send().await.expect("deleted");
+    }
+
     async fn overwrite(&self, realm: &str, item: &str, attribute: &str, value: AttributeValue) {
         let mut stored = self.item(realm, item).await;
         stored.insert(attribute.to_owned(), value);
         let put = self.dynamodb.put_item().table_name(&self.registry_table).set_item(Some(stored));
         put.send().await.expect("put");
+    }
+}
+
+/// Time goes on as a test says.
+#[derive(Clone)]
+struct SettableClock(Arc<AtomicU64>);
+
+impl SettableClock {
+    fn at(now: UnixSeconds) -> Self {
+        Self(Arc::new(AtomicU64::new(now.0)))
+    }
+
+    /// What the time is then.
+    fn pass(&self, seconds: u64) -> UnixSeconds {
+        UnixSeconds(self.0.fetch_add(seconds, Ordering::SeqCst) + seconds)
+    }
+}
+
+impl Clock for SettableClock {
+    fn now(&self) -> UnixSeconds {
+        UnixSeconds(self.0.load(Ordering::SeqCst))
     }
 }
 

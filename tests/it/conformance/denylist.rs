@@ -13,6 +13,7 @@ macro_rules! denylist_suite {
             denying_twice_is_denying_once,
             tokens_denied_at_once_are_all_denied,
             a_denial_and_a_stored_token_do_not_meet,
+            a_new_list_is_whole_since_one_time,
         }
     };
 }
@@ -55,6 +56,13 @@ pub(crate) async fn tokens_denied_at_once_are_all_denied(ports: &TokenPorts) {
         assert_eq!(ports.denylist.is_denied(&jti).await, Ok(true), "{jti}");
     }
     assert_eq!(ports.denylist.is_denied("ended-1").await, Ok(false));
+}
+
+pub(crate) async fn a_new_list_is_whole_since_one_time(ports: &TokenPorts) {
+    let since = ports.denylist.whole_since().await.expect("known");
+    assert!(since >= NOW, "{since}: before it was made");
+    ports.denylist.deny("ended", NOW.plus(3600)).await.expect("denied");
+    assert_eq!(ports.denylist.whole_since().await, Ok(since));
 }
 
 /// One table, or one directory, keeps both.

@@ -1,9 +1,7 @@
-//! The adapters of one machine: SQLite, fjall and memory.
+//! The adapters of one machine: SQLite and memory.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use grantwell::core::access_token::AccessTokenFormat;
@@ -16,11 +14,12 @@ use grantwell::core::ports::{
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
+use grantwell::embedded::StoreError;
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::FjallTokens;
+use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
@@ -43,10 +42,10 @@ mod memory_quotas {
     quota_counter_suite!(super::memory_quotas());
 }
 
-mod fjall_quotas {
+mod sqlite_quotas {
     use super::super::quota_counter::quota_counter_suite;
 
-    quota_counter_suite!(super::fjall_quotas());
+    quota_counter_suite!(super::sqlite_quotas());
 }
 
 mod memory_registry {
@@ -57,20 +56,20 @@ mod memory_registry {
     secrets_suite!(super::memory_registry());
 }
 
-mod fjall_tokens {
+mod sqlite_tokens {
     use super::super::denylist::denylist_suite;
     use super::super::token_store::token_store_suite;
 
-    token_store_suite!(super::fjall_tokens());
-    denylist_suite!(super::fjall_tokens());
+    token_store_suite!(super::sqlite_tokens());
+    denylist_suite!(super::sqlite_tokens());
 }
 
-mod fjall_tokens_confirmed_by_disk {
+mod sqlite_tokens_confirmed_by_disk {
     use super::super::denylist::denylist_suite;
     use super::super::token_store::token_store_suite;
 
-    token_store_suite!(super::fjall_tokens_confirmed_by_disk());
-    denylist_suite!(super::fjall_tokens_confirmed_by_disk());
+    token_store_suite!(super::sqlite_tokens_confirmed_by_disk());
+    denylist_suite!(super::sqlite_tokens_confirmed_by_disk());
 }
 
 mod sqlite_registry {
@@ -132,49 +131,56 @@ async fn tokens_opened_again_are_all_there() {
     let (kept, ended) = (digest(), digest());
     let record = super::token_store::record("myClient");
 
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened");
+    let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened");
     tokens.put(&kept, &record).await.expect("stored");
     tokens.put(&ended, &record).await.expect("stored");
     tokens.revoke(&ended, &record.realm, &record.client_id, super::NOW).await.expect("revoked");
     drop(tokens);
 
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again");
+    let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened again");
     assert_eq!(tokens.get(&kept).await, Ok(Some(record)));
     assert_eq!(tokens.get(&ended).await, Ok(None));
 }
 
 #[tokio::test]
-async fn a_store_confirmed_by_disk_can_be_opened_again_as_soon_as_it_is_dropped() {
-    let (tokens, directory) = open_fjall();
-    let tokens = tokens.confirmed_by_disk().expect("a thread");
-    let token = digest();
-    let record = super::token_store::record("myClient");
-    tokens.put(&token, &record).await.expect("stored");
-    drop(tokens);
+async fn a_store_can_be_opened_again_as_soon_as_it_is_dropped() {
+    for durability in [Durability::OperatingSystem, Durability::Disk] {
+        let (tokens, directory) = open_tokens(durability);
+        let token = digest();
+        let record = super::token_store::record("myClient");
+        tokens.put(&token, &record).await.expect("stored");
+        drop(tokens);
 
-    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("nobody holds the directory");
-    assert_eq!(tokens.get(&token).await, Ok(Some(record)));
+        let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+        let tokens = SqliteTokens::open(&path, durability, Arc::new(FixedClock)).expect("nobody holds the directory");
+        assert_eq!(tokens.get(&token).await, Ok(Some(record)));
+    }
 }
 
 #[tokio::test]
-async fn what_a_client_that_goes_away_has_begun_to_write_is_written_with_what_others_wrote_behind_it() {
-    let (tokens, _directory) = open_fjall();
+async fn a_store_that_another_process_has_open_is_refused() {
+    let (_tokens, directory) = open_tokens(Durability::OperatingSystem);
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let refused = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).err();
+    assert!(matches!(refused, Some(StoreError::InUse { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_a_client_that_goes_away_has_begun_to_write_is_written() {
+    let (tokens, _directory) = open_tokens(Durability::OperatingSystem);
     let (first, second) = (digest(), digest());
     let record = super::token_store::record("myClient");
     let mut begun = Box::pin(tokens.put(&first, &record));
-    assert!((&mut begun).now_or_never().is_none(), "it waits for others");
-    let mut joined = Box::pin(tokens.put(&second, &record));
-    assert!((&mut joined).now_or_never().is_none(), "it waits for the first");
+    let _perhaps_done = (&mut begun).now_or_never();
     drop(begun);
-    joined.await.expect("stored");
+    tokens.put(&second, &record).await.expect("stored");
     assert_eq!(tokens.get(&first).await, Ok(Some(record.clone())));
     assert_eq!(tokens.get(&second).await, Ok(Some(record)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
-    let (tokens, _directory) = open_fjall();
+    let (tokens, _directory) = open_tokens(Durability::OperatingSystem);
     let tokens = Arc::new(tokens);
     let writes: Vec<_> = (0..400)
         .map(|_| {
@@ -192,84 +198,17 @@ async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
     }
 }
 
-async fn wait_for_a_table(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while tables_on_disk(path) == 0 {
-        assert!(Instant::now() < deadline, "nothing was written out");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn tables_on_disk(path: &Path) -> usize {
-    let children = |path: &Path| fs::read_dir(path).into_iter().flatten().map(|entry| entry.expect("listed").path());
-    // fjall's own keyspace has tables from the beginning.
-    let keyspaces = children(&path.join("keyspaces")).filter(|keyspace| !keyspace.ends_with("0"));
-    keyspaces.map(|keyspace| children(&keyspace.join("tables")).count()).sum()
-}
-
-/// More than the memory of several memtables, so that they are written out behind the writes.
-#[tokio::test]
-async fn tokens_that_left_memory_are_found_and_can_be_revoked() {
-    let (tokens, directory) = open_fjall();
-    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    assert_eq!(tables_on_disk(&path), 0);
-    let record = super::token_store::record("myClient");
-    let mut digests = Vec::new();
-    for _ in 0..40_000 {
-        let stored = digest();
-        tokens.put(&stored, &record).await.expect("stored");
-        digests.push(stored);
-    }
-    wait_for_a_table(&path).await;
-    let ended = &digests[7];
-    tokens.revoke(ended, &record.realm, &record.client_id, super::NOW).await.expect("revoked");
-    for digest in digests.iter().step_by(997) {
-        assert_eq!(tokens.get(digest).await, Ok(Some(record.clone())));
-    }
-    assert_eq!(tokens.get(ended).await, Ok(None));
-}
-
-/// A server that is started anew every day would otherwise take more memory each time, and never drop what has expired.
-#[tokio::test]
-async fn what_a_start_brings_back_into_memory_is_written_out() {
-    let (tokens, directory) = open_fjall();
-    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let digest = digest();
-    let record = super::token_store::record("myClient");
-    tokens.put(&digest, &record).await.expect("stored");
-    drop(tokens);
-    assert_eq!(tables_on_disk(&path), 0);
-
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again");
-    wait_for_a_table(&path).await;
-    assert_eq!(tokens.get(&digest).await, Ok(Some(record)));
-}
-
-#[test]
-fn what_was_begun_is_written_when_its_runtime_ends() {
-    let (tokens, _directory) = open_fjall();
-    let tokens = Arc::new(tokens);
-    let digest = digest();
-    let record = super::token_store::record("myClient");
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let begun = runtime();
-    let (writer, written) = (Arc::clone(&tokens), record.clone());
-    begun.spawn(async move { writer.put(&digest, &written).await });
-    // One turn of the task, which leaves it waiting for others.
-    begun.block_on(tokio::task::yield_now());
-    drop(begun);
-    assert_eq!(runtime().block_on(tokens.get(&digest)), Ok(Some(record)));
-}
-
 #[tokio::test]
 async fn a_directory_of_an_earlier_build_is_refused_with_a_way_out() {
-    let (tokens, directory) = open_fjall();
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     drop(tokens);
-    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let database = fjall::Database::builder(&path).open().expect("opened");
-    database.keyspace("tokens", fjall::KeyspaceCreateOptions::default).expect("made");
-    drop(database);
-    let refused = FjallTokens::open(&path, Arc::new(FixedClock)).err().expect("refused").to_string();
+    let data = DataDir::open(&directory.path().join("data")).expect("opened");
+    let path = data.tokens_path();
+    fs::create_dir(path.with_file_name("tokens")).expect("made");
+    let refused = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock))
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(refused.contains("earlier version") && refused.contains("remove it"), "{refused}");
 }
 
@@ -277,18 +216,18 @@ async fn a_directory_of_an_earlier_build_is_refused_with_a_way_out() {
 async fn a_denylist_opened_again_denies_what_it_denied() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened");
+    let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened");
     tokens.deny("ended", super::NOW.plus(3600)).await.expect("denied");
     drop(tokens);
 
-    let tokens = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again");
+    let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened again");
     assert_eq!(tokens.is_denied("ended").await, Ok(true));
     assert_eq!(tokens.is_denied("other").await, Ok(false));
 }
 
 #[tokio::test]
 async fn counts_opened_again_go_on_where_they_were() {
-    let (tokens, directory) = open_fjall();
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     let (client, hour) = (client(&realm("alpha"), "myClient"), QuotaWindow::Hour.period_at(super::NOW));
     let quotas = tokens.quotas();
     for number in 1..=2 {
@@ -297,7 +236,8 @@ async fn counts_opened_again_go_on_where_they_were() {
     drop((quotas, tokens));
 
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    let quotas = FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened again").quotas();
+    let quotas =
+        SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened again").quotas();
     assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(Some(3)));
     assert_eq!(quotas.count(&client, hour, Some(3)).await, Ok(None));
 }
@@ -385,7 +325,31 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
+}
+
+#[tokio::test]
+async fn a_secret_is_none_of_the_registration_before_a_right_was_withdrawn() {
+    let registry = SqliteRegistry::in_memory().expect("opened");
+    let (before, first, second) = (client(&realm("alpha"), "myClient"), generated(), generated());
+    registry.register(&before, &first).await.expect("registered");
+    let mut after = before.clone();
+    after.metadata.scope = "read".parse().expect("well formed");
+    after.metadata.default_scope = None;
+    after.revision = 2;
+    registry.replace(&after).await.expect("changed");
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &first, None);
+
+    let rotate = async |secret| registry.rotate_secret(&after.realm, &after.client_id, secret).await.expect("rotated");
+    rotate(&second).await;
+    // A server that remembers the earlier registration for some seconds more goes on with the secret of that time.
+    assert_accepted(registry.secrets(&before).await.expect("read").as_ref(), &first, None);
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &second, Some(&first));
+
+    let third = generated();
+    rotate(&third).await;
+    assert!(registry.secrets(&before).await.expect("read").is_none());
+    assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &third, Some(&second));
 }
 
 /// What version 2 adds.
@@ -472,8 +436,8 @@ fn memory_quotas() -> Opened<Arc<dyn QuotaCounter>> {
     Opened::new(Arc::new(MemoryQuotas::default()), ())
 }
 
-fn fjall_quotas() -> Opened<Arc<dyn QuotaCounter>> {
-    let (tokens, directory) = open_fjall();
+fn sqlite_quotas() -> Opened<Arc<dyn QuotaCounter>> {
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     Opened::new(tokens.quotas(), (tokens, directory))
 }
 
@@ -481,20 +445,20 @@ fn memory_registry() -> Opened<RegistryPorts> {
     Opened::new(RegistryPorts::of(SqliteRegistry::in_memory().expect("opened")), ())
 }
 
-fn fjall_tokens() -> Opened<TokenPorts> {
-    let (tokens, directory) = open_fjall();
+fn sqlite_tokens() -> Opened<TokenPorts> {
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     Opened::new(TokenPorts::of(tokens), directory)
 }
 
-fn fjall_tokens_confirmed_by_disk() -> Opened<TokenPorts> {
-    let (tokens, directory) = open_fjall();
-    Opened::new(TokenPorts::of(tokens.confirmed_by_disk().expect("a thread")), directory)
+fn sqlite_tokens_confirmed_by_disk() -> Opened<TokenPorts> {
+    let (tokens, directory) = open_tokens(Durability::Disk);
+    Opened::new(TokenPorts::of(tokens), directory)
 }
 
-fn open_fjall() -> (FjallTokens, TempDir) {
+fn open_tokens(durability: Durability) -> (SqliteTokens, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
-    (FjallTokens::open(&path, Arc::new(FixedClock)).expect("opened"), directory)
+    (SqliteTokens::open(&path, durability, Arc::new(FixedClock)).expect("opened"), directory)
 }
 
 fn sqlite_registry() -> Opened<RegistryPorts> {

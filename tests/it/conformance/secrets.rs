@@ -15,6 +15,7 @@ macro_rules! secrets_suite {
             a_rotation_keeps_the_secret_before_it,
             the_previous_secret_ends_on_its_own,
             the_same_id_in_two_realms_has_two_secrets,
+            a_secret_belongs_to_one_registration,
         }
     };
 }
@@ -89,4 +90,20 @@ pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPo
     let secrets = ports.secrets.secrets(&in_beta).await.expect("read");
     let previous = secrets.expect("a client with a secret").previous.expect("a previous secret");
     assert_eq!(previous.as_bytes(), secret_in_beta.digest().as_bytes());
+}
+
+pub(crate) async fn a_secret_belongs_to_one_registration(ports: &RegistryPorts) {
+    let (deleted, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm, id) = (&deleted.realm, &deleted.client_id);
+    ports.registrar.delete(realm, id).await.expect("deleted");
+    assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none());
+
+    let (successor, first) = ports.registered(&super::realm("alpha"), "myClient").await;
+    assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none(), "its successor's secret");
+    assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &first, None);
+
+    let second = generated();
+    ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
+    assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none(), "its successor's secret");
+    assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &second, Some(&first));
 }

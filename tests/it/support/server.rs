@@ -1,6 +1,6 @@
 //! A real local server in a process of its own.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::cli::grantwell;
+use super::cli::{grantwell, grantwell_after};
 use super::poll;
 
 const LISTENING: &str = "listening on http://";
@@ -20,7 +20,11 @@ pub(crate) struct Start {
     store: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A line of shell before the server takes the shell's place.
+    first: String,
     remove_afterwards: String,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
 }
 
 /// A running server, killed on drop.
@@ -46,7 +50,10 @@ impl Start {
             store: store.to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            first: String::new(),
             remove_afterwards: String::new(),
+            stdout: None,
+            stderr: None,
         }
     }
 
@@ -62,18 +69,42 @@ impl Start {
         self
     }
 
+    /// After a line of shell in the same process, such as `ulimit -n 256`.
+    pub(crate) fn after(mut self, shell: &str) -> Self {
+        shell.clone_into(&mut self.first);
+        self
+    }
+
     /// Removes this directory when the test process has ended.
     pub(crate) fn remove_afterwards(mut self, directory: &Path) -> Self {
         self.remove_afterwards = directory.display().to_string();
         self
     }
 
+    /// Writes its log there, and not where it is read.
+    pub(crate) fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Starts it on this address, with a stdout that is not read.
+    pub(crate) fn spawn_with_stdout_to(mut self, stdout: impl Into<Stdio>, address: SocketAddr) -> Server {
+        self.stdout = Some(stdout.into());
+        self.arguments.extend(["--listen".to_owned(), address.to_string()]);
+        let mut child = self.command().spawn().expect("grantwell starts");
+        let watchdog = watch(&child, &self.remove_afterwards);
+        let (stdout, _) = capture(io::empty());
+        let (stderr, _) = capture_some(child.stderr.take());
+        poll("the server listens", STARTS_WITHIN, || TcpStream::connect(address).ok());
+        Server { child, address, stdout, stderr, watchdog }
+    }
+
     /// Starts it and waits until it accepts connections.
-    pub(crate) fn spawn(self) -> Server {
+    pub(crate) fn spawn(mut self) -> Server {
         let mut child = self.command().spawn().expect("grantwell starts");
         let watchdog = watch(&child, &self.remove_afterwards);
         let (stdout, listening) = capture(child.stdout.take().expect("piped"));
-        let (stderr, _) = capture(child.stderr.take().expect("piped"));
+        let (stderr, _) = capture_some(child.stderr.take());
         let announced = listening.recv_timeout(STARTS_WITHIN).ok();
         let Some(address) = announced.and_then(|address| address.parse().ok()) else {
             let _ = child.kill();
@@ -84,14 +115,14 @@ impl Start {
     }
 
     /// Runs a server that is expected to end by itself.
-    pub(crate) fn expect_refusal(self) -> Output {
+    pub(crate) fn expect_refusal(mut self) -> Output {
         let mut child = self.command().spawn().expect("grantwell starts");
         poll("the server refuses to start", STARTS_WITHIN, || child.try_wait().expect("a child").map(|_| ()));
         child.wait_with_output().expect("its output")
     }
 
-    fn command(&self) -> Command {
-        let mut command = grantwell();
+    fn command(&mut self) -> Command {
+        let mut command = if self.first.is_empty() { grantwell() } else { grantwell_after(&self.first) };
         command.arg("serve");
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -103,8 +134,8 @@ impl Start {
             .env("GRANTWELL_FAILED_AUTH_LIMIT", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(self.stdout.take().unwrap_or_else(Stdio::piped))
+            .stderr(self.stderr.take().unwrap_or_else(Stdio::piped));
         command
     }
 }
@@ -125,9 +156,18 @@ impl Server {
         self.stdout.so_far()
     }
 
-    /// What it has written to stderr so far.
+    /// What it has written to stderr so far. It logs on a thread of its own, which may be behind the answers: whatever follows within
+    /// a tenth of a second counts.
     pub(crate) fn stderr(&self) -> String {
-        self.stderr.so_far()
+        let mut before = self.stderr.so_far();
+        loop {
+            thread::sleep(Duration::from_millis(100));
+            let now = self.stderr.so_far();
+            if now.len() == before.len() {
+                return now;
+            }
+            before = now;
+        }
     }
 
     /// Its resident memory in KiB, as Linux says.
@@ -136,6 +176,17 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
         resident.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it has open, as Linux says.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
     }
 
     /// Sends it a signal, such as `TERM`.
@@ -207,6 +258,10 @@ fn watch(server: &Child, remove_afterwards: &str) -> Child {
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh starts")
+}
+
+fn capture_some(stream: Option<impl Read + Send + 'static>) -> (Captured, Receiver<String>) {
+    stream.map_or_else(|| capture(io::empty()), capture)
 }
 
 /// Reads a stream to its end in the background; the receiver gets the address of the first `listening on` line.

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use grantwell::core::access_token::AccessTokenFormat;
+use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 
-use super::calls::{Calls, CountedCalls, Forgetting, KEY_TTL, REGISTRATION_TTL, SECRET_TTL};
+use super::calls::{Calls, CountedCalls, Forgetting, KEY_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL};
 use super::prices::{Price, Prices};
 use super::{LogLevel, Usage};
 
@@ -154,6 +154,10 @@ fn tokens(usage: &Usage, calls: &CountedCalls) -> Requests {
     ];
     if usage.signs() {
         loads.push((calls.load.signing_keys, forgetting.loads(number, 1, KEY_TTL)));
+        loads.push((calls.load.registry, forgetting.loads(number, 1, REGISTRY_TTL)));
+    }
+    if usage.is_stateless() {
+        loads.push((calls.load.whole_since, forgetting.loads(number, 1, REGISTRATION_TTL)));
     }
     let answer_bytes = if usage.signs() { JWT_ANSWER_BYTES } else { OPAQUE_ANSWER_BYTES };
     let log_bytes = LOG_BYTES.token.at(usage.log_level);
@@ -172,6 +176,9 @@ fn introspections(usage: &Usage, calls: &CountedCalls) -> Requests {
     if usage.signs() {
         loads.push((calls.load.public_keys, forgetting.loads(number, 1, KEY_TTL)));
     }
+    if usage.is_stateless() {
+        loads.push((calls.load.whole_since, forgetting.loads(number, 1, REGISTRATION_TTL)));
+    }
     Requests {
         part: Part::Introspections,
         number,
@@ -187,6 +194,10 @@ impl Usage {
         self.format == AccessTokenFormat::Jwt
     }
 
+    fn is_stateless(&self) -> bool {
+        self.signs() && self.persistence == AccessTokenPersistence::Stateless
+    }
+
     fn forgetting(&self) -> Forgetting {
         Forgetting { sandboxes: self.sandboxes, cold_starts: self.cold_starts }
     }
@@ -194,8 +205,6 @@ impl Usage {
 
 #[cfg(test)]
 mod tests {
-    use grantwell::core::access_token::AccessTokenPersistence;
-
     use super::super::Architecture;
     use super::*;
 

@@ -30,6 +30,10 @@ pub(super) struct Loads {
     /// And a look whether they are published.
     pub(super) signing_keys: Calls,
     pub(super) public_keys: Calls,
+    /// Which registry it is, which the keys that sign have to name.
+    pub(super) registry: Calls,
+    /// Since when the token table is whole, for tokens that are not in it. What says when it was made is free.
+    pub(super) whole_since: Calls,
 }
 
 /// The calls of every request in a process that remembers all it needs, and those of each thing that it does not.
@@ -59,6 +63,8 @@ const LOADS: Loads = Loads {
     client_secret: Calls { secrets_manager: 2, ..NONE },
     signing_keys: Calls { secrets_manager: 1, consistent_reads: 1, ..NONE },
     public_keys: Calls { consistent_reads: 1, ..NONE },
+    registry: Calls { consistent_reads: 1, ..NONE },
+    whole_since: Calls { consistent_reads: 1, ..NONE },
 };
 
 impl CountedCalls {
@@ -106,3 +112,5 @@ pub(super) const REGISTRATION_TTL: Duration = CacheSettings::FUNCTION.registrati
 pub(super) const SECRET_TTL: Duration = CacheSettings::FUNCTION.secret_ttl;
 /// How long a function believes keys.
 pub(super) const KEY_TTL: Duration = CacheSettings::FUNCTION.key_ttl;
+/// How long a function believes which registry it is: for as long as it lives.
+pub(super) const REGISTRY_TTL: Duration = MONTH;

@@ -50,13 +50,18 @@ struct Line<'a> {
     scope: Option<String>,
     expires_in_seconds: Option<u32>,
     active: Option<bool>,
+    dropped: Option<u64>,
+}
+
+/// How many lines the server dropped before this one, if that is what the line says.
+pub(super) fn dropped(line: &[u8]) -> u64 {
+    let said = parse(line).filter(|line| line.message.contains(" log lines were dropped because "));
+    said.and_then(|line| line.dropped).unwrap_or_default()
 }
 
 /// What the line says; `None` where it is about no token.
 pub(super) fn decision(line: &[u8]) -> Option<Decision> {
-    let start = line.iter().position(|byte| *byte == b'{')?;
-    let mut json = serde_json::Deserializer::from_slice(line.get(start..)?);
-    let line = Line::deserialize(&mut json).ok()?;
+    let line = parse(line)?;
     // Introspection of a token that is not active, and a revocation that found none, name none.
     let token = Uuid::parse_str(line.audit_tracking_id.as_deref()?).ok()?;
     let time = || line.timestamp.as_deref().and_then(unix_microseconds);
@@ -74,6 +79,11 @@ pub(super) fn decision(line: &[u8]) -> Option<Decision> {
         "revocation answered" => Some(Decision::Ended(token, time()?)),
         _ => None,
     }
+}
+
+fn parse(line: &[u8]) -> Option<Line<'_>> {
+    let start = line.iter().position(|byte| *byte == b'{')?;
+    Line::deserialize(&mut serde_json::Deserializer::from_slice(line.get(start..)?)).ok()
 }
 
 /// A time in the one form in which the log has it: `2026-11-23T06:37:00.123456Z` (RFC 3339).
@@ -181,6 +191,15 @@ mod tests {
             (format!(r#"{{{time},"message":"revocation answered","revoked":false}}"#), None),
         ] {
             assert_eq!(decision(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_server_says_how_many_lines_it_dropped() {
+        let said = r#"{"level":"ERROR","message":"7 log lines were dropped because nobody read stderr","dropped":7}"#;
+        assert_eq!((dropped(said.as_bytes()), decision(said.as_bytes())), (7, None));
+        for line in [ISSUED, "", r#"{"message":"token issued","dropped":7}"#, &said.replace(":7", ":-7")] {
+            assert_eq!(dropped(line.as_bytes()), 0, "{line}");
         }
     }
 

@@ -12,6 +12,9 @@ use super::tally::Tally;
 pub(super) struct Lines {
     pub(super) read: u64,
     pub(super) skipped: u64,
+    /// By the server, which could not write them: what they said is not counted.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) dropped: u64,
 }
 
 /// Counts what the lines of a log say. A line that is longer than any of ours is skipped without being held.
@@ -25,14 +28,21 @@ pub(super) fn read(log: &mut impl BufRead, tally: &mut Tally, lines: &mut Lines)
         }
         lines.read += 1;
         let is_whole = line.ends_with(b"\n") || (length as u64) < LONGEST_LINE;
-        match line::decision(&line).filter(|_| is_whole) {
-            Some(decision) => tally.count(decision),
-            None => lines.skipped += 1,
+        if let Some(decision) = line::decision(&line).filter(|_| is_whole) {
+            tally.count(decision);
+        } else {
+            lines.skipped += 1;
+            lines.dropped = lines.dropped.saturating_add(line::dropped(&line));
         }
         if !is_whole {
             log.skip_until(b'\n')?;
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(lines: &u64) -> bool {
+    *lines == 0
 }
 
 /// A log event of CloudWatch has at most 1 MiB.

@@ -110,8 +110,12 @@ impl Tokens {
 
 impl Report {
     fn table(&self) -> String {
-        let Lines { read, skipped } = self.lines;
-        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped");
+        let Lines { read, skipped, dropped } = self.lines;
+        let dropped = match dropped {
+            0 => String::new(),
+            _ => format!("; the server had dropped {dropped} more, and what they said is not counted"),
+        };
+        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped{dropped}");
         let (Some(first), Some(last)) = (self.first_issued_at, self.last_issued_at) else {
             return format!(
                 "no line says that a token was issued; the log must be JSON and of level info\n\n- {skipped}"

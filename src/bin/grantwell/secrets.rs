@@ -1,0 +1,113 @@
+//! `grantwell secrets`: what a deployed stack keeps in Secrets Manager.
+
+#[cfg(feature = "aws")]
+use grantwell::aws::binding::{BoundSecret, Outcome};
+#[cfg(feature = "aws")]
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output::OutputArguments;
+#[cfg(feature = "aws")]
+use crate::output::{self};
+use crate::store::StoreArguments;
+
+/// `grantwell secrets …`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell secrets bind --store aws --dry-run")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Has the secrets of an existing stack say whose they are
+    ///
+    /// Each secret carries the tags grantwell:registry and grantwell:registration, and its value names the registration, so that
+    /// no other stack and no later client of the same id uses, changes or deletes it. Those that an earlier version or somebody
+    /// by hand has made do not, and are refused until this command has bound them. It goes through every realm, its signing
+    /// keys and its clients, leaves alone what belongs to somebody else, and may be repeated. The secrets stay as they are: an
+    /// application notices nothing.
+    #[command(after_help = "Examples:
+  grantwell secrets bind --store aws --dry-run
+  grantwell secrets bind --store aws")]
+    Bind(Bind),
+}
+
+#[derive(Debug, clap::Args)]
+struct Bind {
+    /// Only says what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { command: Command::Bind(bind), store } = arguments;
+    if !store.is_deployed() {
+        return Err(Failure::new(
+            "only a deployed stack keeps secrets outside its registry, so there is nothing to bind here; name it with: \
+             --store aws",
+        ));
+    }
+    bind.run().await
+}
+
+#[cfg(feature = "aws")]
+#[derive(Serialize)]
+struct Answer<'a> {
+    registry_id: Option<&'a str>,
+    dry_run: bool,
+    secrets: &'a [BoundSecret],
+}
+
+#[cfg(feature = "aws")]
+impl Bind {
+    async fn run(self) -> Result<(), Failure> {
+        let binding = crate::store::open_binding().await?;
+        let secrets = binding.bind(self.dry_run).await.map_err(|error| match error {
+            grantwell::core::ports::RegistrarError::Port(error) => error.into(),
+            other => Failure::new(other.to_string()),
+        })?;
+        let registry_id = binding.registry_id().await?;
+        let registry_id = registry_id.as_ref().map(grantwell::aws::registry_id::RegistryId::as_str);
+        self.output.print(&Answer { registry_id, dry_run: self.dry_run, secrets: &secrets }, Answer::table)?;
+        match secrets.iter().filter(|secret| secret.outcome == Outcome::LeftAlone).count() {
+            0 => Ok(()),
+            count => Err(Failure::new(format!(
+                "{count} of {} secrets are left alone, for the reasons above; give this stack a SecretPrefix that no other \
+                 has, or delete what belongs to nobody, and repeat the command",
+                secrets.len()
+            ))),
+        }
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+impl Bind {
+    #[expect(clippy::unused_async, reason = "the build with AWS awaits here")]
+    async fn run(self) -> Result<(), Failure> {
+        Err(crate::store::no_aws())
+    }
+}
+
+#[cfg(feature = "aws")]
+impl Answer<'_> {
+    fn table(&self) -> String {
+        if self.secrets.is_empty() {
+            return "there are no secrets of this registry's realms and clients".to_owned();
+        }
+        let outcome = |secret: &BoundSecret| match (secret.outcome, secret.reason) {
+            (Outcome::Bound, _) if self.dry_run => "would be bound".to_owned(),
+            (outcome, Some(reason)) => format!("{}: {reason}", outcome.as_str()),
+            (outcome, None) => outcome.as_str().to_owned(),
+        };
+        let rows: Vec<_> = self.secrets.iter().map(|secret| vec![secret.secret.clone(), outcome(secret)]).collect();
+        output::table(&["secret", "outcome"], 48, &rows)
+    }
+}

@@ -1,0 +1,236 @@
+"""What the roles of the stack let their functions do, by somebody else's implementation of IAM (npm @cloud-copilot/iam-simulate).
+
+moto's enforcement knows neither resources nor conditions, and aws_calls.py only those of these tests. Here the deployed policies
+themselves are evaluated, by rules and with AWS's own list of actions and condition keys: what a table does not name is denied.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+
+import template as sam
+from stack import DeployedFunction, Stack
+
+INSTALLED = sam.ROOT / ".venv/iam"
+if not (INSTALLED / ".ready").exists():
+    MISSING = "needs node and npm: make test-aws installs it into .venv/iam"
+    if os.environ.get("CI"):
+        raise RuntimeError(MISSING)
+    pytest.skip(MISSING, allow_module_level=True)
+
+ACCOUNT = "123456789012"
+Context = Mapping[str, str | list[str]]
+
+# Kinds of items in the token table, by their prefix, and who does what to which of them.
+KINDS = ("token", "revoked", "quota", "store", "other")
+ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
+TOKEN_TABLE: dict[tuple[str, str], set[str]] = {
+    ("TokenFunction", "PutItem"): {"token", "store"},
+    ("TokenFunction", "GetItem"): {"store"},
+    ("TokenFunction", "UpdateItem"): {"quota"},
+    ("IntrospectFunction", "GetItem"): {"token", "revoked", "store"},
+    ("RevokeFunction", "DeleteItem"): {"token"},
+    ("RevokeFunction", "PutItem"): {"revoked"},
+    ("AuthorizerFunction", "GetItem"): {"token", "revoked", "store"},
+}
+WRITE_KEYS = ("TokenFunction", "IntrospectFunction", "RotateFunction")
+# Which versions of which secrets.
+LABELS = ("AWSCURRENT", "AWSPREVIOUS", "AWSPENDING", "custom")
+SECRETS: dict[tuple[str, str, str], set[str]] = {
+    ("TokenFunction", "GetSecretValue", "clients"): {"AWSCURRENT", "AWSPREVIOUS"},
+    ("IntrospectFunction", "GetSecretValue", "clients"): {"AWSCURRENT", "AWSPREVIOUS"},
+    ("RevokeFunction", "GetSecretValue", "clients"): {"AWSCURRENT", "AWSPREVIOUS"},
+    ("RotateFunction", "GetSecretValue", "clients"): {"AWSCURRENT", "AWSPENDING"},
+    ("RotateFunction", "UpdateSecretVersionStage", "clients"): {"AWSCURRENT", "AWSPENDING"},
+    ("TokenFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
+    ("IntrospectFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
+    ("RotateFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT", "AWSPENDING"},
+    ("RotateFunction", "UpdateSecretVersionStage", "signing-keys"): {"AWSCURRENT", "AWSPENDING"},
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a function, and whether it is to be allowed."""
+
+    function: DeployedFunction
+    action: str
+    resource: str
+    context: Context
+    is_allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.function.logical_id} {self.action} {self.resource} {dict(self.context)}"
+
+
+def evaluate(simulations: list[sam.Json]) -> list[bool]:
+    done = subprocess.run(
+        ["node", "simulate.mjs"],
+        cwd=INSTALLED,
+        input=json.dumps(simulations),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert len(answers) == len(simulations)
+    assert set(answers) <= {"Allowed", "ImplicitlyDenied"}, answers
+    return [answer == "Allowed" for answer in answers]
+
+
+def by_policy(request: Request, policy: sam.Json) -> sam.Json:
+    return {
+        "identityPolicy": policy,
+        "principal": request.function.role_arn,
+        "action": request.action,
+        "resource": request.resource,
+        "account": ACCOUNT,
+        "context": request.context,
+    }
+
+
+def assert_evaluated(requests: Iterable[Request]) -> None:
+    asked = list(requests)
+    assert {each.is_allowed for each in asked} == {True, False}, "a table that only allows, or only denies, proves nothing"
+    answers = evaluate([by_policy(each, each.function.policy) for each in asked])
+    wrong = [f"{each}: allowed is {is_allowed}" for each, is_allowed in zip(asked, answers, strict=True) if is_allowed != each.is_allowed]
+    assert wrong == []
+
+
+def table_arn(stack: Stack, logical_id: str) -> str:
+    return f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{stack.physical_id(logical_id)}"
+
+
+def keys(*leading: str) -> Context:
+    return {"dynamodb:LeadingKeys": list(leading)} if leading else {}
+
+
+def item_requests(stack: Stack) -> Iterable[Request]:
+    table = table_arn(stack, "TokenTable")
+    for function, action in product(stack.functions.values(), ITEM_ACTIONS):
+        allowed = TOKEN_TABLE.get((function.logical_id, action), set())
+
+        def request(context: Context, is_allowed: bool, resource: str = table) -> Request:
+            return Request(function, f"dynamodb:{action}", resource, context, is_allowed)
+
+        for kind in KINDS:
+            yield request(keys(f"{kind}#x"), kind in allowed)
+            # No prefix of it, nor what only begins like it.
+            yield request(keys(kind), False)
+            yield request(keys(f"x{kind}#x"), False)
+            # A batch or a transaction with one key too many.
+            yield request(keys(f"{kind}#x", "elsewhere"), False)
+        yield request(keys(), False)
+        for kind in KINDS:
+            yield request(keys(f"{kind}#x"), False, table_arn(stack, "TokenTable") + "2")
+
+
+def test_each_function_touches_its_own_kinds_of_items_in_the_token_table_and_no_others(stack: Stack) -> None:
+    assert_evaluated(item_requests(stack))
+
+
+def test_public_keys_are_all_that_a_function_writes_into_the_registry(stack: Stack) -> None:
+    table = table_arn(stack, "RegistryTable")
+    assert_evaluated(
+        Request(function, f"dynamodb:{action}", table, context, is_allowed)
+        for function, action in product(stack.functions.values(), ("PutItem", "UpdateItem", "DeleteItem"))
+        for context, is_allowed in (
+            (keys("keys#alpha"), action == "PutItem" and function.logical_id in WRITE_KEYS),
+            (keys("alpha"), False),
+            (keys("root"), False),
+            (keys("keys#alpha", "root"), False),
+            (keys(), False),
+        )
+    )
+
+
+def secret_arn(stack: Stack, name: str) -> str:
+    prefix = stack.functions["TokenFunction"].environment["GRANTWELL_SECRET_PREFIX"]
+    return f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{prefix}/alpha/{name}-AbCdEf"
+
+
+def test_each_function_reads_and_moves_the_versions_of_secrets_that_it_uses_and_no_others(stack: Stack) -> None:
+    names = {"clients": "clients/myClient", "signing-keys": "signing-keys"}
+
+    def requests() -> Iterable[Request]:
+        for function, action, kind in product(
+            stack.functions.values(), ("GetSecretValue", "UpdateSecretVersionStage"), names
+        ):
+            arn, allowed = secret_arn(stack, names[kind]), SECRETS.get((function.logical_id, action, kind), set())
+            for label in LABELS:
+                stage = {"secretsmanager:VersionStage": label}
+                yield Request(function, f"secretsmanager:{action}", arn, stage, label in allowed)
+                neighbour = arn.replace(":secret:", ":secret:neighbour-")
+                yield Request(function, f"secretsmanager:{action}", neighbour, stage, False)
+            # By the version's id alone, or however else.
+            yield Request(function, f"secretsmanager:{action}", arn, {}, False)
+
+    assert_evaluated(requests())
+
+
+def test_lambda_assumes_a_role_for_a_function_of_this_account_only(stack: Stack) -> None:
+    asked = [
+        (function, service, context, is_allowed)
+        for function in stack.functions.values()
+        for service, context, is_allowed in (
+            ("lambda.amazonaws.com", {"aws:SourceAccount": ACCOUNT}, True),
+            ("lambda.amazonaws.com", {"aws:SourceAccount": "999999999999"}, False),
+            ("lambda.amazonaws.com", {}, False),
+            ("events.amazonaws.com", {"aws:SourceAccount": ACCOUNT}, False),
+        )
+    ]
+    answers = evaluate(
+        [
+            {
+                "resourcePolicy": function.trust,
+                "principal": service,
+                "action": "sts:AssumeRole",
+                "resource": function.role_arn,
+                "account": ACCOUNT,
+                "context": context,
+            }
+            for function, service, context, _ in asked
+        ]
+    )
+    assert answers == [is_allowed for *_, is_allowed in asked]
+
+
+def test_the_evaluation_minds_what_it_is_asked_for(stack: Stack) -> None:
+    """The controls: without a condition the same requests are allowed, and without the Null those that name no key."""
+
+    def without(policy: sam.Json, operator: str) -> sam.Json:
+        changed = copy.deepcopy(policy)
+        for statement in changed["Statement"]:
+            statement.get("Condition", {}).pop(operator, None)
+        return changed
+
+    function, table = stack.functions["RevokeFunction"], table_arn(stack, "TokenTable")
+    count = Request(function, "dynamodb:DeleteItem", table, keys("quota#x"), False)
+    nothing = Request(function, "dynamodb:DeleteItem", table, keys(), False)
+    pending = Request(
+        function,
+        "secretsmanager:GetSecretValue",
+        secret_arn(stack, "clients/myClient"),
+        {"secretsmanager:VersionStage": "AWSPENDING"},
+        False,
+    )
+    policy = function.policy
+    assert evaluate(
+        [
+            by_policy(count, without(policy, "ForAllValues:StringLike")),
+            by_policy(nothing, without(policy, "Null")),
+            by_policy(nothing, policy),
+            by_policy(pending, without(policy, "ForAnyValue:StringEquals")),
+            by_policy(pending, policy),
+        ]
+    ) == [True, True, False, True, False]

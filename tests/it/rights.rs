@@ -1,0 +1,247 @@
+//! Rights follow the registration as it is now: whoever has a new secret gets nothing that went before it, and what is withdrawn
+//! from a client or its realm is withdrawn from its tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
+use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
+use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use grantwell::core::error::{ClientAuthFailure, OAuthError};
+use grantwell::core::params::Params;
+use grantwell::core::ports::{ClientRegistry, Registrar as _, UnixSeconds};
+use grantwell::core::realm::{Realm, RealmName};
+use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::telemetry::{SystemClock, SystemRandom};
+
+use crate::support::cli::Store;
+use crate::support::jwt;
+use crate::support::server::Start;
+use crate::support::shared::STATELESS_JWT;
+
+/// What the registration that went before allowed.
+const WIDE: [&str; 12] = [
+    "--scope",
+    "read write",
+    "--default-scope",
+    "write",
+    "--resource",
+    "https://api.example/wide",
+    "--claims",
+    r#"{"tier":"gold"}"#,
+    "--token-lifetime",
+    "3600",
+    "--token-quota",
+    "1000/day",
+];
+
+/// What there is now.
+const NARROW: [&str; 10] = [
+    "--scope",
+    "read",
+    "--default-scope",
+    "read",
+    "--resource",
+    "https://api.example/narrow",
+    "--token-lifetime",
+    "60",
+    "--token-quota",
+    "2/day",
+];
+
+// --- a new secret gets nothing that went before it ---
+
+#[test]
+fn a_client_registered_again_gets_nothing_of_its_predecessors_from_its_first_token_on() {
+    let store = Store::new();
+    let server = Start::on(&store.argument()).spawn();
+    for (id, format) in [("reborn-opaque", &[][..]), ("reborn-jwt", &STATELESS_JWT[..])] {
+        let client = store.register("root", id, &[&WIDE[..], format].concat());
+        // The server remembers it from here on, for some seconds.
+        server.token_request(&client, "").assert_granted("write");
+        store.client("delete", &client, &[]);
+        let successor = store.register("root", id, &[&NARROW[..], format].concat());
+
+        let token = server.token_request(&successor, "").assert_granted("read");
+        let facts = server.introspect(&successor, &token).assert_active();
+        assert_is_narrow(&facts);
+        if format == STATELESS_JWT {
+            assert_is_narrow(&jwt::parts(&token).1);
+        }
+        server.token_request(&successor, "scope=write").assert_400("invalid_scope");
+        server.token_request(&successor, "").assert_granted("read");
+        server.token_request(&successor, "").assert_429();
+        server.token_request(&client, "").assert_401("root");
+    }
+}
+
+#[test]
+fn a_secret_made_after_a_right_was_withdrawn_never_gets_it() {
+    let store = Store::new();
+    let server = Start::on(&store.argument()).spawn();
+    for (id, format) in [("narrowed-opaque", &[][..]), ("narrowed-jwt", &STATELESS_JWT[..])] {
+        let client = store.register("root", id, &[&WIDE[..], format].concat());
+        server.token_request(&client, "").assert_granted("write");
+        store.client("update", &client, &[&NARROW[..], &["--claims", "{}"]].concat());
+        let rotated = store.rotate_secret(&client, &[]);
+
+        let token = server.token_request(&rotated, "").assert_granted("read");
+        assert_is_narrow(&server.introspect(&rotated, &token).assert_active());
+        if format == STATELESS_JWT {
+            assert_is_narrow(&jwt::parts(&token).1);
+        }
+        server.token_request(&rotated, "scope=write").assert_400("invalid_scope");
+        // The secret before it works beside it, for no more than that, and what it was issued counts for the same quota.
+        server.token_request(&client, "scope=write").assert_400("invalid_scope");
+        server.token_request(&client, "").assert_429();
+    }
+}
+
+#[test]
+fn a_resource_server_registered_again_introspects_nothing_that_its_predecessor_could() {
+    let store = Store::new();
+    let server = Start::on(&store.argument()).spawn();
+    let client = store.register("root", "watched", &WIDE);
+    let token = server.token(&client, "write");
+    let watcher = store.register("root", "watcher", &["--scope", "am-introspect-all-tokens"]);
+    server.introspect(&watcher, &token).assert_active();
+
+    store.client("delete", &watcher, &[]);
+    let successor = store.register("root", "watcher", &["--scope", "read"]);
+    server.introspect(&successor, &token).assert_inactive();
+    server.introspect(&watcher, &token).assert_401("root");
+}
+
+#[track_caller]
+fn assert_is_narrow(facts: &Value) {
+    let lifetime = facts["exp"].as_u64().zip(facts["iat"].as_u64()).map(|(exp, iat)| exp - iat);
+    let said = json!([facts["scope"], facts["aud"], lifetime, facts.get("tier")]);
+    assert_eq!(said, json!(["read", "https://api.example/narrow", 60, null]), "{facts}");
+}
+
+/// What changed between the secret that the server remembers and the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Deleted and registered again.
+    Replaced,
+    /// A scope withdrawn, and the secret rotated.
+    Narrowed,
+}
+
+/// A server's memory of one client, which lasts for an hour but for what `settings` say.
+struct Memory {
+    store: Arc<SqliteRegistry>,
+    registry: Arc<dyn ClientRegistry>,
+    clients: ClientAuthenticator,
+    realm: Realm,
+}
+
+impl Memory {
+    fn new(secret_ttl: Duration) -> Self {
+        let settings = CacheSettings {
+            registration_ttl: Duration::from_hours(1),
+            absence_ttl: Duration::from_hours(1),
+            secret_ttl,
+            mismatch_interval: Duration::from_hours(1),
+            ..CacheSettings::FUNCTION
+        };
+        let store = Arc::new(SqliteRegistry::in_memory().expect("opened"));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(store.clone(), Arc::new(SystemClock), settings));
+        let secrets = Arc::new(CachedSecrets::new(store.clone(), Arc::new(SystemClock), settings));
+        let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock));
+        Self { store, registry, clients, realm: Realm::new(RealmName::root()) }
+    }
+
+    async fn register(&self, scope: &str) -> (Client, ClientSecret) {
+        let metadata = ClientMetadata { scope: scope.parse().expect("well formed"), ..ClientMetadata::new() };
+        let (id, registration) = ("known".parse().expect("an id"), RegistrationId::generate(&SystemRandom));
+        let client = Client::register(id, &self.realm, metadata, registration.expect("random bytes"), UnixSeconds(1));
+        let (client, secret) = (client.expect("valid"), generated());
+        self.store.register(&client, &secret).await.expect("registered");
+        (client, secret)
+    }
+
+    /// The scope of the registration that this secret opens; `None` where it opens none.
+    async fn scope_opened_by(&self, secret: &str) -> Option<String> {
+        let basic = crate::support::cli::basic("known", secret);
+        let (authorization, params) = ([basic.as_bytes()], Params::parse(b"").expect("a form"));
+        let realm = &self.realm.name;
+        let request = ClientRequest { realm, authorization: &authorization, params: &params, source: None };
+        let credentials = Credentials::from_request(&request).expect("credentials");
+        match self.clients.authenticate(&self.realm, &credentials, &mut None).await {
+            Ok(client) => Some(client.metadata.scope.to_string()),
+            Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)) => None,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    async fn make(&self, change: Change, client: &Client) -> ClientSecret {
+        let (realm, id) = (&client.realm, &client.client_id);
+        if change == Change::Replaced {
+            self.store.delete(realm, id).await.expect("deleted");
+            return self.register("read").await.1;
+        }
+        let mut narrowed = client.clone();
+        narrowed.metadata.scope = "read".parse().expect("well formed");
+        narrowed.revision += 1;
+        self.store.replace(&narrowed).await.expect("changed");
+        let secret = generated();
+        self.store.rotate_secret(realm, id, &secret).await.expect("rotated");
+        secret
+    }
+}
+
+fn generated() -> ClientSecret {
+    ClientSecret::generate(&SystemRandom).expect("random bytes")
+}
+
+#[tokio::test]
+async fn in_no_order_of_what_is_remembered_and_what_is_read_does_a_new_secret_open_what_went_before_it() {
+    for change in [Change::Replaced, Change::Narrowed] {
+        // A secret that is believed for no time is read for each request: whatever is remembered of the client is older.
+        for secret_ttl in [Duration::from_hours(1), Duration::ZERO] {
+            for somebody_guesses in [false, true] {
+                let memory = Memory::new(secret_ttl);
+                let (client, old) = memory.register("read write").await;
+                let opened_by =
+                    async |secret: &ClientSecret| memory.scope_opened_by(secret.expose_client_secret()).await;
+                assert_eq!(opened_by(&old).await.as_deref(), Some("read write"));
+                if somebody_guesses {
+                    assert_eq!(memory.scope_opened_by("a-wrong-secret-0123456789").await, None);
+                }
+                let new = memory.make(change, &client).await;
+                let case = format!("{change:?} {secret_ttl:?} {somebody_guesses}");
+                for _ in 0..3 {
+                    let opened = opened_by(&new).await;
+                    // Whoever guesses may hold the newest secret up for as long as the memory lasts, and gets it no more.
+                    let expected = if somebody_guesses { None } else { Some("read") };
+                    assert_eq!(opened.as_deref(), expected, "{case}");
+                }
+                let opened = opened_by(&old).await;
+                match change {
+                    Change::Replaced if somebody_guesses => assert_ne!(opened.as_deref(), Some("read"), "{case}"),
+                    Change::Replaced => assert_eq!(opened, None, "{case}"),
+                    // The previous secret works beside the new one, with either registration, but is never refused.
+                    Change::Narrowed => assert!(opened.is_some(), "{case}"),
+                }
+            }
+        }
+    }
+}
+
+/// Introspection has brought the registration into memory, and nobody has asked for its secrets yet.
+#[tokio::test]
+async fn a_secret_that_is_read_for_the_first_time_does_not_open_a_registration_that_was_remembered_before() {
+    for change in [Change::Replaced, Change::Narrowed] {
+        let memory = Memory::new(Duration::from_hours(1));
+        let (client, _old) = memory.register("read write").await;
+        let remembered = memory.registry.client(&client.realm, &client.client_id).await.expect("answers");
+        assert_eq!(remembered.map(|client| client.metadata.scope.to_string()).as_deref(), Some("read write"));
+        let new = memory.make(change, &client).await;
+        assert_eq!(memory.scope_opened_by(new.expose_client_secret()).await.as_deref(), Some("read"), "{change:?}");
+    }
+}
