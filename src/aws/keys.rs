@@ -1,5 +1,5 @@
-//! Signing keys: the private JWKS of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, its public halves in
-//! the registry table, so that a function which only verifies has no way to a private key. The JWKS says which registry it
+//! Signing keys: the private keys of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, their public halves in
+//! the registry table, so that a function which only verifies has no way to a private key. The secret says which registry it
 //! belongs to, so that no stack signs with the keys of another one that has its prefix.
 //!
 //! The secret comes first and counts: of two that create it, Secrets Manager lets one win. Whoever is about to sign sees to it
@@ -250,7 +250,7 @@ impl KeyStore for SecretsManagerKeys {
     }
 }
 
-/// What is stored of a realm's keys: its private JWKS, which says whose it is.
+/// What is stored of a realm's keys, which says whose they are.
 pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
     let jwks = keys.to_json()?;
     let members =
@@ -266,8 +266,7 @@ pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroi
 /// What a stored text says.
 ///
 /// # Errors
-/// [`PortError::Foreign`] where it is another registry's or does not say; [`PortError::Corrupt`] where it is no JWKS. serde's
-/// message may repeat a part of a key.
+/// [`PortError::Foreign`] where it is another registry's or does not say; [`PortError::Corrupt`] where it is no set of keys.
 pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, PortError> {
     let keys = read_unclaimed_key_set(text)?;
     match registry_of(text)? {
@@ -296,11 +295,11 @@ pub(super) fn registry_of(text: &str) -> Result<Option<String>, PortError> {
         registry_id: Option<String>,
     }
 
-    let claimed: Claimed = serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, NO_JWKS))?;
+    let claimed: Claimed = serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, NO_KEYS))?;
     Ok(claimed.registry_id)
 }
 
 const PUBLISHED: &str = "a realm's public keys";
-const NO_JWKS: &str = "signing keys that are no JWKS of this server";
+const NO_KEYS: &str = "what is no set of signing keys of this server";
 /// The label of a version between steps 3 and 5 of a replacement.
 pub(super) const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";
