@@ -16,6 +16,7 @@ mod sample;
 mod secrets;
 mod serve;
 mod store;
+mod valid_after;
 
 use std::process::ExitCode;
 
