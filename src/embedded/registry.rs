@@ -89,15 +89,18 @@ impl SqliteRegistry {
         .await
     }
 
-    /// Empties the write-ahead log, where it still holds something that has been removed: a server does that from time to time,
-    /// because whoever read it when it should have been emptied may be another process.
+    /// Empties the write-ahead log: a server does that from time to time, because another process may have removed something
+    /// while somebody read it.
     ///
     /// # Errors
     /// [`PortError::Unavailable`].
     pub async fn forget_removed(&self) -> Result<(), PortError> {
         let is_left = Arc::clone(&self.log_holds_removed);
-        let emptied = self.connections.write(move |connection| empty_log(connection, &is_left)).await;
-        emptied.map_err(not_done)
+        let emptied = self.connections.write(move |connection| {
+            is_left.store(true, Ordering::Relaxed);
+            empty_log(connection, &is_left);
+        });
+        emptied.await.map_err(not_done)
     }
 
     /// Runs `read` on a thread that may wait for the disk.

@@ -1,6 +1,7 @@
 //! Rights follow the registration as it is now: whoever has a new secret gets nothing that went before it, and what is withdrawn
 //! from a client or its realm is withdrawn from its tokens.
 
+use std::process::Output;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -472,4 +473,66 @@ async fn a_protected_api_lets_nothing_pass_that_was_withdrawn_since_the_token_wa
     realm.settings.allowed_scope = Some("write".parse().expect("well formed"));
     registry.put_realm(&realm).await.expect("changed");
     assert_eq!(decision(BILLING, "read").await, "invalid_token", "nothing of what it was granted is left");
+}
+
+// --- from when on tokens count ---
+
+#[test]
+fn a_time_far_ahead_of_the_clock_is_refused_when_it_is_set_and_what_a_wrong_clock_has_set_can_be_lowered() {
+    let store = Store::new();
+    let client = store.register("root", "early", &["--scope", "a", "--default-scope", "a"]);
+    store.set_realm("root", &[]);
+    let server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    let set = |command: &[&str], seconds: u64| {
+        store.run_with_input(&[command, &["--tokens-valid-after", &seconds.to_string()]].concat(), "")
+    };
+    let now = || SystemClock.now().0;
+
+    for (command, table, whose) in [
+        (&["client", "update", "early"][..], "clients SET registration = json_set(registration", "client 'early'"),
+        (&["realm", "set", "root"], "realms SET settings = json_set(settings", "realm 'root'"),
+    ] {
+        // 1. Nobody sets it ahead.
+        for ahead in [120, 3600, u64::from(u32::MAX)] {
+            let refused = set(command, now() + ahead);
+            assert_is_sentence(&refused, &["s ahead of this machine's clock; name a time that has come, such as "]);
+        }
+        server.introspect(&client, &token).assert_active();
+
+        // 2. An operator whose clock was wrong did: no token is issued, and revoking all of them once more would leave it so.
+        let ahead = "CAST(unixepoch() + 3600 AS INTEGER)";
+        let registry = rusqlite::Connection::open(store.directory().join("registry.db")).expect("the registry");
+        registry.execute_batch(&format!("UPDATE {table}, '$.tokens_valid_after', {ahead})")).expect("changed");
+        poll_until(NOTICED_WITHIN, || Some(server.token_request(&client, "")).filter(|answer| answer.status == 503))
+            .expect("noticed")
+            .assert_refused(503, "temporarily_unavailable");
+        let refused = store.run_with_input(&[command, &["--revoke-tokens"]].concat(), "");
+        let way_out = format!("grantwell {} --tokens-valid-after ", command.join(" "));
+        assert_is_sentence(&refused, &[&format!("tokens_valid_after of {whose} is "), &way_out]);
+
+        // 3. It is lowered, to before the token that there was.
+        let lowered = set(command, 1_000_000_000);
+        let stderr = String::from_utf8_lossy(&lowered.stderr);
+        assert!(lowered.status.success(), "{stderr}");
+        let warning = format!("warning: tokens of {whose} that are dated from 2001-09-09 01:46:40Z on count again");
+        assert!(stderr.contains(&warning), "{stderr}");
+        poll_until(NOTICED_WITHIN, || Some(server.token_request(&client, "")).filter(|answer| answer.status == 200))
+            .expect("tokens are issued again");
+        server.introspect(&client, &token).assert_active();
+    }
+
+    // 4. A time that has come ends what is older.
+    thread::sleep(Duration::from_secs(1));
+    assert!(set(&["client", "update", "early"], now()).status.success());
+    server.wait_until_inactive("an older token", &client, &token);
+    let both = ["client", "update", "early", "--revoke-tokens", "--tokens-valid-after", "1"];
+    assert_eq!(store.run_with_input(&both, "").status.code(), Some(2));
+}
+
+#[track_caller]
+fn assert_is_sentence(refused: &Output, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!((refused.status.code(), refused.stdout.is_empty()), (Some(1), true), "{refused:?}");
+    assert!(stderr.starts_with("error: ") && parts.iter().all(|part| stderr.contains(part)), "{parts:?} in {stderr}");
 }
