@@ -279,8 +279,11 @@ fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<Result<U
 
 /// The first 64 bits of a digest, and the others.
 fn divided(digest: &TokenDigest) -> (i64, [u8; 24]) {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = *digest.as_bytes();
-    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
+    let (mut first, mut rest) = ([0; 8], [0; 24]);
+    let (front, back) = digest.as_bytes().split_at(first.len());
+    first.copy_from_slice(front);
+    rest.copy_from_slice(back);
+    (i64::from_be_bytes(first), rest)
 }
 
 /// Without the names of the members that every record has, which would be a third of it: what is stored is written twice, to the log and
@@ -335,7 +338,7 @@ const PASSED: &str = "passed";
 const USUAL_RECORD_BYTES: usize = 256;
 /// Tokens looked at in one transaction.
 const STEP: u32 = 512;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 const MOST_FORGOTTEN: i64 = 10_000;
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = "
