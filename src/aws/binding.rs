@@ -64,6 +64,7 @@ pub enum Outcome {
 }
 
 /// Why a secret is not bound.
+#[derive(Clone, Copy)]
 struct LeftAlone(&'static str);
 
 /// A version's name in Secrets Manager, and what it holds.
