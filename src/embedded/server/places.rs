@@ -176,8 +176,8 @@ impl Drop for Place {
 
 /// For which the budget of descriptors has room beside those that have places.
 pub(super) const MOST_ENDING: usize = 16;
-/// How long the next waits for one of them.
-const ENDED_WITHIN: Duration = Duration::from_millis(100);
+/// How long the next waits for one of them: where the threads are busy, others wait in the queue of the kernel rather than being refused.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
