@@ -239,7 +239,9 @@ mod tests {
         idle.activity().has_found_nothing();
         tokio::time::sleep(Duration::from_millis(20)).await;
         others.push(places.take(at("192.0.2.3")).expect("room"));
-        others.iter().for_each(|place| place.activity().has_found_nothing());
+        for place in &others {
+            place.activity().has_found_nothing();
+        }
         others.extend(fill(&places, at("192.0.2.4")));
         assert_eq!(others.len(), 7);
 
@@ -260,7 +262,9 @@ mod tests {
     async fn no_more_are_ending_at_once_than_there_are_descriptors_for() {
         let places = Places::new(100);
         let idle: Vec<_> = (0..90).map(|_| places.take(Peers::Loopback).expect("room")).collect();
-        idle.iter().for_each(|place| place.activity().has_found_nothing());
+        for place in &idle {
+            place.activity().has_found_nothing();
+        }
         let mut newcomers = Vec::new();
         while let Some(place) = places.take_over(Peers::Loopback).await {
             newcomers.push(place);
