@@ -176,8 +176,8 @@ impl Drop for Place {
 
 /// For which the budget of descriptors has room beside those that have places.
 pub(super) const MOST_ENDING: usize = 16;
-/// How long the next waits for one of them.
-const ENDED_WITHIN: Duration = Duration::from_millis(100);
+/// How long the next waits for one of them: where the threads are busy, others wait in the queue of the kernel rather than being refused.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -235,8 +235,13 @@ mod tests {
         let mut others = fill(&places, at("192.0.2.1"));
         others.extend(fill(&places, at("192.0.2.2")));
         let idle = places.take(at("192.0.2.3")).expect("room");
+        assert!(!places.end_one(None), "its thread has not looked what it wants");
+        idle.activity().has_found_nothing();
         tokio::time::sleep(Duration::from_millis(20)).await;
         others.push(places.take(at("192.0.2.3")).expect("room"));
+        for place in &others {
+            place.activity().has_found_nothing();
+        }
         others.extend(fill(&places, at("192.0.2.4")));
         assert_eq!(others.len(), 7);
 
@@ -257,6 +262,9 @@ mod tests {
     async fn no_more_are_ending_at_once_than_there_are_descriptors_for() {
         let places = Places::new(100);
         let idle: Vec<_> = (0..90).map(|_| places.take(Peers::Loopback).expect("room")).collect();
+        for place in &idle {
+            place.activity().has_found_nothing();
+        }
         let mut newcomers = Vec::new();
         while let Some(place) = places.take_over(Peers::Loopback).await {
             newcomers.push(place);
