@@ -40,6 +40,8 @@ mod persistence;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod quota;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod registry;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod report;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod resource;

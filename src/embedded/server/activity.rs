@@ -106,8 +106,12 @@ impl Activity {
         };
         let waits_for = self.age().saturating_sub(Duration::from_millis(since));
         let is_kept = phase == WAITING && self.requests.load(Ordering::Relaxed) > 0;
-        let must_end = self.must_end.load(Ordering::Relaxed);
-        (!must_end).then_some((!is_kept && waits_for >= SUSPICIOUS, waits_for))
+        (!self.must_end()).then_some((!is_kept && waits_for >= SUSPICIOUS, waits_for))
+    }
+
+    /// Whether it has been told to end.
+    pub(super) fn must_end(&self) -> bool {
+        self.must_end.load(Ordering::Relaxed)
     }
 
     /// Tells it something.
@@ -119,7 +123,7 @@ impl Activity {
     /// What it is told next.
     pub(super) async fn is_told(&self) -> Told {
         self.told.notified().await;
-        if self.must_end.load(Ordering::Relaxed) { Told::End } else { Told::Finish }
+        if self.must_end() { Told::End } else { Told::Finish }
     }
 
     /// What is to become of it now.

@@ -194,6 +194,12 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
     }
 
+    /// How many threads it has, as Linux says.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a running process").count()
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         assert!(self.try_signal(name), "kill -{name}");
