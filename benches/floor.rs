@@ -14,7 +14,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::routing::post;
 
-use grantwell::embedded::server::{self, Sources};
+use grantwell::embedded::server::{self, Settings};
 
 #[tokio::main]
 async fn main() {
@@ -30,7 +30,7 @@ async fn main() {
     let listener = server::listen(address).await.expect("a free port");
     match server_loop.as_str() {
         "axum" => axum::serve(listener, router).await,
-        _ => server::serve(listener, router, Sources::Peers, pending()).await,
+        _ => server::serve(listener, router, Settings::default(), pending()).await,
     }
     .expect("it serves");
 }

@@ -879,7 +879,7 @@ mod tests {
     /// A registry that answers for nobody as long as it is held, and counts who asks meanwhile.
     #[derive(Default)]
     struct Held {
-        is_held: AtomicBool,
+        closed: AtomicBool,
         asking: AtomicU64,
         most_asking: AtomicU64,
     }
@@ -890,7 +890,7 @@ mod tests {
             let is_known = client_id.as_str() == "known";
             let asking = 1 + self.asking.fetch_add(1, Ordering::SeqCst);
             self.most_asking.fetch_max(asking, Ordering::SeqCst);
-            while !is_known && self.is_held.load(Ordering::SeqCst) {
+            while !is_known && self.closed.load(Ordering::SeqCst) {
                 tokio::task::yield_now().await;
             }
             self.asking.fetch_sub(1, Ordering::SeqCst);
@@ -913,7 +913,7 @@ mod tests {
         ask(id("known")).await.expect("no panic").expect("answers").expect("registered");
         clock.advance(6);
 
-        source.is_held.store(true, Ordering::SeqCst);
+        source.closed.store(true, Ordering::SeqCst);
         let flood: Vec<_> = (0..1000).map(|number| ask(id(&format!("stranger-{number}")))).collect();
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -923,7 +923,7 @@ mod tests {
         assert!(known.expect("no panic").expect("answers").is_some());
         assert_eq!(source.most_asking.load(Ordering::SeqCst), 9, "eight strangers and the one who is known");
 
-        source.is_held.store(false, Ordering::SeqCst);
+        source.closed.store(false, Ordering::SeqCst);
         let (mut unknown, mut refused) = (0, 0);
         for stranger in flood {
             match stranger.await.expect("no panic") {

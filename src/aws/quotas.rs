@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use super::sdk::{DYNAMODB, corrupt, unavailable};
 use crate::core::client::Client;
@@ -54,7 +55,12 @@ impl QuotaCounter for DynamoQuotas {
             .return_values(ReturnValue::UpdatedNew);
         if let Some(at_most) = at_most {
             update = update
-                .condition_expression("attribute_not_exists(#tokens) OR #tokens < :at_most")
+                .condition_expression(
+                    "attribute_not_exists(#id) OR (attribute_type(#tokens, :number) AND #tokens < :at_most)",
+                )
+                .expression_attribute_names("#id", "id")
+                .expression_attribute_values(":number", AttributeValue::S("N".to_owned()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .expression_attribute_values(":at_most", AttributeValue::N(at_most.to_string()));
         }
         // The SDK repeats an attempt whose answer was lost, and the token is counted twice: a client may then get one fewer,
@@ -62,7 +68,11 @@ impl QuotaCounter for DynamoQuotas {
         let updated = match update.send().await {
             Ok(answer) => answer.attributes,
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => return Ok(None),
+                // What is no number is not below any most either, and no reason to refuse the client.
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
+                    return count_of(refusal.item()).map(|_exhausted| None);
+                }
+                Some(error) if error.code() == Some(INVALID) => return Err(no_number()),
                 _ => return Err(unavailable(DYNAMODB, "UpdateItem", &error)),
             },
         };
@@ -70,9 +80,14 @@ impl QuotaCounter for DynamoQuotas {
     }
 }
 
+/// A count of one token at least: there is none of fewer.
 fn count_of(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortError> {
-    let tokens = item.and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok());
-    tokens.ok_or_else(|| corrupt(DYNAMODB, "a count of tokens that is no number"))
+    let tokens = item.and_then(|item| item.get(TOKENS)?.as_n().ok()?.parse().ok()).filter(|tokens| *tokens > 0);
+    tokens.ok_or_else(no_number)
+}
+
+fn no_number() -> PortError {
+    corrupt(DYNAMODB, "a count of tokens that is no number")
 }
 
 /// What [`DynamoQuotas::count`] makes of an item of these attributes, for the fuzz targets.
@@ -82,5 +97,7 @@ pub fn read_count(attributes: &serde_json::Value) -> Option<u64> {
 }
 
 const TOKENS: &str = "tokens";
+/// DynamoDB's code for an expression that does not fit what is stored: one is not added to a text. Nothing else here can be invalid.
+const INVALID: &str = "ValidationException";
 /// Seconds that a count outlives its window: for a sandbox whose clock is behind.
 const SLACK: u64 = 3_600;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use url::Url;
 
 use super::client::Client;
@@ -24,7 +24,7 @@ pub struct MalformedResource;
 
 /// Whom a token is for, the `aud` of RFC 7519 §4.1.3: one name, or several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "AudienceForm")]
 pub enum Audience {
     /// The issuer itself: the client registered no resource. Stored as nothing, because the issuer is stored anyway.
     #[default]
@@ -33,6 +33,39 @@ pub enum Audience {
     One(ResourceUri),
     /// Several.
     Several(Vec<ResourceUri>),
+}
+
+/// An [`Audience`] as it is written. An empty list is none: taken for the issuer, a token for nobody would be one for whoever asks.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AudienceForm {
+    Issuer,
+    One(ResourceUri),
+    Several(Vec<ResourceUri>),
+}
+
+impl TryFrom<AudienceForm> for Audience {
+    type Error = MalformedResource;
+
+    fn try_from(form: AudienceForm) -> Result<Self, MalformedResource> {
+        match form {
+            AudienceForm::Issuer => Ok(Self::Issuer),
+            AudienceForm::One(one) => Ok(Self::One(one)),
+            AudienceForm::Several(several) if several.is_empty() => Err(MalformedResource),
+            AudienceForm::Several(several) => Ok(Self::Several(several)),
+        }
+    }
+}
+
+/// An audience where the issuer is said by silence: a null is a mistake there, and is not taken for it.
+///
+/// # Errors
+/// The deserializer's, and for a null or an empty list one of its own.
+pub(crate) fn spoken_audience<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Audience, D::Error> {
+    match Audience::deserialize(deserializer)? {
+        Audience::Issuer => Err(de::Error::custom("an audience that names nobody")),
+        named => Ok(named),
+    }
 }
 
 impl ResourceUri {

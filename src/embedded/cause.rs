@@ -25,6 +25,8 @@ pub enum StorageCause {
     NoFileDescriptors,
     /// Another process has held the file for too long.
     Busy,
+    /// The disk has not answered in the time that whoever asks can wait.
+    NoAnswer,
     /// What is stored is not what was written.
     Damaged,
     /// Anything else that the system said.
@@ -49,6 +51,7 @@ impl StorageCause {
             Self::ReadOnlyFileSystem => "read_only_file_system",
             Self::NoFileDescriptors => "no_file_descriptors",
             Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
             Self::Failed => "failed",
         }
@@ -105,6 +108,7 @@ impl StorageCause {
             Self::ReadOnlyFileSystem => "mount it for writing, or choose another directory with --store file:DIR",
             Self::NoFileDescriptors => "raise the limit (ulimit -n), or end what holds so many, and try again",
             Self::Busy => "try again when that has come to its end",
+            Self::NoAnswer => "see what keeps the disk busy, and try again",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
             Self::Failed => {
                 "look for the reason in the system's log, or choose another directory with --store file:DIR"
@@ -118,12 +122,13 @@ impl StorageCause {
     }
 
     /// Every cause.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DiskFull,
         Self::PermissionDenied,
         Self::ReadOnlyFileSystem,
         Self::NoFileDescriptors,
         Self::Busy,
+        Self::NoAnswer,
         Self::Damaged,
         Self::Failed,
     ];
@@ -177,6 +182,7 @@ impl fmt::Display for StorageCause {
             Self::ReadOnlyFileSystem => "the file system is read-only",
             Self::NoFileDescriptors => "no file descriptor is left",
             Self::Busy => "another process holds it",
+            Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
             Self::Failed => "the system refused it",
         })

@@ -6,10 +6,12 @@ mod checkpoints;
 mod connections;
 pub mod data_dir;
 mod database;
+pub mod health;
 pub mod memory;
 mod passed_time;
 pub mod quotas;
 pub mod registry;
+pub mod registry_health;
 pub mod server;
 pub mod tokens;
 

@@ -17,6 +17,7 @@ use super::connections::{Connections, NotDone};
 use super::data_dir::create_private_file;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::keys::KeyError;
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{
     ClientPage, ClientRegistry, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SecretSource,
@@ -304,7 +305,8 @@ impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
         let realm = realm.clone();
         let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
-        Ok(keys.map(|keys| KeySet::from_json(&keys)).transpose()?)
+        let corrupt = |error: KeyError| PortError::Corrupt { service: SERVICE, detail: error.to_string() };
+        keys.map(|keys| KeySet::from_json(&keys).map_err(corrupt)).transpose()
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {

@@ -37,6 +37,8 @@ pub enum Refusal {
     PayloadTooLarge,
     /// The body is compressed.
     UnsupportedContentEncoding,
+    /// The body is in another transfer coding than `chunked` (RFC 9112 §6.1).
+    UnsupportedTransferCoding,
 }
 
 /// A token answer's body (RFC 6749 §5.1): the one place where a token is written.
@@ -87,6 +89,7 @@ impl Refusal {
             Self::RequestTimeout => "the body did not arrive in time",
             Self::PayloadTooLarge => "the body is larger than 64 KiB",
             Self::UnsupportedContentEncoding => "the body must not have a Content-Encoding",
+            Self::UnsupportedTransferCoding => "the body must have no Transfer-Encoding but chunked",
         }
     }
 
@@ -98,6 +101,7 @@ impl Refusal {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
         }
     }
 

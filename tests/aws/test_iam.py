@@ -178,6 +178,39 @@ def test_each_function_reads_and_moves_the_versions_of_secrets_that_it_uses_and_
     assert_evaluated(requests())
 
 
+def test_a_function_tags_what_it_makes_with_its_registry_and_changes_no_tag(stack: Stack) -> None:
+    """Whether a request that makes a tagged secret has the tag in aws:ResourceTag already, IAM's reference leaves open: either way."""
+    tag, other, makers = "grantwell:registry", "grantwell:registration", ("TokenFunction", "IntrospectFunction")
+    keys, client = secret_arn(stack, "signing-keys"), secret_arn(stack, "clients/myClient")
+
+    def asking(asked: dict[str, str], has: dict[str, str]) -> Context:
+        requested: dict[str, str | list[str]] = {f"aws:RequestTag/{name}": value for name, value in asked.items()}
+        if asked:
+            requested["aws:TagKeys"] = list(asked)
+        return {**requested, **{f"aws:ResourceTag/{name}": value for name, value in has.items()}}
+
+    def requests() -> Iterable[Request]:
+        for function in stack.functions.values():
+            is_maker = function.logical_id in makers
+            for resource, context, is_allowed in (
+                (keys, asking({tag: "ours"}, {}), is_maker),
+                (keys, asking({tag: "ours"}, {tag: "ours"}), is_maker),
+                (keys, asking({tag: "ours"}, {tag: "theirs"}), False),
+                (keys, asking({tag: "ours", other: "one"}, {}), False),
+                (keys, asking({other: "one"}, {tag: "ours"}), False),
+                (keys, asking({}, {}), False),
+                (client, asking({tag: "ours"}, {}), False),
+                (keys.replace(":secret:", ":secret:neighbour-"), asking({tag: "ours"}, {}), False),
+            ):
+                yield Request(function, "secretsmanager:TagResource", resource, context, is_allowed)
+            yield Request(function, "secretsmanager:UntagResource", keys, {}, False)
+            yield Request(function, "secretsmanager:DeleteSecret", keys, {}, False)
+            yield Request(function, "secretsmanager:CreateSecret", keys, {}, is_maker)
+            yield Request(function, "secretsmanager:CreateSecret", client, {}, False)
+
+    assert_evaluated(requests())
+
+
 def test_lambda_assumes_a_role_for_a_function_of_this_account_only(stack: Stack) -> None:
     asked = [
         (function, service, context, is_allowed)
@@ -234,3 +267,23 @@ def test_the_evaluation_minds_what_it_is_asked_for(stack: Stack) -> None:
             by_policy(pending, policy),
         ]
     ) == [True, True, False, True, False]
+
+
+def test_a_secret_gets_its_registrys_tag_when_it_is_made_and_no_function_gives_it_another(stack: Stack) -> None:
+    owner, asked_key, has_key = "registry-1", "aws:RequestTag/grantwell:registry", "aws:ResourceTag/grantwell:registry"
+
+    def requests() -> Iterable[Request]:
+        for function, name in product(stack.functions.values(), ("clients/myClient", "signing-keys")):
+            tags = name == "signing-keys" and function.logical_id in ("TokenFunction", "IntrospectFunction")
+            for context, is_allowed in (
+                ({asked_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
+                ({asked_key: owner, has_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
+                ({asked_key: "other", has_key: owner, "aws:TagKeys": ["grantwell:registry"]}, False),
+                ({asked_key: owner, "aws:TagKeys": ["grantwell:registry", "owner"]}, False),
+                ({"aws:RequestTag/owner": "me", "aws:TagKeys": ["owner"]}, False),
+                ({"aws:TagKeys": []}, False),
+                ({}, False),
+            ):
+                yield Request(function, "secretsmanager:TagResource", secret_arn(stack, name), context, is_allowed)
+
+    assert_evaluated(requests())

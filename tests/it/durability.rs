@@ -16,6 +16,8 @@ use rusqlite::Connection as Registry;
 use serde_json::Value;
 
 use crate::support::cli::{Registered, Store, basic};
+#[cfg(target_os = "linux")]
+use crate::support::disk::WatchedDisk;
 use crate::support::http::{Answer, Connection, Request};
 use crate::support::jwt::parts;
 use crate::support::server::{Server, Start};
@@ -391,9 +393,10 @@ fn a_directory_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn the_first_start_prints_curl_lines_that_work_and_the_second_none() {
+fn the_first_start_with_demo_prints_curl_lines_that_work_and_the_second_none() {
     let store = Store::new();
-    let mut server = Start::on(&store.argument()).spawn();
+    let demo = || Start::on(&store.argument()).arguments(&["--demo"]).spawn();
+    let mut server = demo();
     assert_eq!(
         fs::metadata(store.directory()).expect("it exists").permissions().mode() & 0o777,
         0o700,
@@ -406,16 +409,67 @@ fn the_first_start_prints_curl_lines_that_work_and_the_second_none() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
 
-    let mut server = Start::on(&store.argument()).spawn();
+    let mut server = demo();
     let url = server.url();
+    wait_for_log(&server, "--demo registered nobody, because the registry is not empty");
     server.kill();
     let (stdout, _) = server.into_output();
     assert_eq!(stdout, format!("listening on {url}\n"));
 }
 
 #[test]
+fn without_demo_nobody_is_registered_and_who_started_it_is_told_once_how_to() {
+    let store = Store::new();
+    let mut server = Start::on(&store.argument()).spawn();
+    let url = server.url();
+    wait_for_log(&server, "nobody is registered");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let (stdout, stderr) = server.into_output();
+    assert_eq!(stdout, format!("listening on {url}\n"));
+    let told: Vec<&str> = stderr.lines().filter(|line| line.contains("nobody is registered")).collect();
+    assert_eq!(told.len(), 1, "{stderr}");
+    // What it says works as it stands.
+    let (_, command) = told[0].split_once("grantwell client create ").expect("a command");
+    let command = format!("\"$0\" client create {command}");
+    let output = Command::new("sh").args(["-c", &command, env!("CARGO_BIN_EXE_grantwell")]).output().expect("sh runs");
+    assert!(output.status.success(), "{command}: {output:?}");
+    assert!(store.run(&["client", "list"]).contains("myClient"));
+    let mut server = Start::on(&store.argument()).spawn();
+    server.signal("TERM");
+    server.wait();
+    assert!(!server.into_output().1.contains("nobody is registered"));
+}
+
+#[test]
+fn demo_is_refused_where_others_reach_the_server() {
+    for proxy in ["--behind-tls-proxy", "--trust-forwarded-for"] {
+        let store = Store::new();
+        let refused = Start::on(&store.argument()).arguments(&["--demo", proxy]).expect_refusal();
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{stderr}");
+        assert!(stderr.contains("--demo") && stderr.contains(proxy), "{stderr}");
+        assert!(!store.directory().exists());
+    }
+    // Those of an earlier start are still there.
+    let store = Store::new();
+    drop(Start::on(&store.argument()).arguments(&["--demo"]).spawn());
+    let server = Start::on(&store.argument()).arguments(&["--behind-tls-proxy"]).spawn();
+    for client_id in ["demo-client", "demo-resource-server"] {
+        wait_for_log(&server, &format!("grantwell client delete {client_id} --realm alpha"));
+        store.run(&["client", "delete", client_id, "--realm", "alpha"]);
+    }
+    drop(server);
+    let mut server = Start::on(&store.argument()).arguments(&["--behind-tls-proxy"]).spawn();
+    server.signal("TERM");
+    server.wait();
+    assert!(!server.into_output().1.contains("demo client"));
+}
+
+#[test]
 fn the_memory_stores_curl_lines_work_too() {
-    assert_curl_lines_work(&Start::on("memory").spawn());
+    assert_curl_lines_work(&Start::on("memory").arguments(&["--demo"]).spawn());
+    wait_for_log(&Start::on("memory").spawn(), "pass --demo");
 }
 
 #[test]
@@ -561,51 +615,6 @@ fn a_token_that_would_be_dead_at_birth_is_503() {
     sql(&store, &format!("UPDATE clients SET registration = json_set(registration, '$.tokens_valid_after', {ahead})"));
     server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
     wait_for_log(&server, "ahead of this server's clock");
-}
-
-/// A disk whose confirmations are counted, and that can be made to fail or to be full. By `LD_PRELOAD`, because no port lies between
-/// SQLite and the system.
-#[cfg(target_os = "linux")]
-struct WatchedDisk {
-    directory: tempfile::TempDir,
-}
-
-#[cfg(target_os = "linux")]
-impl WatchedDisk {
-    fn new() -> Self {
-        let directory = tempfile::TempDir::with_prefix("grantwell-it-").expect("a temporary directory");
-        let disk = Self { directory };
-        fs::write(disk.file("disk.c"), include_str!("support/disk.c")).expect("written");
-        // The C compiler that the crate's own dependencies need.
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .args(["disk.so", "disk.c"].map(|n| disk.file(n)))
-            .status();
-        assert!(compiled.expect("a C compiler").success());
-        disk
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn under(&self, start: Start) -> Start {
-        let library = self.file("disk.so").display().to_string();
-        start.environment("LD_PRELOAD", &library).environment("DISK", &self.directory.path().display().to_string())
-    }
-
-    fn confirmations(&self) -> u64 {
-        fs::metadata(self.file("confirmed")).map_or(0, |notes| notes.len())
-    }
-
-    /// From here on it confirms nothing (`fails`), or takes nothing more (`full`).
-    fn begin(&self, fault: &str) {
-        fs::write(self.file(fault), "").expect("written");
-    }
-
-    fn end(&self, fault: &str) {
-        fs::remove_file(self.file(fault)).expect("it had begun");
-    }
 }
 
 #[cfg(target_os = "linux")]

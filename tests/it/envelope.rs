@@ -277,6 +277,63 @@ fn t_22_a_broken_body_is_refused_or_the_connection_ends() {
 }
 
 #[test]
+fn t_22_a_body_in_an_unknown_transfer_coding_is_refused_and_the_connection_ends() {
+    let server = &shared().server;
+    // What hyper cannot frame is its 400; what it can, but nobody here decodes, is 501 (RFC 9112 §6.1).
+    for (coding, status) in [
+        ("gzip", 400),
+        ("identity", 400),
+        ("chunked, gzip", 400),
+        ("gzip, chunked", 501),
+        ("deflate,chunked", 501),
+        ("chunked, chunked", 501),
+        ("x-made-up, chunked", 501),
+    ] {
+        let chunks = format!("{:x}\r\n{GRANT}\r\n0\r\n\r\n", GRANT.len());
+        let request = Request::form(&path("access_token"), chunks).by(&shared().app);
+        let wire = request.header("Transfer-Encoding", coding).to_bytes(server);
+        let wire = String::from_utf8(wire).expect("text").replace("Connection: close\r\n", "");
+        let mut connection = Connection::open(server);
+        connection.send(wire.as_bytes());
+        let answer = connection.answer(true);
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{coding}");
+        if status == 501 {
+            answer.assert_refused(501, "invalid_request");
+        }
+        assert!(connection.is_at_its_end(), "{coding}");
+    }
+    let chunks = format!("{:x}\r\n{GRANT}\r\n0\r\n\r\n", GRANT.len());
+    let request = Request::form(&path("access_token"), chunks).by(&shared().app);
+    send(&request.header("Transfer-Encoding", "Chunked")).assert_token("write");
+}
+
+/// A compressed answer with a secret and something that a caller chose tells the secret by its length (BREACH).
+#[test]
+fn no_answer_is_ever_compressed() {
+    let app = &shared().app;
+    let token = shared().server.token(app, "write");
+    let resource_server = &shared().resource_server;
+    let mut asked: Vec<Request> =
+        ENDPOINTS.iter().map(|(endpoint, form)| Request::form(&path(endpoint), form).by(app)).collect();
+    let introspect = Request::form(&path("introspect"), format!("token={token}")).by(resource_server);
+    asked.extend([introspect.clone(), introspect.header("Accept", "application/token-introspection+jwt")]);
+    for document in ["connect/jwk_uri", ".well-known/oauth-authorization-server", ".well-known/openid-configuration"] {
+        asked.push(Request::new("GET", &path(document)));
+    }
+    for other in ["/health/live", "/health/ready", "/nowhere", &path("access_token")] {
+        asked.push(Request::new("GET", other));
+    }
+    for request in asked {
+        for encodings in ["gzip, deflate, br, zstd", "*", "identity;q=0, gzip;q=1"] {
+            let answer = send(&request.clone().header("Accept-Encoding", encodings));
+            assert_eq!((answer.header("content-encoding"), answer.header("transfer-encoding")), (None, None));
+            let text = answer.text();
+            assert!(text.is_empty() || text.starts_with('{') || text.starts_with("eyJ"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn t_23_an_encoded_body_is_not_inflated() {
     for encoding in ["gzip", "deflate", "br", "GZIP", "identity, gzip"] {
         let answer = send(&valid().header("Content-Encoding", encoding));

@@ -11,11 +11,18 @@ mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
 mod conformance;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod connections;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod cost;
 mod demo;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod durability;
 mod envelope;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+#[cfg(target_os = "linux")] // elsewhere no disk fails by preloading
+mod faults;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod health;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod introspection_signed;

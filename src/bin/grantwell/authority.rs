@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::client_auth::ClientAuthenticator;
@@ -39,13 +41,14 @@ impl IssuedTokens {
     }
 }
 
-/// Every endpoint of every realm, over `registry` and `issued`.
+/// Every endpoint of every realm, over `registry` and `issued`, and the routes beside them.
 pub(crate) fn service(
     registry: &Arc<SqliteRegistry>,
     issued: &IssuedTokens,
     defaults: &RealmDefaults,
     public_url: PublicUrl,
     attempts: Option<&Arc<FailedAttempts>>,
+    beside: Router,
 ) -> impl HttpService + use<> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
@@ -100,7 +103,7 @@ pub(crate) fn service(
         audit: Arc::clone(&audit),
     }))
     .merge(routes::metadata_routes(MetadataEndpoint { realms: realms(), keys: public_keys, audit }));
-    routes::service(every_endpoint, public_url, REQUEST_LIMIT)
+    routes::service(every_endpoint.merge(beside), public_url, REQUEST_LIMIT)
 }
 
 /// Tells of what it has left out for as long as it is used, and once more at its end.

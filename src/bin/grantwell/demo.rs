@@ -34,7 +34,7 @@ use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::server::{self, Sources};
+use grantwell::embedded::server::{self, Settings};
 use grantwell::http::routes::HttpService;
 use grantwell::telemetry::{self, LogFormat, LogLevel, SystemClock};
 
@@ -71,7 +71,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         let base_url = authority::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::service(&registry, &issued, &defaults, public_url, None))
+        Ok(authority::service(&registry, &issued, &defaults, public_url, None, Router::new()))
     })
     .await?;
     let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);
@@ -434,7 +434,7 @@ async fn start<S: HttpService>(service: impl FnOnce(SocketAddr) -> Result<S, Fai
     let address = listener.local_addr().map_err(failed)?;
     let service = service(address)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(server::serve(listener, service, Sources::Peers, async move {
+    let served = tokio::spawn(server::serve(listener, service, Settings::default(), async move {
         let _either_way = stopped.await;
     }));
     Ok(Running { address, stop, served })

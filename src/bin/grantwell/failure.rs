@@ -44,10 +44,13 @@ impl Failure {
             Self::Sentence(sentence) => {
                 // Not eprintln!, which panics where stderr is closed. There is nobody left to tell; nor, after a while, where
                 // nobody reads it: a server that cannot go on has to end.
-                let (is_written, written) = mpsc::channel();
-                let write = move || is_written.send(writeln!(io::stderr(), "error: {sentence}"));
+                let line = format!("error: {sentence}\n");
+                let (copy, (is_written, written)) = (line.clone(), mpsc::channel());
+                let write = move || is_written.send(io::stderr().write_all(copy.as_bytes()));
                 if thread::Builder::new().spawn(write).is_ok() {
                     let _either_way = written.recv_timeout(PATIENCE);
+                } else {
+                    let _ = io::stderr().write_all(line.as_bytes());
                 }
                 ExitCode::FAILURE
             }

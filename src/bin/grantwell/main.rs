@@ -15,6 +15,7 @@ mod report;
 mod sample;
 mod secrets;
 mod serve;
+mod service_manager;
 mod store;
 mod valid_after;
 

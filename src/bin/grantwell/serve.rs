@@ -1,7 +1,10 @@
 //! `grantwell serve`: the authorization server on this machine.
 
+use std::fs;
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -13,28 +16,35 @@ use grantwell::config::ServerConfig;
 use grantwell::core::client_auth::attempts::FailedAttempts;
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
+use grantwell::embedded::cause::StoreHealth;
 use grantwell::embedded::data_dir::DataDir;
+use grantwell::embedded::health::{DiskSpace, Health};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::server::{self, Sources};
+use grantwell::embedded::registry_health::RegistryHealth;
+use grantwell::embedded::server::limits::{self, Limits};
+use grantwell::embedded::server::{self, Settings, Sources};
 use grantwell::embedded::tokens::{Durability, SqliteTokens};
 use grantwell::telemetry::{self, LogFormat, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
+use crate::service_manager;
 use crate::store::StoreName;
 
-/// Runs the authorization server on this machine until SIGINT or SIGTERM.
+/// Runs the authorization server on this machine until SIGINT, SIGTERM or SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
+  grantwell serve --demo
 
-With an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them.
-Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
+With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
+them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
@@ -65,6 +75,9 @@ pub(crate) struct Arguments {
     /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
     #[arg(long)]
     trust_forwarded_for: bool,
+    /// Register two clients to try the server with, where the registry is empty, and print their secrets
+    #[arg(long, conflicts_with_all = ["behind_tls_proxy", "trust_forwarded_for"])]
+    demo: bool,
     /// What the log on stderr looks like: lines for people, or one JSON object a line, as `grantwell report` reads it
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LineFormat::Text)]
     log_format: LineFormat,
@@ -111,6 +124,8 @@ struct Stores {
     registry: Arc<SqliteRegistry>,
     issued: IssuedTokens,
     on_disk: Option<Arc<SqliteTokens>>,
+    /// What has to answer and to be writable for the server to be ready, by the names that an answer has for it.
+    health: Vec<(&'static str, Arc<dyn StoreHealth>)>,
 }
 
 /// Serves until a signal ends it.
@@ -120,6 +135,8 @@ struct Stores {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 1. Settings.
     let config = ServerConfig::from_env()?;
+    let descriptors = limits::raise_descriptor_limit();
+    let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
     let _written_at_the_end = telemetry::init_local(config.log_level, arguments.log_format.into())
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
@@ -153,16 +170,41 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(url) => url,
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
+    let issuer_base = public_url.as_str().to_owned();
     let attempts = config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
-    let service =
-        authority::service(&stores.registry, &stores.issued, &config.realm_defaults, public_url, attempts.as_ref());
+    let health = Health::of(stores.health.clone());
+    let service = authority::service(
+        &stores.registry,
+        &stores.issued,
+        &config.realm_defaults,
+        public_url,
+        attempts.as_ref(),
+        health.routes(),
+    );
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
-    let demo = register_demo_clients(&stores.registry).await?;
+    let demo = if arguments.demo { register_demo_clients(&stores.registry).await? } else { None };
     announce(&base_url, demo.as_ref())?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %address,
+        issuer_base,
+        store = store_path(&arguments.store),
+        connections = limits.connections,
+        descriptors,
+        failed_auth_limit = config.attempt_limits.map_or(0, |limits| limits.failures),
+        "started"
+    );
+    if sources != Sources::Peers {
+        warn_of_demo_clients(&stores.registry).await?;
+    }
+    if demo.is_none() {
+        advise_on_clients(&stores.registry, &arguments.store, arguments.demo).await?;
+    }
+    service_manager::is_ready();
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
-    server::serve(listener, service, sources, stop)
+    server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
@@ -188,15 +230,22 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
                 Arc::new(MemoryQuotas::default()),
             ),
             on_disk: None,
+            health: Vec::new(),
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
             let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
             let tokens = Arc::new(tokens);
+            let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
             Ok(Stores {
-                registry: Arc::new(SqliteRegistry::open(&directory.registry_path())?),
+                registry,
                 issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
-                on_disk: Some(tokens),
+                on_disk: Some(Arc::clone(&tokens)),
+                health: vec![
+                    ("data_directory", Arc::new(DiskSpace::of(path.clone()))),
+                    ("registry", Arc::new(RegistryHealth::open(&directory.registry_path())?)),
+                    ("tokens", tokens),
+                ],
             })
         }
     }
@@ -215,19 +264,38 @@ fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, F
     )))
 }
 
+/// Resolves at the first signal that asks for an end.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let handler = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be handled: {error}")));
     let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    let mut hangup = if is_hangup_ignored() { None } else { Some(handler(SignalKind::hangup())?) };
     Ok(async move {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hung_up => {}
         }
+        service_manager::is_stopping();
         tracing::info!("stopping: answering what is in flight");
     })
 }
 
-/// Replaces every realm's keys in time, and forgets what was removed. A rotation that fails is tried again: the keys sign until another takes their place.
+/// Whether `nohup` or a supervisor has said that this process survives the end of its terminal. Linux tells; elsewhere SIGHUP ends it.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // SIGHUP is signal 1, the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// Replaces every realm's keys in time, and forgets what was removed. A rotation that fails is tried again: the keys sign until another
+/// takes their place.
 async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
     const LOOKS_EVERY: Duration = Duration::from_hours(1);
     let keyring = Keyring::new(Arc::clone(&registry) as _, Arc::new(SystemClock));
@@ -242,6 +310,56 @@ async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64)
             tracing::warn!(%error, "what was removed from the registry may be left in its log");
         }
     }
+}
+
+/// The store with its absolute path: a relative one says nothing to who does not know where the server was started.
+fn store_path(store: &StoreName) -> String {
+    match store {
+        StoreName::File(path) => {
+            let absolute = fs::canonicalize(path).or_else(|_| path::absolute(path));
+            format!("file:{}", absolute.as_ref().unwrap_or(path).display())
+        }
+        StoreName::Memory => "memory".to_owned(),
+        StoreName::Aws => "aws".to_owned(),
+    }
+}
+
+/// Says how to go on to whoever has started a server that nobody can use, or has asked for demo clients in vain.
+async fn advise_on_clients(registry: &SqliteRegistry, store: &StoreName, demo_asked: bool) -> Result<(), Failure> {
+    if demo_asked {
+        tracing::warn!(
+            "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier start: \
+             grantwell client rotate-secret demo-client --realm alpha"
+        );
+    } else if registry.is_empty().await? {
+        if *store == StoreName::Memory {
+            tracing::warn!(
+                "nobody is registered, and nobody can be in a store in memory; pass --demo to try the server"
+            );
+        } else {
+            tracing::warn!(
+                "nobody is registered; register a client with: grantwell client create --store '{}' --id myClient \
+                 --scope write --default-scope write",
+                store_path(store)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Their secrets are on somebody's terminal.
+async fn warn_of_demo_clients(registry: &SqliteRegistry) -> Result<(), Failure> {
+    let realm = sample::realm()?;
+    for demo in [DEMO_CLIENT, DEMO_RESOURCE_SERVER] {
+        let client_id = demo.client_id.parse()?;
+        if registry.client(&realm.name, &client_id).await?.is_some_and(|client| client.is_active()) {
+            tracing::warn!(
+                "a demo client is registered; delete it with: grantwell client delete {client_id} --realm {}",
+                realm.name
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What a first visitor needs to try the server.
@@ -292,7 +410,7 @@ fn first_steps(base_url: &str, demo: &DemoSecrets) -> String {
     );
     format!(
         "
-The registry was empty, so a demo client and a demo resource server were registered in realm {}.
+A demo client and a demo resource server were registered in realm {}.
 Their secrets are shown this once.
 
 Get an access token:

@@ -6,7 +6,7 @@ use super::claims::CustomClaims;
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::ports::UnixSeconds;
 use crate::core::realm::{Issuer, Realm, RealmName};
-use crate::core::resource::Audience;
+use crate::core::resource::{Audience, spoken_audience};
 use crate::core::scope::Scope;
 
 /// The facts of an access token that introspection reports (RFC 7662 §2.2). Holds no part of the token.
@@ -23,7 +23,7 @@ pub struct AccessTokenRecord {
     /// The issuer as the client addressed it.
     pub iss: Issuer,
     /// Whom it is for. Where a store has lost it, nobody but the issuer, which is for no resource server.
-    #[serde(default, skip_serializing_if = "Audience::is_issuer")]
+    #[serde(default, skip_serializing_if = "Audience::is_issuer", deserialize_with = "spoken_audience")]
     pub aud: Audience,
     /// When it was issued.
     pub iat: UnixSeconds,

@@ -349,6 +349,114 @@ async fn a_table_that_a_backup_brought_back_is_not_whole_since_before() {
     assert_eq!(stack.tokens(SystemClock).whole_since().await, Ok(since));
 }
 
+/// One of each type that an attribute can have.
+fn of_each_type() -> Vec<AttributeValue> {
+    vec![
+        AttributeValue::S("text".to_owned()),
+        AttributeValue::S(String::new()),
+        AttributeValue::N("1".to_owned()),
+        AttributeValue::N("-1".to_owned()),
+        AttributeValue::N("1.5".to_owned()),
+        AttributeValue::Bool(true),
+        AttributeValue::Null(true),
+        AttributeValue::L(vec![]),
+        AttributeValue::L(vec![AttributeValue::N("1".to_owned())]),
+        AttributeValue::M(HashMap::new()),
+        AttributeValue::Ss(vec!["text".to_owned()]),
+        AttributeValue::B(b"text".to_vec().into()),
+    ]
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_stored_token_with_an_attribute_of_another_type_or_without_one_is_not_guessed_at() {
+    let stack = Stack::create().await;
+    let tokens = stack.tokens(SystemClock);
+    let (digest, record) = (super::token_store::digest(), super::token_store::record("myClient"));
+    tokens.put(&digest, &record).await.expect("stored");
+    let id = format!("token#{}", digest.to_base64url());
+    let stored = stack.token_item(&id).await;
+    let assert_corrupt = async |what: &str, item: HashMap<String, AttributeValue>| {
+        stack.put_token_item(item).await;
+        let read = tokens.get(&digest).await;
+        assert!(matches!(read, Err(PortError::Corrupt { .. })), "{what}: {read:?}");
+    };
+
+    let (texts, times): (Vec<_>, Vec<_>) =
+        stored.keys().filter(|name| *name != "id").partition(|name| stored[*name].is_s());
+    assert!(texts.len() >= 6 && times.len() >= 2, "{stored:?}");
+    for name in texts.iter().chain(&times) {
+        for wrong in of_each_type() {
+            // Any text is a `jti`, and some are no other thing.
+            let may_be_right =
+                if stored[*name].is_s() { wrong.is_s() } else { wrong == AttributeValue::N("1".to_owned()) };
+            if !may_be_right {
+                let item =
+                    stored.iter().map(|(key, value)| (key.clone(), if key == *name { &wrong } else { value }.clone()));
+                assert_corrupt(&format!("{name}: {wrong:?}"), item.collect()).await;
+            }
+        }
+        // Those two may be left out, and nothing else.
+        if !["aud", "claims"].contains(&name.as_str()) {
+            let item = stored.clone().into_iter().filter(|(key, _)| key != *name).collect();
+            assert_corrupt(&format!("without {name}"), item).await;
+        }
+    }
+    for (name, wrong) in [
+        ("aud", AttributeValue::L(vec![])),
+        ("aud", AttributeValue::Bool(true)),
+        ("aud", AttributeValue::N("1".to_owned())),
+        ("aud", AttributeValue::S("no-uri".to_owned())),
+        ("claims", AttributeValue::S("[]".to_owned())),
+        ("claims", AttributeValue::S("{".to_owned())),
+        ("claims", AttributeValue::Bool(true)),
+        ("claims", AttributeValue::Null(true)),
+    ] {
+        let mut item = stored.clone();
+        item.insert(name.to_owned(), wrong.clone());
+        assert_corrupt(&format!("{name}: {wrong:?}"), item).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn an_item_that_ends_a_token_ends_it_whatever_is_in_it() {
+    let stack = Stack::create().await;
+    let tokens = stack.tokens(SystemClock);
+    for (number, expires_at) in of_each_type().into_iter().map(Some).chain([None]).enumerate() {
+        let jti = format!("stateless.{number}");
+        let id = AttributeValue::S(format!("revoked#{jti}"));
+        let expires_at = expires_at.map(|value| ("expires_at".to_owned(), value));
+        stack.put_token_item([("id".to_owned(), id)].into_iter().chain(expires_at).collect()).await;
+        assert_eq!(tokens.is_denied(&jti).await, Ok(true), "{number}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_count_that_is_no_number_is_neither_exhausted_nor_begun_anew() {
+    let stack = Stack::create().await;
+    let quotas = DynamoQuotas::new(stack.dynamodb.clone(), &stack.token_table);
+    let (client, period) = (client(&realm("alpha"), "myClient"), QuotaWindow::Hour.period_at(NOW));
+    let id = || AttributeValue::S(format!("quota#{}#{period}", client.registration_id.as_str()));
+    for tokens in of_each_type().into_iter().map(Some).chain([None, Some(AttributeValue::N("-1000000".to_owned()))]) {
+        if tokens == Some(AttributeValue::N("1".to_owned())) {
+            continue;
+        }
+        for at_most in [Some(10), None] {
+            let stored = tokens.clone().map(|tokens| ("tokens".to_owned(), tokens));
+            stack.put_token_item([("id".to_owned(), id())].into_iter().chain(stored).collect()).await;
+            let counted = quotas.count(&client, period, at_most).await;
+            // One that is observed only is counted from nothing where there is nothing.
+            if tokens.is_none() && at_most.is_none() {
+                assert_eq!(counted, Ok(Some(1)));
+            } else {
+                assert!(matches!(counted, Err(PortError::Corrupt { .. })), "{tokens:?}, {at_most:?}: {counted:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
 async fn what_does_not_say_since_when_is_not_guessed_at() {
@@ -530,7 +638,8 @@ async fn a_secret_of_private_jwks_is_written_anew_when_it_is_bound_and_signs() {
 
     let rotated = older.rotated(ROTATED_AT).expect("rotated");
     stack.keys().replace_keys(&alpha, &rotated).await.expect("replaced");
-    assert!(stack.text(&name, "AWSCURRENT").await.contains(r#""version":1,"revision":5,"#));
+    let stored = stack.text(&name, "AWSCURRENT").await;
+    assert!(stored.contains(r#""version":1,"revision":5,"#) && !stored.contains(r#""d":"#));
     assert_eq!(stack.keys().read_keys(&alpha).await.expect("read").expect("keys").published(), rotated.published());
 }
 
@@ -768,6 +877,11 @@ impl Stack {
     async fn put_token_item(&self, item: HashMap<String, AttributeValue>) {
         let put = self.dynamodb.put_item().table_name(&self.token_table).set_item(Some(item));
         put.send().await.expect("put");
+    }
+
+    async fn token_item(&self, id: &str) -> HashMap<String, AttributeValue> {
+        let get = self.dynamodb.get_item().table_name(&self.token_table).key("id", AttributeValue::S(id.to_owned()));
+        get.send().await.expect("read").item.expect("an item")
     }
 
     async fn delete_token_item(&self, id: &str) {

@@ -407,7 +407,7 @@ async fn signing_keys_of_a_later_form_are_refused_with_a_way_out() {
         .execute_batch("UPDATE signing_keys SET private_keys = replace(private_keys, '\"version\":1', '\"version\":2')")
         .expect("changed");
     let error = registry.read_keys(&realm("alpha").name).await.expect_err("of a later form");
-    let text = "the realm's signing keys holds an item that cannot be read: \
+    let text = "the registry holds an item that cannot be read: \
                 the signing keys were written by a later version of grantwell; use that one";
     assert_eq!(error.to_string(), text);
 }

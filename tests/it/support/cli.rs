@@ -12,7 +12,17 @@ use tempfile::TempDir;
 
 /// The command, without the settings of the person who runs the tests.
 pub(crate) fn grantwell() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_grantwell"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_grantwell")))
+}
+
+/// The same in a shell that has run a line before it becomes the command.
+pub(crate) fn grantwell_after(shell: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!(r#"{shell}; exec "$0" "$@""#), env!("CARGO_BIN_EXE_grantwell")]);
+    without_settings(command)
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         name.starts_with("GRANTWELL_") || name == "RUST_LOG"

@@ -1,6 +1,6 @@
 //! HTTP as a well-behaved client speaks it (ureq), and byte by byte for what such a client cannot send.
 
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -161,6 +161,11 @@ impl Connection {
     /// sent.
     pub(crate) fn status(&mut self) -> u16 {
         Answer::read(&mut self.stream, false).expect("an answer's head").status
+    }
+
+    /// Whether the server has closed it, after the last answer that was read.
+    pub(crate) fn is_at_its_end(&mut self) -> bool {
+        self.stream.read(&mut [0]).is_ok_and(|length| length == 0)
     }
 
     /// Reads the status of an interim answer such as `100 Continue`, which has neither headers nor body.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::cli::grantwell;
+use super::cli::{grantwell, grantwell_after};
 use super::poll;
 
 const LISTENING: &str = "listening on http://";
@@ -20,6 +20,8 @@ pub(crate) struct Start {
     store: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A line of shell before the server takes the shell's place.
+    first: String,
     remove_afterwards: String,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
@@ -48,6 +50,7 @@ impl Start {
             store: store.to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            first: String::new(),
             remove_afterwards: String::new(),
             stdout: None,
             stderr: None,
@@ -63,6 +66,12 @@ impl Start {
     /// With a variable in its environment.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// After a line of shell in the same process, such as `ulimit -n 256`.
+    pub(crate) fn after(mut self, shell: &str) -> Self {
+        shell.clone_into(&mut self.first);
         self
     }
 
@@ -113,7 +122,7 @@ impl Start {
     }
 
     fn command(&mut self) -> Command {
-        let mut command = grantwell();
+        let mut command = if self.first.is_empty() { grantwell() } else { grantwell_after(&self.first) };
         command.arg("serve");
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -161,12 +170,28 @@ impl Server {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory in KiB, as Linux says.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
         resident.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it has open, as Linux says.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
     }
 
     /// How many threads it has, as Linux says.

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -65,7 +67,7 @@ impl Shared {
         let app = ["--scope", "read write a b a+b A api:read", "--default-scope", "write"];
         let post = ["--scope", "read write", "--default-scope", "write", "--auth-method", "client_secret_basic"];
         let post = [&post[..], &["--auth-method", "client_secret_post"]].concat();
-        Self {
+        let shared = Self {
             app: store.register("alpha", "shared-app", &app),
             other: store.register("alpha", "shared-other", &app),
             post_app: store.register("alpha", "shared-post", &post),
@@ -81,6 +83,11 @@ impl Shared {
             ),
             server: Start::on(&store.argument()).remove_afterwards(&directory).spawn(),
             store,
-        }
+        };
+        // In a new store's first second every JWT has a record, and most tests of those that have none want none.
+        thread::sleep(STORE_AGED_AFTER);
+        shared
     }
 }
+
+const STORE_AGED_AFTER: Duration = Duration::from_millis(1_100);

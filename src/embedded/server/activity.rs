@@ -1,0 +1,260 @@
+//! What a connection is doing, and for how long. The connection notes it as it goes, at the price of two looks at the clock a request;
+//! a timer that goes off every few seconds reads it, and so does whoever looks for the connection that is needed least.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::limits::Limits;
+
+/// What a connection is doing.
+pub(super) struct Activity {
+    born: Instant,
+    phase: AtomicU8,
+    /// When the phase began, in milliseconds from `born`.
+    since: AtomicU64,
+    /// When the peer last stopped reading what is to be written to it, in the same; [`NEVER`] while it reads.
+    stalled_since: AtomicU64,
+    requests: AtomicU32,
+    must_end: AtomicBool,
+    told: Notify,
+}
+
+/// What a connection is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Ends after what is under way.
+    Finish,
+    /// Ends now.
+    End,
+}
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may go on; whether it still may is to be asked then.
+    GoesOn(Instant),
+    /// It is old, and ends after what is under way; whether that goes on is to be asked then.
+    Finishes(Instant),
+    /// It does nothing, or too slowly, or is much too old.
+    Ends,
+}
+
+/// A body that notes when all of it is here.
+pub(super) struct Noting {
+    pub(super) body: Incoming,
+    pub(super) activity: Arc<Activity>,
+}
+
+/// A stream that notes what it does.
+pub(super) struct Watched<'a> {
+    pub(super) stream: TcpStream,
+    pub(super) activity: &'a Activity,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            born: Instant::now(),
+            phase: AtomicU8::new(WAITING),
+            since: AtomicU64::new(0),
+            stalled_since: AtomicU64::new(NEVER),
+            requests: AtomicU32::new(0),
+            must_end: AtomicBool::new(false),
+            told: Notify::new(),
+        }
+    }
+
+    /// When the connection began.
+    pub(super) fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// A request has begun, of which the body may be still to come; which one it is, from 1.
+    pub(super) fn request_begins(&self, has_body: bool) -> u32 {
+        self.phase.store(if has_body { RECEIVING_BODY } else { ANSWERING }, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// All of the request is here.
+    pub(super) fn is_received(&self) {
+        self.phase.store(ANSWERING, Ordering::Relaxed);
+    }
+
+    /// Its answer is made.
+    pub(super) fn is_answered(&self) {
+        self.enter(WAITING);
+    }
+
+    /// Whether its peer keeps it waiting, and how little would be lost with it: the greater, the less. It is first a peer that has
+    /// been in the middle of something for a while, or has never asked anything, and then one that may ask again.
+    pub(super) fn dispensable(&self) -> Option<(bool, Duration)> {
+        let phase = self.phase.load(Ordering::Relaxed);
+        let since = match self.stalled_since.load(Ordering::Relaxed) {
+            NEVER if phase == ANSWERING => return None,
+            NEVER => self.since.load(Ordering::Relaxed),
+            stalled_since => stalled_since,
+        };
+        let waits_for = self.age().saturating_sub(Duration::from_millis(since));
+        let is_kept = phase == WAITING && self.requests.load(Ordering::Relaxed) > 0;
+        (!self.must_end()).then_some((!is_kept && waits_for >= SUSPICIOUS, waits_for))
+    }
+
+    /// Whether it has been told to end.
+    pub(super) fn must_end(&self) -> bool {
+        self.must_end.load(Ordering::Relaxed)
+    }
+
+    /// Tells it something.
+    pub(super) fn tell(&self, what: Told) {
+        self.must_end.fetch_or(what == Told::End, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+
+    /// What it is told next.
+    pub(super) async fn is_told(&self) -> Told {
+        self.told.notified().await;
+        if self.must_end() { Told::End } else { Told::Finish }
+    }
+
+    /// What is to become of it now.
+    pub(super) fn verdict(&self, limits: &Limits) -> Verdict {
+        let age = self.age();
+        let since = |began: &AtomicU64| Duration::from_millis(began.load(Ordering::Relaxed));
+        let stall =
+            (self.stalled_since.load(Ordering::Relaxed) != NEVER).then_some((&self.stalled_since, limits.stall));
+        let wait = match self.phase.load(Ordering::Relaxed) {
+            WAITING if self.requests.load(Ordering::Relaxed) == 0 => Some((&self.since, limits.head)),
+            WAITING => Some((&self.since, limits.idle)),
+            RECEIVING_HEAD => Some((&self.since, limits.head)),
+            // The service has limits of its own, and an answer for those who exceed them.
+            _ => None,
+        };
+        let end = limits.life + limits.last_answer;
+        let ends = stall.into_iter().chain(wait).map(|(began, limit)| since(began) + limit).fold(end, Duration::min);
+        if age >= ends {
+            return Verdict::Ends;
+        }
+        // What begins after this look cannot be too long before `shortest` has passed.
+        let next = ends.min(age + limits.shortest());
+        if age < limits.life {
+            Verdict::GoesOn(self.born + next.min(limits.life))
+        } else {
+            Verdict::Finishes(self.born + next)
+        }
+    }
+
+    fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    fn enter(&self, phase: u8) {
+        self.since.store(millis(self.age()), Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    fn has_read(&self) {
+        if self.phase.load(Ordering::Relaxed) == WAITING {
+            self.enter(RECEIVING_HEAD);
+        }
+    }
+
+    fn has_written<T>(&self, outcome: Poll<T>) -> Poll<T> {
+        let was_stalled = self.stalled_since.load(Ordering::Relaxed) != NEVER;
+        if was_stalled && outcome.is_ready() {
+            self.stalled_since.store(NEVER, Ordering::Relaxed);
+        } else if !was_stalled && outcome.is_pending() {
+            self.stalled_since.store(millis(self.age()), Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Body for Noting {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) {
+            this.activity.is_received();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl AsyncRead for Watched<'_> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            this.activity.has_read();
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Watched<'_> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.activity.has_written(Pin::new(&mut this.stream).poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.activity.has_written(Pin::new(&mut this.stream).poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NEVER - 1)
+}
+
+/// For a request: nothing of the next has come since the last answer.
+const WAITING: u8 = 0;
+/// Or what is left of an earlier body, which nobody reads any more.
+const RECEIVING_HEAD: u8 = 1;
+/// Since its head began.
+const RECEIVING_BODY: u8 = 2;
+const ANSWERING: u8 = 3;
+/// Longer than the network ever takes, as a rule.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+const NEVER: u64 = u64::MAX;

@@ -1,0 +1,209 @@
+//! One connection: answers its requests for as long as its peer does something, and not for ever.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::IntoResponse as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+
+use super::Sources;
+use super::activity::{Noting, Told, Verdict, Watched};
+use super::limits::Limits;
+use super::places::Place;
+use crate::http::response::Refusal;
+use crate::http::routes::HttpService;
+
+/// Answers the requests of one connection, on the runtime that it is awaited on.
+///
+/// hyper knows no limit but one for heads. So the timer here looks at what the connection has noted, and whatever is too long ends it.
+pub(super) async fn answer(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    service: impl HttpService,
+    sources: Sources,
+    limits: &Limits,
+    place: Place,
+) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let activity = place.activity();
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        let is_last = activity.request_begins(!request.body().is_end_stream()) >= limits.requests;
+        let is_understood = has_known_transfer_coding(request.headers());
+        if let Some(source) = sources.source(peer.ip(), request.headers()) {
+            request.extensions_mut().insert(source);
+        }
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(Noting { body, activity: Arc::clone(activity) })
+            }
+        });
+        let answer = is_understood.then(|| service.clone().call(request));
+        async move {
+            let mut answer = match answer {
+                Some(answer) => answer.await?,
+                None => Refusal::UnsupportedTransferCoding.into_response(),
+            };
+            activity.is_answered();
+            // Of these the rest of the body may still be coming.
+            let is_cut_off = matches!(
+                answer.status(),
+                StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::NOT_IMPLEMENTED
+            );
+            if is_last || is_cut_off {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .header_read_timeout(None)
+            .max_buf_size(HEAD_BUFFER_BYTES)
+            .serve_connection(TokioIo::new(Watched { stream, activity }), answer)
+    );
+    let mut look = pin!(sleep_until((activity.born() + limits.shortest()).into()));
+    loop {
+        tokio::select! {
+            biased;
+            // A peer that goes away or sends no HTTP is its own affair.
+            _peer_fault = connection.as_mut() => return,
+            told = activity.is_told() => match told {
+                Told::Finish => connection.as_mut().graceful_shutdown(),
+                Told::End => return,
+            },
+            () = look.as_mut() => match activity.verdict(limits) {
+                Verdict::GoesOn(next) => look.as_mut().reset(next.into()),
+                Verdict::Finishes(next) => {
+                    connection.as_mut().graceful_shutdown();
+                    look.as_mut().reset(next.into());
+                }
+                Verdict::Ends => return,
+            },
+        }
+    }
+}
+
+/// hyper undoes chunks, looks at no coding before them, and refuses what does not end in them. A body in another coding is none that this
+/// server would read as its sender means it (RFC 9112 §6.1).
+fn has_known_transfer_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+const HEAD_BUFFER_BYTES: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::embedded::server::places::{Peers, Places};
+
+    const REQUEST: &str = "GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    /// Nothing ends before an hour has passed.
+    fn patient() -> Limits {
+        let hour = Duration::from_hours(1);
+        Limits { head: hour, stall: hour, idle: hour, life: hour, last_answer: hour, ..Limits::default() }
+    }
+
+    /// A connection to a server with these limits, and whether its other end has gone.
+    fn connect(limits: Limits) -> (TcpStream, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (accepted, peer) = listener.accept().expect("a connection");
+        accepted.set_nonblocking(true).expect("a socket option");
+        let routes = Router::new()
+            .route("/quick", get(async || "quick"))
+            .route("/large", get(async || vec![b'a'; 128 << 20]))
+            .route("/hangs", get(std::future::pending::<&str>));
+        let place = Places::new(1).take(Peers::of([192, 0, 2, 1].into(), Sources::Peers)).expect("a place");
+        let end = tokio::spawn(async move { answer(accepted, peer, routes, Sources::Peers, &limits, place).await });
+        (stream, end)
+    }
+
+    fn ask(stream: &mut TcpStream, request: &str) -> String {
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut text = vec![0; 4096];
+        let length = stream.read(&mut text).expect("an answer");
+        String::from_utf8(text[..length].to_vec()).expect("text")
+    }
+
+    /// Asserts that it ends after about this time.
+    async fn ends(end: JoinHandle<()>, after: Duration) {
+        let began = Instant::now();
+        tokio::time::timeout(after + Duration::from_secs(5), end).await.expect("it ends").expect("no panic");
+        assert!(began.elapsed() + Duration::from_millis(50) >= after, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_not_used_any_more_is_kept_for_a_while() {
+        let idle = Duration::from_millis(300);
+        let (mut stream, end) = connect(Limits { idle, ..patient() });
+        for _ in 0..3 {
+            tokio::time::sleep(idle / 2).await;
+            assert!(ask(&mut stream, REQUEST).starts_with("HTTP/1.1 200"));
+        }
+        ends(end, idle).await;
+        assert_eq!(stream.read(&mut [0]).expect("an orderly end"), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_whose_peer_reads_on_lives_and_one_whose_peer_stops_ends() {
+        let stall = Duration::from_millis(300);
+        let (mut stream, end) = connect(Limits { stall, ..patient() });
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+        for _ in 0..4 {
+            tokio::time::sleep(stall * 2 / 3).await;
+            // More than the kernel keeps for both ends.
+            stream.read_exact(&mut vec![0; 12 << 20]).expect("it goes on");
+        }
+        ends(end, stall).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_old_one_ends_with_its_next_answer_and_at_last_without() {
+        let (life, last_answer) = (Duration::from_millis(300), Duration::from_millis(300));
+        let limits = Limits { life, last_answer, ..patient() };
+        let (mut stream, end) = connect(limits);
+        assert!(!ask(&mut stream, REQUEST).contains("connection: close"));
+        // Nobody asks: it is not needed any more.
+        ends(end, life * 3 / 4).await;
+
+        let (mut stream, end) = connect(limits);
+        stream.write_all(b"GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+        ends(end, life + last_answer).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_last_of_its_requests_says_so() {
+        let (mut stream, end) = connect(Limits { requests: 3, ..patient() });
+        for is_last in [false, false, true] {
+            assert_eq!(ask(&mut stream, REQUEST).contains("connection: close\r\n"), is_last);
+        }
+        ends(end, Duration::ZERO).await;
+    }
+}

@@ -1,0 +1,272 @@
+//! Who has a connection: so many in all, and none of those who could take them all may.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Sources;
+use super::activity::{Activity, Told};
+use crate::core::client_auth::attempts::ClientSource;
+
+/// The places of all connections.
+pub(super) struct Places {
+    most: usize,
+    taken: Mutex<Taken>,
+    /// Notified when a place is free again.
+    freed: Notify,
+}
+
+/// One of them, free again when this is dropped.
+pub(super) struct Place {
+    id: u64,
+    peers: Peers,
+    activity: Arc<Activity>,
+    places: Arc<Places>,
+}
+
+/// Peers that share what they may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Peers {
+    /// All of this machine, whose addresses cost nothing.
+    Loopback,
+    /// One address, or the network that one peer has of IPv6.
+    At(ClientSource),
+    /// All, where they are proxies: each stands for many.
+    Proxies,
+}
+
+#[derive(Default)]
+struct Taken {
+    next_id: u64,
+    by_id: HashMap<u64, (Peers, Arc<Activity>)>,
+    /// How many of these have been told to end.
+    ending: usize,
+    /// How many of the others are whose.
+    by_peers: HashMap<Peers, usize>,
+}
+
+impl Peers {
+    /// Those to whom a peer belongs.
+    pub(super) fn of(peer: IpAddr, sources: Sources) -> Self {
+        let peer = peer.to_canonical();
+        match sources {
+            _ if peer.is_loopback() => Self::Loopback,
+            Sources::Peers => Self::At(ClientSource::of(peer)),
+            Sources::ForwardedFor | Sources::Unknown => Self::Proxies,
+        }
+    }
+
+    /// How many of the `most` connections they may have: one stranger must not be able to keep out the others, nor what runs on this
+    /// machine, such as a test that forgets to close, whoever comes from elsewhere.
+    fn share(self, most: usize) -> usize {
+        match self {
+            Self::Loopback => most - most.div_ceil(10),
+            Self::At(_) => most.div_ceil(4),
+            Self::Proxies => most,
+        }
+    }
+}
+
+impl Places {
+    /// Room for `most`.
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, taken: Mutex::default(), freed: Notify::new() })
+    }
+
+    /// A free place for a connection of `peers`.
+    pub(super) fn take(self: &Arc<Self>, peers: Peers) -> Option<Place> {
+        let mut taken = self.taken();
+        if taken.by_id.len() - taken.ending >= self.most || self.have_their_share(&taken, peers) {
+            return None;
+        }
+        let (id, activity) = (taken.next_id, Arc::new(Activity::new()));
+        taken.next_id += 1;
+        taken.by_id.insert(id, (peers, Arc::clone(&activity)));
+        *taken.by_peers.entry(peers).or_default() += 1;
+        Some(Place { id, peers, activity, places: Arc::clone(self) })
+    }
+
+    /// The place of the connection that can best be dispensed with, of theirs where `peers` have their share, or else of all.
+    /// `None` where each of those is being answered.
+    pub(super) async fn take_over(self: &Arc<Self>, peers: Peers) -> Option<Place> {
+        let freed = self.freed.notified();
+        if self.taken().ending >= MOST_ENDING {
+            let _elapsed = tokio::time::timeout(ENDED_WITHIN, freed).await;
+        }
+        let own_only = self.have_their_share(&self.taken(), peers);
+        self.end_one(own_only.then_some(peers)).then(|| self.take(peers)).flatten()
+    }
+
+    /// Ends the connection that can best be dispensed with, of `peers` or of all; whether there was one. Its thread does so when it
+    /// comes round to it, so that some are ending while others have their places.
+    pub(super) fn end_one(&self, peers: Option<Peers>) -> bool {
+        let mut taken = self.taken();
+        if taken.ending >= MOST_ENDING {
+            return false;
+        }
+        let theirs = taken.by_id.values().filter(|(owner, _)| peers.is_none_or(|peers| *owner == peers));
+        let dispensable = theirs.filter_map(|(owner, activity)| Some((activity.dispensable()?, *owner, activity)));
+        let Some((_, owner, activity)) = dispensable.max_by_key(|(least_lost, ..)| *least_lost) else { return false };
+        activity.tell(Told::End);
+        taken.ending += 1;
+        taken.leave(owner);
+        true
+    }
+
+    /// Tells all to finish, and waits until they have.
+    pub(super) async fn finish(&self) {
+        self.taken().by_id.values().for_each(|(_, activity)| activity.tell(Told::Finish));
+        loop {
+            let freed = self.freed.notified();
+            if self.taken().by_id.is_empty() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn have_their_share(&self, taken: &Taken, peers: Peers) -> bool {
+        taken.count(peers) >= peers.share(self.most)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn leave(&mut self, peers: Peers) {
+        let left = self.count(peers).saturating_sub(1);
+        // Strangers have many addresses, and none of them is to be remembered.
+        if left == 0 {
+            self.by_peers.remove(&peers);
+        } else {
+            self.by_peers.insert(peers, left);
+        }
+    }
+
+    fn count(&self, peers: Peers) -> usize {
+        self.by_peers.get(&peers).copied().unwrap_or_default()
+    }
+}
+
+impl Place {
+    /// What its connection does.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.by_id.remove(&self.id);
+        if self.activity.must_end() {
+            taken.ending = taken.ending.saturating_sub(1);
+        } else {
+            taken.leave(self.peers);
+        }
+        drop(taken);
+        self.places.freed.notify_waiters();
+    }
+}
+
+/// For which the budget of descriptors has room beside those that have places.
+pub(super) const MOST_ENDING: usize = 16;
+/// How long the next waits for one of them.
+const ENDED_WITHIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> Peers {
+        Peers::of(address.parse().expect("an address"), Sources::Peers)
+    }
+
+    /// Takes as many places as there are for `peers`, whose connections are all busy.
+    fn fill(places: &Arc<Places>, peers: Peers) -> Vec<Place> {
+        let mut taken = Vec::new();
+        while let Some(place) = places.take(peers) {
+            place.activity().request_begins(false);
+            taken.push(place);
+        }
+        taken
+    }
+
+    #[test]
+    fn one_address_has_a_quarter_and_all_of_loopback_nine_tenths() {
+        let places = Places::new(100);
+        let one = fill(&places, at("192.0.2.1"));
+        assert_eq!(one.len(), 25);
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_eq!(at("2001:db8:1:2:3::4"), at("2001:db8:1:2::ffff"), "one peer has all of a /64");
+        let other = fill(&places, at("2001:db8:1:2::1"));
+        assert_eq!(other.len(), 25);
+        drop(one);
+        assert_eq!(fill(&places, at("192.0.2.1")).len(), 25, "what was given back is there again");
+        drop(other);
+        for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(at(loopback), Peers::Loopback);
+        }
+        let loopback = fill(&places, Peers::Loopback);
+        assert_eq!(loopback.len(), 90);
+        assert_eq!(fill(&places, at("192.0.2.1")).len(), 10);
+        drop(loopback);
+        assert!(places.taken().by_peers.is_empty() && places.taken().by_id.is_empty());
+    }
+
+    #[test]
+    fn a_proxy_may_have_them_all() {
+        let places = Places::new(100);
+        for sources in [Sources::ForwardedFor, Sources::Unknown] {
+            let proxy = Peers::of([192, 0, 2, 1].into(), sources);
+            assert_eq!(fill(&places, proxy).len(), 100);
+        }
+        assert_eq!(fill(&places, Peers::of([127, 0, 0, 1].into(), Sources::ForwardedFor)).len(), 90);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_for_its_peer_makes_room_and_one_that_is_answered_does_not() {
+        let places = Places::new(8);
+        let mut others = fill(&places, at("192.0.2.1"));
+        others.extend(fill(&places, at("192.0.2.2")));
+        let idle = places.take(at("192.0.2.3")).expect("room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        others.push(places.take(at("192.0.2.3")).expect("room"));
+        others.extend(fill(&places, at("192.0.2.4")));
+        assert_eq!(others.len(), 7);
+
+        let sixth = places.take_over(at("192.0.2.5")).await.expect("the idle one has to go");
+        sixth.activity().request_begins(false);
+        assert_eq!(idle.activity().is_told().await, Told::End);
+        assert_eq!(places.taken().by_id.len(), 9, "though it has not gone yet");
+        drop(idle);
+        assert_eq!(places.taken().by_id.len(), 8);
+        // One that has its share makes room of its own, and only of it.
+        assert!(places.take_over(at("192.0.2.1")).await.is_none());
+        assert_eq!(places.taken().by_id.len(), 8);
+        assert!(places.end_one(None));
+        assert!(!places.end_one(None), "it has been told already");
+    }
+
+    #[tokio::test]
+    async fn no_more_are_ending_at_once_than_there_are_descriptors_for() {
+        let places = Places::new(100);
+        let idle: Vec<_> = (0..90).map(|_| places.take(Peers::Loopback).expect("room")).collect();
+        let mut newcomers = Vec::new();
+        while let Some(place) = places.take_over(Peers::Loopback).await {
+            newcomers.push(place);
+        }
+        assert_eq!(newcomers.len(), MOST_ENDING);
+        assert_eq!(places.taken().by_id.len(), 90 + MOST_ENDING);
+        drop(idle);
+        assert!(places.take(Peers::Loopback).is_some());
+        drop(newcomers);
+        let left = places.taken();
+        assert!(left.by_peers.is_empty() && left.by_id.is_empty() && left.ending == 0);
+    }
+}
