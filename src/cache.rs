@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use moka::Entry;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
+use tokio::sync::Semaphore;
 
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::ClientSecrets;
@@ -46,11 +47,13 @@ pub struct CacheSettings {
     pub unknown_key_interval: Duration,
 }
 
-/// A [`ClientRegistry`] that remembers.
+/// A [`ClientRegistry`] that remembers. Names that it has not seen registered are asked for a few at a time, so that a flood of
+/// invented ones holds up nobody who is registered.
 pub struct CachedRegistry {
     source: Arc<dyn ClientRegistry>,
     clients: Bridged<(RealmName, ClientId), Option<Arc<Client>>>,
     realms: Bridged<RealmName, Option<Arc<Realm>>>,
+    strangers: Strangers,
 }
 
 /// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and lets look again
@@ -96,6 +99,7 @@ impl CachedRegistry {
             clients: Bridged::new("a remembered registration", Arc::clone(&clock), settings, ttl_of_registration)
                 .without_bridge(),
             realms: Bridged::new("a remembered realm", clock, settings, ttl_of_registration).without_bridge(),
+            strangers: Strangers::new(settings.capacity),
         }
     }
 }
@@ -104,11 +108,13 @@ impl CachedRegistry {
 impl ClientRegistry for CachedRegistry {
     async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         let key = (realm.clone(), client_id.clone());
-        self.clients.get(key, Reload::IfStale, || self.source.client(realm, client_id)).await
+        let load = || self.strangers.in_turn(realm, Some(client_id), self.source.client(realm, client_id));
+        self.clients.get(key, Reload::IfStale, load).await
     }
 
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
-        self.realms.get(name.clone(), Reload::IfStale, || self.source.realm(name)).await
+        let load = || self.strangers.in_turn(name, None, self.source.realm(name));
+        self.realms.get(name.clone(), Reload::IfStale, load).await
     }
 
     async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
@@ -394,6 +400,53 @@ where
     }
 }
 
+/// Names that are asked for and that nobody is known to have registered.
+struct Strangers {
+    /// Names that were registered when they were last asked for, a realm's without a client: no strangers.
+    known: Cache<(RealmName, Option<ClientId>), ()>,
+    /// Those that wait or are asked for.
+    places: Semaphore,
+    /// Those that are asked for.
+    turns: Semaphore,
+}
+
+impl Strangers {
+    fn new(capacity: u64) -> Self {
+        let known = Cache::builder().max_capacity(capacity).time_to_live(KNOWN_FOR).build();
+        Self { known, places: Semaphore::new(STRANGERS_WAITING), turns: Semaphore::new(STRANGERS_AT_ONCE) }
+    }
+
+    /// What `load` brings of this name, when it is its turn: at once where it is known.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where too many others wait; `load`'s.
+    async fn in_turn<T>(
+        &self,
+        realm: &RealmName,
+        client_id: Option<&ClientId>,
+        load: impl Future<Output = Result<Option<T>, PortError>>,
+    ) -> Result<Option<T>, PortError> {
+        let name = (realm.clone(), client_id.cloned());
+        let _place_and_turn = if self.known.contains_key(&name) {
+            None
+        } else {
+            let place = self.places.try_acquire().map_err(|_full| too_many_strangers())?;
+            Some((place, self.turns.acquire().await.map_err(|_closed| too_many_strangers())?))
+        };
+        let found = load.await?;
+        match found {
+            Some(_) => self.known.insert(name, ()).await,
+            None => self.known.invalidate(&name).await,
+        }
+        Ok(found)
+    }
+}
+
+fn too_many_strangers() -> PortError {
+    let detail = "too many names that nobody has registered are asked for at once".to_owned();
+    PortError::Unavailable { service: "the registry", detail }
+}
+
 /// When something was last done for each key, so that it is done once in a while and no more often.
 struct Intervals<K> {
     clock: Arc<dyn Clock>,
@@ -468,10 +521,16 @@ fn ttl_of_registration<V>(settings: &CacheSettings, found: &Option<V>) -> Durati
     if found.is_some() { settings.registration_ttl } else { settings.absence_ttl }
 }
 
+/// How long a name that is not asked for is remembered as one that is registered.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
+/// Few enough that who is known waits behind none of them for long.
+const STRANGERS_AT_ONCE: usize = 8;
+const STRANGERS_WAITING: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
     use crate::core::client::ClientMetadata;
@@ -815,6 +874,66 @@ mod tests {
         cache.clients.entries.run_pending_tasks().await;
         let remembered = cache.clients.entries.entry_count();
         assert!(remembered <= 100, "{remembered}");
+    }
+
+    /// A registry that answers for nobody as long as it is held, and counts who asks meanwhile.
+    #[derive(Default)]
+    struct Held {
+        closed: AtomicBool,
+        asking: AtomicU64,
+        most_asking: AtomicU64,
+    }
+
+    #[async_trait]
+    impl ClientRegistry for Held {
+        async fn client(&self, _: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+            let is_known = client_id.as_str() == "known";
+            let asking = 1 + self.asking.fetch_add(1, Ordering::SeqCst);
+            self.most_asking.fetch_max(asking, Ordering::SeqCst);
+            while !is_known && self.closed.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+            self.asking.fetch_sub(1, Ordering::SeqCst);
+            Ok(is_known.then(|| Arc::new(registered())))
+        }
+
+        async fn realm(&self, _: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_is_a_few_reads_at_once_and_holds_up_nobody_who_is_known() {
+        let (source, clock) = (Arc::new(Held::default()), Arc::new(TestClock::default()));
+        let cache = Arc::new(CachedRegistry::new(source.clone(), clock.clone(), CacheSettings::LOCAL));
+        let ask = |id: ClientId| {
+            let cache = Arc::clone(&cache);
+            tokio::spawn(async move { cache.client(&root(), &id).await })
+        };
+        ask(id("known")).await.expect("no panic").expect("answers").expect("registered");
+        clock.advance(6);
+
+        source.closed.store(true, Ordering::SeqCst);
+        let flood: Vec<_> = (0..1000).map(|number| ask(id(&format!("stranger-{number}")))).collect();
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        // It has to be read again, and is.
+        let known = tokio::time::timeout(Duration::from_secs(5), ask(id("known"))).await.expect("nobody holds it up");
+        assert!(known.expect("no panic").expect("answers").is_some());
+        assert_eq!(source.most_asking.load(Ordering::SeqCst), 9, "eight strangers and the one who is known");
+
+        source.closed.store(false, Ordering::SeqCst);
+        let (mut unknown, mut refused) = (0, 0);
+        for stranger in flood {
+            match stranger.await.expect("no panic") {
+                Ok(None) => unknown += 1,
+                Err(error) if error == too_many_strangers() => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((unknown, refused), (256, 744));
+        assert!(ask(id("stranger-999")).await.expect("no panic").expect("its turn").is_none());
     }
 
     /// A store of one realm's keys that answers as it is told.

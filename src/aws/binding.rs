@@ -64,6 +64,7 @@ pub enum Outcome {
 }
 
 /// Why a secret is not bound.
+#[derive(Clone, Copy)]
 struct LeftAlone(&'static str);
 
 /// A version's name in Secrets Manager, and what it holds.
@@ -259,7 +260,7 @@ impl SecretBinding {
         }
         let Some(current) = self.version(secret, CURRENT).await? else { return Ok(Err(LeftAlone(NO_VALUE))) };
         let Ok(keys) = read_unclaimed_key_set(&current.text) else {
-            return Ok(Err(LeftAlone("its value is no JWKS of this server")));
+            return Ok(Err(LeftAlone("its value is no set of signing keys of this server")));
         };
         let claimed = registry_of(&current.text)?;
         if claimed.is_some() && claimed.as_deref() != registry.map(RegistryId::as_str) {

@@ -1,5 +1,5 @@
-//! Signing keys: the private JWKS of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, its public halves in
-//! the registry table, so that a function which only verifies has no way to a private key. The JWKS says which registry it
+//! Signing keys: the private keys of a realm in Secrets Manager under `<prefix>/<realm>/signing-keys`, their public halves in
+//! the registry table, so that a function which only verifies has no way to a private key. The secret says which registry it
 //! belongs to, so that no stack signs with the keys of another one that has its prefix.
 //!
 //! The secret comes first and counts: of two that create it, Secrets Manager lets one win. Whoever is about to sign sees to it
@@ -22,7 +22,6 @@ use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
-use crate::core::keys::KeyError;
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
 use crate::core::realm::RealmName;
@@ -251,7 +250,7 @@ impl KeyStore for SecretsManagerKeys {
     }
 }
 
-/// What is stored of a realm's keys: its private JWKS, which says whose it is.
+/// What is stored of a realm's keys, which says whose they are.
 pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
     let jwks = keys.to_json()?;
     let members =
@@ -267,8 +266,7 @@ pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroi
 /// What a stored text says.
 ///
 /// # Errors
-/// [`PortError::Foreign`] where it is another registry's or does not say; [`PortError::Corrupt`] where it is no JWKS. serde's
-/// message may repeat a part of a key.
+/// [`PortError::Foreign`] where it is another registry's or does not say; [`PortError::Corrupt`] where it is no set of keys.
 pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, PortError> {
     let keys = read_unclaimed_key_set(text)?;
     match registry_of(text)? {
@@ -287,10 +285,7 @@ pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, 
 
 /// The keys in a stored text, whosever they are.
 pub(super) fn read_unclaimed_key_set(text: &str) -> Result<KeySet, PortError> {
-    KeySet::from_json(text).map_err(|error| match error {
-        KeyError::Malformed => corrupt(SECRETS_MANAGER, NO_JWKS),
-        other => other.into(),
-    })
+    KeySet::from_json(text).map_err(|error| corrupt(SECRETS_MANAGER, &error.to_string()))
 }
 
 /// The registry that a stored text names.
@@ -300,11 +295,11 @@ pub(super) fn registry_of(text: &str) -> Result<Option<String>, PortError> {
         registry_id: Option<String>,
     }
 
-    let claimed: Claimed = serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, NO_JWKS))?;
+    let claimed: Claimed = serde_json::from_str(text).map_err(|_| corrupt(SECRETS_MANAGER, NO_KEYS))?;
     Ok(claimed.registry_id)
 }
 
 const PUBLISHED: &str = "a realm's public keys";
-const NO_JWKS: &str = "signing keys that are no JWKS of this server";
+const NO_KEYS: &str = "what is no set of signing keys of this server";
 /// The label of a version between steps 3 and 5 of a replacement.
 pub(super) const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";

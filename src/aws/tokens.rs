@@ -165,7 +165,7 @@ fn key(digest: &TokenDigest) -> HashMap<String, AttributeValue> {
 /// What [`DynamoTokens::get`] makes of an item of these attributes, for the fuzz targets.
 #[cfg(fuzzing)]
 pub fn read_record(attributes: &serde_json::Value) -> Option<AccessTokenRecord> {
-    from_item(to_item(attributes, RECORD).ok()?, RECORD).ok()
+    record_of(to_item(attributes, RECORD).ok()?).ok()
 }
 
 const RECORD: &str = "a token record";

@@ -152,7 +152,7 @@ impl TokenIntrospection for RealmTokens {
     async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
         let now = self.clock.now();
         let Some(record) = self.tokens.find(unverified_token, &self.realm, now).await? else { return Ok(None) };
-        if !self.is_meant_for_here(&record) {
+        if !self.is_of_here(&record) {
             return Ok(None);
         }
         let realm = match self.tokens.realms.find(&self.realm).await {
@@ -160,7 +160,8 @@ impl TokenIntrospection for RealmTokens {
             Err(OAuthError::UnknownRealm) => return Ok(None),
             Err(error) => return Err(error),
         };
-        if !self.tokens.is_honoured(&record, &realm).await? {
+        let Some(record) = self.tokens.honoured(record, &realm).await? else { return Ok(None) };
+        if !self.is_meant_for_here(&record) {
             return Ok(None);
         }
         Ok(Some(TokenFacts {
@@ -173,16 +174,18 @@ impl TokenIntrospection for RealmTokens {
 }
 
 impl RealmTokens {
-    /// RFC 9068 §4, for opaque tokens too: issuer and audience.
+    /// RFC 9068 §4, for opaque tokens too: the issuer.
+    fn is_of_here(&self, record: &AccessTokenRecord) -> bool {
+        record.realm == self.realm && self.issuers.contains(&record.iss)
+    }
+
+    /// The same section: the audience, of which a resource may have been withdrawn since the token was issued.
     fn is_meant_for_here(&self, record: &AccessTokenRecord) -> bool {
+        if self.audiences.is_empty() {
+            return record.aud.is_issuer();
+        }
         let names = record.aud.names(&record.iss);
-        record.realm == self.realm
-            && self.issuers.contains(&record.iss)
-            && if self.audiences.is_empty() {
-                record.aud.is_issuer()
-            } else {
-                self.audiences.iter().any(|audience| names.contains(&audience.as_str()))
-            }
+        self.audiences.iter().any(|audience| names.contains(&audience.as_str()))
     }
 }
 

@@ -292,6 +292,12 @@ impl Client {
         }
     }
 
+    /// Whether the client can be granted this scope token now: it is its own, and the realm (still) allows it.
+    pub fn can_be_granted(&self, scope_token: &str, realm: &Realm) -> bool {
+        let allowed = realm.settings.allowed_scope.as_ref();
+        self.metadata.scope.contains(scope_token) && allowed.is_none_or(|allowed| allowed.contains(scope_token))
+    }
+
     /// Every scope token the client can be granted now: its own, as far as the realm (still) allows them.
     pub fn grantable_scope(&self, realm: &Realm) -> Scope {
         match &realm.settings.allowed_scope {

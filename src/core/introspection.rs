@@ -181,10 +181,10 @@ impl IntrospectionEndpoint {
             return Ok(Introspection::inactive());
         }
 
-        // 3. Whether the client and the realm it was issued to still stand behind it.
-        if !self.tokens.is_honoured(&record, realm).await? {
+        // 3. As far as the client and the realm it was issued to still stand behind it.
+        let Some(record) = self.tokens.honoured(record, realm).await? else {
             return Ok(Introspection::inactive());
-        }
+        };
 
         // 4. Only now: active.
         Ok(Introspection::active(record, now))

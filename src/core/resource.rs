@@ -110,6 +110,19 @@ impl Audience {
         }
     }
 
+    /// The audience without the resources that are not among `registered`; `None` where that leaves nobody. The issuer is nobody's
+    /// to register.
+    pub fn within(self, registered: &[ResourceUri]) -> Option<Self> {
+        match self {
+            Self::Issuer => Some(Self::Issuer),
+            Self::One(one) => registered.contains(&one).then_some(Self::One(one)),
+            Self::Several(mut several) => {
+                several.retain(|resource| registered.contains(resource));
+                Some(Self::of(&several)).filter(|left| !left.is_issuer())
+            }
+        }
+    }
+
     /// Whether the issuer itself is meant.
     pub fn is_issuer(&self) -> bool {
         self.resources().is_empty()

@@ -41,6 +41,11 @@ impl Scope {
         self.0.is_subset(&other.0)
     }
 
+    /// Leaves only the tokens for which `keep` says so.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|token| keep(token));
+    }
+
     /// The tokens that both sets have.
     #[must_use]
     pub fn intersection(&self, other: &Scope) -> Scope {

@@ -274,12 +274,16 @@ fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
 /// Tokens revoked all at once are revoked up to a time of the operator's clock. Where that is ahead of this one, a token
 /// issued now would be inactive for its whole life.
 fn require_valid_from(now: UnixSeconds, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
-    let valid_after = client.tokens_valid_after.max(realm.settings.tokens_valid_after);
+    let [of_client, of_realm] = [client.tokens_valid_after, realm.settings.tokens_valid_after];
+    let (whose, valid_after) = if of_client > of_realm { ("client", of_client) } else { ("realm", of_realm) };
     if now >= valid_after {
         return Ok(());
     }
     let seconds = valid_after.since(now);
-    Err(OAuthError::Unavailable(format!("tokens_valid_after is {seconds} s ahead of this server's clock")))
+    Err(OAuthError::Unavailable(format!(
+        "tokens_valid_after of the {whose} is {seconds} s ahead of this server's clock; where that is right, lower it with \
+         --tokens-valid-after"
+    )))
 }
 
 /// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.

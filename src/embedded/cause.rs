@@ -2,7 +2,7 @@
 //! text of a library, which may carry a path.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -154,7 +154,13 @@ fn found_by_trying(database: &Path) -> Option<StorageCause> {
         }
     }
 
-    // 2. There may be a new file, and room for it.
+    // 2. There are descriptors for what SQLite opens: those that it had are free again by now.
+    let directory = database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = (0..DESCRIPTORS).map(|_| File::open(directory)).collect::<io::Result<Vec<_>>>() {
+        return refused(error);
+    }
+
+    // 3. There may be a new file, and room for it.
     let number = TRIES.fetch_add(1, Ordering::Relaxed);
     let probe = database.with_file_name(format!(".grantwell-probe-{}-{number}", process::id()));
     let written = OpenOptions::new()
@@ -186,6 +192,8 @@ impl fmt::Display for StorageCause {
 /// Linux and macOS have the same numbers.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
+/// The file, its log and the log's index, for each connection.
+const DESCRIPTORS: usize = 8;
 /// As much as SQLite wants at once, the index of its write-ahead log, and more.
 const PROBE_BYTES: usize = 64 * 1024;
 

@@ -17,13 +17,14 @@ use super::database::{BUSY_TIMEOUT, LOOKS_EVERY, Outage};
 
 /// The thread, and how much is in the log. Dropped, it ends the thread.
 pub(super) struct Checkpoints {
-    requests: Option<SyncSender<SyncSender<()>>>,
-    /// Has something when the thread has done what it was asked for.
-    asked: Option<Receiver<()>>,
+    requests: Option<SyncSender<SyncSender<bool>>>,
+    /// Has something when the thread has done what it was asked for, or could not.
+    asked: Option<Receiver<bool>>,
     thread: Option<JoinHandle<()>>,
     writes_in_log: u32,
-    /// How many there have to be before the log is begun anew.
+    /// How many there have to be before the log is begun anew, unless there are any for a minute.
     due_at: u32,
+    looked: Instant,
 }
 
 impl Checkpoints {
@@ -32,21 +33,22 @@ impl Checkpoints {
     /// # Errors
     /// What the system says where it cannot be started.
     pub(super) fn start(connection: Connection, file: Arc<File>) -> io::Result<Self> {
-        let (requests, requested) = mpsc::sync_channel::<SyncSender<()>>(1);
+        let (requests, requested) = mpsc::sync_channel::<SyncSender<bool>>(1);
         let thread = thread::Builder::new().name("token-log".to_owned()).spawn(move || {
             let mut outage = Outage::of_checkpoints();
             for done in requested {
-                carry_over(&connection, &file, &mut outage);
-                let _ended = done.send(());
+                let _ended = done.send(carry_over(&connection, &file, &mut outage));
             }
         })?;
-        Ok(Self { requests: Some(requests), asked: None, thread: Some(thread), writes_in_log: 0, due_at: DUE_AFTER })
+        let (requests, thread) = (Some(requests), Some(thread));
+        Ok(Self { requests, asked: None, thread, writes_in_log: 0, due_at: DUE_AFTER, looked: Instant::now() })
     }
 
     /// Follows a transaction of the writer, whose connection this is, and which `writes` shared.
     pub(super) fn follow(&mut self, connection: &Connection, writes: u32) {
         self.writes_in_log = self.writes_in_log.saturating_add(writes);
-        if self.writes_in_log < self.due_at || !self.has_caught_up() {
+        let is_old = self.writes_in_log > 0 && self.looked.elapsed() >= DUE_AFTER_TIME;
+        if !(is_old || self.writes_in_log >= self.due_at) || !self.has_caught_up() {
             return;
         }
         // A failure the thread finds too, and says. Where somebody else is reading what is in the log, which an operator's own SQLite
@@ -57,6 +59,7 @@ impl Checkpoints {
         }
         let _sets_nothing_else = connection.busy_timeout(BUSY_TIMEOUT);
         self.due_at = self.writes_in_log.saturating_add(DUE_AFTER);
+        self.looked = Instant::now();
     }
 
     /// Asks the thread where it has not been asked, and whether it is done where it has.
@@ -67,17 +70,16 @@ impl Checkpoints {
             self.asked = is_asked.then_some(asked);
         }
         let Some(asked) = &self.asked else { return false };
-        let is_done = if self.writes_in_log < MOST_WRITES_IN_LOG {
-            !matches!(asked.try_recv(), Err(TryRecvError::Empty))
+        let done = if self.writes_in_log < MOST_WRITES_IN_LOG {
+            asked.try_recv()
         } else {
             // The disk is too slow for those who write: they wait here, or the log would grow without end.
-            let _either_way = asked.recv();
-            true
+            asked.recv().map_err(|_ended| TryRecvError::Disconnected)
         };
-        if is_done {
+        if done != Err(TryRecvError::Empty) {
             self.asked = None;
         }
-        is_done
+        done == Ok(true)
     }
 }
 
@@ -111,25 +113,28 @@ pub(super) fn checkpoint(connection: &Connection, way: &str) -> rusqlite::Result
 }
 
 /// In rounds, of which each has less to do, so that little is left for the one that the writer waits for. SQLite has the disk confirm
-/// the file only where nothing is left in the log, which would be in that one.
-fn carry_over(connection: &Connection, file: &File, outage: &mut Outage) {
+/// the file only where nothing is left in the log, which would be in that one. Whether it could.
+fn carry_over(connection: &Connection, file: &File, outage: &mut Outage) -> bool {
     for _ in 0..MOST_ROUNDS {
         let begun = Instant::now();
         let carried_over = checkpoint(connection, "PASSIVE").map_err(|error| StorageCause::of_sqlite(&error));
         let confirmed = carried_over.and_then(|_| file.sync_data().map_err(|error| StorageCause::of_io(&error)));
         outage.note(confirmed.err());
         if confirmed.is_err() {
+            // It is asked again at once.
             thread::sleep(LOOKS_EVERY);
-            return;
+            return false;
         }
         if begun.elapsed() < SHORT_ROUND {
-            return;
+            break;
         }
     }
+    true
 }
 
-/// Writes, each of some pages: up to a hundred megabytes of log.
+/// Writes, each of some pages: 60 to 170 MB of log. More often, the disk would do little else under load.
 const DUE_AFTER: u32 = 20_000;
+const DUE_AFTER_TIME: Duration = Duration::from_mins(1);
 const MOST_WRITES_IN_LOG: u32 = 16 * DUE_AFTER;
 const MOST_ROUNDS: usize = 8;
 const SHORT_ROUND: Duration = Duration::from_millis(4);

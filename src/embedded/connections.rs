@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
 use tokio::sync::oneshot;
 
 use super::StoreError;
@@ -51,7 +51,11 @@ impl Connections {
         let failed = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
         let connect = |settings: &str| {
             let connection = Connection::open_with_flags(path, FLAGS)?;
-            set_up(&connection, settings)?;
+            // SQLite opens what it may only read without a word, makes a log that nobody may write, and refuses the first change.
+            if connection.is_readonly(MAIN_DB)? {
+                return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None));
+            }
+            connection.execute_batch(settings)?;
             Ok(connection)
         };
         let mut writer = connect(WRITER_SETTINGS).map_err(failed)?;
@@ -72,7 +76,7 @@ impl Connections {
         let path = Path::new(":memory:");
         let failed = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
         let mut connection = Connection::open_in_memory().map_err(failed)?;
-        set_up(&connection, WRITER_SETTINGS).map_err(failed)?;
+        connection.execute_batch(WRITER_SETTINGS).map_err(failed)?;
         prepare(&mut connection)?;
         let writer = Lane::start(vec![connection]).map_err(|error| StoreError::of_io(path, &error))?;
         Ok(Self { writer, readers: None })
@@ -157,10 +161,6 @@ fn work_through(jobs: &Mutex<Receiver<Job>>, mut connection: Connection) {
             let _failed = connection.execute_batch("ROLLBACK");
         }
     }
-}
-
-fn set_up(connection: &Connection, settings: &str) -> rusqlite::Result<()> {
-    connection.execute_batch(settings)
 }
 
 const READERS: usize = 2;

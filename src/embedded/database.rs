@@ -164,7 +164,7 @@ impl Database {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         A: FnOnce(Result<T, StorageCause>) + Send + 'static,
     {
-        let job = Box::new(Work { work: Some(work), outcome: None, answer });
+        let job = Box::new(Work { run: Some(work), outcome: None, answer });
         let _ended = self.queue.as_ref().map(|queue| queue.send(job));
     }
 }
@@ -188,7 +188,7 @@ trait Job: Send {
 }
 
 struct Work<T, F, A> {
-    work: Option<F>,
+    run: Option<F>,
     outcome: Option<T>,
     answer: A,
 }
@@ -200,8 +200,8 @@ where
     A: FnOnce(Result<T, StorageCause>) + Send,
 {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if let Some(work) = self.work.take() {
-            self.outcome = Some(work(connection)?);
+        if let Some(run) = self.run.take() {
+            self.outcome = Some(run(connection)?);
         }
         Ok(())
     }
@@ -269,7 +269,9 @@ impl<U: Upkeep> Writer<U> {
             let cause = self.cause(&error);
             self.outage.note(Some(cause));
         }
-        self.checkpoints.follow(&self.connection, writes);
+        // What was not written is not in the log.
+        let written = if self.outage.cause().is_none() { writes } else { 0 };
+        self.checkpoints.follow(&self.connection, written);
     }
 
     /// Looked for once for an outage: those who ask during it are not worth another trial.

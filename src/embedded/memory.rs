@@ -107,3 +107,42 @@ impl State {
 }
 
 const SMALLEST_SWEEP: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_795_415_820;
+
+    struct ClockAt(u64);
+
+    impl Clock for ClockAt {
+        fn now(&self) -> UnixSeconds {
+            UnixSeconds(self.0)
+        }
+    }
+
+    fn state(passed: u64) -> State {
+        let denied = [("live", NOW + 3_600), ("just over", NOW - 1), ("over", NOW - 86_400)];
+        State {
+            tokens: HashMap::new(),
+            denied: denied.map(|(jti, expires_at)| (jti.to_owned(), UnixSeconds(expires_at))).into(),
+            passed: PassedTime::from(UnixSeconds(passed)),
+            sweep_at: 0,
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_remembered_for_a_day_more_and_no_clock_that_runs_ahead_changes_that() {
+        for ahead in [0, 7_200, 100 * 365 * 86_400] {
+            let mut state = state(NOW);
+            state.sweep(&ClockAt(NOW + ahead));
+            let mut left: Vec<_> = state.denied.keys().map(String::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, ["just over", "live"], "{ahead} s ahead");
+        }
+        let mut state = state(NOW + 3_600 + 86_400);
+        state.sweep(&ClockAt(NOW + 3_600 + 86_400));
+        assert!(state.denied.is_empty(), "{:?}", state.denied);
+    }
+}

@@ -17,6 +17,7 @@ use super::connections::{Connections, NotDone};
 use super::data_dir::create_private_file;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::keys::KeyError;
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{
     ClientPage, ClientRegistry, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SecretSource,
@@ -88,15 +89,18 @@ impl SqliteRegistry {
         .await
     }
 
-    /// Empties the write-ahead log, where it still holds something that has been removed: a server does that from time to time,
-    /// because whoever read it when it should have been emptied may be another process.
+    /// Empties the write-ahead log: a server does that from time to time, because another process may have removed something
+    /// while somebody read it.
     ///
     /// # Errors
     /// [`PortError::Unavailable`].
     pub async fn forget_removed(&self) -> Result<(), PortError> {
         let is_left = Arc::clone(&self.log_holds_removed);
-        let emptied = self.connections.write(move |connection| empty_log(connection, &is_left)).await;
-        emptied.map_err(not_done)
+        let emptied = self.connections.write(move |connection| {
+            is_left.store(true, Ordering::Relaxed);
+            empty_log(connection, &is_left);
+        });
+        emptied.await.map_err(not_done)
     }
 
     /// Runs `read` on a thread that may wait for the disk.
@@ -301,7 +305,8 @@ impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
         let realm = realm.clone();
         let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
-        Ok(keys.map(|keys| KeySet::from_json(&keys)).transpose()?)
+        let corrupt = |error: KeyError| PortError::Corrupt { service: SERVICE, detail: error.to_string() };
+        keys.map(|keys| KeySet::from_json(&keys).map_err(corrupt)).transpose()
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {

@@ -279,8 +279,11 @@ fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<Result<U
 
 /// The first 64 bits of a digest, and the others.
 fn divided(digest: &TokenDigest) -> (i64, [u8; 24]) {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = *digest.as_bytes();
-    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
+    let (mut first, mut rest) = ([0; 8], [0; 24]);
+    let (front, back) = digest.as_bytes().split_at(first.len());
+    first.copy_from_slice(front);
+    rest.copy_from_slice(back);
+    (i64::from_be_bytes(first), rest)
 }
 
 /// Without the names of the members that every record has, which would be a third of it: what is stored is written twice, to the log and
@@ -335,7 +338,7 @@ const PASSED: &str = "passed";
 const USUAL_RECORD_BYTES: usize = 256;
 /// Tokens looked at in one transaction.
 const STEP: u32 = 512;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 const MOST_FORGOTTEN: i64 = 10_000;
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = "
@@ -367,6 +370,8 @@ const SCHEMA: &str = "
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::core::access_token::claims::CustomClaims;
     use crate::core::client::RegistrationId;
@@ -402,6 +407,118 @@ mod tests {
                 assert_eq!(decode(expires_at, &encode(&record).expect("encoded")), Some(record));
             }
         }
+    }
+
+    struct ClockAt(AtomicU64);
+
+    impl Clock for ClockAt {
+        fn now(&self) -> UnixSeconds {
+            UnixSeconds(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    const NOW: u64 = 1_795_415_820;
+    const DAY: u64 = 86_400;
+
+    /// A database and what sweeps it, as a server has them that has just been started.
+    fn swept(path: &Path, clock: &Arc<ClockAt>) -> (Connection, Sweep) {
+        let mut connection = Connection::open(path).expect("opened");
+        connection.pragma_update(None, "synchronous", "OFF").expect("no disk is waited for");
+        let sweep = prepare(&mut connection, path, Arc::clone(clock) as _).expect("prepared");
+        (connection, sweep)
+    }
+
+    fn count(connection: &Connection, what: &str) -> i64 {
+        connection.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).expect("a number")
+    }
+
+    fn put(connection: &Connection, ids: std::ops::Range<i64>, expires_at: u64) {
+        connection.execute_batch("BEGIN").expect("begun");
+        let mut put = connection.prepare("INSERT INTO access_tokens VALUES (?1 * 1000003, x'', ?2, x'')").expect("SQL");
+        for id in ids {
+            put.execute(params![id - 5_000, seconds(UnixSeconds(expires_at))]).expect("stored");
+        }
+        connection.execute_batch("COMMIT").expect("committed");
+    }
+
+    #[test]
+    fn tokens_that_have_expired_are_deleted_behind_half_as_many_writes_as_there_are_tokens() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(ClockAt(AtomicU64::new(NOW)));
+        let (mut connection, mut sweep) = swept(&directory.path().join("tokens.db"), &clock);
+        put(&connection, 0..6_000, NOW);
+        put(&connection, 6_000..10_000, NOW + 1);
+        for _ in 0..(10_000 / 2 + STEP) / 16 {
+            sweep.follow(&mut connection, 16).expect("swept");
+        }
+        assert_eq!(count(&connection, "access_tokens"), 4_000, "all that have expired, and no other");
+
+        // And without any writes, from time to time.
+        put(&connection, 0..1_000, NOW);
+        for _ in 0..(5_000 / STEP + 2) {
+            sweep.follow(&mut connection, 0).expect("swept");
+        }
+        assert_eq!(count(&connection, "access_tokens"), 4_000);
+    }
+
+    #[test]
+    fn what_has_ended_stays_so_whatever_a_clock_said_for_a_while() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("tokens.db");
+        let clock = Arc::new(ClockAt(AtomicU64::new(NOW)));
+        let (mut connection, mut sweep) = swept(&path, &clock);
+        let end = |connection: &Connection, jti: &str, expires_at: u64| {
+            let end = "INSERT INTO denylist VALUES (?1, ?2)";
+            connection.execute(end, params![jti, seconds(UnixSeconds(expires_at))]).expect("ended");
+        };
+        end(&connection, "live", NOW + 3_600);
+        end(&connection, "over", NOW - DAY - 1);
+        end(&connection, "just over", NOW - 1);
+        connection
+            .execute("INSERT INTO token_quotas VALUES ('a', 'hour#1', ?1, 7)", params![seconds(UnixSeconds(NOW + 60))])
+            .expect("counted");
+        put(&connection, 0..1_000, NOW + 3_600);
+
+        // Two hours ahead, and a century, under load; and a server that is started meanwhile.
+        for ahead in [7_200, 100 * 365 * DAY] {
+            clock.0.store(NOW + ahead, Ordering::Relaxed);
+            for started_anew in [false, true] {
+                if started_anew {
+                    (connection, sweep) = swept(&path, &clock);
+                    // Tokens end by their absence: who starts with a wrong clock may lose them.
+                    sweep.tokens = PassedTime::from(UnixSeconds(NOW));
+                }
+                for _ in 0..1_000 {
+                    sweep.next_minute = Instant::now();
+                    sweep.follow(&mut connection, 16).expect("swept");
+                }
+            }
+        }
+        assert_eq!(count(&connection, "access_tokens"), 1_000);
+        assert_eq!(count(&connection, "denylist"), 2, "what was over for a day is gone");
+        assert_eq!(count(&connection, "token_quotas"), 1);
+
+        // With the right time, a day after theirs they go.
+        clock.0.store(NOW + DAY + 3_600, Ordering::Relaxed);
+        sweep.denials = PassedTime::from(UnixSeconds(NOW + DAY + 3_600));
+        sweep.next_minute = Instant::now();
+        sweep.follow(&mut connection, 0).expect("swept");
+        assert_eq!((count(&connection, "denylist"), count(&connection, "token_quotas")), (0, 0));
+    }
+
+    #[test]
+    fn what_a_file_has_seen_pass_goes_on_with_the_next_server() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("tokens.db");
+        let clock = Arc::new(ClockAt(AtomicU64::new(NOW)));
+        let (connection, _) = swept(&path, &clock);
+        drop(connection);
+        clock.0.store(NOW + 30 * DAY, Ordering::Relaxed);
+        let (mut connection, mut sweep) = swept(&path, &clock);
+        sweep.next_minute = Instant::now();
+        sweep.follow(&mut connection, 0).expect("swept");
+        let passed = fact(&connection, PASSED).expect("read").expect("there").expect("a time").0;
+        assert!((NOW..NOW + 60).contains(&passed), "{passed}");
     }
 
     /// `[realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, optional members]`

@@ -321,7 +321,9 @@ def _call(target: str, body: bytes) -> str:
     if service == "secretsmanager":
         # <prefix>/<realm>/clients/<client_id> or <prefix>/<realm>/signing-keys
         return f"{operation} {(given.get('SecretId') or given['Name']).split('/')[2]}"
-    key = given.get("Key") or given["Item"]
+    key = given.get("Key") or given.get("Item")
+    if not key:
+        return operation  # of the table itself
     return f"{operation} {(key.get('item') or key['id'])['S'].split('#')[0]}"
 
 

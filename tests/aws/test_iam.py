@@ -178,6 +178,39 @@ def test_each_function_reads_and_moves_the_versions_of_secrets_that_it_uses_and_
     assert_evaluated(requests())
 
 
+def test_a_function_tags_what_it_makes_with_its_registry_and_changes_no_tag(stack: Stack) -> None:
+    """Whether a request that makes a tagged secret has the tag in aws:ResourceTag already, IAM's reference leaves open: either way."""
+    tag, other, makers = "grantwell:registry", "grantwell:registration", ("TokenFunction", "IntrospectFunction")
+    keys, client = secret_arn(stack, "signing-keys"), secret_arn(stack, "clients/myClient")
+
+    def asking(asked: dict[str, str], has: dict[str, str]) -> Context:
+        requested: dict[str, str | list[str]] = {f"aws:RequestTag/{name}": value for name, value in asked.items()}
+        if asked:
+            requested["aws:TagKeys"] = list(asked)
+        return {**requested, **{f"aws:ResourceTag/{name}": value for name, value in has.items()}}
+
+    def requests() -> Iterable[Request]:
+        for function in stack.functions.values():
+            is_maker = function.logical_id in makers
+            for resource, context, is_allowed in (
+                (keys, asking({tag: "ours"}, {}), is_maker),
+                (keys, asking({tag: "ours"}, {tag: "ours"}), is_maker),
+                (keys, asking({tag: "ours"}, {tag: "theirs"}), False),
+                (keys, asking({tag: "ours", other: "one"}, {}), False),
+                (keys, asking({other: "one"}, {tag: "ours"}), False),
+                (keys, asking({}, {}), False),
+                (client, asking({tag: "ours"}, {}), False),
+                (keys.replace(":secret:", ":secret:neighbour-"), asking({tag: "ours"}, {}), False),
+            ):
+                yield Request(function, "secretsmanager:TagResource", resource, context, is_allowed)
+            yield Request(function, "secretsmanager:UntagResource", keys, {}, False)
+            yield Request(function, "secretsmanager:DeleteSecret", keys, {}, False)
+            yield Request(function, "secretsmanager:CreateSecret", keys, {}, is_maker)
+            yield Request(function, "secretsmanager:CreateSecret", client, {}, False)
+
+    assert_evaluated(requests())
+
+
 def test_lambda_assumes_a_role_for_a_function_of_this_account_only(stack: Stack) -> None:
     asked = [
         (function, service, context, is_allowed)

@@ -6,11 +6,15 @@ import json
 import re
 import socket
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from samtranslator.yaml_helper import yaml_parse
 
 import seed
@@ -192,6 +196,44 @@ def test_what_is_no_active_token_is_refused(
         assert api.request("GET", "/orders", ("Authorization", value)) == forbidden, value
     assert api.request("GET", "/orders", bearer(token), bearer(token)) == forbidden
     assert api.request("GET", "/orders", bearer(token))[0] == 200
+
+
+def test_what_the_realms_own_key_has_signed_is_no_token_for_that(
+    translated: sam.Json,
+    server: AuthorizationServer,
+    authorizer: StartAuthorizer,
+    seeded: Stack,
+    emulator: Emulator,
+) -> None:
+    """The private key, which Secrets Manager has as PKCS#8, is read by a library that nobody here wrote."""
+    token = server.issue(server.register("signed", "orders:read", *FORMATS["stateless jwt"]))
+    header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
+    name = f"{seeded.parameters['SecretPrefix']}/{seed.REALM}/signing-keys"
+    stored = json.loads(emulator.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+    keys = {key["jwk"]["kid"]: load_der_private_key(b64decode(key["pkcs8"]), None) for key in stored["keys"]}
+    own = keys.pop(header["kid"])
+    next_kid, next_key = keys.popitem()
+
+    def signed(key: Any = own, claims: sam.Json = claims, **other: Any) -> str:
+        return jwt.encode(claims, key, header["alg"], {**header, **other})
+
+    api = GuardedApi(translated, authorizer())
+    again = {**claims, "jti": claims["jti"] + "A"}
+    assert api.request("GET", "/orders", bearer(signed(claims=again)))[0] == 200, "the rows below differ in one thing"
+    for row, forged in {
+        "a signed introspection answer": signed(typ="token-introspection+jwt"),
+        "the rotation's probe": signed(claims={"kid": header["kid"]}, typ="grantwell-probe+jwt"),
+        "the probe's claims": signed(claims={"kid": header["kid"]}),
+        "an ID token": signed(typ="JWT"),
+        "another spelling of the type": signed(typ="application/at+jwt"),
+        "a member more": signed(cty="JWT"),
+        "the name of another key": signed(kid=next_kid),
+        "another key": signed(next_key),
+        "a path for a name": signed(kid="../../../../dev/null"),
+        "a number beyond every clock": signed(claims={**again, "exp": 2**64}),
+        "another realm": signed(claims={**again, "realm": "/other"}),
+    }.items():
+        assert api.request("GET", "/orders", bearer(forged)) == (403, {"message": "Forbidden"}), row
 
 
 def test_a_token_ends_with_its_time(

@@ -283,7 +283,7 @@ def test_signing_keys_rotate_under_a_stream_of_tokens_that_verify_at_once(
 
     def rotated(stage: str) -> str:
         (key,) = [key for key in secrets.read(secrets.keys)["keys"] if key["status"] == stage]
-        return str(key["kid"])
+        return str(key["jwk"]["kid"])
 
     current, following = rotated("current"), rotated("next")
     with streaming(ask) as stream:
@@ -337,7 +337,7 @@ def test_an_operator_who_loses_against_the_schedule_does_not_hide_its_keys(
         written = [call.leading_key for call in aws.calls if call.action == "dynamodb:PutItem"]
     assert done.returncode != 0 and "changed by somebody else" in done.stderr, done.stderr
     assert rotated == [None] and written, "the operator published after the schedule had rotated"
-    kids = [key["kid"] for key in secrets.read(secrets.keys)["keys"]]
+    kids = [key["jwk"]["kid"] for key in secrets.read(secrets.keys)["keys"]]
     jwks = start(due.functions["MetadataFunction"]).call(event("metadata/jwks")).json
     assert [key["kid"] for key in jwks["keys"]] == kids
 

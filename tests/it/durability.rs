@@ -16,6 +16,8 @@ use rusqlite::Connection as Registry;
 use serde_json::Value;
 
 use crate::support::cli::{Registered, Store, basic};
+#[cfg(target_os = "linux")]
+use crate::support::disk::WatchedDisk;
 use crate::support::http::{Answer, Connection, Request};
 use crate::support::jwt::parts;
 use crate::support::server::{Server, Start};
@@ -613,51 +615,6 @@ fn a_token_that_would_be_dead_at_birth_is_503() {
     sql(&store, &format!("UPDATE clients SET registration = json_set(registration, '$.tokens_valid_after', {ahead})"));
     server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
     wait_for_log(&server, "ahead of this server's clock");
-}
-
-/// A disk whose confirmations are counted, and that can be made to fail or to be full. By `LD_PRELOAD`, because no port lies between
-/// SQLite and the system.
-#[cfg(target_os = "linux")]
-struct WatchedDisk {
-    directory: tempfile::TempDir,
-}
-
-#[cfg(target_os = "linux")]
-impl WatchedDisk {
-    fn new() -> Self {
-        let directory = tempfile::TempDir::with_prefix("grantwell-it-").expect("a temporary directory");
-        let disk = Self { directory };
-        fs::write(disk.file("disk.c"), include_str!("support/disk.c")).expect("written");
-        // The C compiler that the crate's own dependencies need.
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .args(["disk.so", "disk.c"].map(|n| disk.file(n)))
-            .status();
-        assert!(compiled.expect("a C compiler").success());
-        disk
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn under(&self, start: Start) -> Start {
-        let library = self.file("disk.so").display().to_string();
-        start.environment("LD_PRELOAD", &library).environment("DISK", &self.directory.path().display().to_string())
-    }
-
-    fn confirmations(&self) -> u64 {
-        fs::metadata(self.file("confirmed")).map_or(0, |notes| notes.len())
-    }
-
-    /// From here on it confirms nothing (`fails`), or takes nothing more (`full`).
-    fn begin(&self, fault: &str) {
-        fs::write(self.file(fault), "").expect("written");
-    }
-
-    fn end(&self, fault: &str) {
-        fs::remove_file(self.file(fault)).expect("it had begun");
-    }
 }
 
 #[cfg(target_os = "linux")]

@@ -19,6 +19,9 @@ mod demo;
 mod durability;
 mod envelope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+#[cfg(target_os = "linux")] // elsewhere no disk fails by preloading
+mod faults;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod health;
 mod introspection;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
@@ -36,6 +39,8 @@ mod parameters;
 mod persistence;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod quota;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod registry;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod report;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do

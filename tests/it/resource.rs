@@ -127,15 +127,17 @@ fn a_resource_is_looked_at_after_the_client_and_the_scope() {
 }
 
 #[test]
-fn a_resource_that_a_client_loses_is_refused_and_its_tokens_stay() {
+fn a_resource_that_a_client_loses_is_refused_and_is_no_audience_of_its_tokens() {
     let shared = shared();
     let [_, client, _] = clients("x-lost", &[ORDERS, BILLING]);
     let token = ask(&client, &[BILLING]).assert_granted("write");
+    let of_both = ask(&client, &[ORDERS, BILLING]).assert_granted("write");
     shared.store.client("update", &client, &["--resource", ORDERS]);
     let refused = poll("the change is noticed", NOTICED_WITHIN, || {
         Some(ask(&client, &[BILLING])).filter(|answer| answer.status != 200)
     });
     refused.assert_400("invalid_target");
-    assert_eq!(shared.server.introspect(&client, &token).assert_active()["aud"], BILLING);
+    shared.server.introspect(&client, &token).assert_inactive();
+    assert_eq!(shared.server.introspect(&client, &of_both).assert_active()["aud"], ORDERS);
     assert_eq!(audience(&client, &ask(&client, &[])), json!(ORDERS));
 }

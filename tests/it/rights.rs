@@ -1,26 +1,39 @@
 //! Rights follow the registration as it is now: whoever has a new secret gets nothing that went before it, and what is withdrawn
 //! from a client or its realm is withdrawn from its tokens.
 
+use std::process::Output;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
-use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
+use grantwell::core::access_token::claims::CustomClaims;
+use grantwell::core::access_token::opaque;
+use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::validation::AccessTokenValidator;
+use grantwell::core::bearer::{Decision, RealmTokens, decide};
+use grantwell::core::client::{Client, ClientMetadata, RegistrationId, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{ClientRegistry, Registrar as _, UnixSeconds};
-use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, TokenStore as _, UnixSeconds};
+use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::resource::{Audience, ResourceUri};
+use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
-use crate::support::cli::Store;
-use crate::support::jwt;
+use crate::support::cli::{Registered, Store};
+use crate::support::http::Request;
 use crate::support::server::Start;
-use crate::support::shared::STATELESS_JWT;
+use crate::support::shared::{STATELESS_JWT, STORED_JWT, shared};
+use crate::support::{NOTICED_WITHIN, jwt};
+
+const ORDERS: &str = "https://api.example/orders";
+const BILLING: &str = "https://api.example/billing";
 
 /// What the registration that went before allowed.
 const WIDE: [&str; 12] = [
@@ -244,4 +257,282 @@ async fn a_secret_that_is_read_for_the_first_time_does_not_open_a_registration_t
         let new = memory.make(change, &client).await;
         assert_eq!(memory.scope_opened_by(new.expose_client_secret()).await.as_deref(), Some("read"), "{change:?}");
     }
+}
+
+// --- what is withdrawn is withdrawn from what was issued ---
+
+/// The three ways in which a token may be kept.
+const KINDS: [(&str, &[&str]); 3] = [("opaque", &[]), ("stored-jwt", &STORED_JWT), ("stateless-jwt", &STATELESS_JWT)];
+
+/// A client with everything that can be withdrawn, a resource server of its realm, and a token.
+struct Issued {
+    client: Registered,
+    resource_server: Registered,
+    token: String,
+}
+
+impl Issued {
+    fn new(name: &str, format: &[&str]) -> Self {
+        let shared = shared();
+        shared.store.set_realm(name, &[]);
+        let settings = [
+            "--scope",
+            "read write admin",
+            "--resource",
+            ORDERS,
+            "--resource",
+            BILLING,
+            "--claims",
+            r#"{"roles":["admin"],"tier":"gold"}"#,
+        ];
+        let client = shared.store.register(name, "issued", &[&settings[..], format].concat());
+        let resource_server = shared.store.register(name, "rs", &["--scope", "am-introspect-all-tokens"]);
+        let asked = format!("scope=read+write&resource={ORDERS}&resource={BILLING}");
+        let token = shared.server.token_request(&client, &asked).assert_granted("read write");
+        Self { client, resource_server, token }
+    }
+
+    fn update(&self, settings: &[&str]) {
+        shared().store.client("update", &self.client, settings);
+    }
+
+    /// What introspection says once it says `expected` of `members`, plain and signed, to both who may ask; `None` for inactive.
+    #[track_caller]
+    fn assert_becomes(&self, members: &[&str], expected: Option<&Value>) {
+        let shared = shared();
+        let said = |facts: &Value| {
+            (facts["active"] == true).then(|| members.iter().map(|member| facts[member].clone()).collect::<Value>())
+        };
+        for caller in [&self.client, &self.resource_server] {
+            let plain = || said(&shared.server.introspect(caller, &self.token).json());
+            let became = poll_until(NOTICED_WITHIN, || Some(plain()).filter(|said| said.as_ref() == expected));
+            assert_eq!(became.unwrap_or_else(plain).as_ref(), expected);
+            let answer = Request::form(&format!("{}/introspect", caller.base()), format!("token={}", self.token))
+                .header("Accept", "application/token-introspection+jwt")
+                .by(caller)
+                .send(&shared.server);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let signed = jwt::parts(&answer.text()).1;
+            assert_eq!(said(&signed["token_introspection"]).as_ref(), expected, "signed: {signed}");
+        }
+    }
+}
+
+fn poll_until<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    while begun.elapsed() < deadline {
+        if let Some(value) = attempt() {
+            return Some(value);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    None
+}
+
+#[test]
+fn a_scope_that_a_client_loses_is_no_scope_of_its_tokens_and_without_any_they_are_inactive() {
+    for (kind, format) in KINDS {
+        let issued = Issued::new(&format!("lost-scope-{kind}"), format);
+        issued.assert_becomes(&["scope"], Some(&json!(["read write"])));
+        issued.update(&["--scope", "read admin"]);
+        issued.assert_becomes(&["scope"], Some(&json!(["read"])));
+        // A scope that it did not have when the token was issued does not come to it.
+        issued.update(&["--scope", "admin"]);
+        issued.assert_becomes(&["scope"], None);
+        issued.update(&["--scope", "write admin"]);
+        issued.assert_becomes(&["scope"], Some(&json!(["write"])));
+    }
+}
+
+#[test]
+fn a_scope_that_a_realm_forbids_is_no_scope_of_its_tokens() {
+    for (kind, format) in KINDS {
+        let name = format!("forbidden-scope-{kind}");
+        let issued = Issued::new(&name, format);
+        // The resource server's own right stays allowed.
+        shared().store.set_realm(&name, &["--allowed-scope", "write other am-introspect-all-tokens"]);
+        issued.assert_becomes(&["scope"], Some(&json!(["write"])));
+        shared().store.set_realm(&name, &["--allowed-scope", "other am-introspect-all-tokens"]);
+        issued.assert_becomes(&["scope"], None);
+    }
+}
+
+#[test]
+fn a_resource_that_a_client_loses_is_no_audience_of_its_tokens_and_without_any_they_are_inactive() {
+    for (kind, format) in KINDS {
+        let issued = Issued::new(&format!("lost-resource-{kind}"), format);
+        issued.assert_becomes(&["aud"], Some(&json!([[ORDERS, BILLING]])));
+        issued.update(&["--resource", BILLING, "--resource", "https://api.example/new"]);
+        issued.assert_becomes(&["aud"], Some(&json!([BILLING])));
+        issued.update(&["--resource", "https://api.example/new"]);
+        issued.assert_becomes(&["aud"], None);
+        // Not even for the issuer, whom nothing was ever asked for.
+        issued.update(&["--resource", ""]);
+        issued.assert_becomes(&["aud"], None);
+    }
+}
+
+#[test]
+fn a_claim_that_a_client_loses_is_said_of_no_token_of_its_any_more() {
+    for (kind, format) in KINDS {
+        let issued = Issued::new(&format!("lost-claim-{kind}"), format);
+        issued.assert_becomes(&["roles", "tier", "new"], Some(&json!([["admin"], "gold", null])));
+        issued.update(&["--claims", r#"{"roles":["reader"],"tier":"gold","new":1}"#]);
+        issued.assert_becomes(&["roles", "tier", "new"], Some(&json!([null, "gold", null])));
+    }
+}
+
+#[test]
+fn a_token_for_the_issuer_stays_so_whatever_resources_its_client_gets() {
+    let shared = shared();
+    for (kind, format) in KINDS {
+        let id = format!("issuers-own-{kind}");
+        let client =
+            shared.store.register("alpha", &id, &[&["--scope", "read", "--default-scope", "read"], format].concat());
+        let token = shared.server.token_request(&client, "").assert_granted("read");
+        let before = shared.server.introspect(&client, &token).assert_active();
+        shared.store.client("update", &client, &["--resource", ORDERS]);
+        // Noticed once a token is for the resource.
+        poll_until(NOTICED_WITHIN, || {
+            let token = shared.server.token_request(&client, "").assert_granted("read");
+            (shared.server.introspect(&client, &token).assert_active()["aud"] == ORDERS).then_some(())
+        })
+        .expect("the change is noticed");
+        let after = shared.server.introspect(&client, &token).assert_active();
+        assert_eq!((&after["aud"], &after["scope"]), (&before["aud"], &before["scope"]), "{kind}");
+    }
+}
+
+/// What the authorizer of API Gateway and the demo's resource server ask, on stores without a cache.
+#[tokio::test]
+async fn a_protected_api_lets_nothing_pass_that_was_withdrawn_since_the_token_was_issued() {
+    let registry = Arc::new(SqliteRegistry::in_memory().expect("opened"));
+    let tokens = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
+    let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+    let resources: Vec<ResourceUri> = [ORDERS, BILLING].map(|uri| uri.parse().expect("absolute")).into();
+    let metadata = ClientMetadata {
+        scope: "read write".parse().expect("well formed"),
+        resources: resources.clone(),
+        ..ClientMetadata::new()
+    };
+    let registration = RegistrationId::generate(&SystemRandom).expect("random bytes");
+    let (id, root) = ("known".parse().expect("an id"), Realm::new(RealmName::root()));
+    let mut client = Client::register(id, &root, metadata, registration, UnixSeconds(1)).expect("valid");
+    registry.register(&client, &generated()).await.expect("registered");
+
+    let now = SystemClock.now();
+    let record = AccessTokenRecord {
+        realm: RealmName::root(),
+        client_id: client.client_id.clone(),
+        registration_id: client.registration_id.clone(),
+        scope: client.metadata.scope.clone(),
+        iss: issuer.clone(),
+        aud: Audience::of(&resources),
+        iat: now,
+        expires_at: now.plus(3600),
+        jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
+        audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+        claims: CustomClaims::default(),
+    };
+    let token = format!("gwt_{}", "A".repeat(43));
+    tokens.put(&opaque::digest_of_presented(&token).expect("a token"), &record).await.expect("stored");
+    let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+    let api = |audience: &str| RealmTokens {
+        tokens: AccessTokenValidator {
+            realms: Realms::new(registry.clone(), defaults.clone()),
+            registry: registry.clone(),
+            tokens: tokens.clone(),
+            denylist: tokens.clone(),
+            keys: registry.clone(),
+        },
+        clock: Arc::new(SystemClock),
+        realm: RealmName::root(),
+        issuers: vec![issuer.clone()],
+        audiences: vec![audience.to_owned()],
+    };
+    let header = format!("Bearer {token}");
+    let decision = async |audience: &str, required: &str| {
+        let required = required.parse().expect("well formed");
+        match decide(&[header.as_bytes()], &required, &api(audience)).await.expect("every store answers") {
+            Decision::Allow(facts) => facts.scope.to_string(),
+            Decision::Deny(denial) => denial.code().to_owned(),
+        }
+    };
+    assert_eq!(decision(ORDERS, "write").await, "read write");
+    assert_eq!(decision(BILLING, "write").await, "read write");
+
+    client.metadata.scope = "read".parse().expect("well formed");
+    client.metadata.resources = vec![resources[1].clone()];
+    client.revision += 1;
+    registry.replace(&client).await.expect("changed");
+    assert_eq!(decision(BILLING, "read").await, "read");
+    assert_eq!(decision(BILLING, "write").await, "insufficient_scope");
+    assert_eq!(decision(ORDERS, "read").await, "invalid_token");
+
+    let mut realm = Realm { revision: 1, ..root };
+    realm.settings.allowed_scope = Some("write".parse().expect("well formed"));
+    registry.put_realm(&realm).await.expect("changed");
+    assert_eq!(decision(BILLING, "read").await, "invalid_token", "nothing of what it was granted is left");
+}
+
+// --- from when on tokens count ---
+
+#[test]
+fn a_time_far_ahead_of_the_clock_is_refused_when_it_is_set_and_what_a_wrong_clock_has_set_can_be_lowered() {
+    let store = Store::new();
+    let client = store.register("root", "early", &["--scope", "a", "--default-scope", "a"]);
+    store.set_realm("root", &[]);
+    let server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    let set = |command: &[&str], seconds: u64| {
+        store.run_with_input(&[command, &["--tokens-valid-after", &seconds.to_string()]].concat(), "")
+    };
+    let now = || SystemClock.now().0;
+
+    for (command, table, whose) in [
+        (&["client", "update", "early"][..], "clients SET registration = json_set(registration", "client 'early'"),
+        (&["realm", "set", "root"], "realms SET settings = json_set(settings", "realm 'root'"),
+    ] {
+        // 1. Nobody sets it ahead.
+        for ahead in [120, 3600, u64::from(u32::MAX)] {
+            let refused = set(command, now() + ahead);
+            assert_is_sentence(&refused, &["s ahead of this machine's clock; name a time that has come, such as "]);
+        }
+        server.introspect(&client, &token).assert_active();
+
+        // 2. An operator whose clock was wrong did: no token is issued, and revoking all of them once more would leave it so.
+        let ahead = "CAST(unixepoch() + 3600 AS INTEGER)";
+        let registry = rusqlite::Connection::open(store.directory().join("registry.db")).expect("the registry");
+        registry.execute_batch(&format!("UPDATE {table}, '$.tokens_valid_after', {ahead})")).expect("changed");
+        poll_until(NOTICED_WITHIN, || Some(server.token_request(&client, "")).filter(|answer| answer.status == 503))
+            .expect("noticed")
+            .assert_refused(503, "temporarily_unavailable");
+        let refused = store.run_with_input(&[command, &["--revoke-tokens"]].concat(), "");
+        let way_out = format!("grantwell {} --tokens-valid-after ", command.join(" "));
+        assert_is_sentence(&refused, &[&format!("tokens_valid_after of {whose} is "), &way_out]);
+
+        // 3. It is lowered, to before the token that there was.
+        let lowered = set(command, 1_000_000_000);
+        let stderr = String::from_utf8_lossy(&lowered.stderr);
+        assert!(lowered.status.success(), "{stderr}");
+        let warning = format!("warning: tokens of {whose} that are dated from 2001-09-09 01:46:40Z on count again");
+        assert!(stderr.contains(&warning), "{stderr}");
+        poll_until(NOTICED_WITHIN, || Some(server.token_request(&client, "")).filter(|answer| answer.status == 200))
+            .expect("tokens are issued again");
+        server.introspect(&client, &token).assert_active();
+    }
+
+    // 4. A time that has come ends what is older.
+    thread::sleep(Duration::from_secs(1));
+    assert!(set(&["client", "update", "early"], now()).status.success());
+    server.wait_until_inactive("an older token", &client, &token);
+    let both = ["client", "update", "early", "--revoke-tokens", "--tokens-valid-after", "1"];
+    assert_eq!(store.run_with_input(&both, "").status.code(), Some(2));
+}
+
+#[track_caller]
+fn assert_is_sentence(refused: &Output, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!((refused.status.code(), refused.stdout.is_empty()), (Some(1), true), "{refused:?}");
+    assert!(stderr.starts_with("error: ") && parts.iter().all(|part| stderr.contains(part)), "{parts:?} in {stderr}");
 }

@@ -31,7 +31,8 @@ use crate::key;
 use crate::output::{self, JsonOutputArguments, OutputArguments};
 use crate::quota::QuotaArguments;
 use crate::realm::{GrantTypeValue, grant_type, grant_types, grant_types_text, scope, token_lifetime, union};
-use crate::store::{IfAbsent, Place, Store, next_second, realm_option, wait_for};
+use crate::store::{IfAbsent, Place, Store, realm_option};
+use crate::valid_after::ValidAfterArguments;
 
 /// `grantwell client …`
 #[derive(Debug, clap::Args)]
@@ -78,7 +79,7 @@ enum Command {
         group = ArgGroup::new("changes").required(true).multiple(true).args([
             "name", "owner", "scope", "default_scope", "redirect_uri", "grant_type", "token_lifetime", "auth_method",
             "secret_lifetime", "secret_rotation_days", "access_token_format", "access_token_persistence", "signing_alg", "resource", "claims",
-            "token_quota", "token_quota_mode", "inherit_token_lifetime", "revoke_tokens",
+            "token_quota", "token_quota_mode", "inherit_token_lifetime", "revoke_tokens", "tokens_valid_after",
         ])
     )]
     Update(Box<Update>),
@@ -150,9 +151,8 @@ struct Update {
     /// Takes the token lifetime back: the realm's applies again
     #[arg(long, conflicts_with = "token_lifetime")]
     inherit_token_lifetime: bool,
-    /// Ends every access token that the client has been issued so far
-    #[arg(long)]
-    revoke_tokens: bool,
+    #[command(flatten)]
+    valid_after: ValidAfterArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -428,9 +428,9 @@ impl Update {
         if client.metadata != before.metadata {
             client.metadata.check(&store.realm(&place.realm).await?)?;
         }
-        if self.revoke_tokens {
-            client.tokens_valid_after = client.tokens_valid_after.max(next_second());
-        }
+        let (whose, change) = (format!("client '{}'", client.client_id), format!("update {}", client.client_id));
+        client.tokens_valid_after =
+            self.valid_after.apply(client.tokens_valid_after, &whose, &command(&change, &place.realm))?;
         let client = place.replace(&store, &before, client).await?;
         if names_rotation {
             place.warn_of_no_schedule(&client);
@@ -438,9 +438,7 @@ impl Update {
         if names_signing_alg {
             key::publish_in_advance(&store, &store.realm(&place.realm).await?, Some(&client)).await?;
         }
-        if self.revoke_tokens {
-            wait_for(client.tokens_valid_after).await;
-        }
+        self.valid_after.wait_until_over(client.tokens_valid_after).await;
         self.output.print(&ClientView::of(&client), ClientView::table)
     }
 }

@@ -17,6 +17,7 @@ mod secrets;
 mod serve;
 mod service_manager;
 mod store;
+mod valid_after;
 
 use std::process::ExitCode;
 

@@ -17,7 +17,8 @@ use crate::failure::Failure;
 use crate::key;
 use crate::output::{self, OutputArguments};
 use crate::quota::QuotaArguments;
-use crate::store::{IfAbsent, StoreArguments, next_second, realm_failure, wait_for};
+use crate::store::{IfAbsent, StoreArguments, realm_failure};
+use crate::valid_after::ValidAfterArguments;
 
 /// `grantwell realm …`
 #[derive(Debug, clap::Args)]
@@ -74,9 +75,8 @@ struct Set {
     access_token: AccessTokenArguments,
     #[command(flatten)]
     quota: QuotaArguments,
-    /// Ends every access token that the realm has issued so far
-    #[arg(long)]
-    revoke_tokens: bool,
+    #[command(flatten)]
+    valid_after: ValidAfterArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -204,7 +204,7 @@ impl Set {
         let name = self.realm.name();
         let before = store.find_realm(&name).await?.unwrap_or_else(|| Realm::new(name));
         let mut realm = before.clone();
-        self.apply(&mut realm.settings)?;
+        self.apply(&mut realm.settings, &before.name)?;
         check(&realm.settings)?;
 
         // Revision 0 is a realm without a record: writing one is what creates it, even where nothing is set.
@@ -215,13 +215,11 @@ impl Set {
         if self.access_token.name_signing_alg() {
             key::publish_in_advance(&store, &realm, None).await?;
         }
-        if self.revoke_tokens {
-            wait_for(realm.settings.tokens_valid_after).await;
-        }
+        self.valid_after.wait_until_over(realm.settings.tokens_valid_after).await;
         self.output.print(&RealmView::of(&realm), RealmView::table)
     }
 
-    fn apply(&self, settings: &mut RealmSettings) -> Result<(), Failure> {
+    fn apply(&self, settings: &mut RealmSettings, name: &RealmName) -> Result<(), Failure> {
         if let Some(scope) = union(&self.default_scope) {
             settings.default_scope = Some(scope).filter(|scope| !scope.is_empty());
         }
@@ -241,9 +239,8 @@ impl Set {
             &mut settings.access_token_signing_alg,
         );
         self.quota.apply(&mut settings.token_quota, &mut settings.token_quota_mode);
-        if self.revoke_tokens {
-            settings.tokens_valid_after = settings.tokens_valid_after.max(next_second());
-        }
+        let (whose, command) = (format!("realm '{name}'"), format!("grantwell realm set {name}"));
+        settings.tokens_valid_after = self.valid_after.apply(settings.tokens_valid_after, &whose, &command)?;
         Ok(())
     }
 }

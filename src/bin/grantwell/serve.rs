@@ -294,7 +294,8 @@ fn is_hangup_ignored() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another takes their place.
+/// Replaces every realm's keys in time, and forgets what was removed. A rotation that fails is tried again: the keys sign until another
+/// takes their place.
 async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
     const LOOKS_EVERY: Duration = Duration::from_hours(1);
     let keyring = Keyring::new(Arc::clone(&registry) as _, Arc::new(SystemClock));
@@ -304,6 +305,9 @@ async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64)
         looks.tick().await;
         if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
             tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
+        }
+        if let Err(error) = registry.forget_removed().await {
+            tracing::warn!(%error, "what was removed from the registry may be left in its log");
         }
     }
 }

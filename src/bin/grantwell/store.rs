@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{Clock as _, KeyStore, Registrar, RegistrarError, UnixSeconds};
+use grantwell::core::ports::{KeyStore, Registrar, RegistrarError};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::registry::SqliteRegistry;
@@ -175,25 +174,6 @@ pub(crate) fn realm_failure(error: RegistrarError, name: &RealmName) -> Failure 
             "realm '{name}' was changed by somebody else meanwhile; look at it with `grantwell realm show {name}` and \
              repeat the command"
         )),
-    }
-}
-
-/// The first second of which no token has been issued yet: what `tokens_valid_after` must be so that every token issued
-/// before now is dead. Tokens are dated in whole seconds, so one issued earlier in this very second carries this second.
-pub(crate) fn next_second() -> UnixSeconds {
-    SystemClock.now().plus(1)
-}
-
-/// Returns once `second`, which is the next one, has begun. A token issued before that would be dated before `second` and
-/// be dead on arrival, and whoever revoked everything may ask for a new token at once.
-pub(crate) async fn wait_for(second: UnixSeconds) {
-    const STEP: Duration = Duration::from_millis(20);
-    // Two seconds at most: a clock that is set back meanwhile must not hold the command.
-    for _ in 0..100 {
-        if SystemClock.now() >= second {
-            return;
-        }
-        tokio::time::sleep(STEP).await;
     }
 }
 

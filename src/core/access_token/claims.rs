@@ -76,6 +76,12 @@ impl CustomClaims {
         self.0.is_empty()
     }
 
+    /// Leaves only the claims that `registered` has, too, and with the same value: a role that was taken away, say, is said of no
+    /// token any more.
+    pub fn retain_those_of(&mut self, registered: &Self) {
+        self.0.retain(|name, value| registered.0.get(name) == Some(value));
+    }
+
     /// The claims by name.
     pub fn as_object(&self) -> &Map<String, Value> {
         &self.0

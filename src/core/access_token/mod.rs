@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 use opaque::base64url;
 use record::AccessTokenRecord;
 
+use crate::core::ports::UnixSeconds;
+
 /// An access token as the client gets it. Redacted in `Debug`, wiped on drop.
 pub struct AccessToken(Zeroizing<String>);
 
@@ -53,6 +55,27 @@ pub enum AccessTokenPersistence {
     /// Nothing: issuing it writes nothing, and only its revocation is remembered.
     Stateless,
 }
+
+/// A time from which on tokens are to count that has not come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tokens_valid_after is {seconds} s ahead of the clock")]
+pub struct ValidAfterIsAhead {
+    /// By how much.
+    pub seconds: u64,
+}
+
+/// `wanted` as the `tokens_valid_after` of a client or a realm. A token is dated by the clock of its server: one far ahead of it
+/// would be dead at birth, and so none is issued before.
+///
+/// # Errors
+/// [`ValidAfterIsAhead`] for a time further ahead than clocks of one service usually are apart.
+pub fn tokens_valid_after(wanted: UnixSeconds, now: UnixSeconds) -> Result<UnixSeconds, ValidAfterIsAhead> {
+    let seconds = wanted.since(now);
+    if seconds > CLOCKS_APART { Err(ValidAfterIsAhead { seconds }) } else { Ok(wanted) }
+}
+
+/// Seconds.
+const CLOCKS_APART: u64 = 60;
 
 impl AccessTokenFormat {
     /// Every form.

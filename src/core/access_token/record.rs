@@ -48,14 +48,28 @@ impl AccessTokenRecord {
         self.expires_at <= now
     }
 
-    /// Whether the token still counts, given its client and realm as they are now: both still there, the client active,
-    /// and neither has had its tokens revoked all at once since.
-    pub fn is_honoured_by(&self, client: &Client, realm: &Realm) -> bool {
-        client.is_active()
+    /// The token as far as it still counts, given its client and realm as they are now. `None` where it does not: one of them is
+    /// gone, the client is not active, the tokens of either have been revoked all at once since, or nothing of what it was
+    /// granted, or of whom it is for, is the client's any more. What has been withdrawn is withdrawn from it.
+    pub fn honoured_by(mut self, client: &Client, realm: &Realm) -> Option<Self> {
+        let stand_behind_it = client.is_active()
             && client.realm == self.realm
             && client.client_id == self.client_id
             && client.registration_id == self.registration_id
             && self.iat >= client.tokens_valid_after
-            && self.iat >= realm.settings.tokens_valid_after
+            && self.iat >= realm.settings.tokens_valid_after;
+        if !stand_behind_it {
+            return None;
+        }
+        // One that was issued without a scope had none to lose.
+        if !self.scope.is_empty() {
+            self.scope.retain(|token| client.can_be_granted(token, realm));
+            if self.scope.is_empty() {
+                return None;
+            }
+        }
+        self.aud = self.aud.within(&client.metadata.resources)?;
+        self.claims.retain_those_of(&client.metadata.access_token_claims);
+        Some(self)
     }
 }

@@ -53,23 +53,27 @@ impl AccessTokenValidator {
         })
     }
 
-    /// Whether the client and the realm that the token was issued to still stand behind it. `asked_in` is the realm that the
-    /// caller has found already.
+    /// The token as far as the client and the realm that it was issued to still stand behind it
+    /// ([`AccessTokenRecord::honoured_by`]). `asked_in` is the realm that the caller has found already.
     ///
     /// # Errors
     /// As [`AccessTokenValidator::find`].
-    pub async fn is_honoured(&self, record: &AccessTokenRecord, asked_in: &Arc<Realm>) -> Result<bool, OAuthError> {
+    pub async fn honoured(
+        &self,
+        record: AccessTokenRecord,
+        asked_in: &Arc<Realm>,
+    ) -> Result<Option<AccessTokenRecord>, OAuthError> {
         let realm = if record.realm == asked_in.name {
             Arc::clone(asked_in)
         } else {
             match self.realms.find(&record.realm).await {
                 Ok(realm) => realm,
-                Err(OAuthError::UnknownRealm) => return Ok(false),
+                Err(OAuthError::UnknownRealm) => return Ok(None),
                 Err(error) => return Err(error),
             }
         };
         let client = self.registry.client(&record.realm, &record.client_id).await?;
-        Ok(client.is_some_and(|client| record.is_honoured_by(&client, &realm)))
+        Ok(client.and_then(|client| record.honoured_by(&client, &realm)))
     }
 }
 

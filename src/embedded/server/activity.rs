@@ -65,7 +65,7 @@ impl Activity {
     pub(super) fn new() -> Self {
         Self {
             born: Instant::now(),
-            phase: AtomicU8::new(WAITING),
+            phase: AtomicU8::new(NEW),
             since: AtomicU64::new(0),
             stalled_since: AtomicU64::new(NEVER),
             requests: AtomicU32::new(0),
@@ -100,14 +100,18 @@ impl Activity {
     pub(super) fn dispensable(&self) -> Option<(bool, Duration)> {
         let phase = self.phase.load(Ordering::Relaxed);
         let since = match self.stalled_since.load(Ordering::Relaxed) {
-            NEVER if phase == ANSWERING => return None,
+            NEVER if phase == NEW || phase == ANSWERING => return None,
             NEVER => self.since.load(Ordering::Relaxed),
             stalled_since => stalled_since,
         };
         let waits_for = self.age().saturating_sub(Duration::from_millis(since));
         let is_kept = phase == WAITING && self.requests.load(Ordering::Relaxed) > 0;
-        let must_end = self.must_end.load(Ordering::Relaxed);
-        (!must_end).then_some((!is_kept && waits_for >= SUSPICIOUS, waits_for))
+        (!self.must_end()).then_some((!is_kept && waits_for >= SUSPICIOUS, waits_for))
+    }
+
+    /// Whether it has been told to end.
+    pub(super) fn must_end(&self) -> bool {
+        self.must_end.load(Ordering::Relaxed)
     }
 
     /// Tells it something.
@@ -119,7 +123,7 @@ impl Activity {
     /// What it is told next.
     pub(super) async fn is_told(&self) -> Told {
         self.told.notified().await;
-        if self.must_end.load(Ordering::Relaxed) { Told::End } else { Told::Finish }
+        if self.must_end() { Told::End } else { Told::Finish }
     }
 
     /// What is to become of it now.
@@ -129,7 +133,7 @@ impl Activity {
         let stall =
             (self.stalled_since.load(Ordering::Relaxed) != NEVER).then_some((&self.stalled_since, limits.stall));
         let wait = match self.phase.load(Ordering::Relaxed) {
-            WAITING if self.requests.load(Ordering::Relaxed) == 0 => Some((&self.since, limits.head)),
+            NEW | WAITING if self.requests.load(Ordering::Relaxed) == 0 => Some((&self.since, limits.head)),
             WAITING => Some((&self.since, limits.idle)),
             RECEIVING_HEAD => Some((&self.since, limits.head)),
             // The service has limits of its own, and an answer for those who exceed them.
@@ -159,8 +163,15 @@ impl Activity {
     }
 
     fn has_read(&self) {
-        if self.phase.load(Ordering::Relaxed) == WAITING {
+        if matches!(self.phase.load(Ordering::Relaxed), NEW | WAITING) {
             self.enter(RECEIVING_HEAD);
+        }
+    }
+
+    /// Its thread has looked for a request and found nothing. Until then it is the thread that keeps it waiting.
+    pub(super) fn has_found_nothing(&self) {
+        if self.phase.load(Ordering::Relaxed) == NEW {
+            self.phase.store(WAITING, Ordering::Relaxed);
         }
     }
 
@@ -207,6 +218,8 @@ impl AsyncRead for Watched<'_> {
         let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             this.activity.has_read();
+        } else if outcome.is_pending() {
+            this.activity.has_found_nothing();
         }
         outcome
     }
@@ -251,6 +264,8 @@ const RECEIVING_HEAD: u8 = 1;
 /// Since its head began.
 const RECEIVING_BODY: u8 = 2;
 const ANSWERING: u8 = 3;
+/// Its thread has not come round to it.
+const NEW: u8 = 4;
 /// Longer than the network ever takes, as a rule.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 const NEVER: u64 = u64::MAX;

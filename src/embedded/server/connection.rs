@@ -36,6 +36,8 @@ pub(super) async fn answer(
     place: Place,
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
+    // The runtime learns what has come already when it next asks the system. Looked for before that, nothing would have.
+    tokio::task::yield_now().await;
     let activity = place.activity();
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let is_last = activity.request_begins(!request.body().is_end_stream()) >= limits.requests;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::places::MOST_ENDING;
+
 /// What connections may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -66,7 +68,7 @@ impl Limits {
     pub fn within(descriptors: usize) -> Result<Self, TooFewDescriptors> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = cores.min(descriptors / DESCRIPTORS_FOR_A_THREAD).clamp(1, MOST_THREADS);
-        let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_OF_A_THREAD;
+        let reserved = RESERVED_DESCRIPTORS + MOST_ENDING + threads * DESCRIPTORS_OF_A_THREAD;
         let connections = descriptors.saturating_sub(reserved).min(Self::DEFAULT.connections);
         if connections < LEAST_CONNECTIONS {
             return Err(TooFewDescriptors { limit: descriptors });

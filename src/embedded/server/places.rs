@@ -42,6 +42,9 @@ pub(super) enum Peers {
 struct Taken {
     next_id: u64,
     by_id: HashMap<u64, (Peers, Arc<Activity>)>,
+    /// How many of these have been told to end.
+    ending: usize,
+    /// How many of the others are whose.
     by_peers: HashMap<Peers, usize>,
 }
 
@@ -76,7 +79,7 @@ impl Places {
     /// A free place for a connection of `peers`.
     pub(super) fn take(self: &Arc<Self>, peers: Peers) -> Option<Place> {
         let mut taken = self.taken();
-        if taken.by_id.len() >= self.most || self.have_their_share(&taken, peers) {
+        if taken.by_id.len() - taken.ending >= self.most || self.have_their_share(&taken, peers) {
             return None;
         }
         let (id, activity) = (taken.next_id, Arc::new(Activity::new()));
@@ -90,22 +93,27 @@ impl Places {
     /// `None` where each of those is being answered.
     pub(super) async fn take_over(self: &Arc<Self>, peers: Peers) -> Option<Place> {
         let freed = self.freed.notified();
-        let own_only = self.have_their_share(&self.taken(), peers);
-        if !self.end_one(own_only.then_some(peers)) {
-            return None;
+        if self.taken().ending >= MOST_ENDING {
+            let _elapsed = tokio::time::timeout(ENDED_WITHIN, freed).await;
         }
-        // Another thread ends it, at once as a rule.
-        let _elapsed = tokio::time::timeout(ENDED_WITHIN, freed).await;
-        self.take(peers)
+        let own_only = self.have_their_share(&self.taken(), peers);
+        self.end_one(own_only.then_some(peers)).then(|| self.take(peers)).flatten()
     }
 
-    /// Ends the connection that can best be dispensed with, of `peers` or of all; whether there was one.
+    /// Ends the connection that can best be dispensed with, of `peers` or of all; whether there was one. Its thread does so when it
+    /// comes round to it, so that some are ending while others have their places.
     pub(super) fn end_one(&self, peers: Option<Peers>) -> bool {
-        let taken = self.taken();
+        let mut taken = self.taken();
+        if taken.ending >= MOST_ENDING {
+            return false;
+        }
         let theirs = taken.by_id.values().filter(|(owner, _)| peers.is_none_or(|peers| *owner == peers));
-        let dispensable = theirs.filter_map(|(_, activity)| Some((activity.dispensable()?, activity)));
-        let best = dispensable.max_by_key(|(least_lost, _)| *least_lost);
-        best.inspect(|(_, activity)| activity.tell(Told::End)).is_some()
+        let dispensable = theirs.filter_map(|(owner, activity)| Some((activity.dispensable()?, *owner, activity)));
+        let Some((_, owner, activity)) = dispensable.max_by_key(|(least_lost, ..)| *least_lost) else { return false };
+        activity.tell(Told::End);
+        taken.ending += 1;
+        taken.leave(owner);
+        true
     }
 
     /// Tells all to finish, and waits until they have.
@@ -130,6 +138,16 @@ impl Places {
 }
 
 impl Taken {
+    fn leave(&mut self, peers: Peers) {
+        let left = self.count(peers).saturating_sub(1);
+        // Strangers have many addresses, and none of them is to be remembered.
+        if left == 0 {
+            self.by_peers.remove(&peers);
+        } else {
+            self.by_peers.insert(peers, left);
+        }
+    }
+
     fn count(&self, peers: Peers) -> usize {
         self.by_peers.get(&peers).copied().unwrap_or_default()
     }
@@ -146,20 +164,20 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         taken.by_id.remove(&self.id);
-        let left = taken.count(self.peers).saturating_sub(1);
-        // Strangers have many addresses, and none of them is to be remembered.
-        if left == 0 {
-            taken.by_peers.remove(&self.peers);
+        if self.activity.must_end() {
+            taken.ending = taken.ending.saturating_sub(1);
         } else {
-            taken.by_peers.insert(self.peers, left);
+            taken.leave(self.peers);
         }
         drop(taken);
         self.places.freed.notify_waiters();
     }
 }
 
-/// How long one that has been told to end may take.
-const ENDED_WITHIN: Duration = Duration::from_millis(100);
+/// For which the budget of descriptors has room beside those that have places.
+pub(super) const MOST_ENDING: usize = 16;
+/// How long the next waits for one of them: where the threads are busy, others wait in the queue of the kernel rather than being refused.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -217,23 +235,46 @@ mod tests {
         let mut others = fill(&places, at("192.0.2.1"));
         others.extend(fill(&places, at("192.0.2.2")));
         let idle = places.take(at("192.0.2.3")).expect("room");
+        assert!(!places.end_one(None), "its thread has not looked what it wants");
+        idle.activity().has_found_nothing();
         tokio::time::sleep(Duration::from_millis(20)).await;
         others.push(places.take(at("192.0.2.3")).expect("room"));
+        for place in &others {
+            place.activity().has_found_nothing();
+        }
         others.extend(fill(&places, at("192.0.2.4")));
         assert_eq!(others.len(), 7);
 
-        let ended = tokio::spawn(async move {
-            let told = idle.activity().is_told().await;
-            drop(idle);
-            told
-        });
-        let fifth = places.take_over(at("192.0.2.5")).await.expect("the idle one has gone");
-        assert_eq!(ended.await.expect("no panic"), Told::End);
-        fifth.activity().request_begins(false);
+        let sixth = places.take_over(at("192.0.2.5")).await.expect("the idle one has to go");
+        sixth.activity().request_begins(false);
+        assert_eq!(idle.activity().is_told().await, Told::End);
+        assert_eq!(places.taken().by_id.len(), 9, "though it has not gone yet");
+        drop(idle);
+        assert_eq!(places.taken().by_id.len(), 8);
         // One that has its share makes room of its own, and only of it.
         assert!(places.take_over(at("192.0.2.1")).await.is_none());
         assert_eq!(places.taken().by_id.len(), 8);
         assert!(places.end_one(None));
         assert!(!places.end_one(None), "it has been told already");
+    }
+
+    #[tokio::test]
+    async fn no_more_are_ending_at_once_than_there_are_descriptors_for() {
+        let places = Places::new(100);
+        let idle: Vec<_> = (0..90).map(|_| places.take(Peers::Loopback).expect("room")).collect();
+        for place in &idle {
+            place.activity().has_found_nothing();
+        }
+        let mut newcomers = Vec::new();
+        while let Some(place) = places.take_over(Peers::Loopback).await {
+            newcomers.push(place);
+        }
+        assert_eq!(newcomers.len(), MOST_ENDING);
+        assert_eq!(places.taken().by_id.len(), 90 + MOST_ENDING);
+        drop(idle);
+        assert!(places.take(Peers::Loopback).is_some());
+        drop(newcomers);
+        let left = places.taken();
+        assert!(left.by_peers.is_empty() && left.by_id.is_empty() && left.ending == 0);
     }
 }

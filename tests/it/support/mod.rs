@@ -3,6 +3,8 @@
 //! that most tests share ([`shared`]).
 
 pub(crate) mod cli;
+#[cfg(target_os = "linux")]
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod jwt;
 pub(crate) mod server;

@@ -170,6 +170,11 @@ impl Server {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory in KiB, as Linux says.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident_kib(&self) -> u64 {
@@ -187,6 +192,12 @@ impl Server {
     #[cfg(target_os = "linux")]
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
+    }
+
+    /// How many threads it has, as Linux says.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a running process").count()
     }
 
     /// Sends it a signal, such as `TERM`.
