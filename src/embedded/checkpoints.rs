@@ -132,7 +132,7 @@ fn carry_over(connection: &Connection, file: &File, outage: &mut Outage) -> bool
     true
 }
 
-/// Writes, each of some pages: up to a hundred megabytes of log. More often, the disk would do little else under load.
+/// Writes, each of some pages: 60 to 170 MB of log. More often, the disk would do little else under load.
 const DUE_AFTER: u32 = 20_000;
 const DUE_AFTER_TIME: Duration = Duration::from_mins(1);
 const MOST_WRITES_IN_LOG: u32 = 16 * DUE_AFTER;
