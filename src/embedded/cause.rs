@@ -29,6 +29,8 @@ pub enum StorageCause {
     NoAnswer,
     /// What is stored is not what was written.
     Damaged,
+    /// The file has been moved, removed or replaced under the server that has it open.
+    Replaced,
     /// Anything else that the system said.
     Failed,
 }
@@ -53,6 +55,7 @@ impl StorageCause {
             Self::Busy => "busy",
             Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
+            Self::Replaced => "replaced",
             Self::Failed => "failed",
         }
     }
@@ -109,6 +112,7 @@ impl StorageCause {
             Self::NoFileDescriptors => "raise the limit (ulimit -n), or end what holds so many, and try again",
             Self::Busy => "try again when that has come to its end",
             Self::NoAnswer => "see what keeps the disk busy, and try again",
+            Self::Replaced => "put the file back that the server has open, or restart the server on what is there now",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
             Self::Failed => {
                 "look for the reason in the system's log, or choose another directory with --store file:DIR"
@@ -122,7 +126,7 @@ impl StorageCause {
     }
 
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DiskFull,
         Self::PermissionDenied,
         Self::ReadOnlyFileSystem,
@@ -130,6 +134,7 @@ impl StorageCause {
         Self::Busy,
         Self::NoAnswer,
         Self::Damaged,
+        Self::Replaced,
         Self::Failed,
     ];
 }
@@ -184,6 +189,7 @@ impl fmt::Display for StorageCause {
             Self::Busy => "another process holds it",
             Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
+            Self::Replaced => "its file has been moved, removed or replaced while the server was running",
             Self::Failed => "the system refused it",
         })
     }
