@@ -34,6 +34,7 @@ pub(super) struct Checkpoints {
     /// Bytes that somebody kept in the log when it was last begun anew.
     left_in_log: u64,
     emptied: Option<Instant>,
+    must_be_emptied: bool,
 }
 
 /// What a look at the disk has found, in bytes.
@@ -74,6 +75,7 @@ impl Checkpoints {
             room,
             left_in_log: 0,
             emptied: None,
+            must_be_emptied: false,
         })
     }
 
@@ -82,25 +84,27 @@ impl Checkpoints {
         if self.room.is_ample() { GROUP_LIMIT } else { SMALL_GROUP }
     }
 
-    /// Sees to it that there is room for another transaction, for `connection`, which is the writer's. After `failure` of a write on a full
-    /// disk the log is emptied first, whatever the system says of its room: it does not know of a user's quota, for one.
+    /// A write has failed on a full disk. Before the next the log is emptied, whatever the system says of its room: it does not know of
+    /// a user's quota, for one.
+    pub(super) fn is_full(&mut self) {
+        self.must_be_emptied = true;
+    }
+
+    /// Sees to it that there is room for another transaction, for `connection`, which is the writer's.
     ///
     /// # Errors
     /// Why nothing more is to be written. What has been written can still be carried over.
-    pub(super) fn make_room(
-        &mut self,
-        connection: &Connection,
-        failure: Option<StorageCause>,
-    ) -> Result<(), StorageCause> {
-        let is_full = failure == Some(StorageCause::DiskFull);
-        if !is_full && !self.room.is_old() || self.has_room(connection, Purpose::Tokens)? && !is_full {
+    pub(super) fn make_room(&mut self, connection: &Connection) -> Result<(), StorageCause> {
+        if !self.must_be_emptied && (!self.room.is_old() || self.has_room(connection, Purpose::Tokens)?) {
             return Ok(());
         }
-        // Those who ask meanwhile are not worth another trial.
-        if self.emptied.is_some_and(|emptied| emptied.elapsed() < EMPTIED_AT_MOST_EVERY) {
+        // Those who ask meanwhile are not worth another trial, which would bring little.
+        let is_recent = self.emptied.is_some_and(|emptied| emptied.elapsed() < EMPTIED_AT_MOST_EVERY);
+        if is_recent && (self.must_be_emptied || self.room.log < SMALLEST_LOG) {
             return Err(StorageCause::DiskFull);
         }
         self.empty(connection)?;
+        self.must_be_emptied = false;
         if self.has_room(connection, Purpose::Tokens)? { Ok(()) } else { Err(StorageCause::DiskFull) }
     }
 
@@ -136,8 +140,10 @@ impl Checkpoints {
         let left = self.room.free.saturating_sub(growth);
         Ok(match purpose {
             // Pages that are used again need no room but in the log, so that a disk on which tokens expire is never full for ever.
-            Purpose::Tokens => left >= ROOM_TO_GROW || left >= ROOM_FOR_LOG && free_pages >= PAGES_OF_A_GROUP,
-            Purpose::Deletion => left >= ROOM_FOR_LOG,
+            Purpose::Tokens if free_pages < PAGES_OF_A_GROUP => {
+                left >= ROOM_FOR_LOG && left.saturating_add(self.room.log) >= ROOM_TO_GROW
+            }
+            Purpose::Tokens | Purpose::Deletion => left >= ROOM_FOR_LOG,
         })
     }
 

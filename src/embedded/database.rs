@@ -270,11 +270,7 @@ impl<U: Upkeep> Writer<U> {
             return;
         }
         // What is not to be written would be lost, or take the room that is needed to carry over what has been.
-        let refused = self
-            .place
-            .check(&self.path)
-            .and_then(|()| self.checkpoints.make_room(&self.connection, self.outage.cause()))
-            .err();
+        let refused = self.place.check(&self.path).and_then(|()| self.checkpoints.make_room(&self.connection)).err();
         if let Some(cause) = refused {
             self.outage.note(Some(cause));
             for job in group.drain(..) {
@@ -290,6 +286,9 @@ impl<U: Upkeep> Writer<U> {
             group.iter_mut().try_for_each(|job| job.run(transaction))
         });
         let committed = committed.map_err(|error| self.cause(&error));
+        if committed == Err(StorageCause::DiskFull) {
+            self.checkpoints.is_full();
+        }
         self.outage.note(committed.err());
         for job in group.drain(..) {
             job.answer(committed);
