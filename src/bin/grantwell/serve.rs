@@ -212,7 +212,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         tokens.sync().map_err(|cause| {
             Failure::new(format!(
                 "tokens.db could not take up its log: {cause}; leave tokens.db-wal where it is: what was acknowledged is in it, which the next start \
-                 reads; until then {}",
+                 reads; {}",
                 cause.way_out()
             ))
         })?;
