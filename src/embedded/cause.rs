@@ -120,6 +120,18 @@ impl StorageCause {
         }
     }
 
+    /// What to do about the file at `path`, for a person. A token database is not restored: a backup of it does not know what has been
+    /// revoked since.
+    pub fn way_out_at(self, path: &Path) -> &'static str {
+        let is_of_tokens = path.file_name().is_some_and(|name| name == "tokens.db");
+        match self {
+            Self::Damaged if is_of_tokens => {
+                "stop the server, move tokens.db and the files beside it whose names begin so away, and start it: it begins anew, and the tokens end"
+            }
+            cause => cause.way_out(),
+        }
+    }
+
     /// The cause whose words these are.
     pub fn of_words(words: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| cause.to_string() == words)

@@ -346,7 +346,12 @@ impl Outage {
     pub(super) fn note(&mut self, failure: Option<StorageCause>) {
         match (failure, self.current) {
             (Some(cause), None) => {
-                tracing::error!(cause = cause.as_str(), "{}: {cause}; {}", self.begins, cause.way_out());
+                tracing::error!(
+                    cause = cause.as_str(),
+                    "{}: {cause}; {}",
+                    self.begins,
+                    cause.way_out_at(Path::new("tokens.db"))
+                );
                 self.current = Some((cause, Instant::now()));
             }
             (Some(_another), Some((cause, _last))) => self.current = Some((cause, Instant::now())),

@@ -36,7 +36,7 @@ pub enum StoreError {
         detail: String,
     },
     /// A file in it is not what was written.
-    #[error("{} is damaged: {detail}; {}", path.display(), StorageCause::Damaged.way_out())]
+    #[error("{} is damaged: {detail}; {}", path.display(), StorageCause::Damaged.way_out_at(path))]
     Unusable {
         /// The file.
         path: PathBuf,

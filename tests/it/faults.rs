@@ -332,6 +332,26 @@ fn what_keeps_a_store_from_being_opened_is_named_at_the_start_and_by_every_comma
     disk.under(Start::on(&store.argument())).spawn().token(&client, "a");
 }
 
+#[test]
+fn a_damaged_token_database_is_to_be_moved_away_and_not_to_be_restored() {
+    let store = Store::new();
+    let client = store.register("root", "damaged", &CLIENT);
+    let mut server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    server.signal("TERM");
+    server.wait();
+    fs::write(store.directory().join("tokens.db"), [7; 8192]).expect("written");
+    let refused = Start::on(&store.argument()).expect_refusal();
+    assert_names(&refused, "move tokens.db and the files beside it");
+
+    for file in ["tokens.db", "tokens.db-ends"] {
+        fs::rename(store.directory().join(file), store.directory().join(format!("{file}.damaged"))).expect("moved");
+    }
+    let server = Start::on(&store.argument()).spawn();
+    server.introspect(&client, &token).assert_inactive();
+    server.introspect(&client, &server.token(&client, "a")).assert_active();
+}
+
 fn tokens_of(store: &Store) -> Sqlite {
     Sqlite::open(store.directory().join("tokens.db")).expect("the token database")
 }
