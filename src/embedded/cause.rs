@@ -29,6 +29,8 @@ pub enum StorageCause {
     NoAnswer,
     /// What is stored is not what was written.
     Damaged,
+    /// The file has been moved, removed or replaced under the server that has it open.
+    Replaced,
     /// Anything else that the system said.
     Failed,
 }
@@ -53,6 +55,7 @@ impl StorageCause {
             Self::Busy => "busy",
             Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
+            Self::Replaced => "replaced",
             Self::Failed => "failed",
         }
     }
@@ -109,10 +112,23 @@ impl StorageCause {
             Self::NoFileDescriptors => "raise the limit (ulimit -n), or end what holds so many, and try again",
             Self::Busy => "try again when that has come to its end",
             Self::NoAnswer => "see what keeps the disk busy, and try again",
+            Self::Replaced => "put the file back that the server has open, or restart the server on what is there now",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
             Self::Failed => {
                 "look for the reason in the system's log, or choose another directory with --store file:DIR"
             }
+        }
+    }
+
+    /// What to do about the file at `path`, for a person. A token database is not restored: a backup of it does not know what has been
+    /// revoked since.
+    pub fn way_out_at(self, path: &Path) -> &'static str {
+        let is_of_tokens = path.file_name().is_some_and(|name| name == "tokens.db");
+        match self {
+            Self::Damaged if is_of_tokens => {
+                "stop the server, move tokens.db and the files beside it whose names begin so away, and start it: it begins anew, and the tokens end"
+            }
+            cause => cause.way_out(),
         }
     }
 
@@ -122,7 +138,7 @@ impl StorageCause {
     }
 
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DiskFull,
         Self::PermissionDenied,
         Self::ReadOnlyFileSystem,
@@ -130,6 +146,7 @@ impl StorageCause {
         Self::Busy,
         Self::NoAnswer,
         Self::Damaged,
+        Self::Replaced,
         Self::Failed,
     ];
 }
@@ -184,6 +201,7 @@ impl fmt::Display for StorageCause {
             Self::Busy => "another process holds it",
             Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
+            Self::Replaced => "its file has been moved, removed or replaced while the server was running",
             Self::Failed => "the system refused it",
         })
     }

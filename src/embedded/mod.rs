@@ -9,6 +9,7 @@ mod database;
 pub mod health;
 pub mod memory;
 mod passed_time;
+mod provenance;
 pub mod quotas;
 pub mod registry;
 pub mod registry_health;
@@ -35,7 +36,7 @@ pub enum StoreError {
         detail: String,
     },
     /// A file in it is not what was written.
-    #[error("{} is damaged: {detail}; {}", path.display(), StorageCause::Damaged.way_out())]
+    #[error("{} is damaged: {detail}; {}", path.display(), StorageCause::Damaged.way_out_at(path))]
     Unusable {
         /// The file.
         path: PathBuf,
