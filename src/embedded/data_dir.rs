@@ -18,10 +18,15 @@ impl DataDir {
     /// none. What others could read of them they can no more.
     ///
     /// # Errors
-    /// [`StoreError::OpenToOthers`]: it holds digests of secrets, signing keys and who may do what. [`StoreError::NotOwned`],
-    /// [`StoreError::NoFile`], [`StoreError::Refused`].
+    /// [`StoreError::OpenToOthers`]: it holds digests of secrets, signing keys and who may do what. [`StoreError::NoDirectory`],
+    /// [`StoreError::NotOwned`], [`StoreError::FileNotOwned`], [`StoreError::NoFile`], [`StoreError::Refused`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::of_io(path, &error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                StoreError::NoDirectory { path: path.to_owned() }
+            }
+            _ => StoreError::of_io(path, &error),
+        };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         Self::of_directory(path, &fs::metadata(path).map_err(failed)?)
     }
@@ -34,6 +39,9 @@ impl DataDir {
         match fs::metadata(path) {
             Ok(directory) => Self::of_directory(path, &directory).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                Err(StoreError::NoDirectory { path: path.to_owned() })
+            }
             Err(error) => Err(StoreError::of_io(path, &error)),
         }
     }
@@ -41,9 +49,12 @@ impl DataDir {
     fn of_directory(path: &Path, directory: &Metadata) -> Result<Self, StoreError> {
         let failed = |error| StoreError::of_io(path, &error);
         if !directory.is_dir() {
-            return Err(failed(io::ErrorKind::NotADirectory.into()));
+            return Err(StoreError::NoDirectory { path: path.to_owned() });
         }
-        require_owned(path, directory)?;
+        let (owner, user) = (directory.uid(), geteuid().as_raw());
+        if owner != user {
+            return Err(StoreError::NotOwned { path: path.to_owned(), owner, user });
+        }
         if directory.mode() & OTHERS != 0 {
             return Err(StoreError::OpenToOthers { path: path.to_owned() });
         }
@@ -82,7 +93,7 @@ impl DataDir {
 /// closing (POSIX), those of other connections of this process too.
 ///
 /// # Errors
-/// [`StoreError::NotOwned`], [`StoreError::NoFile`], [`StoreError::Refused`].
+/// [`StoreError::FileNotOwned`], [`StoreError::NoFile`], [`StoreError::Refused`].
 pub(super) fn create_private_file(path: &Path) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
@@ -129,9 +140,10 @@ fn close_to_others(directory: &Path, is_ours: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Of a file in a directory that is ours.
 fn require_owned(path: &Path, found: &Metadata) -> Result<(), StoreError> {
     let (owner, user) = (found.uid(), geteuid().as_raw());
-    if owner == user { Ok(()) } else { Err(StoreError::NotOwned { path: path.to_owned(), owner, user }) }
+    if owner == user { Ok(()) } else { Err(StoreError::FileNotOwned { path: path.to_owned(), owner, user }) }
 }
 
 /// Takes away what others may do with it, if they may do anything.

@@ -327,24 +327,40 @@ fn a_directory_or_a_file_of_another_user_is_refused() {
     let store = Store::new();
     store.register("root", "known", &CLIENT);
     let (directory, registry) = (store.directory().to_owned(), store.directory().join("registry.db"));
-    let refused = |path: &str, owner: u32| {
+    let refused = |path: &str, owner: u32, way_out: &str| {
         let list =
             Command::new(grantwell().get_program()).args(["client", "list", "--store", path]).output().expect("runs");
         let serve = Start::on(path).expect_refusal();
         for refused in [list, serve] {
-            assert_sentence(
-                &refused,
-                &[&format!("belongs to the user with the id {owner}"), "run grantwell as its owner"],
-            );
+            assert_sentence(&refused, &[&format!("belongs to the user with the id {owner}"), way_out]);
         }
     };
     if !is_root() {
-        return refused("file:/", 0);
+        return refused("file:/", 0, "run grantwell as its owner");
     }
-    for (path, other) in [(&directory, &registry), (&registry, &directory)] {
-        chown(path, Some(NOBODY), None).expect("root may");
-        chown(other, Some(0), None).expect("root may");
-        refused(&store.argument(), NOBODY);
+    chown(&directory, Some(NOBODY), None).expect("root may");
+    refused(&store.argument(), NOBODY, "run grantwell as its owner");
+    // Of a file in a directory that is ours, to run as its owner is no way out: the directory is not theirs.
+    chown(&directory, Some(0), None).expect("root may");
+    chown(&registry, Some(NOBODY), None).expect("root may");
+    refused(&store.argument(), NOBODY, &format!("run: sudo chown 0 '{}'", registry.display()));
+}
+
+#[test]
+fn what_is_no_directory_is_called_so() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("file");
+    fs::write(&file, "").expect("written");
+    for path in [file.clone(), file.join("below")] {
+        let place = format!("file:{}", path.display());
+        let mut create = grantwell();
+        create.args(["client", "create", "--id", "a", "--scope", "a", "--store", &place]);
+        let refused = [ended(create), Start::on(&place).expect_refusal()];
+        for refused in refused {
+            let sentence = format!("{} is not a directory; name one with --store file:DIR", path.display());
+            assert_sentence(&refused, &[&sentence]);
+            assert!(!String::from_utf8_lossy(&refused.stderr).contains("system's log"), "{refused:?}");
+        }
     }
 }
 
@@ -403,7 +419,7 @@ fn too_few_descriptors_are_named() {
     let store = Store::new();
     store.register("root", "known", &CLIENT);
     let mut named = 0;
-    for limit in 9..=40 {
+    for limit in 5..=40 {
         let mut command = Command::new("sh");
         let line = format!(r#"ulimit -n {limit}; exec "$0" "$@""#);
         command.args(["-c", &line]).arg(grantwell().get_program()).args([

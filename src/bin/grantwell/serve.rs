@@ -45,6 +45,7 @@ use crate::store::StoreName;
 
 With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
 them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
+It is refused where others reach the server: behind a proxy, and with an issuer that is not on this machine.
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
@@ -141,6 +142,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);
+    if arguments.demo
+        && let Some(url) = configured_url.as_ref().filter(|url| !url.is_loopback())
+    {
+        return Err(Failure::new(format!(
+            "--demo registers clients whose secrets are printed, and others reach this server by {}; leave out --demo, or \
+             --issuer-base and GRANTWELL_PUBLIC_URL",
+            url.as_str()
+        )));
+    }
     if arguments.behind_tls_proxy && configured_url.is_none() {
         tracing::warn!("without --issuer-base the issuer is this server's own http address, not the proxy's URL");
     }
@@ -196,7 +206,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         "started"
     );
     if sources != Sources::Peers {
-        warn_of_demo_clients(&stores.registry).await?;
+        warn_of_demo_clients(&stores.registry, &arguments.store).await?;
     }
     if demo.is_none() {
         advise_on_clients(&stores.registry, &arguments.store, arguments.demo).await?;
@@ -327,10 +337,16 @@ fn store_path(store: &StoreName) -> String {
 /// Says how to go on to whoever has started a server that nobody can use, or has asked for demo clients in vain.
 async fn advise_on_clients(registry: &SqliteRegistry, store: &StoreName, demo_asked: bool) -> Result<(), Failure> {
     if demo_asked {
-        tracing::warn!(
-            "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier start: \
-             grantwell client rotate-secret demo-client --realm alpha"
-        );
+        let (realm, demo) = (sample::realm()?.name, DEMO_CLIENT.client_id);
+        if registry.client(&realm, &demo.parse()?).await?.is_some() {
+            tracing::warn!(
+                "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier \
+                 start: grantwell client rotate-secret {demo} --realm {realm} --store '{}'",
+                store_path(store)
+            );
+        } else {
+            tracing::warn!("--demo registered nobody, because the registry is not empty");
+        }
     } else if registry.is_empty().await? {
         if *store == StoreName::Memory {
             tracing::warn!(
@@ -348,14 +364,15 @@ async fn advise_on_clients(registry: &SqliteRegistry, store: &StoreName, demo_as
 }
 
 /// Their secrets are on somebody's terminal.
-async fn warn_of_demo_clients(registry: &SqliteRegistry) -> Result<(), Failure> {
+async fn warn_of_demo_clients(registry: &SqliteRegistry, store: &StoreName) -> Result<(), Failure> {
     let realm = sample::realm()?;
     for demo in [DEMO_CLIENT, DEMO_RESOURCE_SERVER] {
         let client_id = demo.client_id.parse()?;
         if registry.client(&realm.name, &client_id).await?.is_some_and(|client| client.is_active()) {
             tracing::warn!(
-                "a demo client is registered; delete it with: grantwell client delete {client_id} --realm {}",
-                realm.name
+                "a demo client is registered; delete it with: grantwell client delete {client_id} --realm {} --store '{}'",
+                realm.name,
+                store_path(store)
             );
         }
     }
