@@ -29,6 +29,8 @@ pub enum StorageCause {
     NoAnswer,
     /// What is stored is not what was written.
     Damaged,
+    /// The file was moved away or removed while it was in use.
+    Missing,
     /// Anything else that the system said.
     Failed,
 }
@@ -53,6 +55,7 @@ impl StorageCause {
             Self::Busy => "busy",
             Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
+            Self::Missing => "missing",
             Self::Failed => "failed",
         }
     }
@@ -110,6 +113,7 @@ impl StorageCause {
             Self::Busy => "try again when that has come to its end",
             Self::NoAnswer => "see what keeps the disk busy, and try again",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
+            Self::Missing => "put it back: the server uses it again by itself",
             Self::Failed => {
                 "look for the reason in the system's log, or choose another directory with --store file:DIR"
             }
@@ -122,7 +126,7 @@ impl StorageCause {
     }
 
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DiskFull,
         Self::PermissionDenied,
         Self::ReadOnlyFileSystem,
@@ -130,6 +134,7 @@ impl StorageCause {
         Self::Busy,
         Self::NoAnswer,
         Self::Damaged,
+        Self::Missing,
         Self::Failed,
     ];
 }
@@ -184,6 +189,7 @@ impl fmt::Display for StorageCause {
             Self::Busy => "another process holds it",
             Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
+            Self::Missing => "the file was moved away or removed",
             Self::Failed => "the system refused it",
         })
     }

@@ -72,12 +72,12 @@ impl DataDir {
     /// Whether there is a registry.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where that cannot be seen.
+    /// [`StoreError::Refused`] where that cannot be seen, [`StoreError::MovedAway`].
     pub fn has_registry(&self) -> Result<bool, StoreError> {
         let path = self.registry_path();
         match fs::symlink_metadata(&path) {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => require_not_moved_away(&path).map(|()| false),
             Err(error) => Err(StoreError::of_io(&path, &error)),
         }
     }
@@ -86,6 +86,30 @@ impl DataDir {
     pub fn tokens_path(&self) -> PathBuf {
         self.0.join("tokens.db")
     }
+}
+
+/// Sees to it that where there is no file at `path` there is no log of one either.
+///
+/// # Errors
+/// [`StoreError::MovedAway`], [`StoreError::Refused`].
+pub(super) fn require_not_moved_away(path: &Path) -> Result<(), StoreError> {
+    let is_there = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::of_io(path, &error)),
+    };
+    // The file is looked at last: another process that makes both makes it first.
+    if is_there(&beside(path, LOG))? && !is_there(path)? {
+        return Err(StoreError::MovedAway { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// One of the files that SQLite has beside a database.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Sees to it that there is a file at `path`, empty where there was none, which belongs to the user of this process and which
@@ -157,6 +181,8 @@ fn restrict(path: &Path, found: &Metadata, mode: u32) -> Result<(), StoreError> 
     }
 }
 
+/// The end of the name of a write-ahead log.
+pub(super) const LOG: &str = "-wal";
 /// What a group and everybody else may do.
 const OTHERS: u32 = 0o077;
 /// How the names of our files begin.

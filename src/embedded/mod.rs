@@ -82,6 +82,16 @@ pub enum StoreError {
         /// What was named.
         path: PathBuf,
     },
+    /// There is the log of a database, and no database.
+    #[error(
+        "{0} was moved away or removed, and {0}-wal is its log; put it back, or stop the server on that directory and remove {0}-wal and \
+         {0}-shm to begin anew",
+        path.display()
+    )]
+    MovedAway {
+        /// The file that is missing.
+        path: PathBuf,
+    },
     /// A file of it is a symbolic link, or no file at all: what is written there would be somewhere else.
     #[error("{} is no regular file, and a symbolic link in a data directory is not followed; put the file itself there", path.display())]
     NoFile {

@@ -92,7 +92,8 @@ fn the_stores_are_looked_at_once_a_second_at_most_whoever_asks() {
             scope.spawn(|| (0..100).for_each(|_| assert_eq!(ask(&server, "/health/ready").status, 200)));
         }
     });
-    let looks = (written() - before) / 4096;
+    // The server empties the journal now and then.
+    let looks = written().saturating_sub(before) / 4096;
     assert!(looks <= began.elapsed().as_secs() + 1, "{looks} in {:?}", began.elapsed());
 }
 

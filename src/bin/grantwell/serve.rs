@@ -25,7 +25,6 @@ use grantwell::embedded::health::{DiskSpace, Health};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::registry_health::RegistryHealth;
 use grantwell::embedded::server::limits::{self, Limits};
 use grantwell::embedded::server::{self, Settings, Sources};
 use grantwell::embedded::tokens::{Durability, SqliteTokens};
@@ -214,10 +213,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     service_manager::is_ready();
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
+    let erasing = tokio::spawn(forget_removed(Arc::clone(&stores.registry)));
     server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
+    erasing.abort();
     if let Some(tokens) = stores.on_disk {
         tokens.sync()?;
     }
@@ -247,13 +248,14 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
             let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
             let tokens = Arc::new(tokens);
             let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
+            let health = registry.health()?;
             Ok(Stores {
                 registry,
                 issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
                 on_disk: Some(Arc::clone(&tokens)),
                 health: vec![
                     ("data_directory", Arc::new(DiskSpace::of(path.clone()))),
-                    ("registry", Arc::new(RegistryHealth::open(&directory.registry_path())?)),
+                    ("registry", Arc::new(health)),
                     ("tokens", tokens),
                 ],
             })
@@ -304,7 +306,7 @@ fn is_hangup_ignored() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Replaces every realm's keys in time, and forgets what was removed. A rotation that fails is tried again: the keys sign until another
+/// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another
 /// takes their place.
 async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
     const LOOKS_EVERY: Duration = Duration::from_hours(1);
@@ -316,8 +318,36 @@ async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64)
         if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
             tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
         }
-        if let Err(error) = registry.forget_removed().await {
-            tracing::warn!(%error, "what was removed from the registry may be left in its log");
+    }
+}
+
+/// Erases what this process or another has removed while somebody read the registry. What stays is said once, and so is that it is gone.
+async fn forget_removed(registry: Arc<SqliteRegistry>) {
+    const LOOKS_EVERY: Duration = Duration::from_secs(5);
+    /// A command that is at work holds it for less long.
+    const TOLD_AFTER: u32 = 3;
+    let mut looks = interval(LOOKS_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut in_vain = 0_u32;
+    loop {
+        looks.tick().await;
+        let forgotten = registry.forget_removed().await;
+        if let Ok(true) = forgotten {
+            if in_vain >= TOLD_AFTER {
+                tracing::info!("what was removed from the registry is erased");
+            }
+            in_vain = 0;
+            continue;
+        }
+        in_vain = in_vain.saturating_add(1);
+        if in_vain != TOLD_AFTER {
+            continue;
+        }
+        match forgotten {
+            Err(error) => tracing::warn!(%error, "what was removed from the registry may not be erased"),
+            Ok(_) => tracing::warn!(
+                "what was removed from the registry may not be erased, because another process reads registry.db; it will be when that ends"
+            ),
         }
     }
 }
