@@ -80,7 +80,10 @@ struct Lane {
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Job(Box<dyn FnOnce(Result<&mut Connection, StorageCause>) + Send>);
+struct Job(Box<dyn FnOnce(Usable<'_>) + Send>);
+
+/// A connection, or why there is none.
+type Usable<'a> = Result<&'a mut Connection, StorageCause>;
 
 impl Connections {
     /// Opens the file at `path`, which has to exist, and lets `prepare` make the first connection ready before there are others. Whether
@@ -258,7 +261,7 @@ impl Opened {
     }
 
     /// Runs `work` on one of the connections, or tells it why there is none.
-    fn with<T>(&self, number: usize, work: impl FnOnce(Result<&mut Connection, StorageCause>) -> T) -> T {
+    fn with<T>(&self, number: usize, work: impl FnOnce(Usable<'_>) -> T) -> T {
         // No slot is held here: to open the file anew takes all of them.
         if let Some(file) = &self.file
             && let Err(cause) = self.see(file)
@@ -315,7 +318,9 @@ impl Opened {
             let _left = writer.busy_timeout(Duration::ZERO);
             let _left = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()));
         }
-        slots.iter_mut().for_each(|slot| **slot = None);
+        for slot in &mut slots {
+            **slot = None;
+        }
         seen.file = None;
         let others = self.connect_all(file).map_err(|error| StorageCause::of_sqlite_at(&file.path, &error))?;
         others.iter().flatten().take(1).try_for_each(file.is_usable)?;
