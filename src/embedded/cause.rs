@@ -31,6 +31,8 @@ pub enum StorageCause {
     Damaged,
     /// The file was moved away or removed while it was in use.
     Missing,
+    /// The file has been moved, removed or replaced under the server that has it open.
+    Replaced,
     /// Anything else that the system said.
     Failed,
 }
@@ -56,6 +58,7 @@ impl StorageCause {
             Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
             Self::Missing => "missing",
+            Self::Replaced => "replaced",
             Self::Failed => "failed",
         }
     }
@@ -112,6 +115,7 @@ impl StorageCause {
             Self::NoFileDescriptors => "raise the limit (ulimit -n), or end what holds so many, and try again",
             Self::Busy => "try again when that has come to its end",
             Self::NoAnswer => "see what keeps the disk busy, and try again",
+            Self::Replaced => "put the file back that the server has open, or restart the server on what is there now",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
             Self::Missing => "put it back: the server uses it again by itself",
             Self::Failed => {
@@ -126,7 +130,7 @@ impl StorageCause {
     }
 
     /// Every cause.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DiskFull,
         Self::PermissionDenied,
         Self::ReadOnlyFileSystem,
@@ -135,6 +139,7 @@ impl StorageCause {
         Self::NoAnswer,
         Self::Damaged,
         Self::Missing,
+        Self::Replaced,
         Self::Failed,
     ];
 }
@@ -190,6 +195,7 @@ impl fmt::Display for StorageCause {
             Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
             Self::Missing => "the file was moved away or removed",
+            Self::Replaced => "its file has been moved, removed or replaced while the server was running",
             Self::Failed => "the system refused it",
         })
     }

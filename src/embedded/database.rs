@@ -80,6 +80,9 @@ impl Database {
             Durability::Disk => "FULL",
         };
         connection.pragma_update(None, "synchronous", synchronous).map_err(of_sqlite)?;
+        // What a server that was killed has left in the log takes room that whatever comes may need. Where that is not possible, what is there
+        // can be read all the same, and the writer tries again.
+        let _perhaps_later = checkpoint(&connection, "TRUNCATE");
         let upkeep = prepare(&mut connection)?;
         let to_carry_over = connect(path, READER_SETTINGS).map_err(of_sqlite)?;
         let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_READERS);
@@ -89,7 +92,8 @@ impl Database {
         // 3. The threads.
         let checkpoints = Checkpoints::start(to_carry_over, Arc::clone(&file)).map_err(of_io)?;
         let (queue, jobs) = mpsc::channel();
-        let writer = Writer { path: path.to_owned(), connection, upkeep, checkpoints, outage: Outage::of_writes() };
+        let (place, outage) = (Place { file: Arc::clone(&file), found: None }, Outage::of_writes());
+        let writer = Writer { path: path.to_owned(), connection, upkeep, checkpoints, place, outage };
         let writer = thread::Builder::new().name("token-writer".to_owned()).spawn(move || writer.run(&jobs));
         let writer = Some(writer.map_err(of_io)?);
         Ok(Self { path: path.to_owned(), queue: Some(queue), writer, readers, file, _lock: lock })
@@ -131,10 +135,7 @@ impl Database {
         });
         answered.recv().unwrap_or(Err(StorageCause::Failed))?;
         self.with_reader(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(())))?;
-        // What is written to a file that somebody has taken away, or put another in the place of, is gone with the process.
-        let of_io = |error: io::Error| StorageCause::of_io(&error);
-        let (written, named) = (self.file.metadata().map_err(of_io)?, fs::metadata(&self.path).map_err(of_io)?);
-        if (written.dev(), written.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(StorageCause::Damaged) }
+        require_in_place(&self.file, &self.path)
     }
 
     /// Carries the log over into the file and has the disk confirm both; for a shutdown.
@@ -218,7 +219,28 @@ struct Writer<U> {
     connection: Connection,
     upkeep: U,
     checkpoints: Checkpoints,
+    place: Place,
     outage: Outage,
+}
+
+/// Whether the file is where it was opened. Somebody may take it away or put another there.
+struct Place {
+    file: Arc<File>,
+    found: Option<(Instant, Result<(), StorageCause>)>,
+}
+
+impl Place {
+    /// Looks once a second.
+    fn check(&mut self, path: &Path) -> Result<(), StorageCause> {
+        match self.found {
+            Some((looked, found)) if looked.elapsed() < LOOKS_EVERY => found,
+            _ => {
+                let found = require_in_place(&self.file, path);
+                self.found = Some((Instant::now(), found));
+                found
+            }
+        }
+    }
 }
 
 impl<U: Upkeep> Writer<U> {
@@ -230,7 +252,7 @@ impl<U: Upkeep> Writer<U> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
+            group.extend(jobs.try_iter().take(self.checkpoints.most_writes() - 1));
             // A panic rolls its transaction back and lets go of those who wait. It must not end the writer for all who come after them.
             let _panicked = panic::catch_unwind(AssertUnwindSafe(|| {
                 let writes = u32::try_from(group.len()).unwrap_or(u32::MAX);
@@ -247,6 +269,15 @@ impl<U: Upkeep> Writer<U> {
         if group.is_empty() && !is_failing {
             return;
         }
+        // What is not to be written would be lost, or take the room that is needed to carry over what has been.
+        let refused = self.place.check(&self.path).and_then(|()| self.checkpoints.make_room(&self.connection)).err();
+        if let Some(cause) = refused {
+            self.outage.note(Some(cause));
+            for job in group.drain(..) {
+                job.answer(Err(cause));
+            }
+            return;
+        }
         let committed = in_transaction(&mut self.connection, |transaction| {
             if group.is_empty() {
                 // Nobody writes, and somebody has to find out whether the cause has gone.
@@ -255,6 +286,9 @@ impl<U: Upkeep> Writer<U> {
             group.iter_mut().try_for_each(|job| job.run(transaction))
         });
         let committed = committed.map_err(|error| self.cause(&error));
+        if committed == Err(StorageCause::DiskFull) {
+            self.checkpoints.is_full();
+        }
         self.outage.note(committed.err());
         for job in group.drain(..) {
             job.answer(committed);
@@ -263,9 +297,13 @@ impl<U: Upkeep> Writer<U> {
 
     /// Nobody waits for this, except for the next group.
     fn keep_up(&mut self, writes: u32) {
-        if self.outage.cause().is_none()
-            && let Err(error) = self.upkeep.follow(&mut self.connection, writes)
-        {
+        let (is_due, writes_before) = match self.outage.cause() {
+            None => (true, writes),
+            // What has expired makes room.
+            Some(StorageCause::DiskFull) => (self.checkpoints.has_room_to_delete(&self.connection), 0),
+            Some(_) => (false, 0),
+        };
+        if is_due && let Err(error) = self.upkeep.follow(&mut self.connection, writes_before) {
             let cause = self.cause(&error);
             self.outage.note(Some(cause));
         }
@@ -308,7 +346,7 @@ impl Outage {
     pub(super) fn note(&mut self, failure: Option<StorageCause>) {
         match (failure, self.current) {
             (Some(cause), None) => {
-                tracing::error!(cause = cause.as_str(), "{}: {cause}", self.begins);
+                tracing::error!(cause = cause.as_str(), "{}: {cause}; {}", self.begins, cause.way_out());
                 self.current = Some((cause, Instant::now()));
             }
             (Some(_another), Some((cause, _last))) => self.current = Some((cause, Instant::now())),
@@ -329,6 +367,16 @@ fn lock_directory(directory: &Path) -> Result<File, StoreError> {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
         Err(TryLockError::Error(error)) => Err(of_io(error)),
+    }
+}
+
+/// What is written to a file that somebody has taken away, or put another in the place of, is gone with the process.
+fn require_in_place(written: &File, path: &Path) -> Result<(), StorageCause> {
+    let written = written.metadata().map_err(|error| StorageCause::of_io(&error))?;
+    match fs::metadata(path) {
+        Ok(named) if (written.dev(), written.ino()) == (named.dev(), named.ino()) => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageCause::of_io(&error)),
+        _ => Err(StorageCause::Replaced),
     }
 }
 
@@ -382,7 +430,8 @@ const APPLICATION_ID: i32 = 0x6777_746B;
 pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(1);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most writes of one transaction.
-const GROUP_LIMIT: usize = 1024;
+pub(super) const GROUP_LIMIT: usize = 1024;
+pub(super) const PAGE_BYTES: u64 = 2048;
 /// What a reader remembers it forgets whenever somebody has written, so that more of them would bring little.
 const MOST_READERS: usize = 8;
 /// A token is a page that is written to the log and from there to the file: in smaller pages fewer bytes, and more of them to split. Checkpoints

@@ -9,6 +9,7 @@ mod database;
 pub mod health;
 pub mod memory;
 mod passed_time;
+mod provenance;
 pub mod quotas;
 pub mod registry;
 pub mod registry_health;

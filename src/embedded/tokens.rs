@@ -17,6 +17,7 @@ use super::cause::{StorageCause, StoreHealth};
 pub use super::database::Durability;
 use super::database::{Database, Upkeep, corrupt, seconds, unavailable};
 use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
+use super::provenance::{EndsSeen, FileMark};
 use super::quotas::SqliteQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
@@ -28,10 +29,12 @@ use crate::core::realm::RealmName;
 pub struct SqliteTokens {
     database: Arc<Database>,
     clock: Arc<dyn Clock>,
+    ends: EndsSeen,
 }
 
 impl SqliteTokens {
-    /// Opens the file at `path`, creating it where it does not exist. What has expired by `clock` is deleted.
+    /// Opens the file at `path`, creating it where it does not exist. What has expired by `clock` is deleted. A file that was restored from a
+    /// backup is whole since now: nobody knows what has been revoked since that was made, so no token in it is active.
     ///
     /// # Errors
     /// [`StoreError::InUse`] where another server has it open; [`StoreError::Older`] where an earlier build has written it;
@@ -43,8 +46,13 @@ impl SqliteTokens {
             return Err(StoreError::Older { path: directory_of_older_builds });
         }
         let (time, prepared_at) = (Arc::clone(&clock), path.to_owned());
-        let database = Database::open(path, durability, move |connection| prepare(connection, &prepared_at, time))?;
-        Ok(Self { database: Arc::new(database), clock })
+        let mut seen = None;
+        let database = Database::open(path, durability, |connection| {
+            let ends = seen.insert(EndsSeen::open(&prepared_at)?);
+            prepare(connection, &prepared_at, ends, time)
+        })?;
+        let ends = seen.map_or_else(|| EndsSeen::open(path), Ok)?;
+        Ok(Self { database: Arc::new(database), clock, ends })
     }
 
     /// The counts of quotas, in the same database.
@@ -55,11 +63,15 @@ impl SqliteTokens {
     /// Carries everything over into the one file and has the disk confirm it; for a shutdown.
     ///
     /// # Errors
-    /// [`PortError::Unavailable`] where that is not possible. What was acknowledged is in the log beside the file all the same.
-    pub fn sync(&self) -> Result<(), PortError> {
-        self.database.sync().map_err(|cause| {
-            unavailable(format!("{cause}; what was acknowledged is in its log, which the next start reads"))
-        })
+    /// Why that is not possible. What was acknowledged is in the log beside the file all the same.
+    pub fn sync(&self) -> Result<(), StorageCause> {
+        self.database.sync()
+    }
+
+    /// So that an older file in the place of this one is known to have missed an end.
+    fn has_ended(&self, ends: Option<i64>) -> Result<(), PortError> {
+        let seen = ends.map_or(Ok(()), |ends| self.ends.raise_to(ends));
+        seen.map_err(|error| unavailable(StorageCause::of_io(&error).to_string()))
     }
 }
 
@@ -122,13 +134,13 @@ impl TokenStore for SqliteTokens {
         let outcome = Revocation::of(self.get(digest).await?.as_ref(), realm, client_id, now);
         if matches!(outcome, Revocation::Revoked { .. }) {
             let (id, rest) = divided(digest);
-            self.database
-                .write(move |connection| {
-                    connection
-                        .prepare_cached("DELETE FROM access_tokens WHERE id = ?1 AND digest = ?2")?
-                        .execute(params![id, rest])
-                })
-                .await?;
+            let ends = self.database.write(move |connection| {
+                let deleted = connection
+                    .prepare_cached("DELETE FROM access_tokens WHERE id = ?1 AND digest = ?2")?
+                    .execute(params![id, rest])?;
+                if deleted > 0 { one_more_end(connection).map(Some) } else { Ok(None) }
+            });
+            self.has_ended(ends.await?)?;
         }
         Ok(outcome)
     }
@@ -138,17 +150,16 @@ impl TokenStore for SqliteTokens {
 impl Denylist for SqliteTokens {
     async fn deny(&self, jti: &str, expires_at: UnixSeconds) -> Result<(), PortError> {
         let jti = jti.to_owned();
-        self.database
-            .write(move |connection| {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO denylist (jti, expires_at) VALUES (?1, ?2)
-                         ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)",
-                    )?
-                    .execute(params![jti, seconds(expires_at)])
-            })
-            .await?;
-        Ok(())
+        let ends = self.database.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO denylist (jti, expires_at) VALUES (?1, ?2)
+                     ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)",
+                )?
+                .execute(params![jti, seconds(expires_at)])?;
+            one_more_end(connection)
+        });
+        self.has_ended(Some(ends.await?))
     }
 
     async fn is_denied(&self, jti: &str) -> Result<bool, PortError> {
@@ -232,26 +243,44 @@ impl Sweep {
         ] {
             transaction.prepare_cached(statement)?.execute(params![over, MOST_FORGOTTEN])?;
         }
-        transaction.execute(
-            "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
-            params![PASSED, seconds(passed)],
-        )?;
+        put_number(&transaction, PASSED, seconds(passed))?;
         transaction.commit()
     }
 }
 
-fn prepare(connection: &mut Connection, path: &Path, clock: Arc<dyn Clock>) -> Result<Sweep, StoreError> {
+fn prepare(
+    connection: &mut Connection,
+    path: &Path,
+    seen: &EndsSeen,
+    clock: Arc<dyn Clock>,
+) -> Result<Sweep, StoreError> {
     let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
-    let now = clock.now();
+    let (now, mark) = (clock.now(), FileMark::of(path)?);
     let transaction = connection.transaction().map_err(of_sqlite)?;
+    // 1. The tables, and since when they are whole.
     match transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of_sqlite)? {
-        0 => begin(&transaction, now).map_err(of_sqlite)?,
+        0 => {
+            begin(&transaction, now, mark).map_err(of_sqlite)?;
+            // What another file has missed is nothing to this one.
+            seen.begin(0)?;
+        }
+        SCHEMA_VERSION if is_restored(&transaction, mark, seen).map_err(of_sqlite)? => {
+            end_all(&transaction, now, mark, seen).map_err(of_sqlite)?;
+            tracing::warn!(
+                "tokens.db is not as the last server on this directory left it: it was restored from a backup, or copied from elsewhere. \
+                 No token that was issued before now is active, since it is not known which of them were revoked; clients fetch new ones"
+            );
+        }
         SCHEMA_VERSION => {}
         _ => return Err(StoreError::Newer { path: path.to_owned() }),
     }
     // A file that does not say what it has seen pass has seen nothing.
     let passed = fact(&transaction, PASSED).map_err(of_sqlite)?.and_then(Result::ok).unwrap_or_default();
+    let ends = number(&transaction, ENDS).map_err(of_sqlite)?.unwrap_or_default();
     transaction.commit().map_err(of_sqlite)?;
+
+    // 2. What has ended in it, which a server that was killed may not have written down.
+    seen.raise_to(ends).map_err(|error| StoreError::of_io(path, &error))?;
     Ok(Sweep {
         clock,
         tokens: PassedTime::from(now),
@@ -262,19 +291,63 @@ fn prepare(connection: &mut Connection, path: &Path, clock: Arc<dyn Clock>) -> R
     })
 }
 
-fn begin(connection: &Connection, now: UnixSeconds) -> rusqlite::Result<()> {
+fn begin(connection: &Connection, now: UnixSeconds, mark: FileMark) -> rusqlite::Result<()> {
     connection.execute_batch(SCHEMA)?;
     for name in [WHOLE_SINCE, PASSED] {
-        connection.execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", params![name, seconds(now)])?;
+        put_number(connection, name, seconds(now))?;
     }
-    Ok(())
+    put_mark(connection, mark)
+}
+
+/// Whether the file is another than the one that has last been opened, or has missed an end.
+fn is_restored(connection: &Connection, mark: FileMark, seen: &EndsSeen) -> rusqlite::Result<bool> {
+    let is_another =
+        number(connection, INODE)? != Some(mark.inode) || number(connection, MADE_AT)? != Some(mark.made_at);
+    let ends = number(connection, ENDS)?.unwrap_or_default();
+    Ok(is_another || seen.highest().is_none_or(|seen| ends < seen))
+}
+
+/// A token of which nobody knows whether it has ended has.
+fn end_all(connection: &Connection, now: UnixSeconds, mark: FileMark, seen: &EndsSeen) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM access_tokens", [])?;
+    let since = number(connection, WHOLE_SINCE)?.unwrap_or_default().max(seconds(now));
+    put_number(connection, WHOLE_SINCE, since)?;
+    let ends = number(connection, ENDS)?.unwrap_or_default().max(seen.highest().unwrap_or_default());
+    put_number(connection, ENDS, ends)?;
+    put_mark(connection, mark)
+}
+
+fn put_mark(connection: &Connection, mark: FileMark) -> rusqlite::Result<()> {
+    put_number(connection, INODE, mark.inode)?;
+    put_number(connection, MADE_AT, mark.made_at)
+}
+
+/// Counts the end of a token; how many there have been.
+fn one_more_end(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO facts (name, value) VALUES (?1, 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value",
+        )?
+        .query_row(params![ENDS], |row| row.get(0))
+}
+
+fn number(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    connection.query_row("SELECT value FROM facts WHERE name = ?1", params![name], |row| row.get(0)).optional()
+}
+
+fn put_number(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+            params![name, value],
+        )
+        .map(drop)
 }
 
 /// A time that the database keeps of itself.
 fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<Result<UnixSeconds, PortError>>> {
-    let stored: Option<i64> =
-        connection.query_row("SELECT value FROM facts WHERE name = ?1", params![name], |row| row.get(0)).optional()?;
-    Ok(stored.map(|value| u64::try_from(value).map(UnixSeconds).map_err(|_| corrupt("a time before 1970"))))
+    Ok(number(connection, name)?
+        .map(|value| u64::try_from(value).map(UnixSeconds).map_err(|_| corrupt("a time before 1970"))))
 }
 
 /// The first 64 bits of a digest, and the others.
@@ -335,6 +408,11 @@ struct Optional {}
 
 const WHOLE_SINCE: &str = "whole_since";
 const PASSED: &str = "passed";
+/// How many tokens somebody has ended.
+const ENDS: &str = "ends";
+/// Of the file, when it was last known to be whole.
+const INODE: &str = "inode";
+const MADE_AT: &str = "made_at";
 const USUAL_RECORD_BYTES: usize = 256;
 /// Tokens looked at in one transaction.
 const STEP: u32 = 512;
@@ -424,7 +502,8 @@ mod tests {
     fn swept(path: &Path, clock: &Arc<ClockAt>) -> (Connection, Sweep) {
         let mut connection = Connection::open(path).expect("opened");
         connection.pragma_update(None, "synchronous", "OFF").expect("no disk is waited for");
-        let sweep = prepare(&mut connection, path, Arc::clone(clock) as _).expect("prepared");
+        let sweep = prepare(&mut connection, path, &EndsSeen::open(path).expect("opened"), Arc::clone(clock) as _)
+            .expect("prepared");
         (connection, sweep)
     }
 

@@ -1,4 +1,5 @@
-//! Refusals that are like others are not all logged: whoever has no credential would fill a disk with them, for nothing.
+//! Refusals and failures that are like others are not all logged: whoever has no credential would fill a disk with them, for nothing, and so
+//! would every request while a store is away.
 
 use std::collections::HashMap;
 use std::mem;
@@ -28,7 +29,15 @@ struct Table {
     refusals: HashMap<Refusal, Repeats>,
 }
 
-/// What makes refusals alike. Nothing in it is a stranger's word.
+/// How much somebody has to do with what was left out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+/// What makes refusals and failures alike. Nothing in it is a stranger's word.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Refusal {
     endpoint: &'static str,
@@ -36,7 +45,9 @@ struct Refusal {
     source: Option<ClientSource>,
     /// Where the registry knows it.
     client: Option<(RealmName, ClientId)>,
-    is_warning: bool,
+    /// What failed, where it is no refusal: whoever asked had no part in it.
+    detail: Option<String>,
+    level: Level,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -115,7 +126,7 @@ impl Table {
         let refusal = if self.refusals.len() < MOST_KINDS || self.refusals.contains_key(&refusal) {
             refusal
         } else {
-            Refusal { source: None, client: None, ..refusal }
+            Refusal { source: None, client: None, detail: None, ..refusal }
         };
         let repeats = self.refusals.entry(refusal).or_default();
         if !repeats.goes_on && repeats.logged < LogRefusalsSparingly::WHOLE {
@@ -141,37 +152,58 @@ impl Table {
 }
 
 impl Refusal {
-    /// Which refusal the event is. A failure of ours is none: each has a detail of its own.
+    /// Which refusal or failure the event is.
     fn of(event: &AuditEvent<'_>) -> Option<Self> {
         match event {
-            AuditEvent::Refused { error: OAuthError::Server(_) | OAuthError::Unavailable(_), .. } => None,
+            AuditEvent::Refused {
+                endpoint,
+                error: error @ (OAuthError::Server(_) | OAuthError::Unavailable(_)),
+                ..
+            } => Some(Self {
+                endpoint,
+                reason: error.reason(),
+                source: None,
+                client: None,
+                detail: Some(error.to_string()),
+                level: if matches!(error, OAuthError::Server(_)) { Level::Error } else { Level::Warning },
+            }),
             AuditEvent::Refused { endpoint, realm, client_id, source, error } => Some(Self {
                 endpoint,
                 reason: error.reason(),
                 source: *source,
                 client: client_id.map(|client_id| ((*realm).clone(), client_id.clone())),
-                is_warning: matches!(error, OAuthError::TooManyAttempts { .. }),
+                detail: None,
+                level: if matches!(error, OAuthError::TooManyAttempts { .. }) { Level::Warning } else { Level::Info },
             }),
-            AuditEvent::Malformed { endpoint, source, reason } => {
-                Some(Self { endpoint, reason: (*reason).to_owned(), source: *source, client: None, is_warning: false })
-            }
+            AuditEvent::Malformed { endpoint, source, reason } => Some(Self {
+                endpoint,
+                reason: (*reason).to_owned(),
+                source: *source,
+                client: None,
+                detail: None,
+                level: Level::Info,
+            }),
             _ => None,
         }
     }
 }
 
 fn tell(left_out: &[(Refusal, u64)]) {
-    for (Refusal { endpoint, reason, source, client, is_warning }, repeated) in left_out {
+    for (Refusal { endpoint, reason, source, client, detail, level }, repeated) in left_out {
         let source = source.map(|source| source.to_string());
         let (realm, client_id) = client.as_ref().map(|(realm, id)| (realm.as_str(), id.as_str())).unzip();
-        if *is_warning {
-            tracing::warn!(endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}");
-        } else {
-            tracing::info!(endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}");
+        match (level, detail) {
+            (Level::Error, _) => tracing::error!(endpoint, reason, detail, repeated, "{FAILURES_LEFT_OUT}"),
+            (_, Some(detail)) => tracing::warn!(endpoint, reason, detail, repeated, "{FAILURES_LEFT_OUT}"),
+            (Level::Warning, None) => {
+                tracing::warn!(endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}");
+            }
+            (Level::Info, None) => tracing::info!(endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}"),
         }
     }
 }
 
+const FAILURES_LEFT_OUT: &str = "failures like those before were left out";
 const LEFT_OUT: &str = "refusals like those before were left out";
 /// Beyond them a flood from many sources is told of together.
 const MOST_KINDS: usize = 2_000;
@@ -251,11 +283,19 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_ours_is_logged_each_time() {
+    fn failures_are_alike_whoever_asks_and_not_where_another_thing_fails() {
         let subject = Subject::new();
-        for error in [OAuthError::Server("corrupt".into()), OAuthError::Unavailable("away".into())] {
-            assert_eq!(subject.refuse(100, Some("a"), 1, &error), 100);
+        let (away, full) = (OAuthError::Unavailable("away".into()), OAuthError::Unavailable("full".into()));
+        assert_eq!(subject.refuse(100, Some("a"), 1, &away), 10);
+        assert_eq!(subject.refuse(100, Some("b"), 2, &away), 0);
+        for other in [full, OAuthError::Server("away".into())] {
+            assert_eq!(subject.refuse(12, Some("a"), 1, &other), 10);
         }
+        let mut told = subject.after(10);
+        told.sort_unstable();
+        assert_eq!(told, [2, 2, 190]);
+        assert_eq!(subject.refuse(5, Some("a"), 1, &away), 0, "it goes on");
+        assert_eq!(subject.after(10), [5]);
     }
 
     #[test]
@@ -276,8 +316,14 @@ mod tests {
     #[test]
     fn an_interval_ends_though_the_clock_is_set_back() {
         let mut table = Table::default();
-        let refusal =
-            Refusal { endpoint: "token", reason: String::new(), source: None, client: None, is_warning: false };
+        let refusal = Refusal {
+            endpoint: "token",
+            reason: String::new(),
+            source: None,
+            client: None,
+            detail: None,
+            level: Level::Info,
+        };
         let moment = |wall, monotonic| Moment::new(Duration::from_millis(wall), Duration::from_millis(monotonic));
         assert!(table.count(refusal, moment(1_000_000, 500)));
         assert!(!table.is_due(moment(700_000, 10_499)));

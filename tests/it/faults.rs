@@ -2,6 +2,7 @@
 //! meanwhile, what cannot be written is 503, and when the cause has gone nobody has to do anything. Linux only.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -170,6 +171,118 @@ fn without_a_descriptor_left_tokens_are_issued_and_revoked_all_the_same() {
     for (number, token) in tokens.iter().enumerate().step_by(50) {
         let answer = server.introspect(&client, token);
         if number % 100 == 0 { answer.assert_inactive() } else { drop(answer.assert_active()) }
+    }
+}
+
+/// A server on a disk of its own, of so many MB, where this machine lets a test have one; and the path of its directory from here.
+fn on_a_small_disk(store: &Store, megabytes: u32) -> Option<(Server, PathBuf)> {
+    let can_mount = Command::new("unshare").args(["-r", "-m", "true"]).stderr(Stdio::null()).status();
+    if !can_mount.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: nobody may mount here");
+        return None;
+    }
+    let data = store.directory().display();
+    // The shell is run anew as the superuser of a namespace of its own, and becomes the server there.
+    let mount = format!(
+        r#"[ -n "$MOUNTED" ] || MOUNTED=1 exec unshare -r -m sh -c 'cp -a {data} {data}.before && mount -t tmpfs -o size={megabytes}m,mode=0700 none {data} && cp -a {data}.before/. {data} && exec "$0" "$@"' "$0" "$@""#
+    );
+    let server = Start::on(&store.argument()).environment("GRANTWELL_LOG_LEVEL", "warn").after(&mount).spawn();
+    let inside = PathBuf::from(format!("/proc/{}/root{data}", server.id()));
+    Some((server, inside))
+}
+
+/// Asks for so many tokens, each of which it must get.
+fn assert_issues(server: &Server, client: &Registered, tokens: usize) -> String {
+    let mut last = String::new();
+    for _ in 0..tokens.div_ceil(500) {
+        let mut connection = Connection::open(server);
+        let head = format!(
+            "POST /oauth2/access_token HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n{GRANT}",
+            client.basic(),
+            GRANT.len()
+        );
+        for _ in 0..500 {
+            connection.send(head.as_bytes());
+            last = connection.answer(true).assert_token("a");
+        }
+    }
+    last
+}
+
+#[test]
+fn a_server_alone_on_a_small_disk_does_not_fill_it_with_its_log() {
+    let store = Store::new();
+    let client = store.register("root", "alone", &CLIENT);
+    let Some((server, inside)) = on_a_small_disk(&store, 6) else { return };
+    // With a log that is kept until 20,000 are in it there would be room for 1,100.
+    let first = assert_issues(&server, &client, 500);
+    let last = assert_issues(&server, &client, 5_000);
+    for token in [&first, &last] {
+        server.introspect(&client, token).assert_active();
+    }
+
+    // Others fill it, and make room again.
+    let filler = inside.join("filler");
+    let fill = Command::new("sh").args(["-c", "cat /dev/zero >\"$0\""]).arg(&filler).stderr(Stdio::null()).status();
+    assert!(!fill.expect("sh runs").success(), "there is no end of the disk");
+    for _ in 0..20 {
+        assert_try_again(&server.token_request(&client, ""));
+        assert_try_again(&server.revoke(&client, &first));
+        server.introspect(&client, &first).assert_active();
+    }
+    fs::remove_file(&filler).expect("the filler");
+    poll("tokens are issued again", OVER_WITHIN, || (server.token_request(&client, "").status == 200).then_some(()));
+    assert_eq!(server.revoke(&client, &first).status, 200);
+    server.introspect(&client, &first).assert_inactive();
+    let last = assert_issues(&server, &client, 3_000);
+    server.introspect(&client, &last).assert_active();
+    assert_eq!(lines_with(&server, "tokens cannot be written"), 1, "{}", server.stderr());
+}
+
+#[test]
+fn a_disk_that_is_too_small_for_its_tokens_is_503_until_they_expire() {
+    let store = Store::new();
+    let client = store.register("root", "short", &[&CLIENT[..], &["--token-lifetime", "60"]].concat());
+    let Some((server, _)) = on_a_small_disk(&store, 3) else { return };
+    let issued = poll("it is full", Duration::from_secs(50), || {
+        (0..200).find_map(|_| Some(server.token_request(&client, "")).filter(|answer| answer.status != 200))
+    });
+    assert_try_again(&issued);
+    poll("tokens are issued again", Duration::from_secs(90), || {
+        (server.token_request(&client, "").status == 200).then_some(())
+    });
+    poll("many", Duration::from_secs(20), || {
+        (0..500).all(|_| server.token_request(&client, "").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn nothing_is_acknowledged_into_a_token_database_that_was_taken_away() {
+    let store = Store::new();
+    let client = store.register("root", "moved", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    let (path, aside) = (store.directory().join("tokens.db"), store.directory().join("aside"));
+    for replacement in [false, true] {
+        fs::rename(&path, &aside).expect("moved");
+        if replacement {
+            fs::copy(&aside, &path).expect("copied");
+        }
+        thread::sleep(Duration::from_millis(1_100));
+        for _ in 0..5 {
+            assert_try_again(&server.token_request(&client, ""));
+            assert_try_again(&server.revoke(&client, &token));
+            server.introspect(&client, &token).assert_active();
+        }
+        let log = server.stderr();
+        let line = log.lines().rfind(|line| line.contains("tokens cannot be written")).expect("a line");
+        assert!(line.contains("replaced") && line.contains("restart the server"), "{line}");
+        fs::rename(&aside, &path).expect("moved back");
+        poll("tokens are issued again", OVER_WITHIN, || {
+            (server.token_request(&client, "").status == 200).then_some(())
+        });
+        thread::sleep(Duration::from_millis(1_100));
+        server.token(&client, "a");
     }
 }
 

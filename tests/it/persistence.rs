@@ -1,5 +1,8 @@
 //! JWTs that are stored and JWTs that are not: what rows I-*, V-* of the protocol's cases say of a token holds for both.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -235,6 +238,97 @@ fn losing_the_tokens_ends_them_all_and_brings_none_back() {
         server.introspect(&clients[1], token).assert_inactive();
     }
     server.introspect(&clients[1], &stateless_jwt(&server, &clients[1])).assert_active();
+}
+
+/// Everything that a directory has in it, as an operator copies it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    fs::set_permissions(to, Permissions::from_mode(0o700)).expect("it is ours");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("a file");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+    }
+}
+
+fn stop(mut server: Server) {
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+const RESTORED: &str = "tokens.db is not as the last server on this directory left it";
+
+/// A store with an opaque token and a stateless one that were kept, and two that are revoked after `backup` of it was made.
+fn with_tokens_revoked_after(backup: &dyn Fn(&Path)) -> (Store, [Registered; 2], [String; 4]) {
+    let store = Store::new();
+    let opaque = store.register("root", "opaque", &SCOPE);
+    let stateless = store.register("root", "stateless", &[&SCOPE[..], &STATELESS_JWT].concat());
+    let server = Start::on(&store.argument()).spawn();
+    let [opaque_kept, opaque_revoked] = [(); 2].map(|()| server.token(&opaque, "a"));
+    let [stateless_kept, stateless_revoked] = [(); 2].map(|()| stateless_jwt(&server, &stateless));
+    stop(server);
+    backup(store.directory());
+    let server = Start::on(&store.argument()).spawn();
+    assert!(!server.stderr().contains(RESTORED), "{}", server.stderr());
+    for (client, token) in [(&opaque, &opaque_revoked), (&stateless, &stateless_revoked)] {
+        assert_done(&server.revoke(client, token));
+        server.introspect(client, token).assert_inactive();
+    }
+    for (client, token) in [(&opaque, &opaque_kept), (&stateless, &stateless_kept)] {
+        server.introspect(client, token).assert_active();
+    }
+    stop(server);
+    (store, [opaque, stateless], [opaque_kept, opaque_revoked, stateless_kept, stateless_revoked])
+}
+
+#[test]
+fn a_restored_token_database_brings_no_token_back() {
+    let backup = tempfile::TempDir::new().expect("a directory");
+    let saved = backup.path().join("saved");
+    let restore_directory = |data: &Path| {
+        fs::remove_dir_all(data).expect("removed");
+        copy(&saved, data);
+    };
+    // The inode may be the one that has just become free.
+    let restore_file = |data: &Path| {
+        fs::remove_file(data.join("tokens.db")).expect("removed");
+        fs::copy(saved.join("tokens.db"), data.join("tokens.db")).expect("copied");
+    };
+    let write_over = |data: &Path| {
+        fs::copy(saved.join("tokens.db"), data.join("tokens.db")).expect("copied");
+    };
+    let restores: [&dyn Fn(&Path); 3] = [&restore_directory, &restore_file, &write_over];
+    for restore in restores {
+        let _none_before = fs::remove_dir_all(&saved);
+        let (store, clients, tokens) = with_tokens_revoked_after(&|data| copy(data, &saved));
+        restore(store.directory());
+        // The next start has no reason to say it again, and knows it all the same.
+        for is_told in [true, false] {
+            let server = Start::on(&store.argument()).spawn();
+            for (number, token) in tokens.iter().enumerate() {
+                server.introspect(&clients[number / 2], token).assert_inactive();
+            }
+            assert_eq!(server.stderr().contains(RESTORED), is_told, "{}", server.stderr());
+            server.introspect(&clients[0], &server.token(&clients[0], "a")).assert_active();
+            server.introspect(&clients[1], &stateless_jwt(&server, &clients[1])).assert_active();
+            stop(server);
+        }
+    }
+}
+
+#[test]
+fn a_token_database_that_is_the_same_keeps_its_tokens_wherever_its_directory_is() {
+    let (store, clients, tokens) = with_tokens_revoked_after(&|_| ());
+    let elsewhere = Store::at(store.directory().with_file_name("elsewhere"));
+    fs::rename(store.directory(), elsewhere.directory()).expect("moved");
+    for _ in 0..2 {
+        let mut server = Start::on(&elsewhere.argument()).spawn();
+        for (number, token) in tokens.iter().enumerate() {
+            let answer = server.introspect(&clients[number / 2], token);
+            if number % 2 == 0 { drop(answer.assert_active()) } else { answer.assert_inactive() }
+        }
+        assert!(!server.stderr().contains(RESTORED), "{}", server.stderr());
+        server.kill();
+    }
 }
 
 #[test]

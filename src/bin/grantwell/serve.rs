@@ -220,7 +220,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     rotation.abort();
     erasing.abort();
     if let Some(tokens) = stores.on_disk {
-        tokens.sync()?;
+        tokens.sync().map_err(|cause| {
+            Failure::new(format!(
+                "tokens.db could not take up its log: {cause}; leave tokens.db-wal where it is: what was acknowledged is in it, which the next start \
+                 reads; {}",
+                cause.way_out()
+            ))
+        })?;
     }
     tracing::info!("stopped");
     Ok(())

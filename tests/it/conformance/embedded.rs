@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use grantwell::core::access_token::AccessTokenFormat;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
@@ -196,6 +197,34 @@ async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
     for write in writes {
         write.await.expect("no panic");
     }
+}
+
+/// More than are kept in the log, so that it is carried over and begun anew behind them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_grows_no_further_under_writes_and_nothing_in_it_is_lost() {
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let log = || fs::metadata(path.with_extension("db-wal")).expect("a log").len();
+    let record = super::token_store::record("myClient");
+    let (mut kept, mut largest) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        for _ in 0..400 {
+            let digests: Vec<_> = (0..64).map(|_| digest()).collect();
+            join_all(digests.iter().map(|digest| tokens.put(digest, &record)))
+                .await
+                .into_iter()
+                .for_each(|stored| stored.expect("stored"));
+            kept.push(digests[0]);
+        }
+        largest.push(log());
+    }
+    // Each quarter is more than is kept: a log that only grew would have doubled since the second.
+    assert!(largest[3] < largest[1] * 3 / 2, "{largest:?}");
+    tokens.revoke(&kept[7], &record.realm, &record.client_id, super::NOW).await.expect("revoked");
+    for digest in kept.iter().skip(8).step_by(37) {
+        assert_eq!(tokens.get(digest).await, Ok(Some(record.clone())));
+    }
+    assert_eq!(tokens.get(&kept[7]).await, Ok(None));
 }
 
 #[tokio::test]
