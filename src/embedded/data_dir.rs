@@ -1,7 +1,7 @@
 //! The data directory of a local server: `registry.db` and `tokens.db`, of the user who runs it and readable by nobody else.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,11 @@ impl DataDir {
         Ok(Self(resolved))
     }
 
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Where realms, clients, digests of secrets and signing keys are.
     pub fn registry_path(&self) -> PathBuf {
         self.0.join("registry.db")
@@ -80,6 +85,31 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => require_not_moved_away(&path).map(|()| false),
             Err(error) => Err(StoreError::of_io(&path, &error)),
         }
+    }
+
+    /// Takes some space that [`DataDir::give_up_reserve`] gives back: on a full disk no database can be opened, not even to be read,
+    /// because the index of its log is a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub fn keep_reserve(&self) -> Result<(), StoreError> {
+        let path = self.0.join(RESERVE);
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.len() == RESERVE_BYTES) {
+            return Ok(());
+        }
+        self.give_up_reserve();
+        let kept = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| io::copy(&mut io::repeat(1).take(RESERVE_BYTES), &mut &file));
+        kept.map(drop).map_err(|error| StoreError::of_io(&path, &error))
+    }
+
+    /// Gives back what [`DataDir::keep_reserve`] has taken; whether there was something.
+    pub fn give_up_reserve(&self) -> bool {
+        fs::remove_file(self.0.join(RESERVE)).is_ok()
     }
 
     /// Where issued tokens are.
@@ -181,6 +211,9 @@ fn restrict(path: &Path, found: &Metadata, mode: u32) -> Result<(), StoreError> 
     }
 }
 
+const RESERVE: &str = "reserve";
+/// An index of 32 KiB for each of two databases, and what is written to see whether a disk is full.
+const RESERVE_BYTES: u64 = 192 * 1024;
 /// The end of the name of a write-ahead log.
 pub(super) const LOG: &str = "-wal";
 /// What a group and everybody else may do.

@@ -464,8 +464,7 @@ fn is_of_this_version(connection: &Connection) -> Result<(), StorageCause> {
     if usize::try_from(version) == Ok(SCHEMAS.len()) {
         return Ok(());
     }
-    tracing::error!("registry.db is now a file of another version, or empty; restart the server to have it brought up");
-    Err(StorageCause::Failed)
+    Err(StorageCause::Replaced)
 }
 
 fn transact(

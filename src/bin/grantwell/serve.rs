@@ -19,7 +19,8 @@ use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
-use grantwell::embedded::cause::StoreHealth;
+use grantwell::embedded::StoreError;
+use grantwell::embedded::cause::{StorageCause, StoreHealth};
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::health::{DiskSpace, Health};
 use grantwell::embedded::memory::MemoryTokens;
@@ -251,22 +252,41 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
-            let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
-            let tokens = Arc::new(tokens);
-            let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
-            let health = registry.health()?;
-            Ok(Stores {
-                registry,
-                issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
-                on_disk: Some(Arc::clone(&tokens)),
-                health: vec![
-                    ("data_directory", Arc::new(DiskSpace::of(path.clone()))),
-                    ("registry", Arc::new(health)),
-                    ("tokens", tokens),
-                ],
-            })
+            let stores = match open_files(&directory, sync) {
+                Err(StoreError::Refused { cause: StorageCause::DiskFull, .. }) if directory.give_up_reserve() => {
+                    tracing::warn!(
+                        "no space is left on the disk; the reserve in the data directory is given up to start"
+                    );
+                    open_files(&directory, sync)?
+                }
+                opened => {
+                    let stores = opened?;
+                    if let Err(error) = directory.keep_reserve() {
+                        tracing::warn!(%error, "no space is kept for the next start");
+                    }
+                    stores
+                }
+            };
+            Ok(stores)
         }
     }
+}
+
+fn open_files(directory: &DataDir, sync: SyncWrites) -> Result<Stores, StoreError> {
+    let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
+    let tokens = Arc::new(tokens);
+    let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
+    let health = registry.health()?;
+    Ok(Stores {
+        registry,
+        issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
+        on_disk: Some(Arc::clone(&tokens)),
+        health: vec![
+            ("data_directory", Arc::new(DiskSpace::of(directory.path().to_owned()))),
+            ("registry", Arc::new(health)),
+            ("tokens", tokens),
+        ],
+    })
 }
 
 /// Secrets travel in the clear over this server's plain HTTP, so it stays on the machine unless a proxy ends TLS.
@@ -337,23 +357,22 @@ async fn forget_removed(registry: Arc<SqliteRegistry>) {
     let mut in_vain = 0_u32;
     loop {
         looks.tick().await;
-        let forgotten = registry.forget_removed().await;
-        if let Ok(true) = forgotten {
-            if in_vain >= TOLD_AFTER {
-                tracing::info!("what was removed from the registry is erased");
+        let why = match registry.forget_removed().await {
+            Ok(true) => {
+                if in_vain >= TOLD_AFTER {
+                    tracing::info!("what was removed from the registry is erased");
+                }
+                in_vain = 0;
+                continue;
             }
-            in_vain = 0;
-            continue;
-        }
+            Ok(false) => "another process reads registry.db".to_owned(),
+            Err(error) => error.to_string(),
+        };
         in_vain = in_vain.saturating_add(1);
-        if in_vain != TOLD_AFTER {
-            continue;
-        }
-        match forgotten {
-            Err(error) => tracing::warn!(%error, "what was removed from the registry may not be erased"),
-            Ok(_) => tracing::warn!(
-                "what was removed from the registry may not be erased, because another process reads registry.db; it will be when that ends"
-            ),
+        if in_vain == TOLD_AFTER {
+            tracing::warn!(
+                "what was removed from the registry may still be in its files: {why}; it is tried until it is erased"
+            );
         }
     }
 }
