@@ -110,7 +110,7 @@ impl Checkpoints {
 
     /// Whether there is room to delete some of what has expired, which makes room in the file for what comes.
     pub(super) fn has_room_to_delete(&mut self, connection: &Connection) -> bool {
-        self.has_room(connection, Purpose::Deletion) == Ok(true)
+        !self.room.is_old() || self.has_room(connection, Purpose::Deletion) == Ok(true)
     }
 
     /// Looks at the disk.
@@ -305,8 +305,9 @@ const LOOKS_AFTER: u32 = 64;
 const MOST_UNTIL_NEXT_LOOK: u64 = 32 * 1024 * 1024;
 /// Writes of one transaction where room is short.
 const SMALL_GROUP: usize = 16;
-/// Bytes that such a transaction may take, or the deletion of what has expired; with those of the records that are largest.
+/// Bytes of log that such a transaction may take, or the deletion of what has expired, with the largest records.
 const ROOM_FOR_LOG: u64 = 512 * 1024;
 const ROOM_TO_GROW: u64 = 2 * ROOM_FOR_LOG;
-const PAGES_OF_A_GROUP: u64 = 256;
+/// What such a transaction may need of the file.
+const PAGES_OF_A_GROUP: u64 = 64;
 const EMPTIED_AT_MOST_EVERY: Duration = Duration::from_millis(100);

@@ -80,9 +80,6 @@ impl Database {
             Durability::Disk => "FULL",
         };
         connection.pragma_update(None, "synchronous", synchronous).map_err(of_sqlite)?;
-        // What a server that was killed has left in the log takes room that whatever comes may need. Where that is not possible, what is there
-        // can be read all the same, and the writer tries again.
-        let _perhaps_later = checkpoint(&connection, "TRUNCATE");
         let upkeep = prepare(&mut connection)?;
         let to_carry_over = connect(path, READER_SETTINGS).map_err(of_sqlite)?;
         let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_READERS);
@@ -298,13 +295,16 @@ impl<U: Upkeep> Writer<U> {
     /// Nobody waits for this, except for the next group.
     fn keep_up(&mut self, writes: u32) {
         let (is_due, writes_before) = match self.outage.cause() {
-            None => (true, writes),
+            None => (self.checkpoints.has_room_to_delete(&self.connection), writes),
             // What has expired makes room.
             Some(StorageCause::DiskFull) => (self.checkpoints.has_room_to_delete(&self.connection), 0),
             Some(_) => (false, 0),
         };
         if is_due && let Err(error) = self.upkeep.follow(&mut self.connection, writes_before) {
             let cause = self.cause(&error);
+            if cause == StorageCause::DiskFull {
+                self.checkpoints.is_full();
+            }
             self.outage.note(Some(cause));
         }
         // What was not written is not in the log.

@@ -251,9 +251,11 @@ fn a_disk_that_is_too_small_for_its_tokens_is_503_until_they_expire() {
     poll("tokens are issued again", Duration::from_secs(90), || {
         (server.token_request(&client, "").status == 200).then_some(())
     });
-    poll("many", Duration::from_secs(20), || {
-        (0..500).all(|_| server.token_request(&client, "").status == 200).then_some(())
-    });
+    let (mut issued, begun) = (0, Instant::now());
+    while begun.elapsed() < Duration::from_secs(15) {
+        issued += usize::from(server.token_request(&client, "").status == 200);
+    }
+    assert!(issued >= 300, "{issued}");
 }
 
 #[test]
