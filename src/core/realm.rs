@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
+use url::{Host, Url};
 
 use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use super::client::{GrantType, TokenLifetime};
@@ -216,6 +216,18 @@ impl FromStr for PublicUrl {
             && url.query().is_none()
             && url.fragment().is_none();
         if usable { Ok(Self(url.as_str().trim_end_matches('/').into())) } else { Err(MalformedPublicUrl) }
+    }
+}
+
+impl PublicUrl {
+    /// Whether its host is this machine and nothing else.
+    pub fn is_loopback(&self) -> bool {
+        match Url::parse(&self.0).ok().as_ref().and_then(Url::host) {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
     }
 }
 

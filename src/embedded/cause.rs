@@ -29,6 +29,8 @@ pub enum StorageCause {
     NoAnswer,
     /// What is stored is not what was written.
     Damaged,
+    /// The file was moved away or removed while it was in use.
+    Missing,
     /// The file has been moved, removed or replaced under the server that has it open.
     Replaced,
     /// Anything else that the system said.
@@ -55,6 +57,7 @@ impl StorageCause {
             Self::Busy => "busy",
             Self::NoAnswer => "no_answer",
             Self::Damaged => "damaged",
+            Self::Missing => "missing",
             Self::Replaced => "replaced",
             Self::Failed => "failed",
         }
@@ -114,6 +117,7 @@ impl StorageCause {
             Self::NoAnswer => "see what keeps the disk busy, and try again",
             Self::Replaced => "put the file back that the server has open, or restart the server on what is there now",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
+            Self::Missing => "put it back: the server uses it again by itself",
             Self::Failed => {
                 "look for the reason in the system's log, or choose another directory with --store file:DIR"
             }
@@ -138,7 +142,7 @@ impl StorageCause {
     }
 
     /// Every cause.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DiskFull,
         Self::PermissionDenied,
         Self::ReadOnlyFileSystem,
@@ -146,6 +150,7 @@ impl StorageCause {
         Self::Busy,
         Self::NoAnswer,
         Self::Damaged,
+        Self::Missing,
         Self::Replaced,
         Self::Failed,
     ];
@@ -201,6 +206,7 @@ impl fmt::Display for StorageCause {
             Self::Busy => "another process holds it",
             Self::NoAnswer => "it does not answer in time",
             Self::Damaged => "it is damaged",
+            Self::Missing => "the file was moved away or removed",
             Self::Replaced => "its file has been moved, removed or replaced while the server was running",
             Self::Failed => "the system refused it",
         })

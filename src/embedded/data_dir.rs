@@ -1,7 +1,7 @@
 //! The data directory of a local server: `registry.db` and `tokens.db`, of the user who runs it and readable by nobody else.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,15 @@ impl DataDir {
     /// none. What others could read of them they can no more.
     ///
     /// # Errors
-    /// [`StoreError::OpenToOthers`]: it holds digests of secrets, signing keys and who may do what. [`StoreError::NotOwned`],
-    /// [`StoreError::NoFile`], [`StoreError::Refused`].
+    /// [`StoreError::OpenToOthers`]: it holds digests of secrets, signing keys and who may do what. [`StoreError::NoDirectory`],
+    /// [`StoreError::NotOwned`], [`StoreError::FileNotOwned`], [`StoreError::NoFile`], [`StoreError::Refused`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::of_io(path, &error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                StoreError::NoDirectory { path: path.to_owned() }
+            }
+            _ => StoreError::of_io(path, &error),
+        };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         Self::of_directory(path, &fs::metadata(path).map_err(failed)?)
     }
@@ -34,6 +39,9 @@ impl DataDir {
         match fs::metadata(path) {
             Ok(directory) => Self::of_directory(path, &directory).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                Err(StoreError::NoDirectory { path: path.to_owned() })
+            }
             Err(error) => Err(StoreError::of_io(path, &error)),
         }
     }
@@ -41,9 +49,12 @@ impl DataDir {
     fn of_directory(path: &Path, directory: &Metadata) -> Result<Self, StoreError> {
         let failed = |error| StoreError::of_io(path, &error);
         if !directory.is_dir() {
-            return Err(failed(io::ErrorKind::NotADirectory.into()));
+            return Err(StoreError::NoDirectory { path: path.to_owned() });
         }
-        require_owned(path, directory)?;
+        let (owner, user) = (directory.uid(), geteuid().as_raw());
+        if owner != user {
+            return Err(StoreError::NotOwned { path: path.to_owned(), owner, user });
+        }
         if directory.mode() & OTHERS != 0 {
             return Err(StoreError::OpenToOthers { path: path.to_owned() });
         }
@@ -51,6 +62,11 @@ impl DataDir {
         let resolved = fs::canonicalize(path).map_err(failed)?;
         close_to_others(&resolved, false)?;
         Ok(Self(resolved))
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Where realms, clients, digests of secrets and signing keys are.
@@ -61,14 +77,39 @@ impl DataDir {
     /// Whether there is a registry.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where that cannot be seen.
+    /// [`StoreError::Refused`] where that cannot be seen, [`StoreError::MovedAway`].
     pub fn has_registry(&self) -> Result<bool, StoreError> {
         let path = self.registry_path();
         match fs::symlink_metadata(&path) {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => require_not_moved_away(&path).map(|()| false),
             Err(error) => Err(StoreError::of_io(&path, &error)),
         }
+    }
+
+    /// Takes some space that [`DataDir::give_up_reserve`] gives back: on a full disk no database can be opened, not even to be read,
+    /// because the index of its log is a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub fn keep_reserve(&self) -> Result<(), StoreError> {
+        let path = self.0.join(RESERVE);
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.len() == RESERVE_BYTES) {
+            return Ok(());
+        }
+        self.give_up_reserve();
+        let kept = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| io::copy(&mut io::repeat(1).take(RESERVE_BYTES), &mut &file));
+        kept.map(drop).map_err(|error| StoreError::of_io(&path, &error))
+    }
+
+    /// Gives back what [`DataDir::keep_reserve`] has taken; whether there was something.
+    pub fn give_up_reserve(&self) -> bool {
+        fs::remove_file(self.0.join(RESERVE)).is_ok()
     }
 
     /// Where issued tokens are.
@@ -77,12 +118,36 @@ impl DataDir {
     }
 }
 
+/// Sees to it that where there is no file at `path` there is no log of one either.
+///
+/// # Errors
+/// [`StoreError::MovedAway`], [`StoreError::Refused`].
+pub(super) fn require_not_moved_away(path: &Path) -> Result<(), StoreError> {
+    let is_there = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::of_io(path, &error)),
+    };
+    // The file is looked at last: another process that makes both makes it first.
+    if is_there(&beside(path, LOG))? && !is_there(path)? {
+        return Err(StoreError::MovedAway { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// One of the files that SQLite has beside a database.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Sees to it that there is a file at `path`, empty where there was none, which belongs to the user of this process and which
 /// nobody else can read. Never follows a symbolic link. One that exists is not opened: SQLite's locks on it would end with the
 /// closing (POSIX), those of other connections of this process too.
 ///
 /// # Errors
-/// [`StoreError::NotOwned`], [`StoreError::NoFile`], [`StoreError::Refused`].
+/// [`StoreError::FileNotOwned`], [`StoreError::NoFile`], [`StoreError::Refused`].
 pub(super) fn create_private_file(path: &Path) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
@@ -129,9 +194,10 @@ fn close_to_others(directory: &Path, is_ours: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Of a file in a directory that is ours.
 fn require_owned(path: &Path, found: &Metadata) -> Result<(), StoreError> {
     let (owner, user) = (found.uid(), geteuid().as_raw());
-    if owner == user { Ok(()) } else { Err(StoreError::NotOwned { path: path.to_owned(), owner, user }) }
+    if owner == user { Ok(()) } else { Err(StoreError::FileNotOwned { path: path.to_owned(), owner, user }) }
 }
 
 /// Takes away what others may do with it, if they may do anything.
@@ -145,6 +211,11 @@ fn restrict(path: &Path, found: &Metadata, mode: u32) -> Result<(), StoreError> 
     }
 }
 
+const RESERVE: &str = "reserve";
+/// An index of 32 KiB for each of two databases, and what is written to see whether a disk is full.
+const RESERVE_BYTES: u64 = 192 * 1024;
+/// The end of the name of a write-ahead log.
+pub(super) const LOG: &str = "-wal";
 /// What a group and everybody else may do.
 const OTHERS: u32 = 0o077;
 /// How the names of our files begin.

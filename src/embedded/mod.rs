@@ -56,12 +56,42 @@ pub enum StoreError {
         path.display()
     )]
     NotOwned {
-        /// The directory, or a file in it.
+        /// The directory.
         path: PathBuf,
         /// Whose it is.
         owner: u32,
         /// Who asks.
         user: u32,
+    },
+    /// A file in a directory of the user of this process is another user's. That user cannot use the directory.
+    #[error(
+        "{} belongs to the user with the id {owner}, and the directory that it is in to {user}, as whom this process runs; run: sudo \
+         chown {user} '{}'",
+        path.display(), path.display()
+    )]
+    FileNotOwned {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        user: u32,
+    },
+    /// What is to be the data directory is something else, or below something else.
+    #[error("{} is not a directory; name one with --store file:DIR", path.display())]
+    NoDirectory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// There is the log of a database, and no database.
+    #[error(
+        "{0} was moved away or removed, and {0}-wal is its log; put it back, or stop the server on that directory and remove {0}-wal and \
+         {0}-shm to begin anew",
+        path.display()
+    )]
+    MovedAway {
+        /// The file that is missing.
+        path: PathBuf,
     },
     /// A file of it is a symbolic link, or no file at all: what is written there would be somewhere else.
     #[error("{} is no regular file, and a symbolic link in a data directory is not followed; put the file itself there", path.display())]

@@ -1,9 +1,11 @@
 //! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -13,8 +15,9 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::cause::StorageCause;
-use super::connections::{Connections, NotDone};
-use super::data_dir::create_private_file;
+use super::connections::{Connections, NotDone, Opened};
+use super::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
+use super::registry_health::RegistryHealth;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::keys::KeyError;
@@ -41,9 +44,11 @@ impl SqliteRegistry {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        // A new file would be read with the log of the one that was moved away, and by a server that still has that one.
+        require_not_moved_away(path)?;
         // SQLite gives its journals the mode of the file: readable by nobody else, even where a copy leaves the directory.
         create_private_file(path)?;
-        let connections = Connections::open(path, |connection| migrate(connection, path))?;
+        let connections = Connections::open(path, |connection| migrate(connection, path), is_of_this_version)?;
         Ok(Self::on(connections, path))
     }
 
@@ -59,6 +64,21 @@ impl SqliteRegistry {
 
     fn on(connections: Connections, path: &Path) -> Self {
         Self { connections, path: path.into(), log_holds_removed: Arc::default() }
+    }
+
+    /// Whether the file answers and can be written, seen by a connection of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn health(&self) -> Result<RegistryHealth, StoreError> {
+        let opened = self.connections.opened();
+        opened.open_look().map_err(|error| StoreError::of_sqlite(&self.path, &error))?;
+        Ok(RegistryHealth::of(opened))
+    }
+
+    /// Whether a change of this process has removed something that could not be erased yet, because somebody else reads the file.
+    pub fn holds_removed(&self) -> bool {
+        self.log_holds_removed.load(Ordering::Relaxed)
     }
 
     /// Whether nobody has registered anything: no realm and no client.
@@ -89,18 +109,30 @@ impl SqliteRegistry {
         .await
     }
 
-    /// Empties the write-ahead log: a server does that from time to time, because another process may have removed something
-    /// while somebody read it.
+    /// Empties the write-ahead log where there is something in it, and says whether nothing is left: a server does that every few seconds,
+    /// because another process may have removed something while somebody read it. Waits for nobody.
     ///
     /// # Errors
-    /// [`PortError::Unavailable`].
-    pub async fn forget_removed(&self) -> Result<(), PortError> {
-        let is_left = Arc::clone(&self.log_holds_removed);
+    /// [`PortError`].
+    pub async fn forget_removed(&self) -> Result<bool, PortError> {
+        let (path, is_left) = (Arc::clone(&self.path), Arc::clone(&self.log_holds_removed));
+        let opened = Arc::clone(self.connections.opened());
         let emptied = self.connections.write(move |connection| {
-            is_left.store(true, Ordering::Relaxed);
-            empty_log(connection, &is_left);
+            if fs::metadata(beside(&path, LOG)).map_or(0, |log| log.len()) == 0 {
+                return Ok(true);
+            }
+            connection.busy_timeout(Duration::ZERO)?;
+            let emptied = empty_log(connection);
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let is_empty = emptied.inspect_err(|error| opened.doubt_if(error))?;
+            is_left.fetch_and(!is_empty, Ordering::Relaxed);
+            Ok(is_empty)
         });
-        emptied.await.map_err(not_done)
+        let emptied: Result<bool, rusqlite::Error> = emptied.await.map_err(not_done)?;
+        emptied.map_err(|error| PortError::Unavailable {
+            service: SERVICE,
+            detail: StorageCause::of_sqlite(&error).to_string(),
+        })
     }
 
     /// Runs `read` on a thread that may wait for the disk.
@@ -109,8 +141,9 @@ impl SqliteRegistry {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        let path = Arc::clone(&self.path);
-        let read = self.connections.read(move |connection| read(connection).map_err(|fault| fault.explained(&path)));
+        let (path, opened) = (Arc::clone(&self.path), Arc::clone(self.connections.opened()));
+        let read =
+            self.connections.read(move |connection| read(connection).map_err(|fault| fault.explained(&path, &opened)));
         read.await.map_err(not_done)?.map_err(|error| match error {
             RegistrarError::Port(error) => error,
             other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
@@ -122,24 +155,26 @@ impl SqliteRegistry {
     where
         F: FnOnce(&Transaction<'_>) -> Result<(), Fault> + Send + 'static,
     {
-        let path = Arc::clone(&self.path);
+        let (path, opened) = (Arc::clone(&self.path), Arc::clone(self.connections.opened()));
         let written = self
             .connections
-            .write(move |connection| transact(connection, write).map_err(|fault| fault.explained(&path)));
+            .write(move |connection| transact(connection, write).map_err(|fault| fault.explained(&path, &opened)));
         written.await.map_err(not_done)?
     }
 
     /// The same for a change that removes a secret or a key: it can be read in no file any more when this returns, unless
-    /// somebody else is reading at this moment.
+    /// somebody else is reading at this moment ([`SqliteRegistry::holds_removed`]).
     async fn remove_with<F>(&self, write: F) -> Result<(), RegistrarError>
     where
         F: FnOnce(&Transaction<'_>) -> Result<(), Fault> + Send + 'static,
     {
         let (path, is_left) = (Arc::clone(&self.path), Arc::clone(&self.log_holds_removed));
+        let opened = Arc::clone(self.connections.opened());
         let removed = self.connections.write(move |connection| {
-            transact(connection, write).map_err(|fault| fault.explained(&path))?;
-            is_left.store(true, Ordering::Relaxed);
-            empty_log(connection, &is_left);
+            transact(connection, write).map_err(|fault| fault.explained(&path, &opened))?;
+            // The change is durable, whatever becomes of this.
+            let emptied = empty_log(connection).inspect_err(|error| opened.doubt_if(error));
+            is_left.store(!emptied.is_ok_and(|is_empty| is_empty), Ordering::Relaxed);
             Ok(())
         });
         removed.await.map_err(not_done)?
@@ -367,12 +402,13 @@ enum Fault {
 
 impl Fault {
     /// What whoever asked is told. On the thread that asked the disk: the reason may have to be looked for there.
-    fn explained(self, path: &Path) -> RegistrarError {
+    fn explained(self, path: &Path, opened: &Opened) -> RegistrarError {
         let error = match self {
             Self::Registrar(error) => return error,
             Self::Corrupt(detail) => return corrupt(&detail),
             Self::Sqlite(error) => error,
         };
+        opened.doubt_if(&error);
         match StorageCause::of_sqlite_at(path, &error) {
             // Not SQLite's word, but ours about what it gave.
             StorageCause::Damaged if error.sqlite_error_code().is_none() => {
@@ -421,6 +457,16 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     transaction.commit().map_err(failed)
 }
 
+/// Whether a file that took the place of another is a whole registry. One that is still being written is none, and nothing is made of it.
+fn is_of_this_version(connection: &Connection) -> Result<(), StorageCause> {
+    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let version = version.map_err(|error| StorageCause::of_sqlite(&error))?;
+    if usize::try_from(version) == Ok(SCHEMAS.len()) {
+        return Ok(());
+    }
+    Err(StorageCause::Replaced)
+}
+
 fn transact(
     connection: &mut Connection,
     write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
@@ -430,20 +476,9 @@ fn transact(
     Ok(transaction.commit()?)
 }
 
-/// Puts what the write-ahead log holds into the file, and the log to nothing, where `is_left` says that there is something to
-/// forget. The change itself is durable, whatever becomes of this.
-fn empty_log(connection: &Connection, is_left: &AtomicBool) {
-    if !is_left.load(Ordering::Relaxed) {
-        return;
-    }
-    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)) {
-        Ok(0) => is_left.store(false, Ordering::Relaxed),
-        Ok(_) => tracing::warn!("what was removed from the registry stays in registry.db-wal until nobody reads it"),
-        Err(error) => {
-            let cause = StorageCause::of_sqlite(&error).as_str();
-            tracing::warn!(cause, "what was removed from the registry stays in registry.db-wal for now");
-        }
-    }
+/// Puts what the write-ahead log holds into the file, and the log to nothing; whether that could be done, because nobody reads it.
+fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
 fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: &SecretDigest) -> Result<(), Fault> {
@@ -557,10 +592,11 @@ fn revision(revision: u64) -> Result<i64, Fault> {
 
 fn not_done(why: NotDone) -> PortError {
     let detail = match why {
-        NotDone::Overloaded => "too many requests wait for it",
-        NotDone::Ended => "the work on it ended early",
+        NotDone::Overloaded => "too many requests wait for it".to_owned(),
+        NotDone::Ended => "the work on it ended early".to_owned(),
+        NotDone::Refused(cause) => cause.to_string(),
     };
-    PortError::Unavailable { service: SERVICE, detail: detail.to_owned() }
+    PortError::Unavailable { service: SERVICE, detail }
 }
 
 fn unavailable(detail: &str) -> RegistrarError {
@@ -572,6 +608,8 @@ fn corrupt(detail: &str) -> RegistrarError {
 }
 
 const SERVICE: &str = "the registry";
+/// That of the connection that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What each version adds to the one before it; the first to an empty file.
 const SCHEMAS: [&str; 4] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];

@@ -411,10 +411,25 @@ fn the_first_start_with_demo_prints_curl_lines_that_work_and_the_second_none() {
 
     let mut server = demo();
     let url = server.url();
-    wait_for_log(&server, "--demo registered nobody, because the registry is not empty");
+    wait_for_log(
+        &server,
+        "--demo registered nobody, because the registry is not empty; for a new secret of the demo client",
+    );
+    wait_for_log(
+        &server,
+        &format!("grantwell client rotate-secret demo-client --realm alpha --store '{}'", store.argument()),
+    );
     server.kill();
     let (stdout, _) = server.into_output();
     assert_eq!(stdout, format!("listening on {url}\n"));
+
+    // A registry of somebody's own has no demo client whose secret could be made anew.
+    let store = Store::new();
+    store.register("root", "own", &["--scope", "a"]);
+    let mut server = Start::on(&store.argument()).arguments(&["--demo"]).spawn();
+    wait_for_log(&server, "--demo registered nobody, because the registry is not empty");
+    server.kill();
+    assert!(!server.into_output().1.contains("rotate-secret"));
 }
 
 #[test]
@@ -451,12 +466,35 @@ fn demo_is_refused_where_others_reach_the_server() {
         assert!(stderr.contains("--demo") && stderr.contains(proxy), "{stderr}");
         assert!(!store.directory().exists());
     }
+    // A public address means a proxy.
+    let store = Store::new();
+    for url in
+        ["https://auth.example.com", "http://192.0.2.1:8080", "http://127.0.0.1.example.com", "http://[2001:db8::1]"]
+    {
+        let by_option = Start::on(&store.argument()).arguments(&["--demo", "--issuer-base", url]).expect_refusal();
+        let by_environment = Start::on(&store.argument())
+            .arguments(&["--demo"])
+            .environment("GRANTWELL_PUBLIC_URL", url)
+            .expect_refusal();
+        for refused in [by_option, by_environment] {
+            let stderr = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{stderr}");
+            assert!(stderr.starts_with("error: --demo ") && stderr.contains(url), "{stderr}");
+        }
+        assert!(!store.directory().exists());
+    }
+    for url in ["http://localhost:9", "http://127.0.0.2:9", "https://[::1]/here"] {
+        drop(Start::on("memory").arguments(&["--demo", "--issuer-base", url]).spawn());
+    }
     // Those of an earlier start are still there.
     let store = Store::new();
     drop(Start::on(&store.argument()).arguments(&["--demo"]).spawn());
     let server = Start::on(&store.argument()).arguments(&["--behind-tls-proxy"]).spawn();
     for client_id in ["demo-client", "demo-resource-server"] {
-        wait_for_log(&server, &format!("grantwell client delete {client_id} --realm alpha"));
+        wait_for_log(
+            &server,
+            &format!("grantwell client delete {client_id} --realm alpha --store '{}'", store.argument()),
+        );
         store.run(&["client", "delete", client_id, "--realm", "alpha"]);
     }
     drop(server);

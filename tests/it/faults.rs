@@ -122,6 +122,7 @@ fn a_server_on_a_full_disk_ends_when_it_is_told_to_and_says_what_is_where() {
     let last = stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: ") && last.contains("no space is left on the disk"), "{status}: {stderr}");
     assert!(last.contains("the next start reads"), "what was acknowledged is not lost: {last}");
+    assert!(last.ends_with("; free some space and try again"), "{last}");
 
     disk.end("full");
     let server = disk.under(Start::on(&store.argument())).spawn();

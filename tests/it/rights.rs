@@ -517,6 +517,9 @@ fn a_time_far_ahead_of_the_clock_is_refused_when_it_is_set_and_what_a_wrong_cloc
         assert!(lowered.status.success(), "{stderr}");
         let warning = format!("warning: tokens of {whose} that are dated from 2001-09-09 01:46:40Z on count again");
         assert!(stderr.contains(&warning), "{stderr}");
+        let taken_back = set(command, 0);
+        let stderr = String::from_utf8_lossy(&taken_back.stderr);
+        assert!(stderr.contains(&format!("warning: all tokens of {whose} count again, unless")), "{stderr}");
         poll_until(NOTICED_WITHIN, || Some(server.token_request(&client, "")).filter(|answer| answer.status == 200))
             .expect("tokens are issued again");
         server.introspect(&client, &token).assert_active();

@@ -92,7 +92,8 @@ impl From<PortError> for Failure {
             }
             // A store of this machine says why in words that there is a way out for.
             PortError::Unavailable { detail, .. } => {
-                StorageCause::of_words(detail).map_or("try again in a moment", StorageCause::way_out)
+                let (words, _more) = detail.split_once("; ").unwrap_or((detail, ""));
+                StorageCause::of_words(words).map_or("try again in a moment", StorageCause::way_out)
             }
             // It says itself what to do.
             PortError::Foreign { .. } => return Self::new(error.to_string()),

@@ -19,10 +19,15 @@ mod service_manager;
 mod store;
 mod valid_after;
 
+use std::fs::File;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
+use tokio::runtime::{Builder, Runtime};
+
+use grantwell::embedded::cause::StorageCause;
 
 use crate::failure::Failure;
 
@@ -67,11 +72,29 @@ enum Command {
     Cost(cost::Arguments),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(CommandLine::parse().command).await {
+fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    let ended = match runtime() {
+        Ok(runtime) => runtime.block_on(run(command)),
+        Err(error) => Err(no_runtime(&error)),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Tokio panics where it lacks a descriptor for some of what it opens, so whether there are enough is seen before.
+fn runtime() -> io::Result<Runtime> {
+    (0..DESCRIPTORS).map(|_| File::open("/")).collect::<io::Result<Vec<_>>>()?;
+    Builder::new_multi_thread().enable_all().build()
+}
+
+/// The system gives the process no threads, or not the few descriptors that they wait with.
+fn no_runtime(error: &io::Error) -> Failure {
+    match StorageCause::of_io(error) {
+        StorageCause::Failed => Failure::new(format!("the process cannot start its threads: {error}")),
+        cause => Failure::new(format!("the process cannot start its threads: {cause}; {}", cause.way_out())),
     }
 }
 
@@ -87,3 +110,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Cost(arguments) => cost::run(arguments),
     }
 }
+
+/// The queue of events and what wakes it, and the pair of sockets for signals with copies.
+const DESCRIPTORS: usize = 8;

@@ -19,13 +19,13 @@ use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
-use grantwell::embedded::cause::StoreHealth;
+use grantwell::embedded::StoreError;
+use grantwell::embedded::cause::{StorageCause, StoreHealth};
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::health::{DiskSpace, Health};
 use grantwell::embedded::memory::MemoryTokens;
 use grantwell::embedded::quotas::MemoryQuotas;
 use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::registry_health::RegistryHealth;
 use grantwell::embedded::server::limits::{self, Limits};
 use grantwell::embedded::server::{self, Settings, Sources};
 use grantwell::embedded::tokens::{Durability, SqliteTokens};
@@ -45,6 +45,7 @@ use crate::store::StoreName;
 
 With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
 them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
+It is refused where others reach the server: behind a proxy, and with an issuer that is not on this machine.
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
 The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
 Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
@@ -141,6 +142,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);
+    if arguments.demo
+        && let Some(url) = configured_url.as_ref().filter(|url| !url.is_loopback())
+    {
+        return Err(Failure::new(format!(
+            "--demo registers clients whose secrets are printed, and others reach this server by {}; leave out --demo, or \
+             --issuer-base and GRANTWELL_PUBLIC_URL",
+            url.as_str()
+        )));
+    }
     if arguments.behind_tls_proxy && configured_url.is_none() {
         tracing::warn!("without --issuer-base the issuer is this server's own http address, not the proxy's URL");
     }
@@ -196,7 +206,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         "started"
     );
     if sources != Sources::Peers {
-        warn_of_demo_clients(&stores.registry).await?;
+        warn_of_demo_clients(&stores.registry, &arguments.store).await?;
     }
     if demo.is_none() {
         advise_on_clients(&stores.registry, &arguments.store, arguments.demo).await?;
@@ -204,10 +214,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     service_manager::is_ready();
     let registry = Arc::clone(&stores.registry);
     let rotation = tokio::spawn(rotate_keys_when_due(registry, config.signing_key_rotation_interval));
+    let erasing = tokio::spawn(forget_removed(Arc::clone(&stores.registry)));
     server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
+    erasing.abort();
     if let Some(tokens) = stores.on_disk {
         tokens.sync().map_err(|cause| {
             Failure::new(format!(
@@ -240,21 +252,41 @@ fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
         }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;
-            let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
-            let tokens = Arc::new(tokens);
-            let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
-            Ok(Stores {
-                registry,
-                issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
-                on_disk: Some(Arc::clone(&tokens)),
-                health: vec![
-                    ("data_directory", Arc::new(DiskSpace::of(path.clone()))),
-                    ("registry", Arc::new(RegistryHealth::open(&directory.registry_path())?)),
-                    ("tokens", tokens),
-                ],
-            })
+            let stores = match open_files(&directory, sync) {
+                Err(StoreError::Refused { cause: StorageCause::DiskFull, .. }) if directory.give_up_reserve() => {
+                    tracing::warn!(
+                        "no space is left on the disk; the reserve in the data directory is given up to start"
+                    );
+                    open_files(&directory, sync)?
+                }
+                opened => {
+                    let stores = opened?;
+                    if let Err(error) = directory.keep_reserve() {
+                        tracing::warn!(%error, "no space is kept for the next start");
+                    }
+                    stores
+                }
+            };
+            Ok(stores)
         }
     }
+}
+
+fn open_files(directory: &DataDir, sync: SyncWrites) -> Result<Stores, StoreError> {
+    let tokens = SqliteTokens::open(&directory.tokens_path(), sync.into(), Arc::new(SystemClock))?;
+    let tokens = Arc::new(tokens);
+    let registry = Arc::new(SqliteRegistry::open(&directory.registry_path())?);
+    let health = registry.health()?;
+    Ok(Stores {
+        registry,
+        issued: IssuedTokens::new(Arc::clone(&tokens), tokens.quotas()),
+        on_disk: Some(Arc::clone(&tokens)),
+        health: vec![
+            ("data_directory", Arc::new(DiskSpace::of(directory.path().to_owned()))),
+            ("registry", Arc::new(health)),
+            ("tokens", tokens),
+        ],
+    })
 }
 
 /// Secrets travel in the clear over this server's plain HTTP, so it stays on the machine unless a proxy ends TLS.
@@ -300,7 +332,7 @@ fn is_hangup_ignored() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Replaces every realm's keys in time, and forgets what was removed. A rotation that fails is tried again: the keys sign until another
+/// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another
 /// takes their place.
 async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
     const LOOKS_EVERY: Duration = Duration::from_hours(1);
@@ -312,8 +344,35 @@ async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64)
         if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
             tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
         }
-        if let Err(error) = registry.forget_removed().await {
-            tracing::warn!(%error, "what was removed from the registry may be left in its log");
+    }
+}
+
+/// Erases what this process or another has removed while somebody read the registry. What stays is said once, and so is that it is gone.
+async fn forget_removed(registry: Arc<SqliteRegistry>) {
+    const LOOKS_EVERY: Duration = Duration::from_secs(5);
+    /// A command that is at work holds it for less long.
+    const TOLD_AFTER: u32 = 3;
+    let mut looks = interval(LOOKS_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut in_vain = 0_u32;
+    loop {
+        looks.tick().await;
+        let why = match registry.forget_removed().await {
+            Ok(true) => {
+                if in_vain >= TOLD_AFTER {
+                    tracing::info!("what was removed from the registry is erased");
+                }
+                in_vain = 0;
+                continue;
+            }
+            Ok(false) => "another process reads registry.db".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        in_vain = in_vain.saturating_add(1);
+        if in_vain == TOLD_AFTER {
+            tracing::warn!(
+                "what was removed from the registry may still be in its files: {why}; it is tried until it is erased"
+            );
         }
     }
 }
@@ -333,10 +392,16 @@ fn store_path(store: &StoreName) -> String {
 /// Says how to go on to whoever has started a server that nobody can use, or has asked for demo clients in vain.
 async fn advise_on_clients(registry: &SqliteRegistry, store: &StoreName, demo_asked: bool) -> Result<(), Failure> {
     if demo_asked {
-        tracing::warn!(
-            "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier start: \
-             grantwell client rotate-secret demo-client --realm alpha"
-        );
+        let (realm, demo) = (sample::realm()?.name, DEMO_CLIENT.client_id);
+        if registry.client(&realm, &demo.parse()?).await?.is_some() {
+            tracing::warn!(
+                "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier \
+                 start: grantwell client rotate-secret {demo} --realm {realm} --store '{}'",
+                store_path(store)
+            );
+        } else {
+            tracing::warn!("--demo registered nobody, because the registry is not empty");
+        }
     } else if registry.is_empty().await? {
         if *store == StoreName::Memory {
             tracing::warn!(
@@ -354,14 +419,15 @@ async fn advise_on_clients(registry: &SqliteRegistry, store: &StoreName, demo_as
 }
 
 /// Their secrets are on somebody's terminal.
-async fn warn_of_demo_clients(registry: &SqliteRegistry) -> Result<(), Failure> {
+async fn warn_of_demo_clients(registry: &SqliteRegistry, store: &StoreName) -> Result<(), Failure> {
     let realm = sample::realm()?;
     for demo in [DEMO_CLIENT, DEMO_RESOURCE_SERVER] {
         let client_id = demo.client_id.parse()?;
         if registry.client(&realm.name, &client_id).await?.is_some_and(|client| client.is_active()) {
             tracing::warn!(
-                "a demo client is registered; delete it with: grantwell client delete {client_id} --realm {}",
-                realm.name
+                "a demo client is registered; delete it with: grantwell client delete {client_id} --realm {} --store '{}'",
+                realm.name,
+                store_path(store)
             );
         }
     }

@@ -12,6 +12,7 @@ use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::telemetry::SystemClock;
 
 use crate::failure::Failure;
+use crate::output;
 
 /// `--store` of the commands that manage a registry.
 #[derive(Debug, clap::Args)]
@@ -83,6 +84,8 @@ pub(crate) enum IfAbsent {
 pub(crate) struct Store {
     registrar: Arc<dyn Registrar>,
     keys: Arc<dyn KeyStore>,
+    /// The registry and its path where it is a file.
+    file: Option<(Arc<SqliteRegistry>, PathBuf)>,
 }
 
 impl StoreName {
@@ -158,6 +161,19 @@ impl Store {
     }
 }
 
+/// Whoever has removed a secret or a key has to know that it can still be read.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some((_, path)) = self.file.as_ref().filter(|(registry, _)| registry.holds_removed()) {
+            output::warn(&format!(
+                "what was removed can still be read in {0} or {0}-wal, because another process is reading it; a server that runs on it \
+                 erases it within seconds of that process's end, and without one the next grantwell command does",
+                path.display()
+            ));
+        }
+    }
+}
+
 /// The option that names the realm in a command to suggest: nothing where it is the default.
 pub(crate) fn realm_option(realm: &RealmName) -> String {
     if realm.is_root() { String::new() } else { format!(" --realm {realm}") }
@@ -196,8 +212,9 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             found
         }
     };
-    let registry = Arc::new(SqliteRegistry::open(&data.registry_path())?);
-    Ok(Store { registrar: Arc::clone(&registry) as _, keys: registry })
+    let path = data.registry_path();
+    let registry = Arc::new(SqliteRegistry::open(&path)?);
+    Ok(Store { registrar: Arc::clone(&registry) as _, keys: Arc::clone(&registry) as _, file: Some((registry, path)) })
 }
 
 #[cfg(feature = "aws")]
@@ -224,7 +241,7 @@ async fn open_aws() -> Result<Store, Failure> {
         config.secret_prefix,
         Arc::new(SystemRandom),
     );
-    Ok(Store { registrar: Arc::new(registrar), keys: Arc::new(keys) })
+    Ok(Store { registrar: Arc::new(registrar), keys: Arc::new(keys), file: None })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -39,10 +39,12 @@ impl ValidAfterArguments {
                 ))
             })?;
             if set < stored {
-                output::warn(&format!(
-                    "tokens of {whose} that are dated from {} on count again, unless they have expired or were revoked one by one",
-                    output::utc_or_not_set(set)
-                ));
+                let which = if set == UnixSeconds(0) {
+                    format!("all tokens of {whose}")
+                } else {
+                    format!("tokens of {whose} that are dated from {} on", output::utc(set))
+                };
+                output::warn(&format!("{which} count again, unless they have expired or were revoked one by one"));
             }
             return Ok(set);
         }
