@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::core::client::{Client, ClientId};
+use crate::core::keys::retention::Retention;
 use crate::core::ports::{ClientRegistry, PortError};
 use crate::core::realm::{Realm, RealmName};
 
@@ -60,6 +61,19 @@ impl DynamoRegistry {
         let (prefix, filter) = (CLIENT_PREFIX, Some(HAS_SECRET_ROTATION));
         let items = query(&self.dynamodb, &self.table, realm, prefix, filter, None, usize::MAX).await?;
         Ok(items.into_iter().map(|item| read_listed_client(item, realm)).collect())
+    }
+
+    /// What the tokens of the realm and of all its clients ask of its keys. One registration that cannot be read is an error: its
+    /// tokens may be those that live longest.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn retention(&self, name: &RealmName) -> Result<Retention, PortError> {
+        let realm = self.realm(name).await?.unwrap_or_else(|| Arc::new(Realm::new(name.clone())));
+        let items = query(&self.dynamodb, &self.table, name, CLIENT_PREFIX, None, None, usize::MAX).await?;
+        items.into_iter().try_fold(Retention::of_realm(&realm), |retention, item| {
+            Ok(retention.and(&read_listed_client(item, name)?))
+        })
     }
 }
 

@@ -152,6 +152,9 @@ pub struct Client {
     /// Its tokens issued before this time are inactive.
     #[serde(default)]
     pub tokens_valid_after: UnixSeconds,
+    /// Until when tokens may live that it was issued while its own lifetime was longer. Absent: it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longer_tokens_until: Option<UnixSeconds>,
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
 }
@@ -250,6 +253,7 @@ impl Client {
             registration_id,
             client_id_issued_at: now,
             tokens_valid_after: UnixSeconds(0),
+            longer_tokens_until: None,
             revision: 1,
         })
     }

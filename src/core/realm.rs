@@ -60,6 +60,9 @@ pub struct RealmSettings {
     /// Tokens of this realm issued before this time are inactive.
     #[serde(default)]
     pub tokens_valid_after: UnixSeconds,
+    /// Until when tokens may live that were issued while the lifetime was longer. Absent: it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longer_tokens_until: Option<UnixSeconds>,
 }
 
 /// A realm: its name, its settings, and the revision that a change must name.

@@ -5,6 +5,8 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantwell::core::ports::Clock as _;
+use grantwell::telemetry::SystemClock;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -191,4 +193,37 @@ fn another_algorithm_signs_once_its_key_has_been_published_and_not_before() {
     assert_eq!(parts(&after).0, parts(&before).0);
     verify(&after, &published, &issuer, &issuer);
     shared.server.introspect(&client, &before).assert_active();
+}
+
+#[test]
+fn a_lifetime_that_is_made_shorter_is_remembered_for_the_keys_that_signed_before() {
+    let store = Store::new();
+    store.set_realm("alpha", &["--token-lifetime", "7200"]);
+    let client = store.register("alpha", "remembered", &[&SCOPE[..], &["--token-lifetime", "86400"]].concat());
+    let until = |query: &str| {
+        let registry = rusqlite::Connection::open(store.directory().join("registry.db")).expect("the registry");
+        let until = registry.query_row(query, [], |row| row.get::<_, Option<u32>>(0)).expect("one row");
+        until.map(u64::from)
+    };
+    let of_realm = || until("SELECT settings ->> 'longer_tokens_until' FROM realms WHERE name = 'alpha'");
+    let of_client = || until("SELECT registration ->> 'longer_tokens_until' FROM clients");
+    assert_eq!((of_realm(), of_client()), (None, None), "none was longer");
+
+    // 65 minutes besides: a process may not know of the change before.
+    let began = SystemClock.now().0;
+    store.set_realm("alpha", &["--token-lifetime", "60"]);
+    store.client("update", &client, &["--inherit-token-lifetime"]);
+    let ended = SystemClock.now().0;
+    for (until, lifetime) in [(of_realm(), 7200), (of_client(), 86_400)] {
+        let until = until.expect("remembered") - lifetime - 3900;
+        assert!((began..=ended).contains(&until), "{began} {until} {ended}");
+    }
+
+    // What becomes longer, or only shorter than what is remembered, takes nothing of it.
+    let remembered = (of_realm(), of_client());
+    store.set_realm("alpha", &["--token-lifetime", "120"]);
+    store.client("update", &client, &["--token-lifetime", "300"]);
+    store.client("update", &client, &["--token-lifetime", "200"]);
+    store.set_realm("alpha", &["--token-lifetime", "60"]);
+    assert_eq!((of_realm(), of_client()), remembered);
 }

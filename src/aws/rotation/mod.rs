@@ -25,7 +25,7 @@ use self::signing_keys::SigningKeyRotation;
 use self::versions::Versions;
 use super::described::{Secret, Standing};
 use super::invocation;
-use super::keys::DynamoPublishedKeys;
+use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::registry::DynamoRegistry;
 use super::registry_id::RegistryIdentity;
 use super::sdk::{DYNAMODB, corrupt};
@@ -33,7 +33,8 @@ use super::secrets::{PENDING, secret_name, signing_keys_name};
 use crate::core::client::{Client, ClientId};
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
-use crate::core::keys::set::RotationRefused;
+use crate::core::keys::keyring::{KeyChangeError, Keyring};
+use crate::core::keys::set::{KeySet, RotationRefused};
 use crate::core::ports::{ClientRegistry as _, Clock, PortError, Random};
 use crate::core::realm::{RealmName, Realms};
 use crate::metrics::{Metric, Metrics};
@@ -67,6 +68,7 @@ pub struct Rotation {
     identity: Arc<RegistryIdentity>,
     client_secrets: ClientSecretRotation,
     signing_keys: SigningKeyRotation,
+    keyring: Keyring,
     key_interval: u64,
     random: Arc<dyn Random>,
     metrics: Arc<Metrics>,
@@ -196,8 +198,16 @@ impl Rotation {
         metrics: Arc<Metrics>,
     ) -> Self {
         let RotationStores { secrets_manager, secret_prefix, published, registry, identity, realms } = stores;
+        let store = SecretsManagerKeys::new(
+            secrets_manager.clone(),
+            secret_prefix.clone(),
+            published.clone(),
+            Arc::clone(&identity),
+        );
+        let keyring = Keyring::new(Arc::new(store), Arc::clone(&clock));
         let versions = Versions::new(secrets_manager);
         Self {
+            keyring,
             client_secrets: ClientSecretRotation {
                 versions: versions.clone(),
                 registry: Arc::clone(&registry) as _,
@@ -349,12 +359,43 @@ impl Rotation {
                 overdue += 1;
                 continue;
             };
-            overdue += usize::from(self.rotate_keys_if_due(&realm).await.is_err());
+            match self.rotate_keys_if_due(&realm).await {
+                // No failure of the run: what verifies for longer than it has to is looked at again tomorrow.
+                Ok(()) => {
+                    let retired = self.retire_keys(&realm).await;
+                    let _ = retired.inspect_err(|error| {
+                        tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+                    });
+                }
+                Err(_) => overdue += 1,
+            }
             failed += self.rotate_due_client_secrets(&realm).await;
         }
         self.metrics.add(Metric::SigningKeysOverdue, overdue);
         failed += overdue;
         if failed == 0 { Ok(()) } else { Err(RotationError::Schedule { failed }) }
+    }
+
+    /// Has the keys that sign no more verify for only as long as their tokens ask. Not while a rotation is under way: its keys were made
+    /// from those in use, so it would have to begin anew.
+    async fn retire_keys(&self, realm: &RealmName) -> Result<(), RotationError> {
+        // 1. Whether there is such a key, and no rotation.
+        let Some(keys) = self.keyring.read(realm).await?.filter(KeySet::has_previous) else { return Ok(()) };
+        let secret = self.versions.describe(&signing_keys_name(&self.prefix, realm)).await?;
+        let is_staged = secret.is_none_or(|secret| secret.pending_version().is_some());
+        if is_staged || self.signing_keys.published.read(realm).await?.revision != keys.revision {
+            return Ok(());
+        }
+
+        // 2. How long the tokens may live that were issued until now.
+        let now = self.signing_keys.clock.now();
+        let retention = self.registry.retention(realm).await?;
+        match self.keyring.retire(realm, &keys, retention, now).await {
+            Ok(()) => Ok(()),
+            Err(KeyChangeError::Port(error)) => Err(error.into()),
+            Err(KeyChangeError::Refused(refused)) => Err(refused.into()),
+            Err(KeyChangeError::Conflict) => Err(RotationError::Conflict),
+        }
     }
 
     /// How many could not be looked at or rotated.

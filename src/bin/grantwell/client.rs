@@ -428,6 +428,7 @@ impl Update {
         if client.metadata != before.metadata {
             client.metadata.check(&store.realm(&place.realm).await?)?;
         }
+        client.keep_longer_tokens_of(&before, SystemClock.now());
         let (whose, change) = (format!("client '{}'", client.client_id), format!("update {}", client.client_id));
         client.tokens_valid_after =
             self.valid_after.apply(client.tokens_valid_after, &whose, &command(&change, &place.realm))?;

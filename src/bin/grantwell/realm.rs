@@ -7,10 +7,11 @@ use serde::Serialize;
 use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::ports::{Clock as _, UnixSeconds};
 use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
+use grantwell::telemetry::SystemClock;
 
 use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;
@@ -206,6 +207,7 @@ impl Set {
         let mut realm = before.clone();
         self.apply(&mut realm.settings, &before.name)?;
         check(&realm.settings)?;
+        realm.keep_longer_tokens_of(&before, SystemClock.now());
 
         // Revision 0 is a realm without a record: writing one is what creates it, even where nothing is set.
         if realm != before || before.revision == 0 {

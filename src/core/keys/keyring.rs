@@ -5,10 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::jwk::KeyId;
+use super::retention::Retention;
 use super::set::{KeySet, RotationRefused, Signers};
 use super::{KeyError, SigningAlgorithm};
-use crate::core::ports::{Clock, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SigningKeySource};
-use crate::core::realm::RealmName;
+use crate::core::ports::{
+    Clock, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SigningKeySource, UnixSeconds,
+};
+use crate::core::realm::{Realm, RealmName};
 
 /// Makes and replaces the keys in a store, and gives out those that sign.
 pub struct Keyring {
@@ -28,6 +31,17 @@ pub enum KeyChangeError {
     /// The store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+/// Why the keys that sign no more were left as they are.
+#[derive(Debug, thiserror::Error)]
+enum RetirementError {
+    #[error(transparent)]
+    Keys(#[from] KeyChangeError),
+    #[error(transparent)]
+    Registry(#[from] RegistrarError),
+    #[error(transparent)]
+    Store(#[from] PortError),
 }
 
 impl Keyring {
@@ -116,8 +130,44 @@ impl Keyring {
             if let Err(error) = self.rotate_if_due(&realm, interval).await {
                 tracing::warn!(%realm, %error, "signing keys could not be rotated");
             }
+            if let Err(error) = self.retire_by(registrar, &realm).await {
+                tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+            }
         }
         Ok(())
+    }
+
+    async fn retire_by(&self, registrar: &dyn Registrar, realm: &RealmName) -> Result<(), RetirementError> {
+        let Some(keys) = self.store.read_keys(realm).await?.filter(KeySet::has_previous) else { return Ok(()) };
+        let now = self.clock.now();
+        let record = registrar.read_realm(realm).await?.unwrap_or_else(|| Realm::new(realm.clone()));
+        let (mut retention, mut after) = (Retention::of_realm(&record), None);
+        loop {
+            let page = registrar.list(realm, after.as_ref(), PAGE).await?;
+            retention = page.clients.iter().fold(retention, Retention::and);
+            let Some(next) = page.next else { break };
+            after = Some(next);
+        }
+        Ok(self.retire(realm, &keys, retention, now).await?)
+    }
+
+    /// Has those of `keys` that sign no more verify for only as long as `retention` asks. `now` is a time after `keys` were read, which
+    /// are in use then, and before `retention` was, which knows every lifetime until then.
+    ///
+    /// # Errors
+    /// [`KeyChangeError`]; a conflict is none, since whoever was quicker has changed what is to be looked at.
+    pub async fn retire(
+        &self,
+        realm: &RealmName,
+        keys: &KeySet,
+        retention: Retention,
+        now: UnixSeconds,
+    ) -> Result<(), KeyChangeError> {
+        let Some(keys) = keys.with_retirements(retention, now) else { return Ok(()) };
+        match self.replace(realm, keys).await {
+            Err(KeyChangeError::Conflict) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Takes a leaked key out of the set.
@@ -170,3 +220,5 @@ fn lost() -> PortError {
 }
 
 const SERVICE: &str = "the realm's signing keys";
+/// Registrations that are read at once.
+const PAGE: usize = 100;

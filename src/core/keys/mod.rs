@@ -1,5 +1,5 @@
 //! Signing keys of a realm: their form ([`jwk`]), what is kept of them and when each of them signs and verifies ([`set`]),
-//! and their making on first use and replacement in time ([`keyring`]).
+//! and their making on first use and replacement in time ([`keyring`]), and how long they verify afterwards ([`retention`]).
 //!
 //! A key is published before it signs and verifies until the last token it signed has expired, so that a resource server
 //! that keeps the JWKS for as long as it is told to never meets a key it does not know.
@@ -7,6 +7,7 @@
 pub mod jwk;
 pub mod keyring;
 mod older;
+pub mod retention;
 pub mod set;
 
 use std::fmt;

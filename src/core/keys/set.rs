@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::jwk::{KeyId, Pkcs8, PublicJwk, SigningKeyPair};
 use super::older::{PrivateJwk, PrivateJwks};
+use super::retention::Retention;
 use super::{KeyError, SigningAlgorithm};
 use crate::core::client::TokenLifetime;
 use crate::core::ports::UnixSeconds;
@@ -17,8 +18,8 @@ use crate::core::ports::UnixSeconds;
 pub const JWKS_MAX_AGE: u64 = 300;
 /// Seconds for which a key is published before it signs: [`JWKS_MAX_AGE`], and time for this server's own caches.
 pub const PUBLISHED_BEFORE_SIGNING: u64 = 900;
-/// Seconds for which a key verifies after another has taken its place: the longest life of a token, and the time in which a
-/// process that remembers the old set may still sign with it.
+/// Seconds for which a key verifies after another has taken its place, unless [`KeySet::with_retirements`] finds that its tokens ask less:
+/// the longest life of any token, and the time in which a process that remembers the old set may still sign with it.
 pub const VERIFIES_AFTER_SIGNING: u64 = TokenLifetime::MAX + SIGNERS_MAX_AGE;
 /// The most seconds for which a process may sign with keys that it remembers.
 pub const SIGNERS_MAX_AGE: u64 = 3900;
@@ -67,6 +68,10 @@ pub struct PublishedKeys {
 pub struct KeySet {
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
+    /// When a look that was to retire keys found these in use; absent of a set that nobody has found so.
+    found_at: Option<UnixSeconds>,
+    /// Keys from before this time are an older build's, which did not keep the lifetimes that were longer.
+    older_before: Option<UnixSeconds>,
     keys: Vec<SigningKey>,
 }
 
@@ -89,6 +94,10 @@ struct SigningKey {
 struct Stored<Keys> {
     version: u64,
     revision: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found_at: Option<UnixSeconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    older_before: Option<UnixSeconds>,
     keys: Keys,
 }
 
@@ -158,7 +167,7 @@ impl KeySet {
     /// # Errors
     /// [`KeyError::Generation`].
     pub fn create(algs: &[SigningAlgorithm], now: UnixSeconds) -> Result<Self, KeyError> {
-        let empty = Self { revision: 0, keys: Vec::new() };
+        let empty = Self { revision: 0, found_at: None, older_before: None, keys: Vec::new() };
         empty.with_algorithms(algs, now)?.ok_or(KeyError::NoCurrentKey)
     }
 
@@ -201,10 +210,45 @@ impl KeySet {
         Ok(self.grown(keys)?)
     }
 
-    /// The set with other keys, if they fit into what holds them.
+    /// The set with other keys, which nobody has found yet.
+    fn changed(&self, keys: Vec<SigningKey>) -> Self {
+        Self { revision: self.revision.saturating_add(1), found_at: None, older_before: self.older_before, keys }
+    }
+
+    /// The same, if they fit into what holds them.
     fn grown(&self, keys: Vec<SigningKey>) -> Result<Self, KeyError> {
-        let set = Self { revision: self.revision.saturating_add(1), keys };
+        let set = self.changed(keys);
         if set.to_json()?.len() <= MOST_BYTES { Ok(set) } else { Err(KeyError::TooManyKeys) }
+    }
+
+    /// The set in which the keys that sign no more verify for only as long as the tokens of their realm may live; `None` where there
+    /// is nothing to change. What a key says of when it stopped is when its successor was made, and it may have signed until that
+    /// one was in use. So a first look only notes when it found the set, and a later one that finds it unchanged, when no process
+    /// can remember another, counts from there. What has expired is dropped.
+    pub fn with_retirements(&self, retention: Retention, now: UnixSeconds) -> Option<Self> {
+        let mut keys: Vec<SigningKey> = self.keys.iter().filter(|key| !key.has_expired(now)).cloned().collect();
+        let mut is_changed = keys.len() < self.keys.len();
+        let mut found_at = self.found_at;
+        if let Some(found_at) = found_at {
+            let last_signature = found_at.plus(SIGNERS_MAX_AGE);
+            let ends_at = retention.ends_at(last_signature);
+            let is_known = |key: &&mut SigningKey| key.published_at >= self.older_before.unwrap_or_default();
+            let previous = keys.iter_mut().filter(|key| key.status == KeyStatus::Previous).filter(is_known);
+            for key in previous.filter(|_| last_signature <= now) {
+                if key.expires_at.is_some_and(|expires_at| ends_at < expires_at) {
+                    (key.expires_at, is_changed) = (Some(ends_at), true);
+                }
+            }
+        } else if self.has_previous() {
+            (found_at, is_changed) = (Some(now), true);
+        }
+        keys.retain(|key| !key.has_expired(now));
+        is_changed.then(|| Self { revision: self.revision.saturating_add(1), found_at, keys, ..*self })
+    }
+
+    /// Whether there is a key that signs no more.
+    pub fn has_previous(&self) -> bool {
+        self.keys.iter().any(|key| key.status == KeyStatus::Previous)
     }
 
     /// The set without one key, for a key that has leaked: what it signed verifies no more. The next key takes the place of a
@@ -225,7 +269,7 @@ impl KeySet {
         if status != KeyStatus::Previous {
             keys.push(SigningKey::next(alg, now)?);
         }
-        Ok(Self { revision: self.revision.saturating_add(1), keys })
+        Ok(self.changed(keys))
     }
 
     /// Whether a key has been signing for `interval` seconds or longer, and its successor may take its place.
@@ -268,7 +312,9 @@ impl KeySet {
     /// [`KeyError::Malformed`].
     pub fn to_json(&self) -> Result<Zeroizing<String>, KeyError> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES));
-        let stored = Stored { version: VERSION, revision: self.revision, keys: &self.keys };
+        let Self { revision, found_at, older_before, keys } = self;
+        let stored =
+            Stored { version: VERSION, revision: *revision, found_at: *found_at, older_before: *older_before, keys };
         serde_json::to_writer(&mut *bytes, &stored).map_err(|_| KeyError::Malformed)?;
         let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| KeyError::Malformed)?;
         Ok(Zeroizing::new(text))
@@ -283,11 +329,13 @@ impl KeySet {
         match version {
             None => {
                 let PrivateJwks { revision, keys } = parse(text)?;
-                Ok(Self { revision, keys: keys.into_iter().map(SigningKey::of_older).collect::<Result<_, _>>()? })
+                let keys = keys.into_iter().map(SigningKey::of_older).collect::<Result<Vec<_>, _>>()?;
+                let older_before = keys.iter().map(|key| key.published_at.plus(1)).max();
+                Ok(Self { revision, found_at: None, older_before, keys })
             }
             Some(VERSION) => {
-                let Stored { revision, keys, .. } = parse(text)?;
-                Ok(Self { revision, keys })
+                let Stored { revision, found_at, older_before, keys, .. } = parse(text)?;
+                Ok(Self { revision, found_at, older_before, keys })
             }
             Some(_) => Err(KeyError::UnknownForm),
         }
@@ -338,7 +386,7 @@ impl SigningKey {
     }
 
     fn published(&self) -> PublishedKey {
-        let Self { jwk, status, published_at, current_since, expires_at, pkcs8: _ } = self;
+        let Self { jwk, status, published_at, current_since, expires_at, .. } = self;
         PublishedKey {
             jwk: jwk.clone(),
             status: *status,
@@ -442,6 +490,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::core::realm::Realm;
 
     const START: UnixSeconds = UnixSeconds(1_795_415_820);
 
@@ -555,6 +604,71 @@ mod tests {
             stored["keys"].as_array().expect("a list").iter().map(|key| key.get("pkcs8").is_some()).collect();
         assert_eq!(private, [false, true, true], "of a key that signs no more nothing private is kept");
         assert_eq!(second.present_and_future_signers().expect("signers").len(), 2);
+    }
+
+    #[test]
+    fn a_key_that_signs_no_more_verifies_for_as_long_as_its_tokens_may_live() {
+        let hour = {
+            let mut realm = Realm { revision: 1, ..Realm::new("alpha".parse().expect("a name")) };
+            realm.settings.access_token_lifetime = Some(TokenLifetime::new(3600).expect("in range"));
+            Retention::of_realm(&realm)
+        };
+        let first = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
+        let rotated_at = START.plus(PUBLISHED_BEFORE_SIGNING);
+        let rotated = first.rotated(rotated_at).expect("rotated");
+        let [kid] = of(&rotated, KeyStatus::Previous).try_into().expect("one");
+        let expires_at = |set: &KeySet| set.keys.iter().find(|key| key.jwk.kid == kid).map(|key| key.expires_at);
+        assert!(first.with_retirements(hour, START).is_none(), "nothing has stopped");
+
+        // A look that finds it stopped, and those in the time in which somebody may sign with it still.
+        let seen_at = rotated_at.plus(86_400);
+        let seen = rotated.with_retirements(hour, seen_at).expect("remembered");
+        assert_eq!((seen.revision, expires_at(&seen)), (rotated.revision + 1, expires_at(&rotated)));
+        assert!(seen.with_retirements(hour, seen_at.plus(SIGNERS_MAX_AGE - 1)).is_none());
+
+        // A rotation in between, and the next look is the first again.
+        let again = seen.rotated(seen_at).expect("rotated");
+        assert!(
+            again
+                .with_retirements(hour, seen_at.plus(SIGNERS_MAX_AGE))
+                .is_some_and(|set| expires_at(&set) == expires_at(&seen))
+        );
+
+        // Counted from then on. What lives longer meanwhile is none of its tokens.
+        let looked_at = seen_at.plus(SIGNERS_MAX_AGE);
+        let ends_at = looked_at.plus(3600);
+        let retired = seen.with_retirements(hour, looked_at).expect("shortened");
+        assert_eq!(expires_at(&retired), Some(Some(ends_at)));
+        assert!(retired.with_retirements(hour, looked_at).is_none(), "once");
+        let longest = Retention::of_realm(&Realm::new("alpha".parse().expect("a name")));
+        assert!(retired.with_retirements(longest, looked_at).is_none(), "never longer");
+        assert!(seen.with_retirements(longest, looked_at).is_none(), "nor later than it was");
+        let verifies =
+            |set: &KeySet, now| set.published().verification_keys().expect("keys").find(kid.as_str(), now).is_some();
+        assert!(verifies(&retired, UnixSeconds(ends_at.0 - 1)) && !verifies(&retired, ends_at));
+        let dropped = retired.with_retirements(hour, ends_at).expect("dropped");
+        assert_eq!(of(&dropped, KeyStatus::Previous), []);
+        assert_eq!(
+            signs(&dropped, SigningAlgorithm::Es256, ends_at),
+            signs(&rotated, SigningAlgorithm::Es256, ends_at)
+        );
+        let stored = KeySet::from_json(&seen.to_json().expect("JSON")).expect("read");
+        assert_eq!(expires_at(&stored.with_retirements(hour, looked_at).expect("shortened")), Some(Some(ends_at)));
+    }
+
+    #[test]
+    fn a_key_of_an_older_build_keeps_its_time() {
+        let mut set = KeySet::create(&[SigningAlgorithm::Es256], START)
+            .expect("keys")
+            .rotated(START.plus(PUBLISHED_BEFORE_SIGNING))
+            .expect("rotated");
+        set.older_before = Some(START.plus(1));
+        let mut realm = Realm { revision: 1, ..Realm::new("alpha".parse().expect("a name")) };
+        realm.settings.access_token_lifetime = Some(TokenLifetime::new(60).expect("in range"));
+        let late = START.plus(PUBLISHED_BEFORE_SIGNING + VERIFIES_AFTER_SIGNING - 1);
+        let found = set.with_retirements(Retention::of_realm(&realm), START.plus(86_400)).expect("found");
+        assert!(found.with_retirements(Retention::of_realm(&realm), late).is_none());
+        assert!(found.with_retirements(Retention::of_realm(&realm), late.plus(1)).is_some(), "then it is dropped");
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use grantwell::core::access_token::AccessTokenFormat;
+use grantwell::core::client::TokenLifetime;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::KeySet;
+use grantwell::core::keys::set::{KeySet, SIGNERS_MAX_AGE, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
-    ClientRegistry as _, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError, SecretSource as _,
-    SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
+    SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
@@ -123,6 +124,42 @@ async fn what_one_process_registers_another_sees() {
     command_line.register(&client, &generated()).await.expect("registered");
     assert_eq!(server.client(&client.realm, &client.client_id).await, Ok(Some(Arc::new(client.clone()))));
     assert_eq!(server.register(&client, &generated()).await, Err(RegistrarError::AlreadyExists));
+}
+
+#[tokio::test]
+async fn a_look_at_the_keys_counts_the_longest_lifetime_of_a_realm_and_all_its_clients() {
+    struct At(UnixSeconds);
+    impl Clock for At {
+        fn now(&self) -> UnixSeconds {
+            self.0
+        }
+    }
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
+    let registry = Arc::new(SqliteRegistry::open(&path).expect("opened"));
+    let lifetime = |seconds| Some(TokenLifetime::new(seconds).expect("in range"));
+    let mut alpha = Realm { revision: 1, ..realm("alpha") };
+    alpha.settings.access_token_lifetime = lifetime(60);
+    registry.put_realm(&alpha).await.expect("created");
+    // More than one page of them, and the longest in the last.
+    for number in 0..120 {
+        let mut client = client(&alpha, &format!("client{number:03}"));
+        client.metadata.access_token_lifetime = lifetime(if number == 119 { 7200 } else { 600 });
+        registry.register(&client, &generated()).await.expect("registered");
+    }
+    registry.create_keys(&alpha.name, &key_set()).await.expect("created");
+    let look = async |now, interval| {
+        let keyring = Keyring::new(registry.clone(), Arc::new(At(now)));
+        keyring.rotate_all_due(registry.as_ref(), interval).await.expect("listed");
+        let keys = registry.read_keys(&alpha.name).await.expect("read").expect("keys").published().keys;
+        keys.iter().filter_map(|key| key.expires_at).collect::<Vec<_>>()
+    };
+
+    assert_eq!(look(ROTATED_AT, 1).await, [ROTATED_AT.plus(VERIFIES_AFTER_SIGNING)], "rotated, and found");
+    let last_signature = ROTATED_AT.plus(SIGNERS_MAX_AGE);
+    assert_eq!(look(last_signature, u64::MAX).await, [last_signature.plus(7200)]);
+    assert_eq!(look(last_signature.plus(7200), u64::MAX).await, []);
 }
 
 #[tokio::test]

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantwell::core::client::TokenLifetime;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::{Pkcs8, SigningKeyPair};
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING};
+use grantwell::core::keys::retention::Retention;
+use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING, SIGNERS_MAX_AGE};
 use grantwell::core::ports::{KeyStoreError, SigningKeySource as _, UnixSeconds};
-use grantwell::core::realm::RealmName;
+use grantwell::core::realm::{Realm, RealmName};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
@@ -28,6 +30,7 @@ macro_rules! key_store_suite {
             of_many_who_create_at_once_all_get_the_same_keys,
             realms_do_not_share_keys,
             a_replacement_names_the_revision_it_replaces,
+            a_key_that_signs_no_more_is_published_until_the_last_of_its_tokens_has_expired,
             of_two_replacements_at_once_one_wins,
             nothing_private_is_published,
         }
@@ -145,6 +148,36 @@ pub(crate) async fn a_replacement_names_the_revision_it_replaces(ports: &KeyPort
     let read = ports.open().store.read_keys(&alpha).await.expect("read").expect("keys");
     assert_eq!(read.published(), second.published());
     assert_eq!(kids(&published(ports, &alpha).await), kids_of(&second));
+}
+
+pub(crate) async fn a_key_that_signs_no_more_is_published_until_the_last_of_its_tokens_has_expired(ports: &KeyPorts) {
+    let (alpha, first) = (realm_name("alpha"), key_set());
+    let opened = ports.open();
+    opened.store.create_keys(&alpha, &first).await.expect("created");
+    let rotated = first.rotated(ROTATED_AT).expect("rotated");
+    opened.store.replace_keys(&alpha, &rotated).await.expect("replaced");
+    let mut realm = Realm { revision: 1, ..Realm::new(alpha.clone()) };
+    realm.settings.access_token_lifetime = Some(TokenLifetime::new(60).expect("in range"));
+    let look = async |now| {
+        let opened = ports.open();
+        let keys = opened.store.read_keys(&alpha).await.expect("read").expect("keys");
+        let keyring = Keyring::new(opened.store, Arc::new(FixedClock));
+        keyring.retire(&alpha, &keys, Retention::of_realm(&realm), now).await.expect("looked");
+        ports.open().store.read_keys(&alpha).await.expect("read").expect("keys").published()
+    };
+
+    // Found, which what is stored has to say; then shortened; then dropped.
+    let found_at = ROTATED_AT.plus(1);
+    assert_eq!(look(found_at).await.keys, rotated.published().keys);
+    let ends_at = found_at.plus(SIGNERS_MAX_AGE + 60);
+    let shortened = look(found_at.plus(SIGNERS_MAX_AGE)).await.keys;
+    assert_eq!(shortened.iter().filter_map(|key| key.expires_at).collect::<Vec<_>>(), [ends_at]);
+    assert_eq!(look(UnixSeconds(ends_at.0 - 1)).await.keys, shortened);
+    assert_eq!(kids(&published(ports, &alpha).await), kids_of(&rotated));
+    look(ends_at).await;
+    let retired = kids_of(&first).swap_remove(0);
+    let rest: Vec<_> = kids_of(&rotated).into_iter().filter(|kid| *kid != retired).collect();
+    assert_eq!((rest.len(), kids(&published(ports, &alpha).await)), (2, rest));
 }
 
 pub(crate) async fn of_two_replacements_at_once_one_wins(ports: &KeyPorts) {
