@@ -143,7 +143,8 @@ $(PEERS)/python/.ready: benches/peers/requirements.txt
 
 ##@ Other
 
-# A virtual environment is made again only when its requirements change. The stamp is written last.
+# A virtual environment is made again only when its requirements change. The stamp is written last. The requirements name every package
+# with its hashes, so pip looks for none (--no-deps): older pips take a package with extras for one without a hash.
 $(VENV)/.ready: tests/aws/requirements.txt
 	$(call make_venv,$(VENV),$<)
 
@@ -162,7 +163,7 @@ define make_venv
   echo 'Python 3.11 or newer is needed; name it with PYTHON=... if python3 is older.' >&2; exit 1; }
 $(PYTHON) -m venv --clear $(1) || { \
   echo 'Python cannot make a virtual environment; on Debian and Ubuntu install python3-venv.' >&2; exit 1; }
-$(1)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2)
+$(1)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $(2)
 touch $@
 endef
 
@@ -175,7 +176,7 @@ lock-requirements: ## requirements*.txt from requirements*.in: each package of e
 	$(PYTHON) -m venv --clear .venv/lock
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 	for file in $(REQUIREMENTS); do \
-	  .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras $(UPGRADE) \
+	  .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --strip-extras $(UPGRADE) \
 	    --custom-compile-command 'make lock-requirements' --output-file "$$file.txt" "$$file.in"; \
 	done
 
