@@ -236,16 +236,16 @@ async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
     }
 }
 
-/// More than are kept in the log, so that it is carried over and begun anew behind them.
+/// More than are kept in the log, so that it is carried over and begun anew behind them: from then on its file has room for what comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_grows_no_further_under_writes_and_nothing_in_it_is_lost() {
     let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
     let log = || fs::metadata(path.with_extension("db-wal")).expect("a log").len();
     let record = super::token_store::record("myClient");
-    let (mut kept, mut largest) = (Vec::new(), Vec::new());
-    for _ in 0..4 {
-        for _ in 0..400 {
+    let (mut kept, mut sizes) = (Vec::new(), vec![0]);
+    loop {
+        for _ in 0..100 {
             let digests: Vec<_> = (0..64).map(|_| digest()).collect();
             join_all(digests.iter().map(|digest| tokens.put(digest, &record)))
                 .await
@@ -253,10 +253,14 @@ async fn the_log_grows_no_further_under_writes_and_nothing_in_it_is_lost() {
                 .for_each(|stored| stored.expect("stored"));
             kept.push(digests[0]);
         }
-        largest.push(log());
+        let size = log();
+        if sizes.last() == Some(&size) {
+            break;
+        }
+        sizes.push(size);
+        // Where others keep the disk and both cores busy, the log is carried over late.
+        assert!(sizes.len() < 100, "{sizes:?}");
     }
-    // Each quarter is more than is kept: a log that only grew would have doubled since the second.
-    assert!(largest[3] < largest[1] * 3 / 2, "{largest:?}");
     tokens.revoke(&kept[7], &record.realm, &record.client_id, super::NOW).await.expect("revoked");
     for digest in kept.iter().skip(8).step_by(37) {
         assert_eq!(tokens.get(digest).await, Ok(Some(record.clone())));
