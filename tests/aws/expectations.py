@@ -270,7 +270,10 @@ def files() -> dict[str, Path]:
 
 
 def event(name: str) -> Json:
+    """The event of a file, for the deployed stack. `sam local` names every stack `local`, and so do the files their secrets."""
     parsed: Json = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    if "SecretId" in parsed:
+        parsed["SecretId"] = re.sub(f"^{seed.SECRET_PREFIX}/", "grantwell/", parsed["SecretId"])
     return parsed
 
 
