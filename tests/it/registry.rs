@@ -23,6 +23,8 @@ use grantwell::telemetry::SystemRandom;
 use tempfile::TempDir;
 
 use crate::support::cli::{Store, grantwell};
+#[cfg(target_os = "linux")]
+use crate::support::disk::WatchedDisk;
 use crate::support::http::{Connection, Request};
 use crate::support::poll;
 use crate::support::server::{Server, Start};
@@ -474,7 +476,7 @@ fn too_few_descriptors_are_named() {
 fn a_full_disk_is_named_and_the_registry_writes_again_when_there_is_space() {
     let store = Store::new();
     let client = store.register("root", "known", &[&CLIENT[..], &STATELESS_JWT].concat());
-    let disk = Disk::new();
+    let disk = WatchedDisk::new();
     let no_space = "no space is left on the disk; free some space and try again";
     let run = |arguments: &[&str]| {
         let mut command = grantwell();
@@ -488,7 +490,7 @@ fn a_full_disk_is_named_and_the_registry_writes_again_when_there_is_space() {
         .into_iter()
         .fold(Start::on(&store.argument()), |start, (name, value)| start.environment(name, &value));
     let server = start.spawn();
-    disk.fill();
+    disk.begin("full");
     for _ in 0..3 {
         server.token_request(&client, "").assert_refused(503, "temporarily_unavailable");
     }
@@ -503,20 +505,20 @@ fn a_full_disk_is_named_and_the_registry_writes_again_when_there_is_space() {
     assert!(run(&["client", "list"]).status.success());
 
     // 3. There is space again: no restart, no operator.
-    disk.empty();
+    disk.end("full");
     server.token_request(&client, "").assert_granted("a");
     assert!(run(&["client", "create", "--id", "second"]).status.success());
     drop(server);
 
     // 4. With nothing else running, the log has to be made anew.
-    disk.fill();
+    disk.begin("full");
     assert_sentence(&run(&["client", "create", "--id", "third"]), &[no_space]);
     assert_sentence(&run(&["serve", "--listen", "127.0.0.1:0"]), &["no space is left on the disk"]);
     let list = run(&["client", "list"]);
     if !list.status.success() {
         assert_sentence(&list, &[no_space]);
     }
-    disk.empty();
+    disk.end("full");
     assert!(run(&["client", "create", "--id", "third"]).status.success());
 }
 
@@ -631,44 +633,6 @@ fn damage_that_is_repaired_is_over_without_a_restart() {
     for _ in 0..20 {
         server.token_request(&client, "").assert_granted("a");
         thread::sleep(Duration::from_millis(300));
-    }
-}
-
-/// A disk that can be full, for processes that have its environment.
-#[cfg(target_os = "linux")]
-struct Disk {
-    directory: TempDir,
-}
-
-#[cfg(target_os = "linux")]
-impl Disk {
-    fn new() -> Self {
-        let disk = Self { directory: TempDir::with_prefix("grantwell-it-").expect("a directory") };
-        fs::write(disk.file("full_disk.c"), include_str!("support/full_disk.c")).expect("written");
-        // The C compiler that the crate's own dependencies need.
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .args([disk.file("full_disk.so"), disk.file("full_disk.c")])
-            .status();
-        assert!(compiled.expect("a C compiler").success());
-        disk
-    }
-
-    fn environment(&self) -> [(&'static str, String); 2] {
-        let text = |name| self.file(name).display().to_string();
-        [("LD_PRELOAD", text("full_disk.so")), ("FULL_DISK", text("full"))]
-    }
-
-    fn fill(&self) {
-        fs::write(self.file("full"), "").expect("written");
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.file("full")).expect("it was full");
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
     }
 }
 
