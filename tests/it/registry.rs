@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +21,7 @@ use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::telemetry::SystemRandom;
 use tempfile::TempDir;
 
-use crate::support::cli::{Store, grantwell};
+use crate::support::cli::{Store, grantwell, grantwell_of_user};
 #[cfg(target_os = "linux")]
 use crate::support::disk::WatchedDisk;
 use crate::support::http::{Connection, Request};
@@ -404,13 +403,11 @@ fn what_is_no_directory_is_called_so() {
 fn a_missing_permission_is_named_and_never_taken_for_a_registry_that_is_not_there_or_damaged() {
     let home = TempDir::with_prefix("grantwell-it-").expect("a directory");
     let data = home.path().join("data");
+    let copy = TempDir::with_prefix("grantwell-it-").expect("a directory");
     let as_somebody = |arguments: &[&str]| {
-        let mut command = grantwell();
+        // Root may do everything.
+        let mut command = if is_root() { grantwell_of_user(65_534, copy.path()) } else { grantwell() };
         command.args(arguments).args(["--store", &format!("file:{}", data.display())]).current_dir("/");
-        if is_root() {
-            // Root may do everything.
-            command.uid(65_534).gid(65_534);
-        }
         ended(command)
     };
     if is_root() {

@@ -1,7 +1,10 @@
 //! The real command line, as an operator types it.
 
 use std::fmt::Write as _;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -13,6 +16,18 @@ use tempfile::TempDir;
 /// The command, without the settings of the person who runs the tests.
 pub(crate) fn grantwell() -> Command {
     without_settings(Command::new(env!("CARGO_BIN_EXE_grantwell")))
+}
+
+/// The same as user and group `id`, from a copy in `directory`: where the build is may be closed to anybody else.
+pub(crate) fn grantwell_of_user(id: u32, directory: &Path) -> Command {
+    let program = directory.join("grantwell");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_grantwell"), &program).expect("copied");
+        fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("ours");
+    }
+    let mut command = Command::new(program);
+    command.uid(id).gid(id);
+    without_settings(command)
 }
 
 /// The same in a shell that has run a line before it becomes the command.
