@@ -19,10 +19,10 @@ use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::ClientSecrets;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::set::{Signers, VerificationKeys};
-use crate::core::ports::{
-    ClientRegistry, Clock, Moment, PortError, SecretSource, SigningKeySource, VerificationKeySource,
-};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::Moment;
 
 /// How long and how much a process remembers.
 #[derive(Clone, Copy, Debug)]
@@ -536,7 +536,7 @@ mod tests {
     use crate::core::client::ClientMetadata;
     use crate::core::client_auth::secret::SecretDigest;
     use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE};
-    use crate::core::ports::UnixSeconds;
+    use crate::core::time::UnixSeconds;
     use crate::telemetry::SystemRandom;
 
     /// The two clocks of a machine, in seconds.

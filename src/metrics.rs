@@ -19,15 +19,15 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use crate::core::audit::AuditEvent;
+use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::ClientSecrets;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::set::{Signers, VerificationKeys};
-use crate::core::ports::{
-    AuditSink, ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
-};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::UnixSeconds;
 use crate::telemetry::{LogLevel, SystemClock, TracingAudit};
 
 /// Under which all metrics are found.

@@ -28,10 +28,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use self::background::Background;
 pub use self::background::LogGuard;
 pub use self::refusals::LogRefusalsSparingly;
-use crate::core::audit::AuditEvent;
+use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::bearer::TokenFacts;
 use crate::core::error::OAuthError;
-use crate::core::ports::{AuditSink, Clock, Moment, PortError, Random, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
+use crate::core::random::Random;
+use crate::core::time::{Moment, UnixSeconds};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]

@@ -19,9 +19,8 @@ use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{
-    Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-};
+use grantwell::core::ports::{Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _};
+use grantwell::core::time::UnixSeconds;
 use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::embedded::memory::MemoryTokens;

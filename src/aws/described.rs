@@ -17,7 +17,7 @@ use super::registry_id::{BIND, RegistryId};
 use super::sdk::{SECRETS_MANAGER, foreign, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved};
 use crate::core::client::RegistrationId;
-use crate::core::ports::PortError;
+use crate::core::port_error::PortError;
 
 /// A secret as it was when somebody looked.
 pub(super) struct Secret {

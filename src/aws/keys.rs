@@ -23,7 +23,8 @@ use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
-use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
+use crate::core::port_error::PortError;
+use crate::core::ports::{KeyStore, KeyStoreError, VerificationKeySource};
 use crate::core::realm::RealmName;
 
 /// The public keys of every realm, in the registry table.

@@ -15,7 +15,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::core::client::{Client, ClientId};
 use crate::core::keys::retention::Retention;
-use crate::core::ports::{ClientRegistry, PortError};
+use crate::core::port_error::PortError;
+use crate::core::ports::ClientRegistry;
 use crate::core::realm::{Realm, RealmName};
 
 /// Reads registrations and realms for the functions.
@@ -261,9 +262,9 @@ mod tests {
         AuthMethod, ClientMetadata, GrantType, RegistrationId, SecretRotationDays, TokenLifetime,
     };
     use crate::core::keys::SigningAlgorithm;
-    use crate::core::ports::UnixSeconds;
     use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;
+    use crate::core::time::UnixSeconds;
     use crate::telemetry::SystemRandom;
 
     fn client() -> Client {

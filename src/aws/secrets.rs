@@ -20,7 +20,8 @@ use super::registry_id::BIND;
 use super::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
-use crate::core::ports::{PortError, SecretSource};
+use crate::core::port_error::PortError;
+use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
 
 /// Reads the clients' secrets for the functions.
@@ -219,8 +220,8 @@ pub(super) const PENDING: &str = "AWSPENDING";
 mod tests {
     use super::*;
     use crate::core::client::ClientMetadata;
-    use crate::core::ports::UnixSeconds;
     use crate::core::realm::Realm;
+    use crate::core::time::UnixSeconds;
 
     fn client() -> Client {
         let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));

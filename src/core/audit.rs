@@ -9,10 +9,15 @@ use super::client::{Client, ClientId};
 use super::client_auth::ClientRequest;
 use super::client_auth::attempts::ClientSource;
 use super::error::OAuthError;
-use super::ports::AuditSink;
 use super::quota::TokenLimit;
 use super::realm::RealmName;
 use super::scope::Scope;
+
+/// Takes one event per decision. Never fails: a decision is not undone because its log line was lost.
+pub trait AuditSink: Send + Sync {
+    /// Records one decision.
+    fn record(&self, event: &AuditEvent<'_>);
+}
 
 /// One decision of an endpoint.
 #[derive(Debug)]

@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::access_token::claims::{CustomClaims, InvalidClaims};
-use super::access_token::opaque::base64url;
 use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use super::conversions::{number_conversions, text_conversions};
 use super::keys::SigningAlgorithm;
-use super::ports::{PortError, Random, UnixSeconds};
+use super::port_error::PortError;
 use super::quota::{QuotaMode, QuotaSetting, TokenQuota};
+use super::random::Random;
+use super::random::random_name;
 use super::realm::{Realm, RealmName};
 use super::resource::{MalformedResource, ResourceUri};
 use super::scope::Scope;
+use super::time::UnixSeconds;
 
 /// A client identifier (RFC 6749 §2.2): 1 to 128 characters of `[A-Za-z0-9._@-]`, compared byte for byte.
 ///
@@ -592,13 +594,6 @@ impl RedirectUri {
 
 text_conversions!(ClientId, GrantType, RedirectUri);
 number_conversions!(TokenLifetime: InvalidRegistration, SecretRotationDays: InvalidRegistration);
-
-/// 128 random bits in base64url.
-pub(crate) fn random_name(random: &dyn Random) -> Result<String, PortError> {
-    let mut bytes = [0; 16];
-    random.fill(&mut bytes)?;
-    Ok(base64url(&bytes))
-}
 
 fn check_text(what: &'static str, text: &str) -> Result<(), InvalidRegistration> {
     let length = text.chars().count();

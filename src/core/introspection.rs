@@ -9,16 +9,17 @@ use super::access_token::claims::CustomClaims;
 use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
-use super::audit::{self, AuditEvent};
+use super::audit::{self, AuditEvent, AuditSink};
 use super::client::{Client, ClientId};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::encoding::is_vschar;
 use super::error::OAuthError;
 use super::jose;
-use super::params::is_vschar;
-use super::ports::{AuditSink, Clock, SigningKeySource, UnixSeconds};
+use super::ports::{Clock, SigningKeySource};
 use super::realm::{Issuer, Realm, RealmName};
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
+use super::time::UnixSeconds;
 
 /// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
 pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::KeyError;
 use super::keys::set::{Signer, VerificationKeys};
-use super::ports::UnixSeconds;
+use super::time::UnixSeconds;
 
 /// A text of the right form, whose signature nobody has looked at yet.
 pub(crate) struct UnverifiedJws<'a> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::audit;
+use super::audit::AuditSink;
 use super::client::{AuthMethod, GrantType};
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
 use super::keys::set::Jwks;
-use super::ports::{AuditSink, VerificationKeySource};
+use super::ports::VerificationKeySource;
 use super::realm::{Issuer, RealmName, Realms};
 
 /// The metadata endpoint of every realm.

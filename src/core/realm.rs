@@ -13,9 +13,10 @@ use super::client::{GrantType, TokenLifetime};
 use super::conversions::text_conversions;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
-use super::ports::{ClientRegistry, UnixSeconds};
+use super::ports::ClientRegistry;
 use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
+use super::time::UnixSeconds;
 
 /// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::access_token::record::Revocation;
 use super::access_token::{PresentedToken, validation};
-use super::audit::{self, AuditEvent};
+use super::audit::{self, AuditEvent, AuditSink};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::introspection::require_token;
-use super::ports::{AuditSink, Clock, Denylist, Revocation, TokenStore, UnixSeconds, VerificationKeySource};
+use super::ports::{Clock, Denylist, TokenStore, VerificationKeySource};
 use super::realm::{Realm, Realms};
+use super::time::UnixSeconds;
 
 pub use super::introspection::PARAMETERS;
 

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use uuid::Builder;
 use zeroize::Zeroizing;
 
-use super::access_token::opaque::base64url;
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence, jwt, opaque};
-use super::audit::{self, AuditEvent};
+use super::audit::{self, AuditEvent, AuditSink};
 use super::client::{AccessTokenSettings, Client, GrantType};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::encoding::base64url;
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{
-    AuditSink, Clock, Denylist, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds,
-};
+use super::port_error::PortError;
+use super::ports::{Clock, Denylist, QuotaCounter, SigningKeySource, TokenStore};
 use super::quota::{QuotaMode, QuotaState, TokenQuota};
+use super::random::Random;
 use super::realm::{Issuer, Realm, Realms};
 use super::resource::requested_audience;
 use super::scope::Scope;
+use super::time::UnixSeconds;
 
 /// Parameters of the endpoint, besides those of client authentication.
 pub const PARAMETERS: [&str; 4] = ["grant_type", "scope", "resource", "authorization_details"];

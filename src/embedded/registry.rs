@@ -22,9 +22,9 @@ use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::keys::KeyError;
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
+use crate::core::port_error::PortError;
 use crate::core::ports::{
-    ClientPage, ClientRegistry, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SecretSource,
-    VerificationKeySource,
+    ClientPage, ClientRegistry, KeyStore, KeyStoreError, Registrar, RegistrarError, SecretSource, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
 

@@ -20,7 +20,8 @@ use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDi
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
+use grantwell::core::port_error::PortError;
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};

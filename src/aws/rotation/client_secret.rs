@@ -17,7 +17,9 @@ use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest
 use crate::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use crate::core::error::OAuthError;
 use crate::core::params::Params;
-use crate::core::ports::{ClientRegistry, Clock, PortError, Random, SecretSource};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource};
+use crate::core::random::Random;
 use crate::core::realm::{RealmName, Realms};
 
 /// Rotates the secrets of clients.

@@ -35,7 +35,9 @@ use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::keyring::{KeyChangeError, Keyring};
 use crate::core::keys::set::{KeySet, RotationRefused};
-use crate::core::ports::{ClientRegistry as _, Clock, PortError, Random};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry as _, Clock};
+use crate::core::random::Random;
 use crate::core::realm::{RealmName, Realms};
 use crate::metrics::{Metric, Metrics};
 

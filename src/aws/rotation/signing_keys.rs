@@ -14,8 +14,10 @@ use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::set::{
     JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,
 };
-use crate::core::ports::{Clock, PortError, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// Rotates the signing keys of realms.
 pub(super) struct SigningKeyRotation {

@@ -18,11 +18,12 @@ use grantwell::core::client::{
 };
 use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::ports::{Clock as _, RegistrarError, UnixSeconds};
+use grantwell::core::ports::{Clock as _, RegistrarError};
 use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::RealmName;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
+use grantwell::core::time::UnixSeconds;
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
 use crate::access_token::{AccessTokenArguments, text_or};

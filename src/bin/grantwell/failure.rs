@@ -10,7 +10,7 @@ use std::time::Duration;
 use grantwell::config::ConfigError;
 use grantwell::core::client::InvalidRegistration;
 use grantwell::core::client_auth::secret::WeakSecret;
-use grantwell::core::ports::PortError;
+use grantwell::core::port_error::PortError;
 use grantwell::embedded::StoreError;
 use grantwell::embedded::cause::StorageCause;
 

@@ -9,8 +9,8 @@ use grantwell::core::keys::keyring::{KeyChangeError, Keyring};
 use grantwell::core::keys::set::{
     JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,
 };
-use grantwell::core::ports::UnixSeconds;
 use grantwell::core::realm::{Realm, RealmName, Realms};
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};

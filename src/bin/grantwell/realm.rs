@@ -7,10 +7,11 @@ use serde::Serialize;
 use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::ports::{Clock as _, UnixSeconds};
+use grantwell::core::ports::Clock as _;
 use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
+use grantwell::core::time::UnixSeconds;
 use grantwell::telemetry::SystemClock;
 
 use crate::access_token::{AccessTokenArguments, text_or};

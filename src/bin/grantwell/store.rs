@@ -265,7 +265,7 @@ pub(crate) async fn open_binding() -> Result<grantwell::aws::binding::SecretBind
     use grantwell::aws::binding::SecretBinding;
     use grantwell::aws::sdk;
     use grantwell::config::RegistryConfig;
-    use grantwell::core::ports::Random;
+    use grantwell::core::random::Random;
     use grantwell::telemetry::SystemRandom;
 
     let config = RegistryConfig::from_env()?;

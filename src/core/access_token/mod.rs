@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use opaque::base64url;
+use super::encoding::base64url;
 use record::AccessTokenRecord;
 
-use crate::core::ports::UnixSeconds;
+use super::time::UnixSeconds;
 
 /// An access token as the client gets it. Redacted in `Debug`, wiped on drop.
 pub struct AccessToken(Zeroizing<String>);

@@ -10,8 +10,10 @@ use super::jwt::UnverifiedJwt;
 use super::record::AccessTokenRecord;
 use super::{PresentedToken, opaque};
 use crate::core::error::OAuthError;
-use crate::core::ports::{ClientRegistry, Denylist, PortError, TokenStore, UnixSeconds, VerificationKeySource};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Denylist, TokenStore, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName, Realms};
+use crate::core::time::UnixSeconds;
 
 /// Everything that says something about a presented token.
 pub struct AccessTokenValidator {
@@ -113,12 +115,12 @@ mod tests {
     use super::super::claims::CustomClaims;
     use super::super::jwt;
     use super::*;
+    use crate::core::access_token::record::Revocation;
     use crate::core::client::{Client, ClientId, RegistrationId, TokenLifetime};
     use crate::core::introspection::SIGNED_TYP;
     use crate::core::jose;
     use crate::core::keys::SigningAlgorithm;
     use crate::core::keys::set::{KeySet, PublishedKeys, Signers, VerificationKeys};
-    use crate::core::ports::Revocation;
     use crate::core::realm::{PublicUrl, RealmDefaults};
     use crate::core::resource::Audience;
 

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use crate::core::client::Client;
 use crate::core::error::OAuthError;
-use crate::core::ports::{Clock, Moment};
+use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
+use crate::core::time::Moment;
 
 /// Where a request comes from: an IPv4 address, or the first 64 bits of an IPv6 address, since whoever has one of those has
 /// all the others. All of loopback is one source.
@@ -366,7 +367,7 @@ impl Failures {
 mod tests {
     use super::*;
 
-    use crate::core::ports::UnixSeconds;
+    use crate::core::time::UnixSeconds;
 
     const LIMITS: AttemptLimits = AttemptLimits { failures: 3, window_seconds: 60 };
 

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::client::{AuthMethod, Client, ClientId};
+use super::encoding::is_vschar;
 use super::error::{ClientAuthFailure, OAuthError};
-use super::params::{Params, is_vschar};
-use super::ports::{ClientRegistry, Clock, SecretSource, UnixSeconds};
+use super::params::Params;
+use super::ports::{ClientRegistry, Clock, SecretSource};
 use super::realm::{Realm, RealmName};
+use super::time::UnixSeconds;
 use attempts::{Attempt, ClientSource, FailedAttempts};
 use secret::{ClientSecrets, PresentedSecret};
 

@@ -13,11 +13,11 @@ use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Credentials;
-use crate::core::access_token::opaque::random_text;
 use crate::core::client::AuthMethod;
+use crate::core::encoding::{decode_form, is_vschar};
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::params::{decode, is_vschar};
-use crate::core::ports::{PortError, Random};
+use crate::core::port_error::PortError;
+use crate::core::random::{Random, random_text};
 
 /// A client secret in the clear, on its way from the generator or the operator to a store.
 pub struct ClientSecret(SecretString);
@@ -166,7 +166,7 @@ pub(super) fn decode_basic(value: &[u8]) -> Result<Credentials, OAuthError> {
     let (id, secret) = pair.split_at(colon);
     // A colon was found, so the second half starts with it.
     let secret = secret.get(1..).ok_or(MALFORMED)?;
-    let (id, secret) = (decode(id).ok_or(MALFORMED)?, decode(secret).ok_or(MALFORMED)?);
+    let (id, secret) = (decode_form(id).ok_or(MALFORMED)?, decode_form(secret).ok_or(MALFORMED)?);
     Credentials::new(AuthMethod::ClientSecretBasic, &id, &secret)
 }
 

@@ -8,10 +8,10 @@ use super::jwk::KeyId;
 use super::retention::Retention;
 use super::set::{KeySet, RotationRefused, Signers};
 use super::{KeyError, SigningAlgorithm};
-use crate::core::ports::{
-    Clock, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SigningKeySource, UnixSeconds,
-};
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, KeyStore, KeyStoreError, Registrar, RegistrarError, SigningKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::UnixSeconds;
 
 /// Makes and replaces the keys in a store, and gives out those that sign.
 pub struct Keyring {

@@ -7,8 +7,8 @@
 
 use super::set::SIGNERS_MAX_AGE;
 use crate::core::client::{Client, TokenLifetime};
-use crate::core::ports::UnixSeconds;
 use crate::core::realm::Realm;
+use crate::core::time::UnixSeconds;
 
 /// What the tokens of a realm ask of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

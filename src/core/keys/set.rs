@@ -12,7 +12,7 @@ use super::older::{PrivateJwk, PrivateJwks};
 use super::retention::Retention;
 use super::{KeyError, SigningAlgorithm};
 use crate::core::client::TokenLifetime;
-use crate::core::ports::UnixSeconds;
+use crate::core::time::UnixSeconds;
 
 /// Seconds for which anybody may keep a JWKS (its `Cache-Control: max-age`).
 pub const JWKS_MAX_AGE: u64 = 300;

@@ -30,13 +30,15 @@ use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::KeySet;
+use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
-    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _,
-    Registrar as _, RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-    VerificationKeySource as _,
+    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
+    RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
+use grantwell::core::random::Random as _;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::telemetry::{SystemClock, SystemRandom};
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};

@@ -12,10 +12,11 @@ use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::{KeySet, SIGNERS_MAX_AGE, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
-    SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds, VerificationKeySource as _,
+    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::StoreError;
 use grantwell::embedded::data_dir::DataDir;
 use grantwell::embedded::memory::MemoryTokens;

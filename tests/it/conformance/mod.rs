@@ -38,10 +38,11 @@ use grantwell::core::client::{
 use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
-    ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, UnixSeconds, VerificationKeySource,
+    ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
 };
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::time::UnixSeconds;
 use grantwell::telemetry::SystemRandom;
 
 /// An adapter under test, opened on a store of its own that goes when this is dropped.

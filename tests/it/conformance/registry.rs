@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use grantwell::core::client::{Client, ClientStatus, GrantType, TokenLifetime};
-use grantwell::core::ports::{RegistrarError, UnixSeconds};
+use grantwell::core::ports::RegistrarError;
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
+use grantwell::core::time::UnixSeconds;
 
 use super::{NOW, RegistryPorts, assert_accepted, client, client_id, generated, realm, realm_name};
 

@@ -17,8 +17,9 @@ use grantwell::core::keys::set::{
     KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKeys, RotationRefused, SIGNERS_MAX_AGE,
     VERIFIES_AFTER_SIGNING,
 };
-use grantwell::core::ports::{Clock, UnixSeconds};
+use grantwell::core::ports::Clock;
 use grantwell::core::realm::{RealmDefaults, Realms};
+use grantwell::core::time::UnixSeconds;
 use grantwell::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
