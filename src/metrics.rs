@@ -20,10 +20,12 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::core::audit::{AuditEvent, AuditSink};
-use crate::core::client::{Client, ClientId};
-use crate::core::client_auth::secret::ClientSecrets;
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::client::secret::ClientSecrets;
 use crate::core::keys::SigningAlgorithm;
-use crate::core::keys::set::{Signers, VerificationKeys};
+use crate::core::keys::published::VerificationKeys;
+use crate::core::keys::set::Signers;
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
@@ -692,7 +694,7 @@ mod tests {
             client_id,
             scope: Box::leak(Box::new(scope.expect("a scope"))),
             expires_in: 3600,
-            format: crate::core::access_token::AccessTokenFormat::Opaque,
+            format: crate::core::access_token::settings::AccessTokenFormat::Opaque,
             audit_tracking_id: "a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b",
         }
     }

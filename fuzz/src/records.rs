@@ -3,7 +3,8 @@
 
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::client::Client;
-use grantwell::core::keys::set::{KeySet, PublishedKeys};
+use grantwell::core::keys::set::KeySet;
+use grantwell::core::keys::published::PublishedKeys;
 use grantwell::core::time::UnixSeconds;
 use grantwell::core::realm::Realm;
 use grantwell::{aws, embedded};

@@ -21,7 +21,8 @@ use super::secrets::{
     CURRENT, PENDING, PREVIOUS, bound_secret_string, label_has_moved, read_stored_secret, secret_name,
     signing_keys_name,
 };
-use crate::core::client::{Client, ClientId, RegistrationId};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::port_error::PortError;
 use crate::core::ports::{Registrar as _, RegistrarError};
 use crate::core::random::Random;

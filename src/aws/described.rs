@@ -16,7 +16,7 @@ use aws_sdk_secretsmanager::types::Tag;
 use super::registry_id::{BIND, RegistryId};
 use super::sdk::{SECRETS_MANAGER, foreign, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved};
-use crate::core::client::RegistrationId;
+use crate::core::client::id::RegistrationId;
 use crate::core::port_error::PortError;
 
 /// A secret as it was when somebody looked.

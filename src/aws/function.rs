@@ -23,7 +23,8 @@ use crate::core::client_auth::ClientAuthenticator;
 use crate::core::client_auth::attempts::FailedAttempts;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{ClientRegistry, SecretSource, SigningKeySource, VerificationKeySource};
-use crate::core::realm::{PublicUrl, Realms};
+use crate::core::realm::PublicUrl;
+use crate::core::realms::Realms;
 use crate::metrics::{CountedAudit, CountedHits, CountedLoads, Metrics};
 use crate::telemetry::{self, SystemClock, SystemRandom, TracingAudit};
 

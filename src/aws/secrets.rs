@@ -18,8 +18,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::registry_id::BIND;
 use super::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::port_error::PortError;
 use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
@@ -219,7 +220,7 @@ pub(super) const PENDING: &str = "AWSPENDING";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::client::ClientMetadata;
+    use crate::core::client::metadata::ClientMetadata;
     use crate::core::realm::Realm;
     use crate::core::time::UnixSeconds;
 

@@ -9,8 +9,9 @@ use super::access_token::claims::CustomClaims;
 use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
-use super::audit::{self, AuditEvent, AuditSink};
-use super::client::{Client, ClientId};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::id::ClientId;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::is_vschar;
 use super::error::OAuthError;
@@ -219,7 +220,7 @@ impl IntrospectionEndpoint {
         known: Option<&Client>,
         result: Result<T, OAuthError>,
     ) -> Result<T, OAuthError> {
-        audit::refusal(self.audit.as_ref(), "introspection", request, known, &result);
+        request.record_refusal(self.audit.as_ref(), "introspection", known, &result);
         result
     }
 }

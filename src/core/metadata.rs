@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use super::audit;
 use super::audit::AuditSink;
-use super::client::{AuthMethod, GrantType};
+use super::client::auth_method::AuthMethod;
+use super::client::grant_type::GrantType;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
-use super::keys::set::Jwks;
+use super::keys::published::Jwks;
 use super::ports::VerificationKeySource;
-use super::realm::{Issuer, RealmName, Realms};
+use super::realm::{Issuer, RealmName};
+use super::realms::Realms;
 
 /// The metadata endpoint of every realm.
 pub struct MetadataEndpoint {

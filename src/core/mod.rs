@@ -4,6 +4,7 @@
 //! What they need from outside is in [`ports`]; who implements it is no concern of this module.
 
 pub mod access_token;
+pub mod audience;
 pub mod audit;
 pub mod bearer;
 pub mod client;
@@ -21,8 +22,10 @@ pub mod ports;
 pub mod quota;
 pub mod random;
 pub mod realm;
+pub mod realms;
 pub mod resource;
 pub mod revocation;
 pub mod scope;
+pub mod source;
 pub mod time;
 pub mod token;

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 
 use super::access_token::TokenDigest;
 use super::access_token::record::{AccessTokenRecord, Revocation};
-use super::client::{Client, ClientId};
-use super::client_auth::secret::{ClientSecret, ClientSecrets};
+use super::client::Client;
+use super::client::id::ClientId;
+use super::client::secret::{ClientSecret, ClientSecrets};
 use super::keys::SigningAlgorithm;
-use super::keys::set::{KeySet, Signers, VerificationKeys};
+use super::keys::published::VerificationKeys;
+use super::keys::set::{KeySet, Signers};
 use super::port_error::PortError;
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};

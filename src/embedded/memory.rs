@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::{AccessTokenRecord, Revocation};
-use crate::core::client::ClientId;
+use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
 use crate::core::ports::{Clock, Denylist, TokenStore};
 use crate::core::realm::RealmName;

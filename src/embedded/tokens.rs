@@ -21,7 +21,7 @@ use super::provenance::{EndsSeen, FileMark};
 use super::quotas::SqliteQuotas;
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::{AccessTokenRecord, Revocation};
-use crate::core::client::ClientId;
+use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
 use crate::core::ports::{Clock, Denylist, TokenStore};
 use crate::core::realm::RealmName;
@@ -454,7 +454,7 @@ mod tests {
 
     use super::*;
     use crate::core::access_token::claims::CustomClaims;
-    use crate::core::client::RegistrationId;
+    use crate::core::client::id::RegistrationId;
     use crate::core::realm::PublicUrl;
     use crate::core::resource::Audience;
     use crate::telemetry::SystemRandom;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::TracingAudit;
 use crate::core::audit::{AuditEvent, AuditSink};
-use crate::core::client::ClientId;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
 use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
+use crate::core::source::ClientSource;
 use crate::core::time::Moment;
 
 /// An [`AuditSink`] that logs each decision, but of refusals that are alike only the first [`LogRefusalsSparingly::WHOLE`] of an

@@ -30,7 +30,8 @@ use super::registry::DynamoRegistry;
 use super::registry_id::RegistryIdentity;
 use super::sdk::{DYNAMODB, corrupt};
 use super::secrets::{PENDING, secret_name, signing_keys_name};
-use crate::core::client::{Client, ClientId};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::keyring::{KeyChangeError, Keyring};
@@ -38,7 +39,8 @@ use crate::core::keys::set::{KeySet, RotationRefused};
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry as _, Clock};
 use crate::core::random::Random;
-use crate::core::realm::{RealmName, Realms};
+use crate::core::realm::RealmName;
+use crate::core::realms::Realms;
 use crate::metrics::{Metric, Metrics};
 
 /// Answers events until Lambda ends the process.

@@ -18,7 +18,8 @@ use grantwell::core::ports::{
     ClientRegistry, Clock, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
 use grantwell::core::random::Random;
-use grantwell::core::realm::{PublicUrl, RealmDefaults, Realms};
+use grantwell::core::realm::PublicUrl;
+use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::registry::SqliteRegistry;

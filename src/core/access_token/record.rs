@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TokenDigest;
 use super::claims::CustomClaims;
-use crate::core::client::{Client, ClientId, RegistrationId};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::realm::{Issuer, Realm, RealmName};
 use crate::core::resource::{Audience, spoken_audience};
 use crate::core::scope::Scope;
@@ -36,6 +38,15 @@ pub struct AccessTokenRecord {
     /// What the client's registration adds. Where a store has lost it, nothing.
     #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
     pub claims: CustomClaims,
+}
+
+/// A presented text that has the form of a token of this server and, where it is a JWT, the signature: where its facts are.
+#[derive(Debug)]
+pub enum PresentedToken {
+    /// In the record of this digest. Where there is none, it has ended or never was.
+    Stored(TokenDigest),
+    /// In the token itself: the server has no record.
+    Stateless(Box<AccessTokenRecord>),
 }
 
 /// What became of a request to revoke a token.

@@ -10,15 +10,20 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::client::{AuthMethod, Client, ClientId};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::auth_method::AuthMethod;
+use super::client::id::ClientId;
+use super::client::secret::ClientSecrets;
 use super::encoding::is_vschar;
 use super::error::{ClientAuthFailure, OAuthError};
 use super::params::Params;
 use super::ports::{ClientRegistry, Clock, SecretSource};
 use super::realm::{Realm, RealmName};
+use super::source::ClientSource;
 use super::time::UnixSeconds;
-use attempts::{Attempt, ClientSource, FailedAttempts};
-use secret::{ClientSecrets, PresentedSecret};
+use attempts::{Attempt, FailedAttempts};
+use secret::{BasicCredentials, PresentedSecret, decode_basic};
 
 /// Parameters by which a client identifies itself in the request body.
 pub const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
@@ -52,6 +57,22 @@ pub struct ClientAuthenticator {
     attempts: Option<Arc<FailedAttempts>>,
 }
 
+impl ClientRequest<'_> {
+    /// Records why `endpoint` refused the request, if it did, with the client that was named if the registry knows it.
+    pub(super) fn record_refusal<T>(
+        &self,
+        sink: &dyn AuditSink,
+        endpoint: &'static str,
+        known: Option<&Client>,
+        result: &Result<T, OAuthError>,
+    ) {
+        if let Err(error) = result {
+            let (realm, source, client_id) = (self.realm, self.source, known.map(|client| &client.client_id));
+            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error });
+        }
+    }
+}
+
 impl Credentials {
     /// Finds the one authentication method of a request, in its Authorization header or its body.
     ///
@@ -78,7 +99,8 @@ impl Credentials {
         }
         match (authorization, body_id, body_secret) {
             ([value], body_id, None) => {
-                let credentials = secret::decode_basic(value)?;
+                let BasicCredentials { client_id, secret } = decode_basic(value)?;
+                let credentials = Self::new(AuthMethod::ClientSecretBasic, &client_id, &secret)?;
                 if body_id.is_some_and(|id| id != credentials.unverified_client_id.as_str()) {
                     return Err(OAuthError::InvalidRequest(
                         "client_id differs from the one in the Authorization header",

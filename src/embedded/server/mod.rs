@@ -26,7 +26,7 @@ use self::limits::Limits;
 use self::places::{Peers, Places};
 use self::workers::Workers;
 use super::cause::StorageCause;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::source::ClientSource;
 use crate::http::routes::HttpService;
 
 /// How long requests in flight may take to finish once the server is told to stop.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantwell::core::client::TokenLifetime;
+use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::{Pkcs8, SigningKeyPair};
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::retention::Retention;
-use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING, SIGNERS_MAX_AGE};
+use grantwell::core::keys::retention::{Retention, SIGNERS_MAX_AGE};
+use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING};
 use grantwell::core::ports::{KeyStoreError, SigningKeySource as _};
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::time::UnixSeconds;

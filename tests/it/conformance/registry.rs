@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use grantwell::core::client::{Client, ClientStatus, GrantType, TokenLifetime};
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::grant_type::GrantType;
+use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::ports::RegistrarError;
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use grantwell::core::client::ClientId;
+use grantwell::core::client::id::ClientId;
 use grantwell::core::realm::RealmName;
 use grantwell::core::time::UnixSeconds;
 use serde::Serialize;
