@@ -7,13 +7,14 @@ use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::core::client::secret::{ClientSecrets, SecretDigest};
-use crate::core::encoding::decode_form;
+use crate::core::encoding::{decode_form, is_vschar};
 use crate::core::error::{ClientAuthFailure, OAuthError};
 
-/// What an Authorization header carries, decoded and no more.
-pub(super) struct BasicCredentials {
-    pub(super) client_id: Zeroizing<String>,
-    pub(super) secret: Zeroizing<String>,
+/// The id and the secret that a request presents, decoded and not verified.
+pub(super) struct IdAndSecret {
+    /// Not yet known to be well formed: a registered id is, so anything else is an unknown client.
+    pub(super) unverified_client_id: Zeroizing<String>,
+    pub(super) secret: PresentedSecret,
 }
 
 /// The digest of the secret that a request presents.
@@ -29,6 +30,18 @@ impl ClientSecrets {
     }
 }
 
+impl IdAndSecret {
+    /// # Errors
+    /// [`OAuthError::InvalidClient`] for an id or a secret that is empty or not VSCHAR (RFC 6749 Appendix A.1, A.2).
+    pub(super) fn new(client_id: &str, secret: &str) -> Result<Self, OAuthError> {
+        if !is_vschar(client_id) || !is_vschar(secret) {
+            return Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed));
+        }
+        let unverified_client_id = Zeroizing::new(client_id.to_owned());
+        Ok(Self { unverified_client_id, secret: PresentedSecret::new(secret) })
+    }
+}
+
 impl PresentedSecret {
     pub(super) fn new(secret: &str) -> Self {
         Self(SecretDigest::of(secret))
@@ -40,7 +53,7 @@ impl PresentedSecret {
 ///
 /// # Errors
 /// [`OAuthError::InvalidClient`] for another scheme and for whatever does not decode exactly.
-pub(super) fn decode_basic(value: &[u8]) -> Result<BasicCredentials, OAuthError> {
+pub(super) fn decode_basic(value: &[u8]) -> Result<IdAndSecret, OAuthError> {
     const MALFORMED: OAuthError = OAuthError::InvalidClient(ClientAuthFailure::Malformed);
 
     let mut halves = value.splitn(2, |byte| *byte == b' ');
@@ -55,7 +68,7 @@ pub(super) fn decode_basic(value: &[u8]) -> Result<BasicCredentials, OAuthError>
     // A colon was found, so the second half starts with it.
     let secret = secret.get(1..).ok_or(MALFORMED)?;
     let (id, secret) = (decode_form(id).ok_or(MALFORMED)?, decode_form(secret).ok_or(MALFORMED)?);
-    Ok(BasicCredentials { client_id: id, secret })
+    IdAndSecret::new(&id, &secret)
 }
 
 fn compare(stored: Option<&SecretDigest>, presented: &PresentedSecret) -> Choice {
@@ -82,19 +95,15 @@ mod tests {
         for (scheme, pair) in [("Basic", "my-client:s_1"), ("bAsIc", "my%2Dclient:s%5F1")] {
             let value = format!("{scheme} {}", STANDARD.encode(pair));
             let credentials = decode_basic(value.as_bytes()).unwrap_or_else(|_| panic!("{value}"));
-            assert_eq!(credentials.client_id.as_str(), "my-client");
-            assert!(
-                compare(Some(&SecretDigest::of("s_1")), &PresentedSecret::new(&credentials.secret)).unwrap_u8() == 1
-            );
+            assert_eq!(credentials.unverified_client_id.as_str(), "my-client");
+            assert!(compare(Some(&SecretDigest::of("s_1")), &credentials.secret).unwrap_u8() == 1);
         }
     }
 
     #[test]
     fn everything_after_the_first_colon_is_the_secret() {
         let credentials = decode_basic(&basic(b"id:a%3Ab+%26:c")).unwrap_or_else(|_| panic!("decodes"));
-        assert!(
-            compare(Some(&SecretDigest::of("a:b &:c")), &PresentedSecret::new(&credentials.secret)).unwrap_u8() == 1
-        );
+        assert!(compare(Some(&SecretDigest::of("a:b &:c")), &credentials.secret).unwrap_u8() == 1);
     }
 
     #[test]
