@@ -3,6 +3,8 @@
 
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod access_token;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod architecture;
 mod client_auth;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
