@@ -26,9 +26,9 @@ use grantwell::core::ports::{
 };
 use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::resource::{Audience, ResourceUri};
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::support::cli::{Registered, Store};
 use crate::support::http::Request;
