@@ -12,6 +12,7 @@ use super::access_token::validation::AccessTokenValidator;
 use super::audit::{self, AuditEvent};
 use super::client::{Client, ClientId};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::jose;
 use super::params::is_vschar;
@@ -19,9 +20,6 @@ use super::ports::{AuditSink, Clock, SigningKeySource, UnixSeconds};
 use super::realm::{Issuer, Realm, RealmName};
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
-
-/// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
-pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
 
 /// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
 pub const SIGNED_TYP: &str = "token-introspection+jwt";
@@ -117,6 +115,14 @@ impl Serialize for CustomClaimMembers {
 }
 
 impl IntrospectionEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "introspection",
+        path: "introspect",
+        method: Method::Post,
+        parameters: &["token", "token_type_hint"],
+    };
+
     /// Tells the caller about a token.
     ///
     /// # Errors
@@ -218,7 +224,7 @@ impl IntrospectionEndpoint {
         known: Option<&Client>,
         result: Result<T, OAuthError>,
     ) -> Result<T, OAuthError> {
-        audit::refusal(self.audit.as_ref(), "introspection", request, known, &result);
+        audit::refusal(self.audit.as_ref(), Self::ENDPOINT.name, request, known, &result);
         result
     }
 }

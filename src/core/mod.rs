@@ -9,6 +9,7 @@ pub mod bearer;
 pub mod client;
 pub mod client_auth;
 mod conversions;
+pub mod endpoint;
 pub mod error;
 pub mod introspection;
 pub mod jose;

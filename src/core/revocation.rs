@@ -6,12 +6,11 @@ use super::access_token::{PresentedToken, validation};
 use super::audit::{self, AuditEvent};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::introspection::require_token;
 use super::ports::{AuditSink, Clock, Denylist, Revocation, TokenStore, UnixSeconds, VerificationKeySource};
 use super::realm::{Realm, Realms};
-
-pub use super::introspection::PARAMETERS;
 
 /// The revocation endpoint of every realm.
 pub struct RevocationEndpoint {
@@ -32,6 +31,14 @@ pub struct RevocationEndpoint {
 }
 
 impl RevocationEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "revocation",
+        path: "token/revoke",
+        method: Method::Post,
+        parameters: &["token", "token_type_hint"],
+    };
+
     /// Ends a token of the calling client. A token that does not exist is a success (RFC 7009 §2.2).
     ///
     /// # Errors
@@ -39,7 +46,7 @@ impl RevocationEndpoint {
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let mut known = None;
         let result = self.revoke_for(request, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "revocation", request, known.as_deref(), &result);
+        audit::refusal(self.audit.as_ref(), Self::ENDPOINT.name, request, known.as_deref(), &result);
         result
     }
 

@@ -12,6 +12,7 @@ use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence
 use super::audit::{self, AuditEvent};
 use super::client::{AccessTokenSettings, Client, GrantType};
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::params::Params;
 use super::ports::{
@@ -21,9 +22,6 @@ use super::quota::{QuotaMode, QuotaState, TokenQuota};
 use super::realm::{Issuer, Realm, Realms};
 use super::resource::requested_audience;
 use super::scope::Scope;
-
-/// Parameters of the endpoint, besides those of client authentication.
-pub const PARAMETERS: [&str; 4] = ["grant_type", "scope", "resource", "authorization_details"];
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -71,6 +69,14 @@ struct Counted {
 }
 
 impl TokenEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "token",
+        path: "access_token",
+        method: Method::Post,
+        parameters: &["grant_type", "scope", "resource", "authorization_details"],
+    };
+
     /// Issues an access token.
     ///
     /// # Errors
@@ -78,7 +84,7 @@ impl TokenEndpoint {
     pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
         let mut known = None;
         let result = self.issue_to(request, issuer, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "token", request, known.as_deref(), &result);
+        audit::refusal(self.audit.as_ref(), Self::ENDPOINT.name, request, known.as_deref(), &result);
         result
     }
 
