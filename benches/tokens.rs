@@ -14,10 +14,14 @@ use tokio::runtime::Runtime;
 
 use grantwell::app::{App, LOCAL_CACHES, Settings};
 use grantwell::core::access_token::jwt::UnverifiedJwt;
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
@@ -26,7 +30,9 @@ use grantwell::core::params::Params;
 use grantwell::core::ports::{
     Clock as _, Denylist, Registrar as _, SigningKeySource as _, TokenStore, VerificationKeySource,
 };
-use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
+use grantwell::core::realms::RealmDefaults;
+use grantwell::core::source::ClientSource;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::memory::MemoryTokens;

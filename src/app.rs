@@ -9,16 +9,18 @@ use axum::Router;
 use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use crate::config::ServerConfig;
 use crate::core::access_token::validation::AccessTokenValidator;
+use crate::core::audit::AuditSink;
 use crate::core::bearer::RealmTokens;
 use crate::core::client_auth::ClientAuthenticator;
 use crate::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use crate::core::introspection::IntrospectionEndpoint;
 use crate::core::metadata::MetadataEndpoint;
 use crate::core::ports::{
-    AuditSink, ClientRegistry, Clock, Denylist, QuotaCounter, Random, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Clock, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
-use crate::core::realm::{PublicUrl, RealmDefaults, RealmName, Realms};
+use crate::core::random::Random;
+use crate::core::realm::{PublicUrl, RealmName};
+use crate::core::realms::{RealmDefaults, Realms};
 use crate::core::revocation::RevocationEndpoint;
 use crate::core::token::TokenEndpoint;
 use crate::http::routes::{self, HttpService};

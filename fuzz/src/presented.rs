@@ -13,17 +13,19 @@ use grantwell::aws::lambda::gateway;
 use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::endpoint::Endpoint;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{
-    Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-};
+use grantwell::core::ports::{Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _};
 use grantwell::core::realm::{PublicUrl, Realm, RealmName};
 use grantwell::core::revocation::RevocationEndpoint;
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;

@@ -16,10 +16,10 @@ use super::store::tokens::DynamoTokens;
 use super::traces::{TracedCalls, Traces};
 use crate::app::Adapters;
 use crate::config::{self, ConfigError, RegistryConfig};
+use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    AuditSink, ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
 use crate::metrics::{CountedAudit, Metrics};
 use crate::telemetry::TracingAudit;

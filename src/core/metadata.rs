@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::audit;
-use super::client::{AuthMethod, GrantType};
+use super::audit::{self, AuditSink};
+use super::client::auth_method::AuthMethod;
+use super::client::grant_type::GrantType;
 use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::introspection::IntrospectionEndpoint;
 use super::keys::SigningAlgorithm;
-use super::keys::set::Jwks;
-use super::ports::{AuditSink, VerificationKeySource};
-use super::realm::{Issuer, RealmName, Realms};
+use super::keys::published::Jwks;
+use super::ports::VerificationKeySource;
+use super::realm::{Issuer, RealmName};
+use super::realms::Realms;
 use super::revocation::RevocationEndpoint;
 use super::token::TokenEndpoint;
 

@@ -6,22 +6,26 @@ use std::sync::Arc;
 use uuid::Builder;
 use zeroize::Zeroizing;
 
-use super::access_token::opaque::base64url;
 use super::access_token::record::AccessTokenRecord;
-use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence, jwt, opaque};
-use super::audit::{self, AuditEvent};
-use super::client::{AccessTokenSettings, Client, GrantType};
+use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, AccessTokenSettings};
+use super::access_token::{AccessToken, jwt, opaque};
+use super::audience::requested_audience;
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::grant_type::GrantType;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::encoding::base64url;
 use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::params::Params;
-use super::ports::{
-    AuditSink, Clock, Denylist, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds,
-};
+use super::port_error::PortError;
+use super::ports::{Clock, Denylist, QuotaCounter, SigningKeySource, TokenStore};
 use super::quota::{QuotaMode, QuotaState, TokenQuota};
-use super::realm::{Issuer, Realm, Realms};
-use super::resource::requested_audience;
+use super::random::Random;
+use super::realm::{Issuer, Realm};
+use super::realms::Realms;
 use super::scope::Scope;
+use super::time::UnixSeconds;
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -84,7 +88,7 @@ impl TokenEndpoint {
     pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
         let mut known = None;
         let result = self.issue_to(request, issuer, &mut known).await;
-        audit::refusal(self.audit.as_ref(), Self::ENDPOINT.name, request, known.as_deref(), &result);
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, known.as_deref(), &result);
         result
     }
 

@@ -9,10 +9,10 @@ use super::store::quotas::MemoryQuotas;
 use super::store::registry::SqliteRegistry;
 use super::store::tokens::SqliteTokens;
 use crate::app::Adapters;
+use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    AuditSink, ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
 use crate::system::SystemClock;
 use crate::telemetry::{LogRefusalsSparingly, TracingAudit};

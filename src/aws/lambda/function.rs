@@ -12,7 +12,7 @@ use crate::aws::adapters::AwsAdapters;
 use crate::aws::sdk;
 use crate::aws::traces::Traces;
 use crate::config::{self, AuthorizerConfig, ConfigError, RegistryConfig, ServerConfig};
-use crate::core::realm::Realms;
+use crate::core::realms::Realms;
 use crate::http::routes;
 use crate::metrics::Metrics;
 use crate::system::SystemClock;

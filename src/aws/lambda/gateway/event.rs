@@ -17,8 +17,8 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use crate::aws::lambda::front::Front;
-use crate::core::client_auth::attempts::ClientSource;
 use crate::core::realm::PublicUrl;
+use crate::core::source::ClientSource;
 
 /// What is read of an event. An emulator may leave a member null.
 #[derive(Deserialize)]

@@ -15,7 +15,7 @@ use url::form_urlencoded;
 use super::event::{MAX_LENGTH, split_prefix};
 use super::*;
 use crate::aws::lambda::front::OriginSecret;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::source::ClientSource;
 
 fn gateway(router: Router) -> Gateway {
     let metrics = Arc::new(Metrics::off());

@@ -1,6 +1,6 @@
 //! Two clients to try the server with, and what is said to whoever has a server that nobody can use.
 
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::store::registry::SqliteRegistry;
