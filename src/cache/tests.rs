@@ -18,7 +18,7 @@ use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::time::{Moment, UnixSeconds};
-use crate::telemetry::SystemRandom;
+use crate::system::SystemRandom;
 
 /// The two clocks of a machine, in seconds.
 struct TestClock {
