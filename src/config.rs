@@ -179,12 +179,6 @@ pub fn function_name() -> String {
     optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unnamed".to_owned())
 }
 
-/// Reads where X-Ray's daemon listens, which Lambda sets.
-#[cfg(feature = "aws")]
-pub fn xray_daemon() -> Option<String> {
-    optional("AWS_XRAY_DAEMON_ADDRESS")
-}
-
 fn rotation_days(text: &str) -> Result<u64, String> {
     let days = text.parse().ok().filter(|days| (1..=365).contains(days));
     days.ok_or_else(|| "it is a number of days from 1 to 365".to_owned())

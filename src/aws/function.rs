@@ -14,7 +14,6 @@ use super::rotation::{Rotation, RotationStores};
 use super::sdk::{self, CountedCalls};
 use super::secrets::SecretsManagerSecrets;
 use super::tokens::DynamoTokens;
-use super::traces::{TracedCalls, Traces};
 use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
 use crate::core::access_token::validation::AccessTokenValidator;
@@ -34,7 +33,6 @@ pub struct Function {
     dynamodb: OnceLock<DynamoDb>,
     secrets_manager: OnceLock<SecretsManager>,
     metrics: Arc<Metrics>,
-    traces: Option<Arc<Traces>>,
 }
 
 impl Function {
@@ -47,10 +45,8 @@ impl Function {
         telemetry::init_lambda(config.log_level);
         let metrics = Metrics::new(config.metrics, config::function_name(), config.log_level, Arc::new(SystemClock));
         let sdk = sdk::for_functions().await;
-        let region = sdk.region().map(ToString::to_string);
-        let traces = config::xray_daemon().and_then(|addresses| Traces::to(&addresses, region)).map(Arc::new);
         let (dynamodb, secrets_manager) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, sdk, dynamodb, secrets_manager, metrics: Arc::new(metrics), traces })
+        Ok(Self { config, sdk, dynamodb, secrets_manager, metrics: Arc::new(metrics) })
     }
 
     /// Counts what each invocation does.
@@ -201,9 +197,6 @@ impl Function {
             if self.metrics.is_on() {
                 config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
             }
-            if let Some(traces) = &self.traces {
-                config = config.interceptor(TracedCalls::to_dynamodb(Arc::clone(traces)));
-            }
             DynamoDb::from_conf(config.build())
         };
         self.dynamodb.get_or_init(make).clone()
@@ -214,9 +207,6 @@ impl Function {
             let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
             if self.metrics.is_on() {
                 config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
-            }
-            if let Some(traces) = &self.traces {
-                config = config.interceptor(TracedCalls::to_secrets_manager(Arc::clone(traces)));
             }
             SecretsManager::from_conf(config.build())
         };

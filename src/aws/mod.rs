@@ -2,7 +2,7 @@
 //! secrets, and the events of API Gateway, Secrets Manager and EventBridge in place of a socket.
 //!
 //! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors,
-//! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
+//! `trust` says whose certificates count.
 
 pub mod authorizer;
 pub mod binding;
@@ -20,6 +20,5 @@ pub mod rotation;
 pub mod sdk;
 pub mod secrets;
 pub mod tokens;
-mod traces;
 mod trust;
 mod whole_since;

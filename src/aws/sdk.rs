@@ -123,7 +123,7 @@ impl Intercept for CountedCalls {
 }
 
 /// Both services name the error in the body of an answer, `"__type": "...#ThrottlingException"`.
-pub(super) fn is_throttled(body: &[u8]) -> bool {
+fn is_throttled(body: &[u8]) -> bool {
     let error = String::from_utf8_lossy(body);
     ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottledException"]
         .iter()
