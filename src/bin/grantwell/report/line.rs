@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use grantwell::core::client::ClientId;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::{UnixSeconds, UtcTime};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -93,19 +94,7 @@ fn unix_microseconds(text: &str) -> Option<UnixMicroseconds> {
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let (hour, minute, second) = numbers(time, ':')?;
     let microseconds: u64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-    let in_range = (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    if !in_range {
-        return None;
-    }
-    // Days since 0000-03-01, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    let seconds = (days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let UnixSeconds(seconds) = UtcTime { year, month, day, hour, minute, second }.unix_seconds()?;
     Some(UnixMicroseconds(seconds * 1_000_000 + microseconds))
 }
 
