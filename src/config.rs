@@ -14,8 +14,8 @@ use crate::core::realm::RealmName;
 use crate::core::realm::{PublicUrl, RealmDefaults};
 #[cfg(feature = "aws")]
 use crate::core::resource::ResourceUri;
-use crate::metrics::MetricsFormat;
-use crate::telemetry::LogLevel;
+use crate::observe::log::LogLevel;
+use crate::observe::metrics::MetricsFormat;
 
 /// Where the registry is: what `--store aws` and every function need.
 #[derive(Clone, Debug)]

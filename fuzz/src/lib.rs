@@ -41,9 +41,8 @@ use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
-use grantwell::metrics::Metrics;
+use grantwell::observe::Observer;
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::TracingAudit;
 
 /// The client that seeds of the corpora authenticate as, and its secret.
 const CLIENT: (&str, &str) = ("myClient", "a-secret-of-the-fuzz-targets-0123");
@@ -194,7 +193,7 @@ impl Server {
             keys: Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings)),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
-            audit: Arc::new(TracingAudit),
+            audit: Arc::new(Observer::default()),
         }));
         Self { clients: clients(), realm, router, runtime }
     }
@@ -263,8 +262,7 @@ fn authorizers(token: &str) -> [Authorizer; 2] {
         tokens: Box::new(OneToken(token.to_owned())),
         scopes: scopes.parse().expect("routes"),
         response,
-        audit: Arc::new(TracingAudit),
-        metrics: Arc::new(Metrics::off()),
+        observer: Arc::default(),
     })
 }
 

@@ -28,7 +28,7 @@ use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::TracingAudit;
+use grantwell::observe::Observer;
 
 use crate::{CLIENT, TIME_LEFT};
 
@@ -94,7 +94,7 @@ impl World {
     fn new(secret: &ClientSecret) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
-        let (clock, audit) = (Arc::new(SystemClock), Arc::new(TracingAudit));
+        let (clock, audit) = (Arc::new(SystemClock), Arc::new(Observer::default()));
         let tokens = Arc::new(MemoryTokens::new(clock.clone()));
         let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
         let (issued, records) = runtime.block_on(issue(&registry, &keyring, &tokens, secret));

@@ -25,8 +25,7 @@ async fn main() -> Result<(), ConfigError> {
         tokens: Box::new(tokens),
         scopes: config.scopes,
         response: config.response,
-        audit: function.audit(),
-        metrics: function.metrics(),
+        observer: function.observer(),
     })
     .await;
     Ok(())

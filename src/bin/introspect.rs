@@ -18,9 +18,9 @@ async fn main() -> Result<(), ConfigError> {
         tokens: function.token_validator(&registry)?,
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
-        audit: function.audit(),
+        audit: function.observer(),
     };
     let router = routes::finish(routes::introspection_routes(endpoint));
-    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.observer()).await;
     Ok(())
 }

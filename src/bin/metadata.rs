@@ -12,9 +12,9 @@ async fn main() -> Result<(), ConfigError> {
     let endpoint = MetadataEndpoint {
         realms: function.realms(&function.registry()?),
         keys: function.verification_keys()?,
-        audit: function.audit(),
+        audit: function.observer(),
     };
     let router = routes::finish(routes::metadata_routes(endpoint));
-    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.observer()).await;
     Ok(())
 }

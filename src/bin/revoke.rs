@@ -21,9 +21,9 @@ async fn main() -> Result<(), ConfigError> {
         denylist: tokens,
         keys: function.verification_keys()?,
         clock: Arc::new(SystemClock),
-        audit: function.audit(),
+        audit: function.observer(),
     };
     let router = routes::finish(routes::revocation_routes(endpoint));
-    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.observer()).await;
     Ok(())
 }

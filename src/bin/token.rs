@@ -23,9 +23,9 @@ async fn main() -> Result<(), ConfigError> {
         keys: function.signing_keys()?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
-        audit: function.audit(),
+        audit: function.observer(),
     };
     let router = routes::finish(routes::token_routes(endpoint));
-    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.metrics()).await;
+    gateway::serve(router, function.public_url(), config::front()?, response::out_of_time, function.observer()).await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use super::rotation::{Rotation, RotationStores};
-use crate::aws::sdk::{self, CountedCalls};
+use crate::aws::sdk::{self, ObservedCalls};
 use crate::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use crate::aws::store::quotas::DynamoQuotas;
 use crate::aws::store::registry::DynamoRegistry;
@@ -20,11 +20,12 @@ use crate::core::access_token::validation::AccessTokenValidator;
 use crate::core::client_auth::ClientAuthenticator;
 use crate::core::client_auth::attempts::FailedAttempts;
 use crate::core::keys::keyring::Keyring;
-use crate::core::ports::{AuditSink, ClientRegistry, SecretSource, SigningKeySource, VerificationKeySource};
+use crate::core::ports::{ClientRegistry, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{PublicUrl, Realms};
-use crate::metrics::{CountedAudit, CountedHits, CountedLoads, Metrics};
+use crate::observe::event::Service;
+use crate::observe::metrics::{Metrics, MetricsFormat};
+use crate::observe::{Observer, log};
 use crate::system::{SystemClock, SystemRandom};
-use crate::telemetry::{self, TracingAudit};
 
 /// A Lambda function before it has an endpoint. Builds only the adapters that are asked for, so that each function needs
 /// the settings and the permissions of what it does and no others.
@@ -33,7 +34,7 @@ pub struct Function {
     sdk: SdkConfig,
     dynamodb: OnceLock<DynamoDb>,
     secrets_manager: OnceLock<SecretsManager>,
-    metrics: Arc<Metrics>,
+    observer: Arc<Observer>,
 }
 
 impl Function {
@@ -43,21 +44,22 @@ impl Function {
     /// [`ConfigError`] for a setting that cannot be read.
     pub async fn start() -> Result<Self, ConfigError> {
         let config = ServerConfig::from_env()?;
-        telemetry::init_lambda(config.log_level);
-        let metrics = Metrics::new(config.metrics, config::function_name(), config.log_level, Arc::new(SystemClock));
+        log::init_lambda(config.log_level);
+        let observer = match config.metrics {
+            MetricsFormat::Off => Observer::default(),
+            MetricsFormat::Emf => {
+                let (name, clock) = (config::function_name(), Arc::new(SystemClock));
+                Observer::counting(Metrics::of_function(name, config.log_level, clock))
+            }
+        };
         let sdk = sdk::for_functions().await;
         let (dynamodb, secrets_manager) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, sdk, dynamodb, secrets_manager, metrics: Arc::new(metrics) })
+        Ok(Self { config, sdk, dynamodb, secrets_manager, observer: Arc::new(observer) })
     }
 
-    /// Counts what each invocation does.
-    pub fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
-    }
-
-    /// Logs each decision, and counts it.
-    pub fn audit(&self) -> Arc<dyn AuditSink> {
-        if self.metrics.is_on() { Arc::new(CountedAudit(self.metrics())) } else { Arc::new(TracingAudit) }
+    /// Logs and counts what each invocation does.
+    pub fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
     }
 
     /// Realms and registrations.
@@ -65,14 +67,8 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn registry(&self) -> Result<Arc<dyn ClientRegistry>, ConfigError> {
-        let mut source: Arc<dyn ClientRegistry> =
-            Arc::new(DynamoRegistry::new(self.dynamodb(), config::registry_table()?));
-        if self.metrics.is_on() {
-            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
-        }
-        let cache: Arc<dyn ClientRegistry> =
-            Arc::new(CachedRegistry::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
-        Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
+        let source: Arc<dyn ClientRegistry> = Arc::new(DynamoRegistry::new(self.dynamodb(), config::registry_table()?));
+        Ok(Arc::new(CachedRegistry::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION)))
     }
 
     /// Finds realms in `registry`.
@@ -86,15 +82,9 @@ impl Function {
     /// [`ConfigError::Missing`].
     pub fn authenticator(&self, registry: &Arc<dyn ClientRegistry>) -> Result<ClientAuthenticator, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        let mut source: Arc<dyn SecretSource> = Arc::new(SecretsManagerSecrets::new(self.secrets_manager(), prefix));
-        if self.metrics.is_on() {
-            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
-        }
-        let mut secrets: Arc<dyn SecretSource> =
+        let source: Arc<dyn SecretSource> = Arc::new(SecretsManagerSecrets::new(self.secrets_manager(), prefix));
+        let secrets: Arc<dyn SecretSource> =
             Arc::new(CachedSecrets::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
-        if self.metrics.is_on() {
-            secrets = Arc::new(CountedHits { cache: secrets, metrics: self.metrics() });
-        }
         let attempts = self.config.attempt_limits.map(|limits| Arc::new(FailedAttempts::new(limits)));
         let authenticator = ClientAuthenticator::new(Arc::clone(registry), secrets, Arc::new(SystemClock));
         Ok(authenticator.limited_by(attempts))
@@ -130,13 +120,8 @@ impl Function {
     /// # Errors
     /// [`ConfigError::Missing`].
     pub fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, ConfigError> {
-        let mut source: Arc<dyn VerificationKeySource> = Arc::new(self.published_keys()?);
-        if self.metrics.is_on() {
-            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
-        }
-        let cache: Arc<dyn VerificationKeySource> =
-            Arc::new(CachedVerificationKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
-        Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
+        let source: Arc<dyn VerificationKeySource> = Arc::new(self.published_keys()?);
+        Ok(Arc::new(CachedVerificationKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION)))
     }
 
     /// What the realms sign their tokens with.
@@ -147,13 +132,8 @@ impl Function {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
         let secrets_manager = self.secrets_manager();
         let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?, self.identity()?);
-        let mut source: Arc<dyn SigningKeySource> = Arc::new(Keyring::new(Arc::new(store), Arc::new(SystemClock)));
-        if self.metrics.is_on() {
-            source = Arc::new(CountedLoads { source, metrics: self.metrics() });
-        }
-        let cache: Arc<dyn SigningKeySource> =
-            Arc::new(CachedSigningKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION));
-        Ok(if self.metrics.is_on() { Arc::new(CountedHits { cache, metrics: self.metrics() }) } else { cache })
+        let source: Arc<dyn SigningKeySource> = Arc::new(Keyring::new(Arc::new(store), Arc::new(SystemClock)));
+        Ok(Arc::new(CachedSigningKeys::new(source, Arc::new(SystemClock), CacheSettings::FUNCTION)))
     }
 
     /// Says of presented tokens whether they count.
@@ -188,15 +168,15 @@ impl Function {
             registry,
         };
         let interval = self.config.signing_key_rotation_interval;
-        Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom), self.metrics()))
+        Ok(Rotation::new(stores, interval, Arc::new(SystemClock), Arc::new(SystemRandom), self.observer()))
     }
 
     /// One client of a service serves all its adapters, and a function that asks for no secret makes none for them.
     fn dynamodb(&self) -> DynamoDb {
         let make = || {
             let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
-            if self.metrics.is_on() {
-                config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
+            if self.observer.counts() {
+                config = config.interceptor(ObservedCalls::to(Service::DynamoDb, self.observer()));
             }
             DynamoDb::from_conf(config.build())
         };
@@ -206,8 +186,8 @@ impl Function {
     fn secrets_manager(&self) -> SecretsManager {
         let make = || {
             let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-            if self.metrics.is_on() {
-                config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
+            if self.observer.counts() {
+                config = config.interceptor(ObservedCalls::to(Service::SecretsManager, self.observer()));
             }
             SecretsManager::from_conf(config.build())
         };

@@ -35,7 +35,8 @@ use super::invocation;
 use crate::core::client_auth::attempts::ClientSource;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
-use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME, PAST_THE_FRONT};
+use crate::observe::event::RefusedBeforeRouting;
+use crate::observe::{self, Observer};
 
 /// Answers invocations with `router` until Lambda ends the process. Each request carries the [`PublicUrl`] it came in by as
 /// an extension: `public_url`, or else what API Gateway says.
@@ -49,14 +50,14 @@ pub async fn serve(
     public_url: Option<PublicUrl>,
     front: Front,
     out_of_time: fn() -> Response,
-    metrics: Arc<Metrics>,
+    observer: Arc<Observer>,
 ) {
-    let gateway = &Gateway { router, public_url, front, out_of_time, metrics };
+    let gateway = &Gateway { router, public_url, front, out_of_time, observer };
     // As text: what the runtime cannot read is a function error, and this server answers whatever comes.
     let ended = lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
         let answer = gateway.answer(payload.get(), time_left(context.deadline()));
-        Ok::<_, Infallible>(invocation::observed(&gateway.metrics, invocation::ids(&context), answer).await)
+        Ok::<_, Infallible>(invocation::observed(&gateway.observer, invocation::ids(&context), answer).await)
     }))
     .await;
     invocation::ended(ended);
@@ -66,8 +67,8 @@ pub async fn serve(
 #[cfg(fuzzing)]
 pub async fn answer(router: Router, event: &str, time_left: Duration) -> Value {
     let out_of_time = || StatusCode::SERVICE_UNAVAILABLE.into_response();
-    let metrics = Arc::new(Metrics::off());
-    let gateway = Gateway { router, public_url: None, front: Front::Gateway, out_of_time, metrics };
+    let observer = Arc::default();
+    let gateway = Gateway { router, public_url: None, front: Front::Gateway, out_of_time, observer };
     serde_json::to_value(gateway.answer(event, time_left).await).unwrap_or_default()
 }
 
@@ -76,7 +77,7 @@ struct Gateway {
     public_url: Option<PublicUrl>,
     front: Front,
     out_of_time: fn() -> Response,
-    metrics: Arc<Metrics>,
+    observer: Arc<Observer>,
 }
 
 /// Why an event never reaches the router.
@@ -163,7 +164,7 @@ impl Gateway {
             Ok(request) => self.route(request, time_left).await,
             Err(reason) => self.refused(reason),
         };
-        self.metrics.answered(response.status().as_u16());
+        self.observer.tell(observe::Event::Answered { status: response.status().as_u16() });
         Answer::new(payload, response).await
     }
 
@@ -227,8 +228,7 @@ impl Gateway {
             Ok(Ok(response)) => response,
             // Rather our own 503 than the API's, which is no OAuth answer and does not say when to try again.
             Err(_) => {
-                tracing::warn!(time_limit_milliseconds = time_left.as_millis(), "a request ran out of time");
-                self.metrics.refused(Metric::RequestsRefused, OUT_OF_TIME);
+                self.observer.tell(observe::Event::OutOfTime { route: None, limit: time_left });
                 (self.out_of_time)()
             }
         }
@@ -236,15 +236,16 @@ impl Gateway {
 
     /// For what never reaches a router: an error like any other, made here.
     fn refused(&self, refusal: Refusal) -> Response {
-        let (status, metric, error, description) = match refusal {
+        let (status, reason, error, description) = match refusal {
             Refusal::Malformed(reason) => {
                 let error = OAuthError::InvalidRequest(reason);
-                (StatusCode::BAD_REQUEST, MALFORMED, error.code(), error.description())
+                (StatusCode::BAD_REQUEST, RefusedBeforeRouting::Malformed, error.code(), error.description())
             }
-            Refusal::PastTheFront => (StatusCode::FORBIDDEN, PAST_THE_FRONT, "access_denied", NOT_HERE),
+            Refusal::PastTheFront => {
+                (StatusCode::FORBIDDEN, RefusedBeforeRouting::PastTheFront, "access_denied", NOT_HERE)
+            }
         };
-        tracing::warn!(reason = description, "an event was refused before it reached a router");
-        self.metrics.refused(Metric::RequestsRefused, metric);
+        self.observer.tell(observe::Event::RefusedBeforeRouting { reason, description });
         let body = json!({"error": error, "error_description": description}).to_string();
         let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
         (status, headers, body).into_response()
@@ -496,8 +497,8 @@ mod tests {
 
     fn gateway(router: Router) -> Gateway {
         let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();
-        let metrics = Arc::new(Metrics::off());
-        Gateway { router, public_url: None, front: Front::Gateway, out_of_time, metrics }
+        let observer = Arc::default();
+        Gateway { router, public_url: None, front: Front::Gateway, out_of_time, observer }
     }
 
     fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {

@@ -5,10 +5,11 @@ use std::time::Instant;
 use lambda_http::{Context, Error};
 use tracing::Instrument as _;
 
-use crate::metrics::{InvocationIds, Metrics};
+use crate::observe::Observer;
+use crate::observe::metrics::InvocationIds;
 
 /// Does the `work` of an invocation. Its log lines carry the ids, by which they are found from a trace, and the trace from them.
-pub(super) async fn observed<T>(metrics: &Metrics, ids: InvocationIds, work: impl Future<Output = T>) -> T {
+pub(super) async fn observed<T>(observer: &Observer, ids: InvocationIds, work: impl Future<Output = T>) -> T {
     let begun = Instant::now();
     // At the most severe level, so that no log level takes it from the lines that are left.
     let span = tracing::error_span!(
@@ -17,7 +18,7 @@ pub(super) async fn observed<T>(metrics: &Metrics, ids: InvocationIds, work: imp
         trace_id = ids.trace_id.as_deref().unwrap_or_default()
     );
     let result = work.instrument(span).await;
-    metrics.finish(&ids, begun.elapsed());
+    observer.end_invocation(&ids, begun.elapsed());
     result
 }
 

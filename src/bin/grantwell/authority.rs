@@ -22,8 +22,8 @@ use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::{self, HttpService};
+use grantwell::observe::{LogRefusalsSparingly, Observer};
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::LogRefusalsSparingly;
 
 /// The longest a request may take, its body included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -109,7 +109,7 @@ pub(crate) fn service(
 
 /// Tells of what it has left out for as long as it is used, and once more at its end.
 fn sparing_log(clock: &Arc<dyn Clock>) -> Arc<LogRefusalsSparingly> {
-    let audit = Arc::new(LogRefusalsSparingly::new(Arc::clone(clock)));
+    let audit = Arc::new(LogRefusalsSparingly::new(Observer::default(), Arc::clone(clock)));
     let used = Arc::downgrade(&audit);
     tokio::spawn(async move {
         loop {

@@ -29,8 +29,8 @@ use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
+use grantwell::observe::log::{self, LogFormat};
 use grantwell::system::SystemClock;
-use grantwell::telemetry::{self, LogFormat};
 
 use crate::authority::{self, IssuedTokens};
 use crate::failure::Failure;
@@ -139,7 +139,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = ServerConfig::from_env()?;
     let descriptors = limits::raise_descriptor_limit();
     let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
-    let _written_at_the_end = telemetry::init_local(config.log_level, arguments.log_format.into())
+    let _written_at_the_end = log::init_local(config.log_level, arguments.log_format.into())
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
     let configured_url = arguments.issuer_base.or(config.public_url);

@@ -1,4 +1,4 @@
-//! One line of a server's log, as far as it is about a token: the JSON that `grantwell::telemetry` writes, whatever stands before
+//! One line of a server's log, as far as it is about a token: the JSON that `grantwell::observe` writes, whatever stands before
 //! and after it.
 
 use std::borrow::Cow;
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     const TOKEN: Uuid = Uuid::from_u128(0xa9ab_2e1e_6a5a_4d8f_8e0d_4c1d_5e0f_2a3b);
-    const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell::telemetry"}"#;
+    const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell"}"#;
 
     fn issued() -> Decision {
         Decision::Issued(Issuance {

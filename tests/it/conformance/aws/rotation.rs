@@ -19,7 +19,6 @@ use grantwell::core::keys::set::{
 };
 use grantwell::core::ports::{Clock, UnixSeconds};
 use grantwell::core::realm::{RealmDefaults, Realms};
-use grantwell::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -859,7 +858,7 @@ impl World {
             identity: Arc::new(RegistryIdentity::new(stack.dynamodb.clone(), &stack.registry_table)),
             registry,
         };
-        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::new(Metrics::off()))
+        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::default())
     }
 
     /// One that finds every key due whose successor is ready.
