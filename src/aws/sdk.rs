@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::trust;
-use crate::core::ports::PortError;
+use crate::core::port_error::PortError;
 use crate::observe::event::{Attempt, Service};
 use crate::observe::{Event, Observer};
 

@@ -17,8 +17,7 @@ pub use self::event::Event;
 use self::event::{Sinks, audit};
 use self::metrics::{InvocationIds, Metrics};
 pub use self::refusals::LogRefusalsSparingly;
-use crate::core::audit::AuditEvent;
-use crate::core::ports::AuditSink;
+use crate::core::audit::{AuditEvent, AuditSink};
 
 /// Writes the line of every event, and counts it where metrics are on.
 #[derive(Debug, Default)]
@@ -70,7 +69,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::access_token::AccessTokenFormat;
+    use crate::core::access_token::settings::AccessTokenFormat;
     use crate::core::error::{ClientAuthFailure, OAuthError};
 
     fn observer() -> Observer {

@@ -32,9 +32,9 @@ use url::form_urlencoded;
 
 use super::front::Front;
 use super::invocation;
-use crate::core::client_auth::attempts::ClientSource;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
+use crate::core::source::ClientSource;
 use crate::observe::event::RefusedBeforeRouting;
 use crate::observe::{self, Observer};
 

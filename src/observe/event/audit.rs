@@ -2,8 +2,8 @@
 
 use super::MALFORMED;
 use super::sinks::{Sinks, line};
+use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::AuditEvent;
-use crate::core::bearer::TokenFacts;
 use crate::core::error::OAuthError;
 use crate::observe::metrics::Metric;
 

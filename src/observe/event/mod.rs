@@ -11,8 +11,8 @@ use std::time::Duration;
 use self::sinks::line;
 pub(super) use self::sinks::{LINES, Sinks};
 use super::metrics::Metric;
-use crate::core::client::ClientId;
-use crate::core::ports::PortError;
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
 use crate::core::realm::RealmName;
 
 /// Something that happened besides the decisions of the endpoints.
