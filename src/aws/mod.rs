@@ -4,6 +4,7 @@
 //! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors,
 //! `trust` says whose certificates count.
 
+pub mod adapters;
 pub mod lambda;
 pub mod sdk;
 pub mod store;
