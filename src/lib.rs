@@ -39,8 +39,6 @@ pub mod embedded;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http")]
-pub mod metrics;
+pub mod observe;
 #[cfg(feature = "http")]
 pub mod system;
-#[cfg(feature = "http")]
-pub mod telemetry;

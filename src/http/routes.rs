@@ -117,7 +117,7 @@ fn with_not_found(routes: Router) -> Router {
     routes.fallback(async || Refusal::NotFound)
 }
 
-/// The panic's message stays out of the answer, and the hook of `telemetry` keeps it out of the log.
+/// The panic's message stays out of the answer, and the hook of `observe::log` keeps it out of the log.
 async fn caught(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_panic| response::after_panic())
 }
