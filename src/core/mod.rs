@@ -13,6 +13,7 @@ pub mod error;
 pub mod introspection;
 pub mod jose;
 pub mod keys;
+pub mod management;
 pub mod metadata;
 pub mod params;
 pub mod ports;
