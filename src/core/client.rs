@@ -1,5 +1,7 @@
 //! Client: a registration and its invariants (RFC 6749 §2, member names of RFC 7591 §2).
 
+mod information;
+
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
@@ -16,6 +18,7 @@ use super::quota::{QuotaMode, QuotaSetting, TokenQuota};
 use super::realm::{Realm, RealmName};
 use super::resource::{MalformedResource, ResourceUri};
 use super::scope::Scope;
+pub use information::ClientInformation;
 
 /// A client identifier (RFC 6749 §2.2): 1 to 128 characters of `[A-Za-z0-9._@-]`, compared byte for byte.
 ///

@@ -14,6 +14,7 @@ pub mod introspection;
 pub mod jose;
 pub mod keys;
 pub mod management;
+pub mod members;
 pub mod metadata;
 pub mod params;
 pub mod ports;

@@ -24,7 +24,7 @@ use ureq::Agent;
 
 use grantwell::core::access_token::AccessTokenFormat;
 use grantwell::core::bearer::{self, Decision, TokenFacts, TokenIntrospection};
-use grantwell::core::client::{Client, TokenLifetime};
+use grantwell::core::client::{Client, ClientInformation, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::error::OAuthError;
 use grantwell::core::ports::Registrar as _;
@@ -39,7 +39,6 @@ use grantwell::http::routes::HttpService;
 use grantwell::telemetry::{self, LogFormat, LogLevel, SystemClock};
 
 use crate::authority::{self, IssuedTokens};
-use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
@@ -209,8 +208,9 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered = serde_json::to_string_pretty(&ClientView::created(&credentials.client, &credentials.secret))
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let registered =
+            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, &credentials.secret))
+                .map_err(|error| Failure::new(error.to_string()))?;
         say(&format!("$ {command}\n{registered}\n"))
     }
 

@@ -134,8 +134,13 @@ pub enum ManagementError {
         now: UnixSeconds,
     },
     /// The secret is current, but its end could not be set.
-    #[error("the new secret is current, but its lifetime could not be set: {0}")]
-    LifetimeNotSet(Box<Self>),
+    #[error("the new secret of {of} is current, but its lifetime could not be set: {error}")]
+    LifetimeNotSet {
+        /// The client.
+        of: Subject,
+        /// Why.
+        error: Box<Self>,
+    },
     /// The setting of what signs is stored, but there is no key of that algorithm yet.
     #[error("the setting of {of} is stored, but its realm has no key of that algorithm yet: {error}")]
     KeysNotMade {

@@ -72,10 +72,10 @@ impl Management {
         }
 
         let rotated = self.registrar.rotate_secret(realm, client_id, &secret).await;
-        rotated.map_err(|error| subject.refused(error))?;
+        rotated.map_err(|error| subject.clone().refused(error))?;
         let (client, unfinished) = match self.extend(&before, lifetime, had_expired, now).await {
             Ok(client) => (client, None),
-            Err(error) => (before, Some(ManagementError::LifetimeNotSet(Box::new(error)))),
+            Err(error) => (before, Some(ManagementError::LifetimeNotSet { of: subject, error: Box::new(error) })),
         };
         Ok(RotatedSecret { client, secret, previous_is_valid: !had_expired, notices, unfinished })
     }
