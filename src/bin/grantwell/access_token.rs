@@ -5,7 +5,6 @@ use grantwell::core::keys::SigningAlgorithm;
 
 /// How access tokens are made.
 #[derive(Debug, clap::Args)]
-#[group(id = AccessTokenArguments::ID, multiple = true)]
 pub(crate) struct AccessTokenArguments {
     /// References, or JWTs that resource servers can validate (RFC 9068); '' removes the setting (access_token_format)
     /// [default: the realm's, or opaque]
@@ -37,9 +36,6 @@ enum UnknownValue {
 }
 
 impl AccessTokenArguments {
-    /// The group of these options.
-    pub(crate) const ID: &str = "access_token";
-
     /// Whether what signs is among what is to be set.
     pub(crate) fn name_signing_alg(&self) -> bool {
         self.signing_alg.is_some()

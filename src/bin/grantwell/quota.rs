@@ -6,7 +6,6 @@ use crate::access_token::{Setting, apply, setting};
 
 /// How many tokens a client is issued.
 #[derive(Debug, clap::Args)]
-#[group(id = QuotaArguments::ID, multiple = true)]
 pub(crate) struct QuotaArguments {
     /// The most tokens a client is issued in an hour or a day (UTC), or none; '' removes the setting (token_quota) [default:
     /// the realm's, or none]
@@ -24,9 +23,6 @@ pub(crate) struct QuotaArguments {
 struct UnknownMode;
 
 impl QuotaArguments {
-    /// The group of these options.
-    pub(crate) const ID: &str = "quota";
-
     /// Sets what is named in the two fields that a client and a realm both have.
     pub(crate) fn apply(&self, quota: &mut Option<QuotaSetting>, mode: &mut Option<QuotaMode>) {
         apply(self.token_quota, quota);

@@ -9,7 +9,6 @@ use grantwell::telemetry::SystemClock;
 
 /// Which tokens count.
 #[derive(Debug, clap::Args)]
-#[group(id = ValidAfterArguments::ID, multiple = true)]
 pub(crate) struct ValidAfterArguments {
     /// Ends every access token issued so far (tokens_valid_after)
     #[arg(long)]
@@ -24,9 +23,6 @@ pub(crate) struct ValidAfterArguments {
 }
 
 impl ValidAfterArguments {
-    /// The group of these options.
-    pub(crate) const ID: &str = "valid_after";
-
     /// What becomes of the tokens.
     pub(crate) fn change(&self) -> TokensValidAfter {
         match self.tokens_valid_after {

@@ -57,7 +57,7 @@ enum Command {
   grantwell client update myClient --scope 'read write' --token-lifetime 900
   grantwell client update myClient --token-quota 1000/hour --token-quota-mode observe
   grantwell client update myClient --default-scope '' --revoke-tokens",
-        group = ArgGroup::new("changes").required(true).multiple(true).args(update::CHANGES)
+        group = ArgGroup::new("changes").required(true).multiple(true).args(update::changes())
     )]
     Update(Box<update::Update>),
     /// Gives a client a new secret; the previous one stays valid until the next rotation

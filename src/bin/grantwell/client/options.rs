@@ -17,7 +17,6 @@ use crate::realm::{GrantTypeValue, grant_type, grant_types, refuse_mixed, scope,
 
 /// What an operator decides about a client. An empty value removes what was set.
 #[derive(Debug, clap::Args)]
-#[group(id = Settings::ID, multiple = true)]
 pub(super) struct Settings {
     /// A name for people (client_name)
     #[arg(long)]
@@ -66,9 +65,6 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// The group of these options, without those of the two groups in it.
-    pub(super) const ID: &str = "settings";
-
     /// Refuses what each option allows and all together do not.
     pub(super) fn check(&self) -> Result<(), Failure> {
         refuse_mixed(&self.grant_type)

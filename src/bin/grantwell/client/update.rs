@@ -1,22 +1,18 @@
 //! `grantwell client update`.
 
+use clap::{Args as _, Command, Id};
+
 use grantwell::core::client::ClientMetadata;
 use grantwell::core::management::ClientChange;
 
 use super::WhichClient;
 use super::options::Settings;
 use super::show;
-use crate::access_token::AccessTokenArguments;
 use crate::failure::Failure;
 use crate::output::OutputArguments;
-use crate::quota::QuotaArguments;
 use crate::store::Place;
 use crate::valid_after::ValidAfterArguments;
 use crate::words;
-
-/// The groups of options that change something, one of which is required.
-pub(super) const CHANGES: [&str; 5] =
-    [Settings::ID, AccessTokenArguments::ID, QuotaArguments::ID, ValidAfterArguments::ID, "inherit_token_lifetime"];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Update {
@@ -55,4 +51,11 @@ impl Update {
             metadata.access_token_lifetime = None;
         }
     }
+}
+
+/// The options that change something, one of which is required.
+pub(super) fn changes() -> Vec<Id> {
+    let options = ValidAfterArguments::augment_args(Settings::augment_args(Command::new("update")));
+    let named = options.get_arguments().map(|option| option.get_id().clone());
+    named.chain(["inherit_token_lifetime".into()]).collect()
 }
