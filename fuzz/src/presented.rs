@@ -8,26 +8,31 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use grantwell::aws::gateway;
+use grantwell::aws::lambda::gateway;
 use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::validation::AccessTokenValidator;
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::Client;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client_auth::ClientAuthenticator;
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{
-    Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-};
-use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::ports::{Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _};
+use grantwell::core::time::UnixSeconds;
+use grantwell::core::realm::{PublicUrl, Realm, RealmName};
+use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::TracingAudit;
 
 use crate::{CLIENT, TIME_LEFT};
 

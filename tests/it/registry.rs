@@ -10,15 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::Client;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::keys::set::{KeySet, KeyStatus};
-use grantwell::core::ports::{KeyStore as _, Registrar as _, UnixSeconds};
+use grantwell::core::keys::published::KeyStatus;
+use grantwell::core::keys::set::KeySet;
+use grantwell::core::ports::{KeyStore as _, Registrar as _};
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::SystemRandom;
+use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::SystemRandom;
 use tempfile::TempDir;
 
 use crate::support::cli::{Store, grantwell, grantwell_of_user};

@@ -1,6 +1,6 @@
 //! The options that say how access tokens are made. A client and its realm have them in common.
 
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::keys::SigningAlgorithm;
 
 /// How access tokens are made.

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::KeyId;
-use grantwell::core::keys::set::{JWKS_MAX_AGE, KeyStatus, PublishedKey, PublishedKeys};
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::keys::published::{KeyStatus, PublishedKey, PublishedKeys};
+use grantwell::core::keys::set::JWKS_MAX_AGE;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use grantwell::core::members::Members;
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
+use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
+use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
 use grantwell::core::management::RealmChange;
 use grantwell::core::members::Members;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
@@ -149,12 +150,12 @@ pub(crate) fn scope(text: &str) -> Result<Scope, MalformedScope> {
 }
 
 /// Parses a number of seconds.
-pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidRegistration> {
-    text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new)
+pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidTokenLifetime> {
+    text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
 }
 
 /// Parses a grant type or `none`.
-pub(crate) fn grant_type(text: &str) -> Result<GrantTypeValue, InvalidRegistration> {
+pub(crate) fn grant_type(text: &str) -> Result<GrantTypeValue, UnknownGrantType> {
     if text == "none" { Ok(GrantTypeValue::NoGrant) } else { text.parse().map(GrantTypeValue::Named) }
 }
 
@@ -268,6 +269,6 @@ fn unset(member: &str) -> &'static str {
     }
 }
 
-fn grant_type_or_any(text: &str) -> Result<GrantTypeValue, InvalidRegistration> {
+fn grant_type_or_any(text: &str) -> Result<GrantTypeValue, UnknownGrantType> {
     if text.is_empty() { Ok(GrantTypeValue::Any) } else { grant_type(text) }
 }

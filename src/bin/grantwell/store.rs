@@ -7,9 +7,9 @@ use std::sync::Arc;
 use grantwell::core::management::Management;
 use grantwell::core::ports::{KeyStore, Registrar};
 use grantwell::core::realm::RealmName;
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
 use crate::output;
@@ -187,9 +187,9 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 
 #[cfg(feature = "aws")]
 async fn open_aws() -> Result<Store, Failure> {
-    use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
-    use grantwell::aws::registrar::AwsRegistrar;
-    use grantwell::aws::registry_id::RegistryIdentity;
+    use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+    use grantwell::aws::store::registrar::AwsRegistrar;
+    use grantwell::aws::store::registry_id::RegistryIdentity;
     use grantwell::aws::sdk;
     use grantwell::config::RegistryConfig;
 
@@ -230,11 +230,11 @@ pub(crate) fn no_aws() -> Failure {
 
 /// What binds the secrets of the deployed stack.
 #[cfg(feature = "aws")]
-pub(crate) async fn open_binding() -> Result<grantwell::aws::binding::SecretBinding, Failure> {
-    use grantwell::aws::binding::SecretBinding;
+pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::SecretBinding, Failure> {
+    use grantwell::aws::store::binding::SecretBinding;
     use grantwell::aws::sdk;
     use grantwell::config::RegistryConfig;
-    use grantwell::core::ports::Random;
+    use grantwell::core::random::Random;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;

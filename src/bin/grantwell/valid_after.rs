@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use grantwell::core::management::TokensValidAfter;
-use grantwell::core::ports::{Clock as _, UnixSeconds};
-use grantwell::telemetry::SystemClock;
+use grantwell::core::ports::Clock as _;
+use grantwell::core::time::UnixSeconds;
+use grantwell::system::SystemClock;
 
 /// Which tokens count.
 #[derive(Debug, clap::Args)]

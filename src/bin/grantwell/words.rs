@@ -4,8 +4,8 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
 use grantwell::core::management::{ManagementError, Notice, Subject};
-use grantwell::core::ports::UnixSeconds;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output;

@@ -6,8 +6,10 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{AuthMethod, Client, ClientMetadata};
-use crate::core::client_auth::secret::ClientSecret;
+use crate::core::client::Client;
+use crate::core::client::auth_method::AuthMethod;
+use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret::ClientSecret;
 use crate::core::members::Members;
 
 /// A client as it is shown. Null is what the client leaves to its realm, or does without.

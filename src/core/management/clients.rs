@@ -4,8 +4,10 @@ use super::secrets;
 use super::{
     Changed, Management, ManagementError, Notice, SecretLifetime, Subject, TokensValidAfter, notices_of_grants,
 };
-use crate::core::client::{Client, ClientId, ClientMetadata, ClientStatus, RegistrationId};
-use crate::core::client_auth::secret::ClientSecret;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret::ClientSecret;
+use crate::core::client::{Client, ClientStatus};
 use crate::core::ports::ClientPage;
 use crate::core::realm::RealmName;
 

@@ -5,8 +5,10 @@ use crate::core::client::Client;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::jwk::KeyId;
 use crate::core::keys::keyring::KeyChangeError;
-use crate::core::keys::set::{KeySet, KeyStatus, PublishedKeys};
-use crate::core::realm::{Realm, RealmName, Realms};
+use crate::core::keys::published::{KeyStatus, PublishedKeys};
+use crate::core::keys::set::KeySet;
+use crate::core::realm::{Realm, RealmName};
+use crate::core::realms::Realms;
 
 impl Management {
     /// The public halves of the realm's keys; none where it has signed nothing yet.

@@ -17,12 +17,17 @@ pub use realms::RealmChange;
 pub use secrets::{RotatedSecret, SecretLifetime};
 pub use valid_after::TokensValidAfter;
 
-use super::client::{ClientId, GrantType, InvalidRegistration};
 use super::keys::SigningAlgorithm;
 use super::keys::keyring::{KeyChangeError, Keyring};
-use super::ports::{Clock, KeyStore, PortError, Random, Registrar, RegistrarError, UnixSeconds};
+use super::ports::{Clock, KeyStore, Registrar, RegistrarError};
 use super::realm::RealmName;
 use super::scope::Scope;
+use crate::core::client::grant_type::GrantType;
+use crate::core::client::id::ClientId;
+use crate::core::client::metadata::InvalidRegistration;
+use crate::core::port_error::PortError;
+use crate::core::random::Random;
+use crate::core::time::UnixSeconds;
 
 /// The use cases over one registry and the keys of its realms.
 pub struct Management {

@@ -1,10 +1,12 @@
 //! Secrets of clients: made, replaced, ended.
 
 use super::{Management, ManagementError, Notice, Subject};
-use crate::core::client::{Client, ClientId, ClientMetadata};
-use crate::core::client_auth::secret::ClientSecret;
-use crate::core::ports::UnixSeconds;
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret::ClientSecret;
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// How long a client's secrets work, from the request that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::{ManagementError, Notice, Subject};
 use crate::core::access_token::{ValidAfterIsAhead, tokens_valid_after};
-use crate::core::ports::UnixSeconds;
+use crate::core::time::UnixSeconds;
 
 /// Which of the tokens issued so far count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,10 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::set::KeySet;
-use grantwell::core::ports::{KeyStore as _, UnixSeconds};
+use grantwell::core::ports::KeyStore as _;
 use grantwell::core::realm::RealmName;
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -5,23 +5,24 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use grantwell::core::access_token::AccessTokenFormat;
-use grantwell::core::client::TokenLifetime;
+use grantwell::core::access_token::settings::{AccessTokenFormat, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{KeySet, SIGNERS_MAX_AGE, VERIFIES_AFTER_SIGNING};
+use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
+use grantwell::core::keys::set::{KeySet, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
-    SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds, VerificationKeySource as _,
+    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
-use grantwell::embedded::StoreError;
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::quotas::MemoryQuotas;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::{Durability, SqliteTokens};
+use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::fault::StoreError;
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::quotas::MemoryQuotas;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};

@@ -1,6 +1,8 @@
 //! `grantwell client create`.
 
-use grantwell::core::client::{ClientId, ClientInformation, ClientMetadata};
+use grantwell::core::client::id::ClientId;
+use grantwell::core::client::information::ClientInformation;
+use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::management::Registration;
 
 use super::options::Settings;

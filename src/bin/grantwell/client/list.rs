@@ -2,7 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-use grantwell::core::client::{Client, ClientId, ClientInformation};
+use grantwell::core::client::Client;
+use grantwell::core::client::id::ClientId;
+use grantwell::core::client::information::ClientInformation;
 use grantwell::core::realm::RealmName;
 
 use super::show::unset;

@@ -9,7 +9,8 @@ mod update;
 
 use clap::ArgGroup;
 
-use grantwell::core::client::{ClientId, ClientStatus};
+use grantwell::core::client::ClientStatus;
+use grantwell::core::client::id::ClientId;
 
 use crate::failure::Failure;
 use crate::store::Place;

@@ -3,9 +3,12 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use grantwell::core::access_token::claims::CustomClaims;
-use grantwell::core::client::{
-    AuthMethod, ClientMetadata, InvalidRegistration, RedirectUri, SecretRotationDays, TokenLifetime,
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::metadata::{
+    ClientMetadata, InvalidRegistration, InvalidSecretRotationDays, SecretRotationDays,
 };
+use grantwell::core::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
 use grantwell::core::management::SecretLifetime;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
@@ -127,7 +130,7 @@ fn named<T: Clone>(values: &[Setting<T>]) -> Vec<T> {
     values.iter().filter_map(|Setting(value)| value.clone()).collect()
 }
 
-fn redirect_uri(text: &str) -> Result<Setting<RedirectUri>, InvalidRegistration> {
+fn redirect_uri(text: &str) -> Result<Setting<RedirectUri>, InvalidRedirectUri> {
     if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|uri| Setting(Some(uri))) }
 }
 
@@ -135,11 +138,11 @@ fn resource(text: &str) -> Result<Setting<ResourceUri>, MalformedResource> {
     if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|uri| Setting(Some(uri))) }
 }
 
-fn secret_rotation_days(text: &str) -> Result<Setting<SecretRotationDays>, InvalidRegistration> {
+fn secret_rotation_days(text: &str) -> Result<Setting<SecretRotationDays>, InvalidSecretRotationDays> {
     if matches!(text, "" | "0") {
         return Ok(Setting(None));
     }
-    let days = text.parse().map_err(|_| InvalidRegistration::SecretRotationDays)?;
+    let days = text.parse().map_err(|_| InvalidSecretRotationDays)?;
     SecretRotationDays::new(days).map(|days| Setting(Some(days)))
 }
 

@@ -7,11 +7,12 @@ use std::os::fd::AsFd as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use grantwell::core::client::{Client, ClientId};
-use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
+use grantwell::core::client::Client;
+use grantwell::core::client::id::ClientId;
+use grantwell::core::client::secret::{ClientSecret, WeakSecret};
 use grantwell::core::management::SecretLifetime;
-use grantwell::core::ports::UnixSeconds;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
 
 use super::WhichClient;
 use super::options::secret_lifetime;

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use grantwell::core::client::{Client, ClientId, ClientInformation, ClientStatus};
+use grantwell::core::client::id::ClientId;
+use grantwell::core::client::information::ClientInformation;
+use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::members;
 use grantwell::core::realm::{RealmName, RealmSettings};
 

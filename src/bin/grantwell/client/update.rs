@@ -2,7 +2,7 @@
 
 use clap::{Args as _, Command, Id};
 
-use grantwell::core::client::ClientMetadata;
+use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::management::ClientChange;
 
 use super::WhichClient;

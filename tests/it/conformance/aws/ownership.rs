@@ -2,8 +2,8 @@
 //! the secrets of a stack from before the tags.
 
 use aws_sdk_secretsmanager::types::Tag;
-use grantwell::aws::binding::{BoundSecret, Outcome, SecretBinding};
-use grantwell::core::ports::Random;
+use grantwell::aws::store::binding::{BoundSecret, Outcome, SecretBinding};
+use grantwell::core::random::Random;
 use serde_json::{Value, json};
 
 use super::*;

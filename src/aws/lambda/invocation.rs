@@ -1,0 +1,84 @@
+//! What surrounds every invocation: its ids on each of its log lines, the segment that its calls are parts of, and its metrics
+//! once it has ended.
+
+use std::time::Instant;
+
+use lambda_http::{Context, Error};
+use tracing::Instrument as _;
+
+use crate::aws::traces::{self, Segment};
+use crate::metrics::{InvocationIds, Metrics};
+
+/// The ids that Lambda gives an invocation.
+pub(super) struct Ids {
+    logged: InvocationIds,
+    /// Where the invocation is sampled.
+    segment: Option<Segment>,
+}
+
+/// Does the `work` of an invocation. Its log lines carry the ids, by which they are found from a trace, and the trace from them.
+pub(super) async fn observed<T>(metrics: &Metrics, ids: Ids, work: impl Future<Output = T>) -> T {
+    let Ids { logged: ids, segment } = ids;
+    let begun = Instant::now();
+    // At the most severe level, so that no log level takes it from the lines that are left.
+    let span = tracing::error_span!(
+        "invocation",
+        request_id = ids.request_id.as_str(),
+        trace_id = ids.trace_id.as_deref().unwrap_or_default()
+    );
+    let result = traces::within(segment, work.instrument(span)).await;
+    metrics.finish(&ids, begun.elapsed());
+    result
+}
+
+/// What is said when the runtime's loop comes back: Lambda freezes a function, but emulators end the interface before it.
+pub(super) fn ended(result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the Lambda runtime interface went away, and the function ends with it");
+    }
+}
+
+/// Reads them.
+pub(super) fn ids(context: &Context) -> Ids {
+    let header = context.xray_trace_id.as_deref();
+    let logged = InvocationIds { request_id: context.request_id.clone(), trace_id: header.and_then(trace_id) };
+    Ids { logged, segment: header.and_then(Segment::sampled) }
+}
+
+/// The trace of a tracing header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=...;Sampled=1`. A caller may send one, and
+/// with it a text for the log: only what has the form of an id is one.
+fn trace_id(header: &str) -> Option<String> {
+    let root = traces::field(header, "Root=")?;
+    let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (time, unique) = root.strip_prefix("1-")?.split_once('-')?;
+    (is_hex(time, 8) && is_hex(unique, 24)).then(|| root.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_an_id_and_nothing_else_that_a_caller_may_send() {
+        let id = "1-5759e988-bd862e3fe1be46a994272793";
+        for header in [
+            format!("Root={id};Parent=53995c3f42cd8ad8;Sampled=1"),
+            format!("Root={id}"),
+            format!("Self=1-67891234-12456789abcdef012345678;Root={id};CalledFrom=app"),
+        ] {
+            assert_eq!(trace_id(&header).as_deref(), Some(id), "{header}");
+        }
+        for header in [
+            "",
+            "Root=",
+            "Root=gws_canary",
+            "Root=1-5759e988-bd862e3fe1be46a99427279",
+            "Root=1-5759e988-bd862e3fe1be46a99427279g",
+            "Root=2-5759e988-bd862e3fe1be46a994272793",
+            "1-5759e988-bd862e3fe1be46a994272793",
+            "Root=1-5759e988-bd862e3fe1be46a994272793\nforged",
+        ] {
+            assert_eq!(trace_id(header), None, "{header:?}");
+        }
+    }
+}

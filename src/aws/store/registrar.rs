@@ -1,0 +1,555 @@
+//! Registrar on the registry table and Secrets Manager, for an operator's command line.
+//!
+//! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
+//! disabled until its secret is written, and loses its registration before its secret.
+//!
+//! Names of secrets are no proof: another stack may have the same prefix. Nothing is written to a secret, or deleted, that does
+//! not carry the tags of this registry and of the very registration.
+//!
+//! Every item written carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
+//! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
+use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
+use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
+use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
+use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
+
+use super::described::{Secret, describe, tags, take_label};
+use super::registry::{
+    CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
+};
+use super::registry_id::{RegistryId, RegistryIdentity};
+use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
+use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::ClientSecret;
+use crate::core::client::{Client, ClientStatus};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientPage, Registrar, RegistrarError};
+use crate::core::random::{Random, random_name};
+use crate::core::realm::{Realm, RealmName};
+
+/// Manages the registrations and secrets of a deployed stack with the operator's own credentials.
+pub struct AwsRegistrar {
+    dynamodb: DynamoDb,
+    secrets_manager: SecretsManager,
+    registry_table: String,
+    secret_prefix: String,
+    identity: RegistryIdentity,
+    random: Arc<dyn Random>,
+}
+
+impl AwsRegistrar {
+    /// Manages the table of this name, and the secrets whose names start with `secret_prefix`, which has no slash at its
+    /// end.
+    pub fn new(
+        dynamodb: DynamoDb,
+        secrets_manager: SecretsManager,
+        registry_table: impl Into<String>,
+        secret_prefix: impl Into<String>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let registry_table = registry_table.into();
+        let identity = RegistryIdentity::new(dynamodb.clone(), registry_table.clone()).made_of(Arc::clone(&random));
+        Self { dynamodb, secrets_manager, registry_table, secret_prefix: secret_prefix.into(), identity, random }
+    }
+}
+
+#[async_trait]
+impl Registrar for AwsRegistrar {
+    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
+        // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
+        //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
+        let registry = self.identity.require().await?;
+        let write_id = self.write_id()?;
+        let pending = Client { status: ClientStatus::Disabled, ..client.clone() };
+        if let Written::Refused(_) = self.put_client(&pending, &write_id, &Condition::Absent).await? {
+            return Err(RegistrarError::AlreadyExists);
+        }
+
+        // 2. The secret, and 3. the registration as it was asked for. What an earlier registration has left behind belongs to
+        //    nobody any more: there was none a moment ago.
+        let completed = match self.store_first_secret(&registry, client, secret, LeftBehindBy::AnyRegistration).await {
+            Ok(()) => self.put_client(client, &write_id, &Condition::WrittenBy(&write_id)).await,
+            Err(error) => Err(error),
+        };
+        match completed {
+            Ok(Written::Stored) => Ok(()),
+            Ok(Written::Refused(_)) => Err(RegistrarError::Conflict),
+            Err(error) => {
+                self.withdraw(client, &write_id).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn replace(&self, client: &Client) -> Result<(), RegistrarError> {
+        let Some(previous) = client.revision.checked_sub(1) else { return Err(RegistrarError::Conflict) };
+        let write_id = self.write_id()?;
+        match self.put_client(client, &write_id, &Condition::Successor { of: previous, client }).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(Some(_)) => Err(RegistrarError::Conflict),
+            Written::Refused(None) => Err(RegistrarError::NotFound),
+        }
+    }
+
+    async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
+        // The registration first: from here on nobody authenticates as this client.
+        let answer = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(client_key(realm, client_id)))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await
+            .map_err(|error| unavailable(DYNAMODB, "DeleteItem", &error))?;
+
+        // The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
+        let deleted = answer.attributes;
+        self.delete_secret_of(realm, client_id, deleted.as_ref()).await.map_err(|error| match error {
+            PortError::Foreign { service, detail } if deleted.is_some() => {
+                foreign(service, format!("the registration is deleted, the secret of its name is not: {detail}"))
+            }
+            other => other,
+        })?;
+        if deleted.is_some() { Ok(()) } else { Err(RegistrarError::NotFound) }
+    }
+
+    async fn rotate_secret(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        secret: &ClientSecret,
+    ) -> Result<(), RegistrarError> {
+        let client = self.read(realm, client_id).await?;
+        let registry = self.identity.require().await?;
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        if let Some(described) = describe(&self.secrets_manager, &name).await? {
+            described.require_registration(&registry, &client.registration_id)?;
+            // A schedule would complete what was begun before, and make current again what the operator replaces: AWSPENDING
+            // may be on the very version that is current now.
+            self.cancel_rotation(&described).await?;
+            // Secrets Manager moves AWSPREVIOUS to the version that was current until now.
+            if let SecretWritten::Stored = self.put_secret(&name, &client, secret).await? {
+                return Ok(());
+            }
+        }
+        // Somebody deleted the secret behind the registration's back; a new one repairs that.
+        Ok(self.store_first_secret(&registry, &client, secret, LeftBehindBy::ThisRegistration).await?)
+    }
+
+    async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
+        let client = self.read(realm, client_id).await?;
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
+        described.require_registration(&self.identity.require().await?, &client.registration_id)?;
+        // First what would bring it back.
+        self.cancel_rotation(&described).await?;
+        Ok(self.take_labels(&described, PREVIOUS).await?)
+    }
+
+    async fn read(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, RegistrarError> {
+        let key = client_key(realm, client_id);
+        let item = fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?;
+        Ok(read_client(item.ok_or(RegistrarError::NotFound)?, realm, client_id)?)
+    }
+
+    async fn list(
+        &self,
+        realm: &RealmName,
+        after: Option<&ClientId>,
+        limit: usize,
+    ) -> Result<ClientPage, RegistrarError> {
+        let start = after.map(|client_id| client_key(realm, client_id));
+        // One more than asked for tells whether there is a next page.
+        let items = self.query(realm, CLIENT_PREFIX, start, limit.saturating_add(1)).await?;
+        let has_next = items.len() > limit;
+        let clients: Vec<Client> =
+            items.into_iter().take(limit).map(|item| read_listed(item, CLIENT_PREFIX)).collect::<Result<_, _>>()?;
+        let next = clients.last().filter(|_| has_next).map(|client| client.client_id.clone());
+        Ok(ClientPage { clients, next })
+    }
+
+    async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        let condition = match realm.revision {
+            0 => return Err(RegistrarError::Conflict),
+            1 => Condition::Absent,
+            revision => Condition::Revision(revision - 1),
+        };
+        let write_id = self.write_id()?;
+        let mut item = to_item(realm, "a realm record")?;
+        item.extend(realm_key(&realm.name));
+        match self.put(item, &write_id, &condition).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(_) => Err(RegistrarError::Conflict),
+        }
+    }
+
+    async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError> {
+        let item = fetch(&self.dynamodb, &self.registry_table, realm_key(name), Consistency::Strong).await?;
+        Ok(item.map(|item| read_realm(item, name)).transpose()?)
+    }
+
+    async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {
+        let items = self.query(&RealmName::root(), REALM_PREFIX, None, usize::MAX).await?;
+        Ok(items.into_iter().map(|item| read_listed(item, REALM_PREFIX)).collect::<Result<_, _>>()?)
+    }
+}
+
+/// When a write may happen.
+enum Condition<'a> {
+    /// Nothing has this key.
+    Absent,
+    /// The stored item is this revision of this very registration, not of a later one with its id.
+    Successor { of: u64, client: &'a Client },
+    /// The stored item has this revision.
+    Revision(u64),
+    /// The stored item comes from this write.
+    WrittenBy(&'a str),
+}
+
+/// What became of a conditional write.
+enum Written {
+    Stored,
+    /// The condition did not hold; with what is stored, if anything is.
+    Refused(Option<HashMap<String, AttributeValue>>),
+}
+
+/// What became of a new version of a secret.
+enum SecretWritten {
+    Stored,
+    /// There is no secret of this name, or it is scheduled for deletion.
+    Gone,
+}
+
+/// Whose leftover a first secret may take the place of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LeftBehindBy {
+    /// That of an earlier registration of the client's id.
+    AnyRegistration,
+    /// Its own, that somebody has scheduled for deletion.
+    ThisRegistration,
+}
+
+/// The registry table.
+impl AwsRegistrar {
+    async fn put_client(
+        &self,
+        client: &Client,
+        write_id: &str,
+        condition: &Condition<'_>,
+    ) -> Result<Written, PortError> {
+        let mut item = to_item(client, "a client registration")?;
+        item.extend(client_key(&client.realm, &client.client_id));
+        self.put(item, write_id, condition).await
+    }
+
+    async fn put(
+        &self,
+        mut item: HashMap<String, AttributeValue>,
+        write_id: &str,
+        condition: &Condition<'_>,
+    ) -> Result<Written, PortError> {
+        let write_id = AttributeValue::S(write_id.to_owned());
+        item.insert(WRITE_ID.to_owned(), write_id.clone());
+        let request = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.registry_table)
+            .set_item(Some(item))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match condition {
+            Condition::Absent => {
+                request.condition_expression("attribute_not_exists(#item)").expression_attribute_names("#item", ITEM)
+            }
+            Condition::Revision(revision) => request
+                .condition_expression("#revision = :revision")
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_values(":revision", AttributeValue::N(revision.to_string())),
+            Condition::Successor { of: revision, client } => request
+                .condition_expression("#revision = :revision AND #registration_id = :registration_id")
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_names("#registration_id", "registration_id")
+                .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
+                .expression_attribute_values(
+                    ":registration_id",
+                    AttributeValue::S(client.registration_id.as_str().to_owned()),
+                ),
+            Condition::WrittenBy(other) => request
+                .condition_expression("#write_id = :write_id")
+                .expression_attribute_names("#write_id", WRITE_ID)
+                .expression_attribute_values(":write_id", AttributeValue::S((*other).to_owned())),
+        };
+        match request.send().await {
+            Ok(_) => Ok(Written::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                    let stored = refusal.item().cloned();
+                    let is_own = stored.as_ref().and_then(|item| item.get(WRITE_ID)) == Some(&write_id);
+                    Ok(if is_own { Written::Stored } else { Written::Refused(stored) })
+                }
+                _ => Err(unavailable(DYNAMODB, "PutItem", &error)),
+            },
+        }
+    }
+
+    /// Takes back a registration that could not be completed. Where that fails too, the client stays behind, disabled or
+    /// with a secret that nobody has seen: it can be deleted, and until then nobody can use it.
+    async fn withdraw(&self, client: &Client, write_id: &str) {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(client_key(&client.realm, &client.client_id)))
+            .condition_expression("#write_id = :write_id")
+            .expression_attribute_names("#write_id", WRITE_ID)
+            .expression_attribute_values(":write_id", AttributeValue::S(write_id.to_owned()))
+            .send()
+            .await;
+        if let Err(error) = deleted
+            && !matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_)))
+        {
+            let error = unavailable(DYNAMODB, "DeleteItem", &error);
+            let (realm, client_id) = (&client.realm, &client.client_id);
+            tracing::warn!(%realm, %client_id, %error, "a registration that nobody can use stays behind; delete it");
+        }
+    }
+
+    async fn query(
+        &self,
+        realm: &RealmName,
+        prefix: &str,
+        start: Option<HashMap<String, AttributeValue>>,
+        limit: usize,
+    ) -> Result<Vec<HashMap<String, AttributeValue>>, PortError> {
+        query(&self.dynamodb, &self.registry_table, realm, prefix, None, start, limit).await
+    }
+
+    fn write_id(&self) -> Result<String, PortError> {
+        random_name(self.random.as_ref())
+    }
+}
+
+/// Secrets Manager.
+impl AwsRegistrar {
+    /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
+    async fn store_first_secret(
+        &self,
+        registry: &RegistryId,
+        client: &Client,
+        secret: &ClientSecret,
+        leftover: LeftBehindBy,
+    ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
+        let registration = &client.registration_id;
+        // A deleted secret keeps its name occupied for a while, even if its deletion was forced.
+        let mut pauses = LEFTOVER_PAUSES.iter();
+        loop {
+            let created = self
+                .secrets_manager
+                .create_secret()
+                .name(&name)
+                .description("An OAuth 2.0 client secret, managed by grantwell")
+                .set_tags(Some(tags(registry, Some(registration))))
+                .secret_string(secret_string(client, secret)?.as_str())
+                .send()
+                .await;
+            let Err(error) = created else { return Ok(()) };
+            if !matches!(
+                error.as_service_error(),
+                Some(CreateSecretError::ResourceExistsException(_) | CreateSecretError::InvalidRequestException(_))
+            ) {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
+            }
+
+            // A secret left over from an earlier client of this id, possibly scheduled for deletion: taken over, unless it is
+            // somebody else's. What it held must not be accepted as the previous one, nor become current again.
+            if let Some(described) = describe(&self.secrets_manager, &name).await? {
+                match leftover {
+                    LeftBehindBy::AnyRegistration => described.require_registry(registry)?,
+                    LeftBehindBy::ThisRegistration => described.require_registration(registry, registration)?,
+                }
+                self.restore_secret(&name).await?;
+                if self.take_over(&described, registry, client, secret).await? {
+                    return Ok(());
+                }
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
+            };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// Makes a leftover of this registry the client's. The tag first: a command that ends halfway leaves a secret that the next
+    /// one finds to be its own. `false` where it is gone meanwhile.
+    async fn take_over(
+        &self,
+        leftover: &Secret,
+        registry: &RegistryId,
+        client: &Client,
+        secret: &ClientSecret,
+    ) -> Result<bool, PortError> {
+        let tags = tags(registry, Some(&client.registration_id));
+        let tagged = self.secrets_manager.tag_resource().secret_id(leftover.name()).set_tags(Some(tags)).send().await;
+        if let Err(error) = tagged {
+            return match error.as_service_error() {
+                Some(TagResourceError::ResourceNotFoundException(_) | TagResourceError::InvalidRequestException(_)) => {
+                    Ok(false)
+                }
+                _ => Err(unavailable(SECRETS_MANAGER, "TagResource", &error)),
+            };
+        }
+        self.cancel_rotation(leftover).await?;
+        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret).await? else { return Ok(false) };
+        if let Some(described) = describe(&self.secrets_manager, leftover.name()).await? {
+            self.take_labels(&described, PREVIOUS).await?;
+        }
+        Ok(true)
+    }
+
+    /// Adds a version, which becomes the current one.
+    async fn put_secret(&self, name: &str, client: &Client, secret: &ClientSecret) -> Result<SecretWritten, PortError> {
+        let answer = self
+            .secrets_manager
+            .put_secret_value()
+            .secret_id(name)
+            .secret_string(secret_string(client, secret)?.as_str())
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(SecretWritten::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    PutSecretValueError::ResourceNotFoundException(_) | PutSecretValueError::InvalidRequestException(_),
+                ) => Ok(SecretWritten::Gone),
+                _ => Err(unavailable(SECRETS_MANAGER, "PutSecretValue", &error)),
+            },
+        }
+    }
+
+    /// Takes AWSPENDING off whatever has it, so that no rotation makes it current any more: not what was begun and left, and not
+    /// what was current and kept the label.
+    async fn cancel_rotation(&self, secret: &Secret) -> Result<(), PortError> {
+        self.take_labels(secret, PENDING).await
+    }
+
+    /// Takes a label off the version that has it, if there is one: without a label nothing reads it.
+    async fn take_labels(&self, secret: &Secret, label: &str) -> Result<(), PortError> {
+        for version in secret.versions_at(label) {
+            take_label(&self.secrets_manager, secret.id(), label, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back a scheduled deletion, if there is one. A secret that is gone meanwhile, or past restoring, is no error:
+    /// the caller tries to create it again.
+    async fn restore_secret(&self, name: &str) -> Result<(), PortError> {
+        match self.secrets_manager.restore_secret().secret_id(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    RestoreSecretError::ResourceNotFoundException(_) | RestoreSecretError::InvalidRequestException(_),
+                ) => Ok(()),
+                _ => Err(unavailable(SECRETS_MANAGER, "RestoreSecret", &error)),
+            },
+        }
+    }
+
+    /// Deletes the secret of a registration that is gone. `deleted` is what it was; where nothing was registered, a leftover of
+    /// whatever registration goes.
+    async fn delete_secret_of(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        deleted: Option<&HashMap<String, AttributeValue>>,
+    ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
+        let registry = self.identity.require().await?;
+        match deleted.map(|item| item.get("registration_id").and_then(|value| value.as_s().ok())) {
+            Some(Some(registration)) => {
+                described.require_registration(&registry, &RegistrationId::from_text(registration))?;
+            }
+            Some(None) => described.require_registry(&registry)?,
+            // No leftover, but another stack's, whose client is none of this registry's.
+            None if described.require_registry(&registry).is_err() => return Ok(()),
+            None => {
+                // Somebody may have registered the client since the look for it.
+                let key = client_key(realm, client_id);
+                if fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        // By its ARN: a secret made anew under this name has another one.
+        self.delete_secret(described.id()).await
+    }
+
+    async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
+        // Without the recovery window: whoever deletes a client does not want its secret back, and a secret that waits for
+        // its deletion blocks the name for weeks.
+        let answer =
+            self.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteSecretError::ResourceNotFoundException(_)) => Ok(()),
+                _ => Err(unavailable(SECRETS_MANAGER, "DeleteSecret", &error)),
+            },
+        }
+    }
+}
+
+/// An item of a listing. An operator has to find the one that cannot be read, so the error names its key.
+fn read_listed<T: Listed>(item: HashMap<String, AttributeValue>, prefix: &str) -> Result<T, PortError> {
+    let key = item.get(ITEM).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let listed: T = from_item(item, &key)?;
+    if key.strip_prefix(prefix) == Some(listed.name()) {
+        Ok(listed)
+    } else {
+        Err(corrupt(DYNAMODB, &format!("{key} with the name of another")))
+    }
+}
+
+/// What a listing lists.
+trait Listed: serde::de::DeserializeOwned {
+    /// What stands in its sort key.
+    fn name(&self) -> &str;
+}
+
+impl Listed for Client {
+    fn name(&self) -> &str {
+        self.client_id.as_str()
+    }
+}
+
+impl Listed for Realm {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+/// The attribute that tells one's own write from somebody else's.
+const WRITE_ID: &str = "write_id";
+
+/// How long to wait for Secrets Manager to let go of a name.
+const LEFTOVER_PAUSES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
