@@ -224,7 +224,7 @@ fn make_targets(line: &str) -> Vec<&str> {
 
 /// Every document but the ones that tell of a past state: decisions and the changelog.
 fn documents() -> Vec<(String, String)> {
-    let named = ["README.md", "SECURITY.md"].map(|name| (name.to_owned(), read(name)));
+    let named = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| (name.to_owned(), read(name)));
     let found = texts(&["docs", "examples", "events", "src"])
         .into_iter()
         .filter(|(path, _)| path.ends_with(".md") && !path.contains("docs/decisions/"));
