@@ -591,6 +591,10 @@ impl SecretSource for CountedHits<dyn SecretSource> {
         self.cache.secrets_anew(client).await
     }
 
+    async fn confirm(&self, client: &Client, secrets: &ClientSecrets) {
+        self.cache.confirm(client, secrets).await;
+    }
+
     async fn no_secrets(&self) {
         // Counted by nobody, and yet the work of one look: an answer's time must not say who is registered.
         self.cache.no_secrets().await;

@@ -82,6 +82,10 @@ impl SecretSource for Hasty {
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         self.0.secrets_anew(client).await
     }
+
+    async fn confirm(&self, client: &Client, secrets: &ClientSecrets) {
+        self.0.confirm(client, secrets).await;
+    }
 }
 
 /// The secret of whoever is asked for.
@@ -90,7 +94,7 @@ struct OneSecret;
 #[async_trait]
 impl SecretSource for OneSecret {
     async fn secrets(&self, _: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets { current: SecretDigest::of(SECRET), previous: None }))
+        Ok(Some(ClientSecrets::read(SecretDigest::of(SECRET), None)))
     }
 }
 

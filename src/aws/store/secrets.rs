@@ -81,10 +81,7 @@ impl SecretSource for SecretsManagerSecrets {
         };
         let was_moved = previous.as_ref().is_some_and(|previous| previous.id == current.id);
         let newer = if was_moved { self.version(&name, CURRENT, client).await? } else { None };
-        Ok(Some(ClientSecrets {
-            current: newer.unwrap_or(current).digest,
-            previous: previous.map(|version| version.digest),
-        }))
+        Ok(Some(ClientSecrets::read(newer.unwrap_or(current).digest, previous.map(|version| version.digest))))
     }
 }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::client::{AuthMethod, Client, ClientId};
 use super::error::{ClientAuthFailure, OAuthError};
 use super::params::{Params, is_vschar};
-use super::ports::{ClientRegistry, Clock, SecretSource, UnixSeconds};
+use super::ports::{ClientRegistry, Clock, PortError, SecretSource, UnixSeconds};
 use super::realm::{Realm, RealmName};
 use attempts::{Attempt, ClientSource, FailedAttempts};
 use secret::{ClientSecrets, PresentedSecret};
@@ -187,6 +187,7 @@ impl ClientAuthenticator {
         }
 
         // 4. Only now, whether there was a client at all, and one that is registered for the method.
+        let standing = self.standing_since(secrets.as_ref().filter(|_| verified), standing, known, now).await?;
         verdict(standing, verified, credentials.method)
     }
 
@@ -200,18 +201,53 @@ impl ClientAuthenticator {
         known: &mut Option<Arc<Client>>,
         now: UnixSeconds,
     ) -> Result<Arc<Client>, OAuthError> {
-        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
-        // Whoever is no longer registered is still the client that was guessed at.
-        if client.is_some() {
-            known.clone_from(&client);
-        }
-        let standing = standing(client, now);
+        let standing = self.read_anew(remembered, known, now).await?;
         let secrets = match &standing {
             Ok(client) => self.secrets.secrets_anew(client).await?,
             Err(_) => None,
         };
         let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
+        let standing = self.standing_since(secrets.as_ref().filter(|_| verified), standing, known, now).await?;
         verdict(standing, verified, credentials.method)
+    }
+
+    /// The client's standing since there have been the secrets that it has shown one of. Where one of them may be newer than
+    /// the registration, that is read again: a right that was withdrawn before the secret was made must not come with it.
+    /// Only for who has the secret, so that guessing costs nothing.
+    async fn standing_since(
+        &self,
+        shown: Option<&ClientSecrets>,
+        standing: Result<Arc<Client>, ClientAuthFailure>,
+        known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
+    ) -> Result<Result<Arc<Client>, ClientAuthFailure>, PortError> {
+        let (Ok(older), Some(secrets)) = (&standing, shown.filter(|secrets| secrets.may_be_newer)) else {
+            return Ok(standing);
+        };
+        let newer = self.read_anew(older, known, now).await?;
+        Ok(match newer {
+            Ok(client) if client.registration_id == older.registration_id => {
+                self.secrets.confirm(&client, secrets).await;
+                Ok(client)
+            }
+            // Registered again meanwhile: it was its predecessor's secret.
+            Ok(_) => Err(ClientAuthFailure::WrongSecret),
+            failure => failure,
+        })
+    }
+
+    async fn read_anew(
+        &self,
+        remembered: &Client,
+        known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
+    ) -> Result<Result<Arc<Client>, ClientAuthFailure>, PortError> {
+        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
+        // Whoever is no longer registered is still the client that was named.
+        if client.is_some() {
+            known.clone_from(&client);
+        }
+        Ok(standing(client, now))
     }
 }
 

@@ -546,8 +546,8 @@ fn select_secrets(connection: &Connection, client: &Client) -> Result<Option<Cli
     let known = revision(client.revision)?;
     let digest = |(digest, revision)| (revision <= known).then(|| SecretDigest::from_bytes(digest));
     Ok(match (digest(current), previous.and_then(digest)) {
-        (Some(current), previous) => Some(ClientSecrets { current, previous }),
-        (None, Some(previous)) => Some(ClientSecrets { current: previous, previous: None }),
+        (Some(current), previous) => Some(ClientSecrets::read(current, previous)),
+        (None, Some(previous)) => Some(ClientSecrets::read(previous, None)),
         (None, None) => None,
     })
 }

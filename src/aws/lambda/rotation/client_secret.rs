@@ -109,7 +109,8 @@ impl ClientSecretRotation {
 #[async_trait]
 impl SecretSource for PendingSecret {
     async fn secrets(&self, _client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None }))
+        // It opens nothing yet: the registration is only looked at.
+        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None, may_be_newer: false }))
     }
 }
 
