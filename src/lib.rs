@@ -20,7 +20,7 @@
 //! - A rule of a specification: the file of `core` that carries the noun's name.
 //! - A header, status or media type: `http`.
 //! - How a fact is stored: `aws` or `embedded`, and its description in `docs/storage.md`.
-//! - A setting: `config`, and the table in the README.
+//! - A setting: `config`, and the table in `docs/configuration.md`.
 //! - Which adapter a process uses: its file in `bin`.
 
 #[cfg(feature = "aws")]

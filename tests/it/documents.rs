@@ -94,6 +94,18 @@ fn every_path_and_make_target_that_a_document_names_exists() {
 }
 
 #[test]
+fn every_variable_that_the_code_reads_has_a_row() {
+    let page = read("docs/configuration.md");
+    let mut read = BTreeSet::new();
+    for (_, text) in texts(&["src"]) {
+        read.extend(words(&text).filter(|word| word.starts_with("GRANTWELL_")).map(str::to_owned));
+    }
+    assert!(read.len() > 15, "{read:?}");
+    read.retain(|name| !page.contains(&format!("\n| `{name}` |")));
+    assert!(read.is_empty(), "docs/configuration.md has no row for {read:#?}");
+}
+
+#[test]
 fn nothing_speaks_of_an_issue_by_its_number() {
     let mut numbered = BTreeSet::new();
     for (path, text) in texts(&["src", "tests", "benches", "fuzz", "docs", "examples"]) {
