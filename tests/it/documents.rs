@@ -191,12 +191,13 @@ fn link_targets(text: &str) -> impl Iterator<Item = &str> {
 
 /// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let mut anchors = BTreeSet::new();
-    for heading in prose(text).filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim())) {
-        let kept = heading.to_lowercase().replace(' ', "-");
+    let (mut anchors, mut times) = (BTreeSet::new(), BTreeMap::new());
+    for heading in prose(text).filter_map(|line| line.strip_prefix('#')) {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
         let anchor: String = kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
-        let again = (1..).map(|n| format!("{anchor}-{n}")).find(|other| !anchors.contains(other));
-        anchors.insert(if anchors.contains(&anchor) { again.expect("a number") } else { anchor });
+        let before = times.entry(anchor.clone()).or_insert(0);
+        anchors.insert(if *before == 0 { anchor } else { format!("{anchor}-{before}") });
+        *before += 1;
     }
     anchors
 }
@@ -239,7 +240,7 @@ fn documents() -> Vec<(String, String)> {
     let named = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| (name.to_owned(), read(name)));
     let found = texts(&["docs", "examples", "events", "src"])
         .into_iter()
-        .filter(|(path, _)| path.ends_with(".md") && !path.contains("docs/decisions/"));
+        .filter(|(path, _)| has_extension(path, &["md"]) && !path.contains("docs/decisions/"));
     named.into_iter().chain(found).collect()
 }
 
@@ -251,7 +252,7 @@ fn texts(folders: &[&str]) -> Vec<(String, String)> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() && !["target", "corpus", "artifacts", "node_modules"].contains(&name) {
             open.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
-        } else if [".rs", ".py", ".md", ".yaml", ".toml", ".mjs"].iter().any(|end| name.ends_with(end)) {
+        } else if has_extension(name, &["rs", "py", "md", "yaml", "toml", "mjs"]) {
             let within = path.strip_prefix(root()).expect("below the root").display().to_string();
             let text = fs::read_to_string(&path).expect("UTF-8");
             found.push((within, text));
@@ -259,6 +260,10 @@ fn texts(folders: &[&str]) -> Vec<(String, String)> {
     }
     found.sort();
     found
+}
+
+fn has_extension(path: &str, extensions: &[&str]) -> bool {
+    Path::new(path).extension().and_then(|extension| extension.to_str()).is_some_and(|it| extensions.contains(&it))
 }
 
 /// The path of `target`, which a document at `path` names relative to itself.
