@@ -9,8 +9,9 @@ use crate::aws::lambda::authorizer::{ResponseForm, routes::RouteScopes};
 use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
 use crate::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
+use crate::core::realm::PublicUrl;
 #[cfg(feature = "aws")]
-use crate::core::realm::{PublicUrl, RealmName};
+use crate::core::realm::RealmName;
 use crate::core::realms::RealmDefaults;
 #[cfg(feature = "aws")]
 use crate::core::resource::ResourceUri;

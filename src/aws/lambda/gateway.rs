@@ -468,10 +468,10 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// for one that is escaped, and 24,577 headers.
 const MAX_LENGTH: usize = 20_000;
 
-const NO_REQUEST: &str = "the event is no HTTP request";
+const NO_REQUEST: &str = "the event is not an HTTP request";
 const MALFORMED_HEAD: &str = "a method or header is malformed";
 const TOO_LONG: &str = "the query string or the headers are too long";
-const NOT_HERE: &str = "requests come by the public address of this server";
+const NOT_HERE: &str = "requests must come through the public address of this server";
 
 /// What a path may hold besides letters and digits (RFC 3986 §3.3), and the percent sign of what is encoded already.
 const PATH: &[u8] = b"-._~!$&'()*+,;=:@/%";
@@ -659,7 +659,7 @@ mod tests {
             assert_eq!(answer["statusCode"], 403, "{event}");
             assert_eq!(
                 answer["body"],
-                r#"{"error":"access_denied","error_description":"requests come by the public address of this server"}"#
+                r#"{"error":"access_denied","error_description":"requests must come through the public address of this server"}"#
             );
         }
         // Whatever else would be wrong with it.

@@ -97,7 +97,7 @@ enum Failure {
     #[error("{0}")]
     Undecided(&'static str),
     /// The function was called by something else.
-    #[error("the event is no request to an authorizer")]
+    #[error("the event is not a request to an authorizer")]
     NoRequest,
 }
 
@@ -167,7 +167,7 @@ impl Authorizer {
     }
 
     fn no_request(&self) -> Failure {
-        tracing::warn!("an event was no request to an authorizer");
+        tracing::warn!("an event was not a request to an authorizer");
         self.metrics.refused(Metric::RequestsRefused, MALFORMED);
         Failure::NoRequest
     }

@@ -104,13 +104,13 @@ pub enum RotationError {
     #[error("the secret is neither a client's secret nor a realm's signing keys of this stack")]
     ForeignSecret,
     /// AWSPENDING is not on the version of the step.
-    #[error("the version is not the one that is pending; start the rotation anew")]
+    #[error("the version is not the one that is pending; start the rotation again")]
     NotPending,
     /// createSecret comes first.
     #[error("the pending version has no value; createSecret comes first")]
     NoValue,
     /// AWSCURRENT moved to another version while the step ran.
-    #[error("somebody else made another version current meanwhile; start the rotation anew")]
+    #[error("somebody else made another version current meanwhile; start the rotation again")]
     Conflict,
     /// There is nobody to rotate the secret for.
     #[error("no client is registered for the secret")]
@@ -121,16 +121,16 @@ pub enum RotationError {
     )]
     OtherRegistration,
     /// Somebody has stored another secret since the pending one was made.
-    #[error("the pending secret is older than the one in use and stays out of use; start the rotation anew")]
+    #[error("the pending secret is older than the one in use and stays out of use; start the rotation again")]
     OutdatedSecret,
     /// What the token endpoint would answer.
     #[error("the pending secret does not authenticate its client: {0}")]
     Authentication(OAuthError),
     /// The keys that are current are not the ones that the pending version was made from.
-    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation anew")]
+    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation again")]
     OutdatedKeys,
     /// The pending keys say of themselves that they were published, long before they were.
-    #[error("the pending keys were made too long ago to be published now; start the rotation anew")]
+    #[error("the pending keys were made too long ago to be published now; start the rotation again")]
     LateKeys,
     /// A key that signs has been taken out of what is published: the command that did so did not come to its end.
     #[error("a key that signs is not published; repeat `grantwell key revoke`")]
@@ -244,7 +244,7 @@ impl Rotation {
             Some(RotationEvent::Step { step, secret_id, token }) => self.step(step, secret_id, token).await,
             Some(RotationEvent::Schedule) => self.rotate_what_is_due().await,
             None => {
-                tracing::error!("an event was refused that is neither a rotation step nor a scheduled event");
+                tracing::error!("refused an event that is neither a rotation step nor a scheduled event");
                 self.metrics.count(Metric::RotationsFailed);
                 Err(RotationError::UnknownEvent)
             }
@@ -260,7 +260,7 @@ impl Rotation {
         })?;
         let held = secret.as_ref().and_then(|secret| Held::by(&self.prefix, secret.name()));
         let (Some(secret), Some(held)) = (secret, held) else {
-            tracing::error!("a step was refused for a secret that is not of this stack");
+            tracing::error!("refused a step for a secret that is not this stack's");
             self.metrics.count(Metric::RotationsFailed);
             return Err(RotationError::ForeignSecret);
         };
@@ -358,7 +358,7 @@ impl Rotation {
         let (mut failed, mut overdue) = (0, 0);
         for name in names {
             let Ok(realm) = name.parse() else {
-                let error = corrupt(DYNAMODB, "a realm record whose name is none");
+                let error = corrupt(DYNAMODB, "a realm record whose name is malformed");
                 tracing::error!(%error, "a realm was left out");
                 overdue += 1;
                 continue;
@@ -368,7 +368,7 @@ impl Rotation {
                 Ok(()) => {
                     let retired = self.retire_keys(&realm).await;
                     let _ = retired.inspect_err(|error| {
-                        tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+                        tracing::warn!(%realm, %error, "signing keys verify for longer than they need to");
                     });
                 }
                 Err(_) => overdue += 1,
