@@ -1,4 +1,4 @@
-//! Settings of a process, read from the environment once and by name (the README has the table).
+//! Settings of a process, read from the environment once and by name (docs/configuration.md has the table).
 
 use std::env;
 use std::ops::RangeInclusive;

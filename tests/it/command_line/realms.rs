@@ -123,7 +123,7 @@ fn realm_commands_refuse_what_they_cannot_do() {
         (&["set", "beta", "--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
         (&["set", "beta", "--token-lifetime", "1", "--inherit-token-lifetime"], 2, "cannot be used with"),
         (&["set", "beta", "--default-scope", "\\"], 2, "a scope is one or more tokens"),
-        (&["set", "beta", "--grant-type", "magic"], 2, "'magic' is no grant type"),
+        (&["set", "beta", "--grant-type", "magic"], 2, "'magic' is not a grant type"),
         (&["set", "beta", "--access-token-format", "xml"], 2, "a format is opaque or jwt; '' takes the setting back"),
         (&["set", "beta", "--access-token-persistence", "no"], 2, "a persistence is stored or stateless; ''"),
         (&["set", "beta", "--signing-alg", "es256"], 2, "a signing algorithm is ES256, EdDSA, PS256 or RS256; ''"),
