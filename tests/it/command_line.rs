@@ -1,13 +1,6 @@
 //! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
 //! on disk; and the rotation of keys by `grantwell serve` itself.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "clippy.toml allows them in test functions, not in what those call"
-)]
-
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
