@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::unwrap_used,
     reason = "helpers state expectations as bluntly as the tests that call them; clippy.toml lets only test functions"
 )]
 
