@@ -54,8 +54,8 @@ clippy: ## Lints of everything
 	cargo clippy --all-targets --all-features --locked -- -D warnings
 
 .PHONY: lint-template
-lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
-	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
+lint-template: $(VENV)/.ready ## cfn-lint on each template
+	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
 test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included

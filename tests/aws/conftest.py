@@ -49,8 +49,8 @@ def source() -> sam.Json:
 
 @pytest.fixture(scope="session")
 def stack(emulator: Emulator, source: sam.Json) -> Stack:
-    """The template, deployed with its default parameters, and with routes for the authorizer."""
-    return Stack(emulator, source, "grantwell", {"AuthorizerScopes": seed.AUTHORIZER_SCOPES})
+    """The template, deployed with its default parameters, and an authorizer with routes."""
+    return Stack(emulator, source, "grantwell", authorizer={"Scopes": seed.AUTHORIZER_SCOPES})
 
 
 @pytest.fixture(scope="session")

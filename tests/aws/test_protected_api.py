@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
-from samtranslator.yaml_helper import yaml_parse
 
 import seed
 import template as sam
@@ -27,8 +26,8 @@ from runtime_api import LambdaRuntime
 from stack import Stack
 
 EXAMPLE = "examples/protected-api"
-# What grantwell.yaml tells the Grantwell stack.
-SCOPES: str = yaml_parse((sam.ROOT / EXAMPLE / "grantwell.yaml").read_text(encoding="utf-8"))["AuthorizerScopes"]
+# What the example tells its authorizer.
+SCOPES: str = sam.load(f"{EXAMPLE}/template.yaml")["Resources"]["Authorizer"]["Properties"]["Parameters"]["Scopes"]
 FORMATS = {
     "opaque": (),
     "jwt": ("--access-token-format", "jwt"),
