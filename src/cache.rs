@@ -537,7 +537,7 @@ mod tests {
     use crate::core::client_auth::secret::SecretDigest;
     use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE};
     use crate::core::ports::UnixSeconds;
-    use crate::telemetry::SystemRandom;
+    use crate::system::SystemRandom;
 
     /// The two clocks of a machine, in seconds.
     struct TestClock {

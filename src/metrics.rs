@@ -28,7 +28,8 @@ use crate::core::ports::{
     AuditSink, ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
-use crate::telemetry::{LogLevel, SystemClock, TracingAudit};
+use crate::system::SystemClock;
+use crate::telemetry::{LogLevel, TracingAudit};
 
 /// Under which all metrics are found.
 pub const NAMESPACE: &str = "Grantwell";

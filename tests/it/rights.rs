@@ -22,9 +22,9 @@ use grantwell::core::params::Params;
 use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, TokenStore as _, UnixSeconds};
 use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::resource::{Audience, ResourceUri};
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::support::cli::{Registered, Store};
 use crate::support::http::Request;

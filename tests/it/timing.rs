@@ -22,9 +22,10 @@ use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
 use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};
-use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::LogLevel;
 
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 /// Attempts of each kind in one round.

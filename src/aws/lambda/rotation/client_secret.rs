@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::RotationError;
 use super::versions::Versions;
-use crate::aws::described::Secret;
-use crate::aws::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
+use crate::aws::store::described::Secret;
+use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
 use crate::core::client::{AuthMethod, Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};

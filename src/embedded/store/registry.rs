@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::StoreError;
 use super::cause::StorageCause;
 use super::connections::{Connections, NotDone, Opened};
 use super::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
+use super::fault::StoreError;
 use super::registry_health::RegistryHealth;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
