@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::aws::lambda::authorizer::{ResponseForm, routes::RouteScopes};
 #[cfg(feature = "aws")]
 use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
+#[cfg(feature = "aws")]
+use crate::aws::store::secrets::KmsKeyArn;
 use crate::core::client::{InvalidRegistration, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
 #[cfg(feature = "aws")]
@@ -168,6 +170,15 @@ pub fn registry_table() -> Result<String, ConfigError> {
 /// [`ConfigError::Missing`].
 pub fn token_table() -> Result<String, ConfigError> {
     required("GRANTWELL_TOKEN_TABLE")
+}
+
+/// Reads `GRANTWELL_KMS_KEY_ARN`, which may be absent.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+#[cfg(feature = "aws")]
+pub fn kms_key() -> Result<Option<KmsKeyArn>, ConfigError> {
+    parsed("GRANTWELL_KMS_KEY_ARN", from_text)
 }
 
 /// Reads `GRANTWELL_FRONT` (`none` where it is not set), and by their own variables or as members of `GRANTWELL_SETTINGS` the

@@ -150,7 +150,8 @@ impl Function {
     pub fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
         let secrets_manager = self.secrets_manager();
-        let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?, self.identity()?);
+        let store = SecretsManagerKeys::new(secrets_manager, prefix, self.published_keys()?, self.identity()?)
+            .encrypted_with(config::kms_key()?);
         let mut source: Arc<dyn SigningKeySource> = Arc::new(Keyring::new(Arc::new(store), Arc::new(SystemClock)));
         if self.metrics.is_on() {
             source = Arc::new(CountedLoads { source, metrics: self.metrics() });
