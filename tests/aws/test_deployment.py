@@ -18,7 +18,7 @@ import pytest
 import seed
 import template as sam
 from aws_calls import AwsCalls, Call, allows
-from conftest import StartFunction, reseed
+from conftest import BOUNDARY, KMS_KEY, StartFunction, reseed
 from emulator import Emulator
 from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_outcome, event, stops
 from runtime_api import Answer, FunctionFailed, LambdaRuntime
@@ -524,17 +524,6 @@ def test_a_variable_of_its_own_wins_over_the_settings(seeded: Stack, start: Star
     assert lifetime(GRANTWELL_ACCESS_TOKEN_LIFETIME="60") == 60
 
 
-BOUNDARY, KMS_KEY = f"arn:aws:iam::{sam.ACCOUNT}:policy/boundary", f"arn:aws:kms:us-east-1:{sam.ACCOUNT}:key/own"
-
-
-@pytest.fixture(scope="module")
-def with_everything(source: sam.Json, emulator: Emulator) -> Stack:
-    """A stack for which every option is chosen that changes what a role may do."""
-    chosen = {"KmsKeyArn": KMS_KEY, "PermissionsBoundary": BOUNDARY, "Metrics": "emf+xray"}
-    beside = {"PermissionsBoundary": BOUNDARY, "Metrics": "emf+xray"}
-    return Stack(emulator, source, "optional", {**chosen, "ReservedConcurrency": "5,none,0,none,none"}, beside)
-
-
 def test_what_an_operator_asks_for_is_all_that_roles_get_beyond_their_own_policies(
     stack: Stack, with_everything: Stack
 ) -> None:
@@ -582,6 +571,29 @@ def test_a_key_of_the_operators_encrypts_the_tables_and_is_told_to_whoever_makes
     assert exported in with_everything.outputs["ExportBlock"].splitlines()
     assert exported not in stack.outputs["ExportBlock"]
     assert with_everything.authorizer_parameters["KmsKeyArn"] == KMS_KEY
+
+
+def test_the_secrets_that_the_command_and_a_function_make_are_encrypted_with_the_key(
+    with_everything: Stack, start: StartFunction, emulator: Emulator, binaries: Path
+) -> None:
+    table, prefix = with_everything.physical_id("RegistryTable"), with_everything.parameters["SecretPrefix"]
+    plain = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
+    scope = ("--scope", "write", "--default-scope", "write", "--access-token-format", "jwt")
+    clients = [seed.SeededClient(name, "client_secret_basic", "write") for name in ("ownKey", "noKey")]
+    for client, operator in zip(clients, ({**plain, "GRANTWELL_KMS_KEY_ARN": KMS_KEY}, plain), strict=True):
+        seed.register_client(operator, binaries / "grantwell", "root", client, scope)
+    function = with_everything.functions["TokenFunction"]
+    asked = event("token/jwt")
+    asked["rawPath"] = asked["requestContext"]["http"]["path"] = "/oauth2/access_token"
+    asked["headers"]["authorization"] = f"Basic {clients[0].basic}"
+    answer = start(function, credentials=with_everything.credentials(function.role_arn)).call(asked)
+    assert answer.status == 200, answer
+    secrets = emulator.client("secretsmanager", emulator.operator)
+    keys = {
+        name: secrets.describe_secret(SecretId=f"{prefix}/root/{name}").get("KmsKeyId")
+        for name in ("clients/ownKey", "clients/noKey", "signing-keys")
+    }
+    assert keys == {"clients/ownKey": KMS_KEY, "clients/noKey": None, "signing-keys": KMS_KEY}
 
 
 def test_the_policy_evaluation_of_these_tests_is_strict() -> None:
