@@ -13,11 +13,11 @@ use crate::aws::lambda::authorizer::{ResponseForm, routes::RouteScopes};
 use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
 #[cfg(feature = "aws")]
 use crate::aws::store::secrets::KmsKeyArn;
-use crate::core::client::{InvalidRegistration, TokenLifetime};
+use crate::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
 #[cfg(feature = "aws")]
-use crate::core::realm::RealmName;
-use crate::core::realm::{PublicUrl, RealmDefaults};
+use crate::core::realm::{PublicUrl, RealmName};
+use crate::core::realms::RealmDefaults;
 #[cfg(feature = "aws")]
 use crate::core::resource::ResourceUri;
 use crate::metrics::MetricsFormat;
@@ -110,7 +110,7 @@ impl ServerConfig {
     pub fn from_env() -> Result<Self, ConfigError> {
         let settings = Settings::from_env()?;
         let lifetime = settings.parsed(&ACCESS_TOKEN_LIFETIME, |text| {
-            let lifetime = text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new);
+            let lifetime = text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new);
             lifetime.map_err(|error| error.to_string())
         })?;
         let failures = settings.parsed(&FAILED_AUTH_LIMIT, |text| from_range(text, 0..=10_000))?;

@@ -1,10 +1,10 @@
 //! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
 //! input) and, where there is one, a private reason for the log.
 
-use super::client_auth::attempts::ClientSource;
 use super::keys::KeyError;
-use super::ports::PortError;
+use super::port_error::PortError;
 use super::quota::QuotaState;
+use super::source::ClientSource;
 
 /// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
 #[derive(Debug, thiserror::Error)]
@@ -147,8 +147,8 @@ impl From<PortError> for OAuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ports::UnixSeconds;
     use crate::core::quota::{QuotaMode, TokenQuota};
+    use crate::core::time::UnixSeconds;
 
     #[test]
     fn public_text_stays_within_the_characters_of_appendix_a() {

@@ -9,16 +9,18 @@ use super::access_token::claims::CustomClaims;
 use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
-use super::audit::{self, AuditEvent};
-use super::client::{Client, ClientId};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::id::ClientId;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::encoding::is_vschar;
 use super::error::OAuthError;
 use super::jose;
-use super::params::is_vschar;
-use super::ports::{AuditSink, Clock, SigningKeySource, UnixSeconds};
+use super::ports::{Clock, SigningKeySource};
 use super::realm::{Issuer, Realm, RealmName};
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
+use super::time::UnixSeconds;
 
 /// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
 pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
@@ -218,7 +220,7 @@ impl IntrospectionEndpoint {
         known: Option<&Client>,
         result: Result<T, OAuthError>,
     ) -> Result<T, OAuthError> {
-        audit::refusal(self.audit.as_ref(), "introspection", request, known, &result);
+        request.record_refusal(self.audit.as_ref(), "introspection", known, &result);
         result
     }
 }

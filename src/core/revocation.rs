@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::access_token::{PresentedToken, validation};
-use super::audit::{self, AuditEvent};
+use super::access_token::record::{PresentedToken, Revocation};
+use super::access_token::validation;
+use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::OAuthError;
 use super::introspection::require_token;
-use super::ports::{AuditSink, Clock, Denylist, Revocation, TokenStore, UnixSeconds, VerificationKeySource};
-use super::realm::{Realm, Realms};
+use super::ports::{Clock, Denylist, TokenStore, VerificationKeySource};
+use super::realm::Realm;
+use super::realms::Realms;
+use super::time::UnixSeconds;
 
 pub use super::introspection::PARAMETERS;
 
@@ -39,7 +42,7 @@ impl RevocationEndpoint {
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let mut known = None;
         let result = self.revoke_for(request, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "revocation", request, known.as_deref(), &result);
+        request.record_refusal(self.audit.as_ref(), "revocation", known.as_deref(), &result);
         result
     }
 

@@ -14,14 +14,19 @@ use async_trait::async_trait;
 use tokio::runtime::Runtime;
 
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
-use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, RegistrationId};
-use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
-use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::{ClientId, RegistrationId};
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
+use grantwell::core::port_error::PortError;
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource};
 use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::source::ClientSource;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};
 use grantwell::system::{SystemClock, SystemRandom};
@@ -82,6 +87,10 @@ impl SecretSource for Hasty {
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         self.0.secrets_anew(client).await
     }
+
+    async fn confirm(&self, client: &Client, secrets: &ClientSecrets) {
+        self.0.confirm(client, secrets).await;
+    }
 }
 
 /// The secret of whoever is asked for.
@@ -90,7 +99,7 @@ struct OneSecret;
 #[async_trait]
 impl SecretSource for OneSecret {
     async fn secrets(&self, _: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets { current: SecretDigest::of(SECRET), previous: None }))
+        Ok(Some(ClientSecrets::read(SecretDigest::of(SECRET), None)))
     }
 }
 

@@ -19,9 +19,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::registry_id::BIND;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
-use crate::core::ports::{PortError, SecretSource};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::port_error::PortError;
+use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
 
 /// Reads the clients' secrets for the functions.
@@ -112,10 +114,7 @@ impl SecretSource for SecretsManagerSecrets {
         };
         let was_moved = previous.as_ref().is_some_and(|previous| previous.id == current.id);
         let newer = if was_moved { self.version(&name, CURRENT, client).await? } else { None };
-        Ok(Some(ClientSecrets {
-            current: newer.unwrap_or(current).digest,
-            previous: previous.map(|version| version.digest),
-        }))
+        Ok(Some(ClientSecrets::read(newer.unwrap_or(current).digest, previous.map(|version| version.digest))))
     }
 }
 
@@ -249,9 +248,9 @@ pub(in crate::aws) const PENDING: &str = "AWSPENDING";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::client::ClientMetadata;
-    use crate::core::ports::UnixSeconds;
+    use crate::core::client::metadata::ClientMetadata;
     use crate::core::realm::Realm;
+    use crate::core::time::UnixSeconds;
 
     fn client() -> Client {
         let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));

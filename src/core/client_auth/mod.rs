@@ -10,13 +10,20 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::client::{AuthMethod, Client, ClientId};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::auth_method::AuthMethod;
+use super::client::id::ClientId;
+use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError};
-use super::params::{Params, is_vschar};
-use super::ports::{ClientRegistry, Clock, SecretSource, UnixSeconds};
+use super::params::Params;
+use super::port_error::PortError;
+use super::ports::{ClientRegistry, Clock, SecretSource};
 use super::realm::{Realm, RealmName};
-use attempts::{Attempt, ClientSource, FailedAttempts};
-use secret::{ClientSecrets, PresentedSecret};
+use super::source::ClientSource;
+use super::time::UnixSeconds;
+use attempts::{Attempt, FailedAttempts};
+use secret::{IdAndSecret, PresentedSecret, decode_basic};
 
 /// Parameters by which a client identifies itself in the request body.
 pub const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
@@ -50,6 +57,22 @@ pub struct ClientAuthenticator {
     attempts: Option<Arc<FailedAttempts>>,
 }
 
+impl ClientRequest<'_> {
+    /// Records why `endpoint` refused the request, if it did, with the client that was named if the registry knows it.
+    pub(super) fn record_refusal<T>(
+        &self,
+        sink: &dyn AuditSink,
+        endpoint: &'static str,
+        known: Option<&Client>,
+        result: &Result<T, OAuthError>,
+    ) {
+        if let Err(error) = result {
+            let (realm, source, client_id) = (self.realm, self.source, known.map(|client| &client.client_id));
+            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error });
+        }
+    }
+}
+
 impl Credentials {
     /// Finds the one authentication method of a request, in its Authorization header or its body.
     ///
@@ -76,33 +99,26 @@ impl Credentials {
         }
         match (authorization, body_id, body_secret) {
             ([value], body_id, None) => {
-                let credentials = secret::decode_basic(value)?;
+                let credentials = decode_basic(value)?;
                 if body_id.is_some_and(|id| id != credentials.unverified_client_id.as_str()) {
                     return Err(OAuthError::InvalidRequest(
                         "client_id differs from the one in the Authorization header",
                     ));
                 }
-                Ok(credentials)
+                Ok(Self::of(AuthMethod::ClientSecretBasic, credentials))
             }
             // HTTP API joins repeated headers with a comma, which no Basic credential has: malformed there, so here too.
             ([_, _, ..], _, _) => Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed)),
-            ([], Some(id), Some(presented)) => Self::new(AuthMethod::ClientSecretPost, id, presented),
+            ([], Some(id), Some(presented)) => {
+                IdAndSecret::new(id, presented).map(|credentials| Self::of(AuthMethod::ClientSecretPost, credentials))
+            }
             ([], _, _) | ([_], _, Some(_)) => Err(OAuthError::InvalidClient(ClientAuthFailure::NoCredentials)),
         }
     }
 
-    /// # Errors
-    /// [`OAuthError::InvalidClient`] for an id or a secret that is empty or not VSCHAR (RFC 6749 Appendix A.1, A.2).
-    fn new(method: AuthMethod, client_id: &str, secret: &str) -> Result<Self, OAuthError> {
-        if !is_vschar(client_id) || !is_vschar(secret) {
-            return Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed));
-        }
-        Ok(Self {
-            method,
-            unverified_client_id: Zeroizing::new(client_id.to_owned()),
-            secret: PresentedSecret::new(secret),
-            source: None,
-        })
+    fn of(method: AuthMethod, credentials: IdAndSecret) -> Self {
+        let IdAndSecret { unverified_client_id, secret } = credentials;
+        Self { method, unverified_client_id, secret, source: None }
     }
 
     fn attempt_in<'a>(&'a self, realm: &'a RealmName) -> Option<Attempt<'a>> {
@@ -187,6 +203,7 @@ impl ClientAuthenticator {
         }
 
         // 4. Only now, whether there was a client at all, and one that is registered for the method.
+        let standing = self.standing_since(secrets.as_ref().filter(|_| verified), standing, known, now).await?;
         verdict(standing, verified, credentials.method)
     }
 
@@ -200,18 +217,53 @@ impl ClientAuthenticator {
         known: &mut Option<Arc<Client>>,
         now: UnixSeconds,
     ) -> Result<Arc<Client>, OAuthError> {
-        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
-        // Whoever is no longer registered is still the client that was guessed at.
-        if client.is_some() {
-            known.clone_from(&client);
-        }
-        let standing = standing(client, now);
+        let standing = self.read_anew(remembered, known, now).await?;
         let secrets = match &standing {
             Ok(client) => self.secrets.secrets_anew(client).await?,
             Err(_) => None,
         };
         let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
+        let standing = self.standing_since(secrets.as_ref().filter(|_| verified), standing, known, now).await?;
         verdict(standing, verified, credentials.method)
+    }
+
+    /// The client's standing since there have been the secrets that it has shown one of. Where one of them may be newer than
+    /// the registration, that is read again: a right that was withdrawn before the secret was made must not come with it.
+    /// Only for who has the secret, so that guessing costs nothing.
+    async fn standing_since(
+        &self,
+        shown: Option<&ClientSecrets>,
+        standing: Result<Arc<Client>, ClientAuthFailure>,
+        known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
+    ) -> Result<Result<Arc<Client>, ClientAuthFailure>, PortError> {
+        let (Ok(older), Some(secrets)) = (&standing, shown.filter(|secrets| secrets.may_be_newer)) else {
+            return Ok(standing);
+        };
+        let newer = self.read_anew(older, known, now).await?;
+        Ok(match newer {
+            Ok(client) if client.registration_id == older.registration_id => {
+                self.secrets.confirm(&client, secrets).await;
+                Ok(client)
+            }
+            // Registered again meanwhile: it was its predecessor's secret.
+            Ok(_) => Err(ClientAuthFailure::WrongSecret),
+            failure => failure,
+        })
+    }
+
+    async fn read_anew(
+        &self,
+        remembered: &Client,
+        known: &mut Option<Arc<Client>>,
+        now: UnixSeconds,
+    ) -> Result<Result<Arc<Client>, ClientAuthFailure>, PortError> {
+        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
+        // Whoever is no longer registered is still the client that was named.
+        if client.is_some() {
+            known.clone_from(&client);
+        }
+        Ok(standing(client, now))
     }
 }
 

@@ -1,135 +1,24 @@
-//! `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1), and the secrets they carry.
-//!
-//! A generated secret is 256 random bits, so its SHA-256 can be stored and compared as it is: there is no dictionary to
-//! slow down. Comparison is over digests of fixed length and in constant time.
-
-use std::fmt;
+//! `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1): how they carry a secret, and how it is compared.
+//! Comparison is over digests of fixed length and in constant time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Credentials;
-use crate::core::access_token::opaque::random_text;
-use crate::core::client::AuthMethod;
+use crate::core::client::secret::{ClientSecrets, SecretDigest};
+use crate::core::encoding::{decode_form, is_vschar};
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::params::{decode, is_vschar};
-use crate::core::ports::{PortError, Random};
 
-/// A client secret in the clear, on its way from the generator or the operator to a store.
-pub struct ClientSecret(SecretString);
-
-/// SHA-256 of a client secret. No `PartialEq`: it is compared by [`ClientSecrets::verify`] only.
-#[derive(Clone)]
-pub struct SecretDigest([u8; 32]);
-
-/// What a client may authenticate with: its current secret, and during a rotation the previous one.
-#[derive(Clone, Debug)]
-pub struct ClientSecrets {
-    /// The newest secret.
-    pub current: SecretDigest,
-    /// The secret before it, until the next rotation or until it is revoked.
-    pub previous: Option<SecretDigest>,
+/// The id and the secret that a request presents, decoded and not verified.
+pub(super) struct IdAndSecret {
+    /// Not yet known to be well formed: a registered id is, so anything else is an unknown client.
+    pub(super) unverified_client_id: Zeroizing<String>,
+    pub(super) secret: PresentedSecret,
 }
 
 /// The digest of the secret that a request presents.
 pub(super) struct PresentedSecret(SecretDigest);
-
-/// Why a secret brought along was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WeakSecret {
-    /// Fewer than [`ClientSecret::MIN_LENGTH`] characters.
-    #[error(
-        "the secret has fewer than {min} characters; let one be generated, or pass --allow-weak-secret",
-        min = ClientSecret::MIN_LENGTH
-    )]
-    TooShort,
-    /// Empty, longer than [`ClientSecret::MAX_LENGTH`], or with characters that no request can carry.
-    #[error(
-        "a secret has 1 to {max} printable ASCII characters (RFC 6749 Appendix A.2)",
-        max = ClientSecret::MAX_LENGTH
-    )]
-    NotVschar,
-}
-
-impl ClientSecret {
-    /// What every generated secret starts with, so that secret scanners find a leak.
-    pub const PREFIX: &str = "gws_";
-    /// The fewest characters of a secret brought along.
-    pub const MIN_LENGTH: usize = 16;
-    /// The most characters of a secret brought along.
-    pub const MAX_LENGTH: usize = 512;
-
-    /// A new secret of 256 random bits.
-    ///
-    /// # Errors
-    /// [`PortError::Unavailable`] where the random source fails.
-    pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
-        let text = random_text(Self::PREFIX, random)?;
-        Ok(Self(SecretString::from(text.as_str())))
-    }
-
-    /// A secret that somebody brought along.
-    ///
-    /// # Errors
-    /// [`WeakSecret`]; a short one is accepted with `allow_weak`.
-    pub fn given(text: &str, allow_weak: bool) -> Result<Self, WeakSecret> {
-        if text.len() > Self::MAX_LENGTH || !is_vschar(text) {
-            return Err(WeakSecret::NotVschar);
-        }
-        if text.len() < Self::MIN_LENGTH && !allow_weak {
-            return Err(WeakSecret::TooShort);
-        }
-        Ok(Self(SecretString::from(text)))
-    }
-
-    /// Whether Basic carries the secret unchanged whether or not the client form-encodes it (RFC 6749 Appendix B).
-    pub fn survives_form_encoding(&self) -> bool {
-        self.0.expose_secret().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-    }
-
-    /// The digest to store and compare.
-    pub fn digest(&self) -> SecretDigest {
-        SecretDigest::of(self.0.expose_secret())
-    }
-
-    /// The secret itself: for the operator who registers the client, and for Secrets Manager.
-    pub fn expose_client_secret(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl fmt::Debug for ClientSecret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ClientSecret([REDACTED])")
-    }
-}
-
-impl SecretDigest {
-    /// The digest of a secret.
-    pub fn of(secret: &str) -> Self {
-        Self(Sha256::digest(secret.as_bytes()).into())
-    }
-
-    /// A digest that was stored.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The digest's bytes, for storage.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretDigest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SecretDigest([REDACTED])")
-    }
-}
 
 impl ClientSecrets {
     /// Whether the presented secret is the current or the previous one. Always compares twice, so that an unknown
@@ -138,6 +27,18 @@ impl ClientSecrets {
         let current = compare(secrets.map(|secrets| &secrets.current), presented);
         let previous = compare(secrets.and_then(|secrets| secrets.previous.as_ref()), presented);
         (current | previous).into()
+    }
+}
+
+impl IdAndSecret {
+    /// # Errors
+    /// [`OAuthError::InvalidClient`] for an id or a secret that is empty or not VSCHAR (RFC 6749 Appendix A.1, A.2).
+    pub(super) fn new(client_id: &str, secret: &str) -> Result<Self, OAuthError> {
+        if !is_vschar(client_id) || !is_vschar(secret) {
+            return Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed));
+        }
+        let unverified_client_id = Zeroizing::new(client_id.to_owned());
+        Ok(Self { unverified_client_id, secret: PresentedSecret::new(secret) })
     }
 }
 
@@ -152,7 +53,7 @@ impl PresentedSecret {
 ///
 /// # Errors
 /// [`OAuthError::InvalidClient`] for another scheme and for whatever does not decode exactly.
-pub(super) fn decode_basic(value: &[u8]) -> Result<Credentials, OAuthError> {
+pub(super) fn decode_basic(value: &[u8]) -> Result<IdAndSecret, OAuthError> {
     const MALFORMED: OAuthError = OAuthError::InvalidClient(ClientAuthFailure::Malformed);
 
     let mut halves = value.splitn(2, |byte| *byte == b' ');
@@ -166,13 +67,13 @@ pub(super) fn decode_basic(value: &[u8]) -> Result<Credentials, OAuthError> {
     let (id, secret) = pair.split_at(colon);
     // A colon was found, so the second half starts with it.
     let secret = secret.get(1..).ok_or(MALFORMED)?;
-    let (id, secret) = (decode(id).ok_or(MALFORMED)?, decode(secret).ok_or(MALFORMED)?);
-    Credentials::new(AuthMethod::ClientSecretBasic, &id, &secret)
+    let (id, secret) = (decode_form(id).ok_or(MALFORMED)?, decode_form(secret).ok_or(MALFORMED)?);
+    IdAndSecret::new(&id, &secret)
 }
 
 fn compare(stored: Option<&SecretDigest>, presented: &PresentedSecret) -> Choice {
-    let mut reference = stored.map_or([0; 32], |digest| digest.0);
-    let equal = reference.ct_eq(&presented.0.0) & Choice::from(u8::from(stored.is_some()));
+    let mut reference = stored.map_or([0; 32], |digest| *digest.as_bytes());
+    let equal = reference.ct_eq(presented.0.as_bytes()) & Choice::from(u8::from(stored.is_some()));
     reference.zeroize();
     equal
 }
@@ -232,7 +133,7 @@ mod tests {
 
     #[test]
     fn both_secrets_of_a_rotation_verify_and_nothing_else() {
-        let secrets = ClientSecrets { current: SecretDigest::of("new"), previous: Some(SecretDigest::of("old")) };
+        let secrets = ClientSecrets::read(SecretDigest::of("new"), Some(SecretDigest::of("old")));
         for (text, expected) in [("new", true), ("old", true), ("older", false), ("", false), ("ne", false)] {
             assert_eq!(ClientSecrets::verify(Some(&secrets), &PresentedSecret::new(text)), expected, "{text}");
         }
@@ -241,23 +142,6 @@ mod tests {
 
     #[test]
     fn an_absent_secret_equals_nothing_not_even_its_placeholder() {
-        assert!(compare(None, &PresentedSecret(SecretDigest([0; 32]))).unwrap_u8() == 0);
-    }
-
-    #[test]
-    fn short_and_unprintable_secrets_are_refused() {
-        assert_eq!(ClientSecret::given("123456789012345", false).err(), Some(WeakSecret::TooShort));
-        assert!(ClientSecret::given("123456789012345", true).is_ok());
-        assert!(ClientSecret::given("1234567890123456", false).is_ok());
-        for text in ["", "sixteen chars \u{e9}\u{e9}\u{e9}", "line\nline line line"] {
-            assert_eq!(ClientSecret::given(text, true).err(), Some(WeakSecret::NotVschar), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_show_in_debug_output() {
-        let secret = ClientSecret::given("canary-canary-canary", false).expect("long enough");
-        let shown = format!("{secret:?} {:?}", ClientSecrets { current: secret.digest(), previous: None });
-        assert!(!shown.contains("canary"), "{shown}");
+        assert!(compare(None, &PresentedSecret(SecretDigest::from_bytes([0; 32]))).unwrap_u8() == 0);
     }
 }

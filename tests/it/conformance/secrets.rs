@@ -1,6 +1,6 @@
 //! Secret source: the current secret and, during a rotation, the one before it.
 
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::ports::RegistrarError;
 
 use super::{RegistryPorts, assert_accepted, client, client_id, generated, realm};

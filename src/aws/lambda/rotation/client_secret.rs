@@ -12,13 +12,18 @@ use super::RotationError;
 use super::versions::Versions;
 use crate::aws::store::described::Secret;
 use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
-use crate::core::client::{AuthMethod, Client, ClientId};
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client::Client;
+use crate::core::client::auth_method::AuthMethod;
+use crate::core::client::id::ClientId;
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use crate::core::error::OAuthError;
 use crate::core::params::Params;
-use crate::core::ports::{ClientRegistry, Clock, PortError, Random, SecretSource};
-use crate::core::realm::{RealmName, Realms};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource};
+use crate::core::random::Random;
+use crate::core::realm::RealmName;
+use crate::core::realms::Realms;
 
 /// Rotates the secrets of clients.
 pub(super) struct ClientSecretRotation {
@@ -109,7 +114,8 @@ impl ClientSecretRotation {
 #[async_trait]
 impl SecretSource for PendingSecret {
     async fn secrets(&self, _client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None }))
+        // It opens nothing yet: the registration is only looked at.
+        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None, may_be_newer: false }))
     }
 }
 
