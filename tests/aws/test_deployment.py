@@ -161,9 +161,9 @@ def test_without_a_public_url_the_authorizer_accepts_the_issuers_of_the_stacks_o
 def test_the_nested_stack_is_told_of_the_functions_and_tables_that_there_are(stack: Stack, emulator: Emulator) -> None:
     nested = emulator.client("cloudformation").describe_stacks(StackName=stack.physical_id("Observability"))["Stacks"][0]
     told = {each["ParameterKey"]: each["ParameterValue"] for each in nested["Parameters"]}
-    names = {name: stack.physical_id(name) for name in told.keys() - {"Name", "AlarmTopicArn", "Metrics", "Api"}}
+    names = {name: stack.physical_id(name) for name in told.keys() - {"Name", "AlarmTopicArn", "Metrics", "Dashboard", "Api"}}
     assert len(names) == 9
-    switches = {"AlarmTopicArn": "", "Metrics": "emf"}
+    switches = {"AlarmTopicArn": "", "Metrics": "emf", "Dashboard": "true"}
     assert told == {**names, **switches, "Name": stack.name, "Api": sam.API_ID}
 
 
@@ -511,17 +511,15 @@ def test_with_settings_that_are_none_a_function_does_not_start_and_says_which(
 
 def test_a_variable_of_its_own_wins_over_the_settings(seeded: Stack, start: StartFunction) -> None:
     function = seeded.functions["TokenFunction"]
-    settings = {"GRANTWELL_SETTINGS": '{"access_token_lifetime":120}'}
+    settings = {"GRANTWELL_SETTINGS": '{"failed_auth_limit":1}'}
 
-    def lifetime(**own: str) -> int:
-        answer = start(function, environment={**function.environment, **settings, **own}).call(event("token/basic"))
-        assert answer.status == 200, answer
-        seconds: int = answer.json["expires_in"]
-        return seconds
+    def answers(**own: str) -> list[int]:
+        running = start(function, environment={**function.environment, **settings, **own})
+        return [running.call(event("token/wrong-secret")).status for _ in range(3)]
 
-    assert lifetime() == 120
-    assert lifetime(GRANTWELL_ACCESS_TOKEN_LIFETIME="") == 120
-    assert lifetime(GRANTWELL_ACCESS_TOKEN_LIFETIME="60") == 60
+    assert answers() == [401, 429, 429]
+    assert answers(GRANTWELL_FAILED_AUTH_LIMIT="") == [401, 429, 429]
+    assert answers(GRANTWELL_FAILED_AUTH_LIMIT="2") == [401, 401, 429]
 
 
 def test_what_an_operator_asks_for_is_all_that_roles_get_beyond_their_own_policies(
@@ -557,13 +555,7 @@ def test_roles_are_bounded_where_the_account_demands_it(
         assert "PermissionsBoundary" not in iam.get_role(RoleName=function.role_arn.rsplit("/", 1)[1])["Role"]
 
 
-def test_a_key_of_the_operators_encrypts_the_tables_and_is_told_to_whoever_makes_secrets(
-    stack: Stack, with_everything: Stack, emulator: Emulator
-) -> None:
-    dynamodb = emulator.client("dynamodb", emulator.operator)
-    for table in ("RegistryTable", "TokenTable"):
-        described = dynamodb.describe_table(TableName=with_everything.physical_id(table))["Table"]
-        assert described["SSEDescription"]["KMSMasterKeyArn"] == KMS_KEY
+def test_a_key_of_the_operators_is_told_to_whoever_makes_secrets(stack: Stack, with_everything: Stack) -> None:
     for name in ("TokenFunction", "IntrospectFunction"):
         assert with_everything.functions[name].environment["GRANTWELL_KMS_KEY_ARN"] == KMS_KEY
         assert stack.functions[name].environment["GRANTWELL_KMS_KEY_ARN"] == ""
