@@ -30,7 +30,7 @@ use super::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use super::registry_id::{RegistryId, RegistryIdentity};
-use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
+use super::secrets::{KmsKeyArn, PENDING, PREVIOUS, secret_name, secret_string};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::secret::ClientSecret;
@@ -48,6 +48,7 @@ pub struct AwsRegistrar {
     secret_prefix: String,
     identity: RegistryIdentity,
     random: Arc<dyn Random>,
+    kms_key: Option<KmsKeyArn>,
 }
 
 impl AwsRegistrar {
@@ -62,7 +63,14 @@ impl AwsRegistrar {
     ) -> Self {
         let registry_table = registry_table.into();
         let identity = RegistryIdentity::new(dynamodb.clone(), registry_table.clone()).made_of(Arc::clone(&random));
-        Self { dynamodb, secrets_manager, registry_table, secret_prefix: secret_prefix.into(), identity, random }
+        let secret_prefix = secret_prefix.into();
+        Self { dynamodb, secrets_manager, registry_table, secret_prefix, identity, random, kms_key: None }
+    }
+
+    /// Has this key encrypt the secrets that it makes; those that there are keep theirs.
+    #[must_use]
+    pub fn encrypted_with(self, kms_key: Option<KmsKeyArn>) -> Self {
+        Self { kms_key, ..self }
     }
 }
 
@@ -363,6 +371,7 @@ impl AwsRegistrar {
                 .name(&name)
                 .description("An OAuth 2.0 client secret, managed by grantwell")
                 .set_tags(Some(tags(registry, Some(registration))))
+                .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
                 .secret_string(secret_string(client, secret)?.as_str())
                 .send()
                 .await;
