@@ -33,6 +33,7 @@ use super::registry_id::{RegistryId, RegistryIdentity};
 use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
 use crate::core::client::{Client, ClientId, ClientStatus, RegistrationId, random_name};
+use crate::core::client_auth;
 use crate::core::client_auth::secret::ClientSecret;
 use crate::core::ports::{ClientPage, PortError, Random, Registrar, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
@@ -65,7 +66,9 @@ impl AwsRegistrar {
 
 #[async_trait]
 impl Registrar for AwsRegistrar {
-    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
+    async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError> {
+        let Some(secret) = secret else { return self.register_without_secret(client).await };
+
         // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
         let registry = self.identity.require().await?;
@@ -131,6 +134,9 @@ impl Registrar for AwsRegistrar {
         secret: &ClientSecret,
     ) -> Result<(), RegistrarError> {
         let client = self.read(realm, client_id).await?;
+        if !client_auth::uses_secret(&client.metadata) {
+            return Err(RegistrarError::NoSecret);
+        }
         let registry = self.identity.require().await?;
         let name = secret_name(&self.secret_prefix, realm, client_id);
         if let Some(described) = describe(&self.secrets_manager, &name).await? {
@@ -242,6 +248,15 @@ enum LeftBehindBy {
 
 /// The registry table.
 impl AwsRegistrar {
+    /// One write. What an earlier client of this id may have left in Secrets Manager is another registration's, and no
+    /// method of this one asks for it.
+    async fn register_without_secret(&self, client: &Client) -> Result<(), RegistrarError> {
+        match self.put_client(client, &self.write_id()?, &Condition::Absent).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(_) => Err(RegistrarError::AlreadyExists),
+        }
+    }
+
     async fn put_client(
         &self,
         client: &Client,

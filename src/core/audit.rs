@@ -5,10 +5,10 @@
 
 use super::access_token::AccessTokenFormat;
 use super::bearer::TokenFacts;
-use super::client::{Client, ClientId};
+use super::client::ClientId;
 use super::client_auth::ClientRequest;
 use super::client_auth::attempts::ClientSource;
-use super::error::OAuthError;
+use super::error::{OAuthError, Refused};
 use super::ports::AuditSink;
 use super::quota::TokenLimit;
 use super::realm::RealmName;
@@ -114,18 +114,19 @@ pub enum AuditEvent<'a> {
     },
 }
 
-/// Records why `endpoint` refused a client's request, if it did, with the client that was named if the registry knows it.
+/// Records why `endpoint` refused a client's request, if it did, and in whose name the request came.
 pub(super) fn refusal<T>(
     sink: &dyn AuditSink,
     endpoint: &'static str,
     request: &ClientRequest<'_>,
-    known: Option<&Client>,
-    result: &Result<T, OAuthError>,
-) {
-    if let Err(error) = result {
-        let (realm, source, client_id) = (request.realm, request.source, known.map(|client| &client.client_id));
-        sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error });
-    }
+    result: Result<T, Refused>,
+) -> Result<T, OAuthError> {
+    result.map_err(|Refused { named, error }| {
+        let (realm, source, client_id) =
+            (request.realm, request.source, named.as_ref().map(|client| &client.client_id));
+        sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error: &error });
+        error
+    })
 }
 
 /// Records why a public document was refused, if it was.

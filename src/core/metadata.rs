@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::audit;
-use super::client::{AuthMethod, GrantType};
+use super::client::GrantType;
+use super::client_auth;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
 use super::keys::set::Jwks;
@@ -30,14 +31,14 @@ pub struct MetadataEndpoint {
 pub struct Metadata {
     issuer: Issuer,
     token_endpoint: String,
-    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     jwks_uri: String,
     introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     grant_types_supported: [&'static str; 1],
 }
 
@@ -48,13 +49,13 @@ impl MetadataEndpoint {
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
     pub async fn document(&self, realm: &RealmName, issuer: Issuer) -> Result<Metadata, OAuthError> {
         self.require(realm, "metadata").await?;
-        let methods = AuthMethod::ALL.map(AuthMethod::as_str);
+        let methods: Vec<_> = client_auth::listed_methods().collect();
         Ok(Metadata {
             token_endpoint: format!("{issuer}/access_token"),
-            token_endpoint_auth_methods_supported: methods,
+            token_endpoint_auth_methods_supported: methods.clone(),
             jwks_uri: format!("{issuer}/connect/jwk_uri"),
             introspection_endpoint: format!("{issuer}/introspect"),
-            introspection_endpoint_auth_methods_supported: methods,
+            introspection_endpoint_auth_methods_supported: methods.clone(),
             introspection_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
             revocation_endpoint: format!("{issuer}/token/revoke"),
             revocation_endpoint_auth_methods_supported: methods,

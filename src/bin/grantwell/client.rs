@@ -346,7 +346,11 @@ impl Create {
         let store = place.store.open(IfAbsent::Create).await?;
         let realm = store.realm(&place.realm).await?;
         let client = Client::register(client_id, &realm, metadata, RegistrationId::generate(&SystemRandom)?, now)?;
-        store.registrar().register(&client, &secret).await.map_err(|error| place.failure(error, &client.client_id))?;
+        store
+            .registrar()
+            .register(&client, Some(&secret))
+            .await
+            .map_err(|error| place.failure(error, &client.client_id))?;
 
         // Before anything else can fail: nobody else has the secret.
         output::json(&ClientView::created(&client, &secret))
@@ -565,6 +569,10 @@ impl Place {
             RegistrarError::NotFound => format!(
                 "realm '{realm}' has no client '{client_id}'; see those it has with: {}",
                 command("list", realm)
+            ),
+            RegistrarError::NoSecret => format!(
+                "client '{client_id}' has no secret: none of its authentication methods uses one; see them with: {}",
+                command(&format!("show {client_id}"), realm)
             ),
             RegistrarError::Conflict => format!(
                 "client '{client_id}' was changed by somebody else meanwhile, and nothing was written; look at it with `{}` \

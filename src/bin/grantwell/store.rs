@@ -186,7 +186,7 @@ pub(crate) fn realm_failure(error: RegistrarError, name: &RealmName) -> Failure 
         RegistrarError::NotFound => {
             Failure::new(format!("there is no realm '{name}'; create it with: grantwell realm set {name}"))
         }
-        RegistrarError::AlreadyExists | RegistrarError::Conflict => Failure::new(format!(
+        RegistrarError::AlreadyExists | RegistrarError::Conflict | RegistrarError::NoSecret => Failure::new(format!(
             "realm '{name}' was changed by somebody else meanwhile; look at it with `grantwell realm show {name}` and \
              repeat the command"
         )),

@@ -113,7 +113,7 @@ impl RegistryPorts {
     /// Registers a client and gives back what was registered, with its secret.
     async fn registered(&self, realm: &Realm, id: &str) -> (Client, ClientSecret) {
         let (client, secret) = (client(realm, id), generated());
-        self.registrar.register(&client, &secret).await.expect("registered");
+        self.registrar.register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 }
