@@ -29,8 +29,8 @@ use grantwell::core::client::RegistrationId;
 use grantwell::core::ports::{Clock as _, TokenStore as _};
 use grantwell::core::realm::{PublicUrl, RealmName};
 use grantwell::core::resource::Audience;
-use grantwell::embedded::tokens::{Durability, SqliteTokens};
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
+use grantwell::system::{SystemClock, SystemRandom};
 
 /// The allocator of the local server.
 #[global_allocator]

@@ -29,12 +29,13 @@ use grantwell::core::ports::{
 };
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::token::TokenEndpoint;
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::quotas::MemoryQuotas;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::{Durability, SqliteTokens};
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::quotas::MemoryQuotas;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
-use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom, TracingAudit};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::{LogLevel, TracingAudit};
 
 /// A client for each way to make a token, by the name that its figures have.
 const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [

@@ -108,18 +108,18 @@ impl CachedRegistry {
 impl ClientRegistry for CachedRegistry {
     async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         let key = (realm.clone(), client_id.clone());
-        let load = || self.strangers.in_turn(realm, Some(client_id), self.source.client(realm, client_id));
+        let load = |_| self.strangers.in_turn(realm, Some(client_id), self.source.client(realm, client_id));
         self.clients.get(key, Reload::IfStale, load).await
     }
 
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
-        let load = || self.strangers.in_turn(name, None, self.source.realm(name));
+        let load = |_| self.strangers.in_turn(name, None, self.source.realm(name));
         self.realms.get(name.clone(), Reload::IfStale, load).await
     }
 
     async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         let key = (realm.clone(), client_id.clone());
-        self.clients.get(key, Reload::ForNewer, || self.source.client_anew(realm, client_id)).await
+        self.clients.get(key, Reload::ForNewer, |_| self.source.client_anew(realm, client_id)).await
     }
 }
 
@@ -142,9 +142,9 @@ impl CachedSecrets {
     }
 
     async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
-        let load = || async {
+        let load = |before: Option<RememberedSecrets>| async {
             let secrets = self.source.secrets(client).await?;
-            Ok(RememberedSecrets { secrets, revision: client.revision })
+            Ok(RememberedSecrets { secrets, revision: client.revision }.known_from(before))
         };
         self.secrets.get(ClientKey::of(client), reload, load).await
     }
@@ -169,6 +169,11 @@ impl SecretSource for CachedSecrets {
 
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         Ok(self.remembered(client, Reload::Now).await?.of(client))
+    }
+
+    async fn confirm(&self, client: &Client, secrets: &ClientSecrets) {
+        let confirmed = |remembered: &RememberedSecrets| remembered.confirmed(client, secrets);
+        self.secrets.amend(ClientKey::of(client), confirmed).await;
     }
 
     async fn no_secrets(&self) {
@@ -215,7 +220,7 @@ impl CachedVerificationKeys {
 #[async_trait]
 impl VerificationKeySource for CachedVerificationKeys {
     async fn verification_keys(&self, realm: &RealmName) -> Result<Arc<VerificationKeys>, PortError> {
-        self.keys.get(realm.clone(), Reload::IfStale, || self.source.verification_keys(realm)).await
+        self.keys.get(realm.clone(), Reload::IfStale, |_| self.source.verification_keys(realm)).await
     }
 
     async fn verification_keys_after_mismatch(
@@ -226,7 +231,7 @@ impl VerificationKeySource for CachedVerificationKeys {
         if !self.unknown.begin(realm.clone()).await {
             return Ok(None);
         }
-        let reloaded = self.keys.get(realm.clone(), Reload::ForNewer, || self.source.verification_keys(realm)).await;
+        let reloaded = self.keys.get(realm.clone(), Reload::ForNewer, |_| self.source.verification_keys(realm)).await;
         if reloaded.is_err() {
             // The next token asks again: nobody has said yet that its key is none of the realm's.
             self.unknown.forget(realm).await;
@@ -248,7 +253,7 @@ impl CachedSigningKeys {
 #[async_trait]
 impl SigningKeySource for CachedSigningKeys {
     async fn signers(&self, realm: &RealmName, alg: SigningAlgorithm) -> Result<Arc<Signers>, PortError> {
-        self.signers.get((realm.clone(), alg), Reload::IfStale, || self.source.signers(realm, alg)).await
+        self.signers.get((realm.clone(), alg), Reload::IfStale, |_| self.source.signers(realm, alg)).await
     }
 }
 
@@ -325,8 +330,8 @@ where
     }
 
     /// What is remembered, or what `load` brings where there is nothing, it is stale, or `reload` says so. One load at a time
-    /// for each key.
-    async fn get<F>(&self, key: K, reload: Reload, load: impl FnOnce() -> F + Send) -> Result<V, PortError>
+    /// for each key; it is told what was remembered before.
+    async fn get<F>(&self, key: K, reload: Reload, load: impl FnOnce(Option<V>) -> F + Send) -> Result<V, PortError>
     where
         F: Future<Output = Result<V, PortError>> + Send,
     {
@@ -350,7 +355,7 @@ where
             if remembered.as_ref().is_some_and(does) {
                 return Ok(Op::Nop);
             }
-            match (load().await, remembered) {
+            match (load(remembered.as_ref().map(|entry| entry.value.clone())).await, remembered) {
                 (Ok(value), _) => {
                     let ttl = (self.ttl)(&self.settings, &value);
                     Ok(Op::Put(BridgedEntry::loaded(value, now, ttl)))
@@ -372,6 +377,19 @@ where
                 Err(PortError::Unavailable { service: self.what, detail: "no entry".to_owned() })
             }
         }
+    }
+
+    /// Remembers what `amended` makes of what is remembered, for no longer than that. Nothing happens where it says `None`, or
+    /// nothing is remembered.
+    async fn amend(&self, key: K, amended: impl FnOnce(&V) -> Option<V> + Send) {
+        let amend = async |remembered: Option<Entry<K, BridgedEntry<V>>>| {
+            let remembered = remembered.map(Entry::into_value);
+            match remembered.and_then(|entry| amended(&entry.value).map(|value| BridgedEntry { value, ..entry })) {
+                Some(entry) => Op::Put(entry),
+                None => Op::Nop,
+            }
+        };
+        self.entries.entry(key).and_compute_with(amend).await;
     }
 
     /// Remembers `value` as if it had been loaded, where nothing fresh is remembered.
@@ -479,15 +497,36 @@ where
 #[derive(Clone)]
 struct RememberedSecrets {
     secrets: Option<ClientSecrets>,
-    /// The revision of the registration that it was asked for.
+    /// The revision of the registration that it was asked for, or that was read after the secrets had first been there.
     revision: u64,
 }
 
 impl RememberedSecrets {
-    /// What counts for a registration as somebody remembers it: nothing where that is an earlier revision. A right may have
-    /// been withdrawn before one of these secrets was made.
+    /// Just loaded, after `before` was. A secret that was not there may be newer than any registration that somebody remembers,
+    /// until one that has been read since is confirmed.
+    fn known_from(self, before: Option<Self>) -> Self {
+        let Self { secrets: Some(secrets), revision } = self else { return self };
+        let confirmed = before.as_ref().and_then(|before| Some((before.secrets.as_ref()?, before.revision)));
+        let (may_be_newer, revision) = match confirmed {
+            Some((known, confirmed)) if !known.may_be_newer && secrets.are_among(known) => (false, confirmed),
+            _ => (true, revision),
+        };
+        Self { secrets: Some(ClientSecrets { may_be_newer, ..secrets }), revision }
+    }
+
+    /// With a registration that was read after `secrets` were loaded; `None` where others have been loaded meanwhile. The
+    /// revision may be an earlier one than that which they were asked for, where a backup of the registry was restored.
+    fn confirmed(&self, client: &Client, secrets: &ClientSecrets) -> Option<Self> {
+        let remembered = self.secrets.as_ref().filter(|remembered| remembered.are_among(secrets))?;
+        let secrets = ClientSecrets { may_be_newer: false, ..remembered.clone() };
+        Some(Self { secrets: Some(secrets), revision: client.revision })
+    }
+
+    /// For a registration as somebody remembers it. A right may have been withdrawn between an earlier revision and one of
+    /// these secrets.
     fn of(self, client: &Client) -> Option<ClientSecrets> {
-        self.secrets.filter(|_| self.revision <= client.revision)
+        let is_earlier = client.revision < self.revision;
+        self.secrets.map(|secrets| ClientSecrets { may_be_newer: secrets.may_be_newer || is_earlier, ..secrets })
     }
 }
 
@@ -537,7 +576,7 @@ mod tests {
     use crate::core::client_auth::secret::SecretDigest;
     use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE};
     use crate::core::ports::UnixSeconds;
-    use crate::telemetry::SystemRandom;
+    use crate::system::SystemRandom;
 
     /// The two clocks of a machine, in seconds.
     struct TestClock {
@@ -587,8 +626,7 @@ mod tests {
 
     impl Source {
         fn answers(&self, answer: Result<Option<&str>, PortError>) {
-            let answer = answer
-                .map(|secret| secret.map(|text| ClientSecrets { current: SecretDigest::of(text), previous: None }));
+            let answer = answer.map(|secret| secret.map(|text| ClientSecrets::read(SecretDigest::of(text), None)));
             *self.answer.lock().expect("not poisoned") = Some(answer);
         }
 

@@ -4,9 +4,9 @@ use std::env;
 use std::ops::RangeInclusive;
 
 #[cfg(feature = "aws")]
-use crate::aws::authorizer::{ResponseForm, routes::RouteScopes};
+use crate::aws::lambda::authorizer::{ResponseForm, routes::RouteScopes};
 #[cfg(feature = "aws")]
-use crate::aws::front::{Front, FrontKind, OriginSecret};
+use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
 use crate::core::client::{InvalidRegistration, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
 #[cfg(feature = "aws")]

@@ -9,8 +9,9 @@
 //!    |
 //! src/http       axum routers and extractors; the only module that knows both HTTP and OAuth
 //! src/cache      bounded caches around any adapter
-//! src/aws        DynamoDB, Secrets Manager and API Gateway adapters    (http, aws and embedded
-//! src/embedded   SQLite and memory adapters, the local server           never import each other)
+//! src/aws        DynamoDB and Secrets Manager (store), the functions (lambda)    (aws and embedded never import each
+//! src/embedded   SQLite and memory (store), the local server (server)             other, and a store never imports http)
+//! src/system     the system's clock and random source
 //!    |
 //! src/core       the protocol and its ports: no AWS, no HTTP server, no environment, no clock, no file
 //! ```
@@ -35,5 +36,7 @@ pub mod embedded;
 pub mod http;
 #[cfg(feature = "http")]
 pub mod metrics;
+#[cfg(feature = "http")]
+pub mod system;
 #[cfg(feature = "http")]
 pub mod telemetry;

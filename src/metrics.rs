@@ -28,7 +28,8 @@ use crate::core::ports::{
     AuditSink, ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
-use crate::telemetry::{LogLevel, SystemClock, TracingAudit};
+use crate::system::SystemClock;
+use crate::telemetry::{LogLevel, TracingAudit};
 
 /// Under which all metrics are found.
 pub const NAMESPACE: &str = "Grantwell";
@@ -588,6 +589,10 @@ impl SecretSource for CountedHits<dyn SecretSource> {
 
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         self.cache.secrets_anew(client).await
+    }
+
+    async fn confirm(&self, client: &Client, secrets: &ClientSecrets) {
+        self.cache.confirm(client, secrets).await;
     }
 
     async fn no_secrets(&self) {

@@ -1,4 +1,4 @@
-//! What a process lends to the core and to its operator: the system's clock and random source, and the log.
+//! The log: one line a decision, and how lines are written.
 //!
 //! Only this crate's events pass the filter below `warn`, whatever `RUST_LOG` says: libraries log bodies and headers at
 //! their lower levels.
@@ -10,8 +10,7 @@ use std::fmt;
 use std::io;
 use std::panic;
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer as _};
@@ -31,15 +30,7 @@ pub use self::refusals::LogRefusalsSparingly;
 use crate::core::audit::AuditEvent;
 use crate::core::bearer::TokenFacts;
 use crate::core::error::OAuthError;
-use crate::core::ports::{AuditSink, Clock, Moment, PortError, Random, UnixSeconds};
-
-/// The system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-/// The operating system's random source.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemRandom;
+use crate::core::ports::AuditSink;
 
 /// Writes one log line per decision.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,30 +66,6 @@ pub enum LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a log level is error, warn, info, debug or trace")]
 pub struct UnknownLogLevel;
-
-impl Clock for SystemClock {
-    fn now(&self) -> UnixSeconds {
-        UnixSeconds(since_1970().as_secs())
-    }
-
-    fn moment(&self) -> Moment {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        Moment::new(since_1970(), START.elapsed())
-    }
-}
-
-/// A clock before 1970 is broken. Closed: at the end of time every token and every secret has expired.
-#[expect(clippy::disallowed_methods, reason = "the one place where the Clock port meets the system")]
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX)
-}
-
-impl Random for SystemRandom {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError> {
-        getrandom::fill(bytes)
-            .map_err(|error| PortError::Unavailable { service: "the random source", detail: error.to_string() })
-    }
-}
 
 impl AuditSink for TracingAudit {
     fn record(&self, event: &AuditEvent<'_>) {

@@ -19,8 +19,8 @@ use lambda_http::Context;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use grantwell::aws::authorizer::{self, Authorizer, ResponseForm};
-use grantwell::aws::{gateway, rotation};
+use grantwell::aws::lambda::authorizer::{self, Authorizer, ResponseForm};
+use grantwell::aws::lambda::{gateway, rotation};
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys};
 use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::bearer::{TokenFacts, TokenIntrospection};
@@ -37,12 +37,13 @@ use grantwell::core::ports::{ClientRegistry, Clock as _, Random as _, Registrar 
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::scope::Scope;
 use grantwell::core::token::TokenEndpoint;
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::quotas::MemoryQuotas;
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::quotas::MemoryQuotas;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
 use grantwell::metrics::Metrics;
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::TracingAudit;
 
 /// The client that seeds of the corpora authenticate as, and its secret.
 const CLIENT: (&str, &str) = ("myClient", "a-secret-of-the-fuzz-targets-0123");

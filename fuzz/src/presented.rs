@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use grantwell::aws::gateway;
+use grantwell::aws::lambda::gateway;
 use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
@@ -24,10 +24,11 @@ use grantwell::core::ports::{
 };
 use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
-use grantwell::telemetry::{SystemClock, SystemRandom, TracingAudit};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::TracingAudit;
 
 use crate::{CLIENT, TIME_LEFT};
 

@@ -17,7 +17,7 @@ pub fn records(input: &[u8]) {
     let (kind, stored) = (&input[..end], &input[end + 1..]);
     match kind {
         b"record" => {
-            if let Some(record) = embedded::tokens::read_record(stored) {
+            if let Some(record) = embedded::store::tokens::read_record(stored) {
                 reads_back(&record);
             }
         }
@@ -39,20 +39,20 @@ pub fn records(input: &[u8]) {
 /// The attributes of a DynamoDB item, as JSON has them, read as each thing that items are.
 fn item(stored: &[u8]) {
     let Some(attributes) = json::<Value>(stored) else { return };
-    if let Some(record) = aws::tokens::read_record(&attributes) {
+    if let Some(record) = aws::store::tokens::read_record(&attributes) {
         reads_back(&record);
         // Nothing that is missing or of another type makes a token that lives for ever.
         assert_eq!(attributes["expires_at"].as_u64(), Some(record.expires_at.0), "{attributes}");
     }
-    if let Some(count) = aws::quotas::read_count(&attributes) {
+    if let Some(count) = aws::store::quotas::read_count(&attributes) {
         assert_eq!(attributes["tokens"].as_u64(), Some(count), "{attributes}");
     }
     let (realm, client_id) = ("alpha".parse().expect("a name"), "myClient".parse().expect("an id"));
-    if let Some(client) = aws::registry::read_registration(&attributes, &realm, &client_id) {
+    if let Some(client) = aws::store::registry::read_registration(&attributes, &realm, &client_id) {
         reads_back(&client);
         assert!(client.realm == realm && client.client_id == client_id, "{attributes}");
     }
-    if let Some(settings) = aws::registry::read_settings(&attributes, &realm) {
+    if let Some(settings) = aws::store::registry::read_settings(&attributes, &realm) {
         reads_back(&settings);
         assert_eq!(settings.name, realm, "{attributes}");
     }

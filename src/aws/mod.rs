@@ -4,22 +4,8 @@
 //! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors,
 //! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
 
-pub mod authorizer;
-pub mod binding;
-mod described;
-pub mod front;
-pub mod function;
-pub mod gateway;
-mod invocation;
-pub mod keys;
-pub mod quotas;
-pub mod registrar;
-pub mod registry;
-pub mod registry_id;
-pub mod rotation;
+pub mod lambda;
 pub mod sdk;
-pub mod secrets;
-pub mod tokens;
+pub mod store;
 mod traces;
 mod trust;
-mod whole_since;

@@ -28,7 +28,7 @@ use serde::Serialize;
 
 use super::sdk::is_throttled;
 use crate::core::ports::Random as _;
-use crate::telemetry::SystemRandom;
+use crate::system::SystemRandom;
 
 /// Does the `work` of an invocation. Where it is sampled, its calls of AWS become parts of this segment.
 pub(super) fn within<T>(segment: Option<Segment>, work: impl Future<Output = T>) -> impl Future<Output = T> {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use grantwell::aws::authorizer::{self, Authorizer};
-use grantwell::aws::function::Function;
+use grantwell::aws::lambda::authorizer::{self, Authorizer};
+use grantwell::aws::lambda::function::Function;
 use grantwell::config::{AuthorizerConfig, ConfigError};
 use grantwell::core::bearer::RealmTokens;
 use grantwell::http::routes;
-use grantwell::telemetry::SystemClock;
+use grantwell::system::SystemClock;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {

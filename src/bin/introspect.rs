@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use grantwell::aws::function::Function;
-use grantwell::aws::gateway;
+use grantwell::aws::lambda::function::Function;
+use grantwell::aws::lambda::gateway;
 use grantwell::config::{self, ConfigError};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::http::{response, routes};
-use grantwell::telemetry::SystemClock;
+use grantwell::system::SystemClock;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {

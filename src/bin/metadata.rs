@@ -1,7 +1,7 @@
 //! The `metadata` Lambda function: says what each realm offers and where (RFC 8414).
 
-use grantwell::aws::function::Function;
-use grantwell::aws::gateway;
+use grantwell::aws::lambda::function::Function;
+use grantwell::aws::lambda::gateway;
 use grantwell::config::{self, ConfigError};
 use grantwell::core::metadata::MetadataEndpoint;
 use grantwell::http::{response, routes};

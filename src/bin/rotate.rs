@@ -1,8 +1,8 @@
 //! The `rotate` Lambda function: replaces client secrets and signing keys, step by step as Secrets Manager calls it, and by a
 //! schedule those that are due.
 
-use grantwell::aws::function::Function;
-use grantwell::aws::rotation;
+use grantwell::aws::lambda::function::Function;
+use grantwell::aws::lambda::rotation;
 use grantwell::config::ConfigError;
 
 #[tokio::main(flavor = "current_thread")]

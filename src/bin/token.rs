@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use grantwell::aws::function::Function;
-use grantwell::aws::gateway;
+use grantwell::aws::lambda::function::Function;
+use grantwell::aws::lambda::gateway;
 use grantwell::config::{self, ConfigError};
 use grantwell::core::token::TokenEndpoint;
 use grantwell::http::{response, routes};
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {

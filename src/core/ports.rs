@@ -52,6 +52,10 @@ pub trait SecretSource: Send + Sync {
         self.secrets(client).await
     }
 
+    /// Called once `client`, a registration that was read after `secrets` of it, has been opened by one of them: they need not
+    /// be compared with a newer one any more. A source that remembers nothing has nothing to note.
+    async fn confirm(&self, _client: &Client, _secrets: &ClientSecrets) {}
+
     /// Called in place of the first two where there is no client to ask for. Takes as long as they take for a wrong secret
     /// while nothing has to be loaded, so that an answer's time does not say who is registered. Asks nobody else.
     async fn no_secrets(&self) {}

@@ -20,8 +20,8 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::set::KeySet;
 use grantwell::core::ports::{KeyStore, UnixSeconds};
 use grantwell::core::realm::RealmName;
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

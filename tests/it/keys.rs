@@ -6,7 +6,7 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantwell::core::ports::Clock as _;
-use grantwell::telemetry::SystemClock;
+use grantwell::system::SystemClock;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

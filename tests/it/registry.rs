@@ -16,9 +16,9 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::set::{KeySet, KeyStatus};
 use grantwell::core::ports::{KeyStore as _, Registrar as _, UnixSeconds};
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::SystemRandom;
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::SystemRandom;
 use tempfile::TempDir;
 
 use crate::support::cli::{Store, grantwell, grantwell_of_user};

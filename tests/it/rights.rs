@@ -2,10 +2,12 @@
 //! from a client or its realm is withdrawn from its tokens.
 
 use std::process::Output;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
@@ -14,17 +16,19 @@ use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::bearer::{Decision, RealmTokens, decide};
-use grantwell::core::client::{Client, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::{Client, ClientId, ClientMetadata, RegistrationId, TokenLifetime};
+use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, TokenStore as _, UnixSeconds};
+use grantwell::core::ports::{
+    ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource, TokenStore as _, UnixSeconds,
+};
 use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
 use grantwell::core::resource::{Audience, ResourceUri};
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::support::cli::{Registered, Store};
 use crate::support::http::Request;
@@ -144,16 +148,75 @@ enum Change {
     Narrowed,
 }
 
+/// Whether the secrets of a store say which revision of the registration they were made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    /// As on one machine.
+    KnowTheRevision,
+    /// As in Secrets Manager, where they only know the registration.
+    KnowNoRevision,
+}
+
+/// What a [`Memory`] asks, and how often.
+struct Source {
+    store: Arc<SqliteRegistry>,
+    secrets: Secrets,
+    registrations_read: AtomicU64,
+    secrets_read: AtomicU64,
+    /// Whether the registry cannot be asked.
+    registry_is_away: AtomicBool,
+    /// The registration as a backup brings it back.
+    restored: Mutex<Option<Client>>,
+}
+
+#[async_trait]
+impl ClientRegistry for Source {
+    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.registrations_read.fetch_add(1, Ordering::SeqCst);
+        // Others come in between, as they do while a network is asked.
+        tokio::task::yield_now().await;
+        if self.registry_is_away.load(Ordering::SeqCst) {
+            return Err(PortError::Unavailable { service: "test", detail: "down".to_owned() });
+        }
+        let restored = self.restored.lock().expect("not poisoned").clone();
+        match restored {
+            Some(client) => Ok(Some(Arc::new(client))),
+            None => self.store.client(realm, client_id).await,
+        }
+    }
+
+    async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+        self.store.realm(name).await
+    }
+}
+
+#[async_trait]
+impl SecretSource for Source {
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        self.secrets_read.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        match self.secrets {
+            Secrets::KnowTheRevision => self.store.secrets(client).await,
+            Secrets::KnowNoRevision => {
+                // Later than any that a secret was made for.
+                let latest = Client { revision: u64::from(u32::MAX), ..client.clone() };
+                self.store.secrets(&latest).await
+            }
+        }
+    }
+}
+
 /// A server's memory of one client, which lasts for an hour but for what `settings` say.
 struct Memory {
     store: Arc<SqliteRegistry>,
+    source: Arc<Source>,
     registry: Arc<dyn ClientRegistry>,
     clients: ClientAuthenticator,
     realm: Realm,
 }
 
 impl Memory {
-    fn new(secret_ttl: Duration) -> Self {
+    fn new(secrets: Secrets, secret_ttl: Duration) -> Self {
         let settings = CacheSettings {
             registration_ttl: Duration::from_hours(1),
             absence_ttl: Duration::from_hours(1),
@@ -162,11 +225,25 @@ impl Memory {
             ..CacheSettings::FUNCTION
         };
         let store = Arc::new(SqliteRegistry::in_memory().expect("opened"));
+        let source = Arc::new(Source {
+            store: Arc::clone(&store),
+            secrets,
+            registrations_read: AtomicU64::new(0),
+            secrets_read: AtomicU64::new(0),
+            registry_is_away: AtomicBool::new(false),
+            restored: Mutex::new(None),
+        });
         let registry: Arc<dyn ClientRegistry> =
-            Arc::new(CachedRegistry::new(store.clone(), Arc::new(SystemClock), settings));
-        let secrets = Arc::new(CachedSecrets::new(store.clone(), Arc::new(SystemClock), settings));
+            Arc::new(CachedRegistry::new(source.clone(), Arc::new(SystemClock), settings));
+        let secrets = Arc::new(CachedSecrets::new(source.clone(), Arc::new(SystemClock), settings));
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock));
-        Self { store, registry, clients, realm: Realm::new(RealmName::root()) }
+        Self { store, source, registry, clients, realm: Realm::new(RealmName::root()) }
+    }
+
+    /// How often the registry and the store of the secrets have been asked so far.
+    fn reads(&self) -> (u64, u64) {
+        let Source { registrations_read, secrets_read, .. } = self.source.as_ref();
+        (registrations_read.load(Ordering::SeqCst), secrets_read.load(Ordering::SeqCst))
     }
 
     async fn register(&self, scope: &str) -> (Client, ClientSecret) {
@@ -180,17 +257,21 @@ impl Memory {
 
     /// The scope of the registration that this secret opens; `None` where it opens none.
     async fn scope_opened_by(&self, secret: &str) -> Option<String> {
+        match self.opened_by(secret).await {
+            Ok(client) => Some(client.metadata.scope.to_string()),
+            Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)) => None,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    async fn opened_by(&self, secret: &str) -> Result<Arc<Client>, OAuthError> {
         let basic = crate::support::cli::basic("known", secret);
         let (authorization, params) = ([basic.as_bytes()], Params::parse(b"").expect("a form"));
         let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
         let request =
             ClientRequest { authorization: &authorization, ..ClientRequest::new(&self.realm.name, &issuer, &params) };
         let credentials = Credentials::from_request(&request).expect("credentials");
-        match self.clients.authenticate(&self.realm, &credentials).await.map_err(|refused| refused.error) {
-            Ok(client) => Some(client.metadata.scope.to_string()),
-            Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)) => None,
-            Err(other) => panic!("{other:?}"),
-        }
+        self.clients.authenticate(&self.realm, &credentials).await.map_err(|refused| refused.error)
     }
 
     async fn make(&self, change: Change, client: &Client) -> ClientSecret {
@@ -215,48 +296,160 @@ fn generated() -> ClientSecret {
 
 #[tokio::test]
 async fn in_no_order_of_what_is_remembered_and_what_is_read_does_a_new_secret_open_what_went_before_it() {
-    for change in [Change::Replaced, Change::Narrowed] {
-        // A secret that is believed for no time is read for each request: whatever is remembered of the client is older.
-        for secret_ttl in [Duration::from_hours(1), Duration::ZERO] {
-            for somebody_guesses in [false, true] {
-                let memory = Memory::new(secret_ttl);
-                let (client, old) = memory.register("read write").await;
-                let opened_by =
-                    async |secret: &ClientSecret| memory.scope_opened_by(secret.expose_client_secret()).await;
-                assert_eq!(opened_by(&old).await.as_deref(), Some("read write"));
-                if somebody_guesses {
-                    assert_eq!(memory.scope_opened_by("a-wrong-secret-0123456789").await, None);
-                }
-                let new = memory.make(change, &client).await;
-                let case = format!("{change:?} {secret_ttl:?} {somebody_guesses}");
-                for _ in 0..3 {
-                    let opened = opened_by(&new).await;
-                    // Whoever guesses may hold the newest secret up for as long as the memory lasts, and gets it no more.
-                    let expected = if somebody_guesses { None } else { Some("read") };
-                    assert_eq!(opened.as_deref(), expected, "{case}");
-                }
-                let opened = opened_by(&old).await;
-                match change {
-                    Change::Replaced if somebody_guesses => assert_ne!(opened.as_deref(), Some("read"), "{case}"),
-                    Change::Replaced => assert_eq!(opened, None, "{case}"),
-                    // The previous secret works beside the new one, with either registration, but is never refused.
-                    Change::Narrowed => assert!(opened.is_some(), "{case}"),
+    for secrets in [Secrets::KnowTheRevision, Secrets::KnowNoRevision] {
+        for change in [Change::Replaced, Change::Narrowed] {
+            // A secret that is believed for no time is read for each request: whatever is remembered of the client is older.
+            for secret_ttl in [Duration::from_hours(1), Duration::ZERO] {
+                for somebody_guesses in [false, true] {
+                    assert_opens_what_there_is_now(secrets, change, secret_ttl, somebody_guesses).await;
                 }
             }
         }
     }
 }
 
+async fn assert_opens_what_there_is_now(
+    secrets: Secrets,
+    change: Change,
+    secret_ttl: Duration,
+    somebody_guesses: bool,
+) {
+    let memory = Memory::new(secrets, secret_ttl);
+    let (client, old) = memory.register("read write").await;
+    let opened_by = async |secret: &ClientSecret| memory.scope_opened_by(secret.expose_client_secret()).await;
+    assert_eq!(opened_by(&old).await.as_deref(), Some("read write"));
+    if somebody_guesses {
+        assert_eq!(memory.scope_opened_by("a-wrong-secret-0123456789").await, None);
+    }
+    let new = memory.make(change, &client).await;
+    let case = format!("{secrets:?} {change:?} {secret_ttl:?} {somebody_guesses}");
+    // Secrets that are read and know no revision are there for everybody who holds the same registration.
+    let is_seen_anyway = (secrets, change) == (Secrets::KnowNoRevision, Change::Narrowed) && secret_ttl.is_zero();
+    for _ in 0..3 {
+        let opened = opened_by(&new).await;
+        // Whoever guesses may hold the newest secret up for as long as the memory lasts, and gets it no more.
+        let expected = if somebody_guesses && !is_seen_anyway { None } else { Some("read") };
+        assert_eq!(opened.as_deref(), expected, "{case}");
+    }
+    let opened = opened_by(&old).await;
+    match change {
+        Change::Replaced if somebody_guesses => assert_ne!(opened.as_deref(), Some("read"), "{case}"),
+        Change::Replaced => assert_eq!(opened, None, "{case}"),
+        // The previous secret works beside the new one, with either registration, but is never refused.
+        Change::Narrowed => assert!(opened.is_some(), "{case}"),
+    }
+}
+
 /// Introspection has brought the registration into memory, and nobody has asked for its secrets yet.
 #[tokio::test]
 async fn a_secret_that_is_read_for_the_first_time_does_not_open_a_registration_that_was_remembered_before() {
-    for change in [Change::Replaced, Change::Narrowed] {
-        let memory = Memory::new(Duration::from_hours(1));
+    for secrets in [Secrets::KnowTheRevision, Secrets::KnowNoRevision] {
+        for change in [Change::Replaced, Change::Narrowed] {
+            let memory = Memory::new(secrets, Duration::from_hours(1));
+            let (client, _old) = memory.register("read write").await;
+            let remembered = memory.registry.client(&client.realm, &client.client_id).await.expect("answers");
+            let scope = remembered.map(|client| client.metadata.scope.to_string());
+            assert_eq!(scope.as_deref(), Some("read write"));
+            let new = memory.make(change, &client).await;
+            let opened = memory.scope_opened_by(new.expose_client_secret()).await;
+            assert_eq!(opened.as_deref(), Some("read"), "{secrets:?} {change:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_those_who_come_together_with_a_new_secret_none_opens_what_went_before_it() {
+    for secret_ttl in [Duration::from_hours(1), Duration::ZERO] {
+        let memory = Arc::new(Memory::new(Secrets::KnowNoRevision, secret_ttl));
         let (client, _old) = memory.register("read write").await;
-        let remembered = memory.registry.client(&client.realm, &client.client_id).await.expect("answers");
-        assert_eq!(remembered.map(|client| client.metadata.scope.to_string()).as_deref(), Some("read write"));
-        let new = memory.make(change, &client).await;
-        assert_eq!(memory.scope_opened_by(new.expose_client_secret()).await.as_deref(), Some("read"), "{change:?}");
+        memory.registry.client(&client.realm, &client.client_id).await.expect("answers");
+        let new = memory.make(Change::Narrowed, &client).await;
+        let together: Vec<_> = (0..50)
+            .map(|_| {
+                let (memory, secret) = (Arc::clone(&memory), new.expose_client_secret().to_owned());
+                tokio::spawn(async move { memory.scope_opened_by(&secret).await })
+            })
+            .collect();
+        for one in together {
+            assert_eq!(one.await.expect("no panic").as_deref(), Some("read"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_new_costs_one_more_read_of_the_registration_and_nothing_once_it_is_known() {
+    for secrets in [Secrets::KnowTheRevision, Secrets::KnowNoRevision] {
+        let memory = Arc::new(Memory::new(secrets, Duration::from_hours(1)));
+        let (_client, secret) = memory.register("read").await;
+        let opened_by = async |secret: &str| memory.scope_opened_by(secret).await;
+        let secret = secret.expose_client_secret();
+        assert_eq!(opened_by(secret).await.as_deref(), Some("read"));
+        assert_eq!(memory.reads(), (2, 1), "{secrets:?}: the registration before its secret, and after it");
+        for _ in 0..10 {
+            assert_eq!(opened_by(secret).await.as_deref(), Some("read"));
+        }
+        assert_eq!(memory.reads(), (2, 1), "{secrets:?}: known");
+
+        // Guessing costs what it did: one look at both in an interval.
+        for _ in 0..10 {
+            assert_eq!(opened_by("a-wrong-secret-0123456789").await, None);
+        }
+        assert_eq!(memory.reads(), (3, 2), "{secrets:?}: guesses");
+        assert_eq!(opened_by(secret).await.as_deref(), Some("read"));
+        assert_eq!(memory.reads(), (3, 2), "{secrets:?}: what another look has seen again is known");
+    }
+    // Read again and again, the same secret is no news.
+    let memory = Memory::new(Secrets::KnowNoRevision, Duration::ZERO);
+    let (_client, secret) = memory.register("read").await;
+    for loads in 1..=5 {
+        memory.scope_opened_by(secret.expose_client_secret()).await.expect("the secret is right");
+        assert_eq!(memory.reads(), (2, loads));
+    }
+}
+
+#[tokio::test]
+async fn a_new_secret_opens_nothing_while_nobody_can_say_what_its_registration_is_now() {
+    let memory = Memory::new(Secrets::KnowNoRevision, Duration::ZERO);
+    let (client, old) = memory.register("read write").await;
+    let opened_by = async |secret: &ClientSecret| {
+        let opened = memory.opened_by(secret.expose_client_secret()).await;
+        opened.map(|client| client.metadata.scope.to_string())
+    };
+    assert_eq!(opened_by(&old).await.expect("the first secret"), "read write");
+    let new = memory.make(Change::Narrowed, &client).await;
+    memory.source.registry_is_away.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let refused = opened_by(&new).await;
+        assert!(matches!(refused, Err(OAuthError::Unavailable(_))), "{refused:?}");
+    }
+    memory.source.registry_is_away.store(false, Ordering::SeqCst);
+    assert_eq!(opened_by(&new).await.expect("the registry is back"), "read");
+}
+
+#[tokio::test]
+async fn a_registry_that_a_backup_brought_back_locks_nobody_out() {
+    for secret_ttl in [Duration::from_hours(1), Duration::ZERO] {
+        for somebody_guesses in [false, true] {
+            let memory = Memory::new(Secrets::KnowNoRevision, secret_ttl);
+            let (client, _old) = memory.register("read write").await;
+            let new = memory.make(Change::Narrowed, &client).await;
+            let opened_by = async |secret: &str| memory.scope_opened_by(secret).await;
+            assert_eq!(opened_by(new.expose_client_secret()).await.as_deref(), Some("read"));
+
+            // The registration is an earlier one again; its secrets, which nobody restored, are not.
+            *memory.source.restored.lock().expect("not poisoned") = Some(client.clone());
+            if somebody_guesses {
+                assert_eq!(opened_by("a-wrong-secret-0123456789").await, None);
+            } else {
+                memory.registry.client_anew(&client.realm, &client.client_id).await.expect("answers");
+            }
+            let (registrations_read, _) = memory.reads();
+            for _ in 0..3 {
+                let opened = opened_by(new.expose_client_secret()).await;
+                assert_eq!(opened.as_deref(), Some("read write"), "{secret_ttl:?} {somebody_guesses}");
+            }
+            assert!(memory.reads().0 <= registrations_read + 1, "it is looked at once more at most");
+        }
     }
 }
 

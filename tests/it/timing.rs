@@ -22,9 +22,10 @@ use grantwell::core::error::{ClientAuthFailure, OAuthError, Refused};
 use grantwell::core::params::Params;
 use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};
-use grantwell::telemetry::{LogLevel, SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::LogLevel;
 
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 /// Attempts of each kind in one round.
@@ -83,6 +84,10 @@ impl SecretSource for Hasty {
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         self.0.secrets_anew(client).await
     }
+
+    async fn confirm(&self, client: &Client, secrets: &ClientSecrets) {
+        self.0.confirm(client, secrets).await;
+    }
 }
 
 /// The secret of whoever is asked for and has one.
@@ -92,7 +97,7 @@ struct OneSecret;
 impl SecretSource for OneSecret {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         let has_one = client.client_id != Kind::WithoutSecret.client_id();
-        Ok(has_one.then(|| ClientSecrets { current: SecretDigest::of(SECRET), previous: None }))
+        Ok(has_one.then(|| ClientSecrets::read(SecretDigest::of(SECRET), None)))
     }
 }
 

@@ -20,9 +20,10 @@ use grantwell::core::ports::{
 use grantwell::core::realm::{PublicUrl, RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
-use grantwell::embedded::registry::SqliteRegistry;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::{self, HttpService};
-use grantwell::telemetry::{LogRefusalsSparingly, SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
+use grantwell::telemetry::LogRefusalsSparingly;
 
 /// The longest a request may take, its body included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);

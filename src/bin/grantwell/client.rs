@@ -23,7 +23,7 @@ use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::RealmName;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;

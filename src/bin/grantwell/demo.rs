@@ -31,12 +31,13 @@ use grantwell::core::ports::Registrar as _;
 use grantwell::core::realm::{Realm, RealmDefaults};
 use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::quotas::MemoryQuotas;
-use grantwell::embedded::registry::SqliteRegistry;
 use grantwell::embedded::server::{self, Settings};
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::quotas::MemoryQuotas;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
-use grantwell::telemetry::{self, LogFormat, LogLevel, SystemClock};
+use grantwell::system::SystemClock;
+use grantwell::telemetry::{self, LogFormat, LogLevel};
 
 use crate::authority::{self, IssuedTokens};
 use crate::client::ClientView;

@@ -11,8 +11,8 @@ use grantwell::config::ConfigError;
 use grantwell::core::client::InvalidRegistration;
 use grantwell::core::client_auth::secret::WeakSecret;
 use grantwell::core::ports::PortError;
-use grantwell::embedded::StoreError;
-use grantwell::embedded::cause::StorageCause;
+use grantwell::embedded::store::cause::StorageCause;
+use grantwell::embedded::store::fault::StoreError;
 
 /// Why a command could not do its work. Holds no secret: it is made to be printed.
 #[derive(Debug)]

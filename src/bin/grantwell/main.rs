@@ -27,7 +27,7 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
 
-use grantwell::embedded::cause::StorageCause;
+use grantwell::embedded::store::cause::StorageCause;
 
 use crate::failure::Failure;
 

@@ -11,7 +11,7 @@ use grantwell::core::ports::{Clock as _, UnixSeconds};
 use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
-use grantwell::telemetry::SystemClock;
+use grantwell::system::SystemClock;
 
 use crate::access_token::{AccessTokenArguments, text_or};
 use crate::failure::Failure;

@@ -7,7 +7,7 @@ use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::resource::MalformedResource;
 use grantwell::core::scope::Scope;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
 

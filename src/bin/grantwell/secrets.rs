@@ -1,7 +1,7 @@
 //! `grantwell secrets`: what a deployed stack keeps in Secrets Manager.
 
 #[cfg(feature = "aws")]
-use grantwell::aws::binding::{BoundSecret, Outcome};
+use grantwell::aws::store::binding::{BoundSecret, Outcome};
 #[cfg(feature = "aws")]
 use serde::Serialize;
 
@@ -75,7 +75,7 @@ impl Bind {
             other => Failure::new(other.to_string()),
         })?;
         let registry_id = binding.registry_id().await?;
-        let registry_id = registry_id.as_ref().map(grantwell::aws::registry_id::RegistryId::as_str);
+        let registry_id = registry_id.as_ref().map(grantwell::aws::store::registry_id::RegistryId::as_str);
         self.output.print(&Answer { registry_id, dry_run: self.dry_run, secrets: &secrets }, Answer::table)?;
         match secrets.iter().filter(|secret| secret.outcome == Outcome::LeftAlone).count() {
             0 => Ok(()),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::{KeyStore, Registrar, RegistrarError};
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::telemetry::SystemClock;
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::SystemClock;
 
 use crate::failure::Failure;
 use crate::output;
@@ -219,12 +219,12 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 
 #[cfg(feature = "aws")]
 async fn open_aws() -> Result<Store, Failure> {
-    use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
-    use grantwell::aws::registrar::AwsRegistrar;
-    use grantwell::aws::registry_id::RegistryIdentity;
     use grantwell::aws::sdk;
+    use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+    use grantwell::aws::store::registrar::AwsRegistrar;
+    use grantwell::aws::store::registry_id::RegistryIdentity;
     use grantwell::config::RegistryConfig;
-    use grantwell::telemetry::SystemRandom;
+    use grantwell::system::SystemRandom;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;
@@ -261,12 +261,12 @@ pub(crate) fn no_aws() -> Failure {
 
 /// What binds the secrets of the deployed stack.
 #[cfg(feature = "aws")]
-pub(crate) async fn open_binding() -> Result<grantwell::aws::binding::SecretBinding, Failure> {
-    use grantwell::aws::binding::SecretBinding;
+pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::SecretBinding, Failure> {
     use grantwell::aws::sdk;
+    use grantwell::aws::store::binding::SecretBinding;
     use grantwell::config::RegistryConfig;
     use grantwell::core::ports::Random;
-    use grantwell::telemetry::SystemRandom;
+    use grantwell::system::SystemRandom;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;

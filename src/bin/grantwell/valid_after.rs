@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grantwell::core::access_token::{ValidAfterIsAhead, tokens_valid_after};
 use grantwell::core::ports::{Clock as _, UnixSeconds};
-use grantwell::telemetry::SystemClock;
+use grantwell::system::SystemClock;
 
 use crate::failure::Failure;
 use crate::output;

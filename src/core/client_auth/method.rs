@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::ClientRequest;
+use super::secret::ClientSecrets;
 use crate::core::client::{AuthMethod, Client};
 use crate::core::error::{ClientAuthFailure, OAuthError};
 use crate::core::ports::{SecretSource, UnixSeconds};
@@ -55,11 +56,16 @@ pub(super) trait Proof: Send + Sync {
     fn can_prove(&self, client: &Client, now: UnixSeconds) -> Result<(), ClientAuthFailure>;
 
     /// Whether it proves that the request is the client's: [`OAuthError::InvalidClient`] where it does not, another error where
-    /// a store cannot be asked.
+    /// a store cannot be asked. With the secrets that it was right by, where they may be newer than the registration.
     ///
     /// There is no client where none is registered, or none that may authenticate. Then no store is asked, and it takes as long as
     /// a wrong proof of a client takes while nothing has to be loaded; what it answers is not looked at.
-    async fn verify(&self, client: Option<&Client>, look: Look, stores: &Stores) -> Result<(), OAuthError>;
+    async fn verify(
+        &self,
+        client: Option<&Client>,
+        look: Look,
+        stores: &Stores,
+    ) -> Result<Option<ClientSecrets>, OAuthError>;
 
     /// Called when it does not: whether the registration, and what belongs to it, may be looked at past all that is remembered.
     /// So seldom that guessing costs nothing.

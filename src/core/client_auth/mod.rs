@@ -27,6 +27,7 @@ use super::ports::{ClientRegistry, Clock, SecretSource, UnixSeconds};
 use super::realm::{Issuer, Realm, RealmName};
 use attempts::{Attempt, ClientSource, FailedAttempts};
 use method::{Carrier, Look, Method, Needs, Presented, Proof, Stores};
+use secret::ClientSecrets;
 
 /// Every method that this server implements, as metadata documents list them.
 pub const METHODS: [Method; AuthMethod::ALL.len()] = [client_secret_basic::METHOD, client_secret_post::METHOD];
@@ -199,7 +200,7 @@ impl ClientAuthenticator {
         };
         let standing = standing(named.as_ref(), proof.as_ref(), now);
 
-        // 4. The proof, compared with what is stored only for a client that may authenticate.
+        // 4. The proof, for which a store is asked only where the client may authenticate.
         let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores).await;
         if let (Ok(client), Err(OAuthError::InvalidClient(_))) = (&standing, &verified)
             && proof.admits_another_look(client, &self.stores).await
@@ -207,8 +208,9 @@ impl ClientAuthenticator {
             return self.verify_anew(client, credentials, now).await;
         }
 
-        // 5. Only now, whether there was a client at all, and one that is registered for the method.
-        verdict(standing, verified, credentials.method).map_err(|error| Refused { named, error })
+        // 5. Only now, whether there was a client at all.
+        let client = standing.map_err(|failure| Refused { named, error: OAuthError::InvalidClient(failure) })?;
+        self.judge(client, verified, credentials, now).await
     }
 
     /// Phases 3 to 5 past all that is remembered: the secret may be newer. The registration is read anew as well, and before the
@@ -221,13 +223,71 @@ impl ClientAuthenticator {
         now: UnixSeconds,
     ) -> Result<Arc<Client>, Refused> {
         let proof = credentials.presented.proof.as_ref();
-        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await;
-        let client = client.map_err(|error| Refused::of(remembered, error))?;
-        let standing = standing(client.as_ref(), proof, now);
-        let verified = proof.verify(standing.as_deref().ok(), Look::Anew, &self.stores).await;
-        // Whoever is no longer registered is still the client that was guessed at.
-        let named = client.as_ref().unwrap_or(remembered);
-        verdict(standing, verified, credentials.method).map_err(|error| Refused::of(named, error))
+        match self.read_anew(remembered, proof, now).await {
+            Ok(client) => {
+                let verified = proof.verify(Some(&client), Look::Anew, &self.stores).await;
+                self.judge(client, verified, credentials, now).await
+            }
+            Err(refused) => {
+                // As much work as for a client; the answer is known.
+                let _ = proof.verify(None, Look::Anew, &self.stores).await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Whether a client that may authenticate has done so.
+    async fn judge(
+        &self,
+        client: Arc<Client>,
+        verified: Result<Option<ClientSecrets>, OAuthError>,
+        credentials: &Credentials,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, Refused> {
+        let client = match verified {
+            // A proof that is wrong by any method is a guess.
+            Err(error) => return Err(Refused::of(&client, error)),
+            Ok(None) => client,
+            Ok(Some(newer)) => self.client_since(&newer, &client, credentials, now).await?,
+        };
+        if client.allows_method(credentials.method) {
+            Ok(client)
+        } else {
+            Err(Refused::of(&client, OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)))
+        }
+    }
+
+    /// The client since there have been the secrets that it has shown one of. Where one of them may be newer than the
+    /// registration, that is read again: a right that was withdrawn before the secret was made must not come with it. Only for
+    /// who has the secret, so that guessing costs nothing.
+    async fn client_since(
+        &self,
+        secrets: &ClientSecrets,
+        older: &Arc<Client>,
+        credentials: &Credentials,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, Refused> {
+        let client = self.read_anew(older, credentials.presented.proof.as_ref(), now).await?;
+        // Registered again meanwhile: it was its predecessor's secret.
+        if client.registration_id != older.registration_id {
+            return Err(Refused::of(&client, OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)));
+        }
+        self.stores.secrets.confirm(&client, secrets).await;
+        Ok(client)
+    }
+
+    /// The client as it is registered now, where it may still authenticate.
+    async fn read_anew(
+        &self,
+        remembered: &Arc<Client>,
+        proof: &dyn Proof,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, Refused> {
+        let read = self.registry.client_anew(&remembered.realm, &remembered.client_id).await;
+        let read = read.map_err(|error| Refused::of(remembered, error))?;
+        // Whoever is no longer registered is still the client that was named.
+        let named = read.as_ref().unwrap_or(remembered);
+        standing(read.as_ref(), proof, now).map_err(|failure| Refused::of(named, OAuthError::InvalidClient(failure)))
     }
 }
 
@@ -249,21 +309,6 @@ fn standing(
     }
     proof.can_prove(client, now)?;
     Ok(Arc::clone(client))
-}
-
-/// A proof that is wrong by any method is a guess.
-fn verdict(
-    standing: Result<Arc<Client>, ClientAuthFailure>,
-    verified: Result<(), OAuthError>,
-    method: AuthMethod,
-) -> Result<Arc<Client>, OAuthError> {
-    let client = standing.map_err(OAuthError::InvalidClient)?;
-    verified?;
-    if client.allows_method(method) {
-        Ok(client)
-    } else {
-        Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered))
-    }
 }
 
 /// Whether a refusal counts as a failed attempt.

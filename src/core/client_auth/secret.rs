@@ -32,6 +32,9 @@ pub struct ClientSecrets {
     pub current: SecretDigest,
     /// The secret before it, until the next rotation or until it is revoked.
     pub previous: Option<SecretDigest>,
+    /// Whether one of them may be newer than the registration that they were asked for. A right may have been withdrawn from
+    /// it before that secret was made, so they open it only once it has been read again.
+    pub may_be_newer: bool,
 }
 
 /// The digest of the secret that a request presents.
@@ -131,6 +134,20 @@ impl fmt::Debug for SecretDigest {
 }
 
 impl ClientSecrets {
+    /// As a store has just read them.
+    pub fn read(current: SecretDigest, previous: Option<SecretDigest>) -> Self {
+        Self { current, previous, may_be_newer: true }
+    }
+
+    /// Whether each of them is one of `others`.
+    pub fn are_among(&self, others: &Self) -> bool {
+        let is_among = |digest: &SecretDigest| {
+            let is_previous = others.previous.as_ref().map_or(Choice::from(0), |previous| digest.0.ct_eq(&previous.0));
+            bool::from(digest.0.ct_eq(&others.current.0) | is_previous)
+        };
+        is_among(&self.current) && self.previous.as_ref().is_none_or(is_among)
+    }
+
     /// Whether the presented secret is the current or the previous one. Always compares twice, so that an unknown
     /// client, a client without a previous secret and one with both cost the same.
     fn verify(secrets: Option<&Self>, presented: &PresentedSecret) -> bool {
@@ -146,7 +163,12 @@ impl Proof for PresentedSecret {
         if client.secret_has_expired(now) { Err(ClientAuthFailure::SecretExpired) } else { Ok(()) }
     }
 
-    async fn verify(&self, client: Option<&Client>, look: Look, stores: &Stores) -> Result<(), OAuthError> {
+    async fn verify(
+        &self,
+        client: Option<&Client>,
+        look: Look,
+        stores: &Stores,
+    ) -> Result<Option<ClientSecrets>, OAuthError> {
         let secrets = match (client, look) {
             (Some(client), Look::Remembered) => stores.secrets.secrets(client).await?,
             (Some(client), Look::Anew) => stores.secrets.secrets_anew(client).await?,
@@ -158,7 +180,7 @@ impl Proof for PresentedSecret {
         };
         // One comparison for everybody, known or not.
         if ClientSecrets::verify(secrets.as_ref(), self) {
-            Ok(())
+            Ok(secrets.filter(|secrets| secrets.may_be_newer))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
         }
@@ -200,11 +222,26 @@ mod tests {
 
     #[test]
     fn both_secrets_of_a_rotation_verify_and_nothing_else() {
-        let secrets = ClientSecrets { current: SecretDigest::of("new"), previous: Some(SecretDigest::of("old")) };
+        let secrets = ClientSecrets::read(SecretDigest::of("new"), Some(SecretDigest::of("old")));
         for (text, expected) in [("new", true), ("old", true), ("older", false), ("", false), ("ne", false)] {
             assert_eq!(ClientSecrets::verify(Some(&secrets), &PresentedSecret::new(text)), expected, "{text}");
         }
         assert!(!ClientSecrets::verify(None, &PresentedSecret::new("new")));
+    }
+
+    #[test]
+    fn secrets_are_among_others_where_none_of_them_is_new() {
+        let secrets = |current: &str, previous: Option<&str>| {
+            ClientSecrets::read(SecretDigest::of(current), previous.map(SecretDigest::of))
+        };
+        let others = secrets("b", Some("a"));
+        for (current, previous) in [("b", Some("a")), ("b", None), ("a", None), ("a", Some("b")), ("b", Some("b"))] {
+            assert!(secrets(current, previous).are_among(&others), "{current} {previous:?}");
+        }
+        for (current, previous) in [("c", Some("b")), ("c", None), ("b", Some("c"))] {
+            assert!(!secrets(current, previous).are_among(&others), "{current} {previous:?}");
+        }
+        assert!(!secrets("b", Some("a")).are_among(&secrets("b", None)));
     }
 
     #[test]
@@ -225,7 +262,7 @@ mod tests {
     #[test]
     fn secrets_do_not_show_in_debug_output() {
         let secret = ClientSecret::given("canary-canary-canary", false).expect("long enough");
-        let shown = format!("{secret:?} {:?}", ClientSecrets { current: secret.digest(), previous: None });
+        let shown = format!("{secret:?} {:?}", ClientSecrets::read(secret.digest(), None));
         assert!(!shown.contains("canary"), "{shown}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod activity;
 mod connection;
+pub mod health;
 pub mod limits;
 mod places;
 mod workers;
@@ -25,8 +26,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use self::limits::Limits;
 use self::places::{Peers, Places};
 use self::workers::Workers;
-use super::cause::StorageCause;
 use crate::core::client_auth::attempts::ClientSource;
+use crate::embedded::store::cause::StorageCause;
 use crate::http::routes::HttpService;
 
 /// How long requests in flight may take to finish once the server is told to stop.

@@ -17,14 +17,14 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
-use grantwell::aws::keys::{DynamoPublishedKeys, SecretsManagerKeys};
-use grantwell::aws::quotas::DynamoQuotas;
-use grantwell::aws::registrar::AwsRegistrar;
-use grantwell::aws::registry::DynamoRegistry;
-use grantwell::aws::registry_id::RegistryIdentity;
 use grantwell::aws::sdk;
-use grantwell::aws::secrets::SecretsManagerSecrets;
-use grantwell::aws::tokens::DynamoTokens;
+use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use grantwell::aws::store::quotas::DynamoQuotas;
+use grantwell::aws::store::registrar::AwsRegistrar;
+use grantwell::aws::store::registry::DynamoRegistry;
+use grantwell::aws::store::registry_id::RegistryIdentity;
+use grantwell::aws::store::secrets::SecretsManagerSecrets;
+use grantwell::aws::store::tokens::DynamoTokens;
 use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
@@ -37,7 +37,7 @@ use grantwell::core::ports::{
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
-use grantwell::telemetry::{SystemClock, SystemRandom};
+use grantwell::system::{SystemClock, SystemRandom};
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::{

@@ -16,12 +16,12 @@ use grantwell::core::ports::{
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
-use grantwell::embedded::StoreError;
-use grantwell::embedded::data_dir::DataDir;
-use grantwell::embedded::memory::MemoryTokens;
-use grantwell::embedded::quotas::MemoryQuotas;
-use grantwell::embedded::registry::SqliteRegistry;
-use grantwell::embedded::tokens::{Durability, SqliteTokens};
+use grantwell::embedded::store::data_dir::DataDir;
+use grantwell::embedded::store::fault::StoreError;
+use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::quotas::MemoryQuotas;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};

@@ -42,7 +42,7 @@ use grantwell::core::ports::{
 };
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::telemetry::SystemRandom;
+use grantwell::system::SystemRandom;
 
 /// An adapter under test, opened on a store of its own that goes when this is dropped.
 pub(crate) struct Opened<P> {

@@ -5,7 +5,7 @@ use grantwell::core::access_token::{TokenDigest, opaque};
 use grantwell::core::ports::{Random as _, Revocation, UnixSeconds};
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::resource::Audience;
-use grantwell::telemetry::SystemRandom;
+use grantwell::system::SystemRandom;
 use tokio::task::JoinSet;
 
 use super::{NOW, TokenPorts, client_id, realm_name, registration_id};

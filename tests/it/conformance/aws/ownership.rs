@@ -2,7 +2,7 @@
 //! the secrets of a stack from before the tags.
 
 use aws_sdk_secretsmanager::types::Tag;
-use grantwell::aws::binding::{BoundSecret, Outcome, SecretBinding};
+use grantwell::aws::store::binding::{BoundSecret, Outcome, SecretBinding};
 use grantwell::core::ports::Random;
 use serde_json::{Value, json};
 

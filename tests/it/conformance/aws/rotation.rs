@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use aws_sdk_secretsmanager::types::Tag;
-use grantwell::aws::keys::DynamoPublishedKeys;
-use grantwell::aws::registry_id::RegistryIdentity;
-use grantwell::aws::rotation::{Rotation, RotationError, RotationStores};
+use grantwell::aws::lambda::rotation::{Rotation, RotationError, RotationStores};
+use grantwell::aws::store::keys::DynamoPublishedKeys;
+use grantwell::aws::store::registry_id::RegistryIdentity;
 use grantwell::core::client::{SecretRotationDays, TokenLifetime};
 use grantwell::core::client_auth::secret::ClientSecrets;
 use grantwell::core::error::{ClientAuthFailure, OAuthError};

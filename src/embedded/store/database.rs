@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::StoreError;
 use super::cause::StorageCause;
 use super::checkpoints::{Checkpoints, checkpoint};
 use super::data_dir::create_private_file;
+use super::fault::StoreError;
 use crate::core::ports::{PortError, UnixSeconds};
 
 /// When a write counts as stored.

@@ -492,7 +492,7 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
-    use crate::aws::front::OriginSecret;
+    use crate::aws::lambda::front::OriginSecret;
 
     fn gateway(router: Router) -> Gateway {
         let out_of_time = || (StatusCode::SERVICE_UNAVAILABLE, "out of time").into_response();

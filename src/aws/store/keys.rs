@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 use super::described::{describe, tags, take_label};
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
-use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
+use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
 use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
 use crate::core::realm::RealmName;
@@ -108,7 +108,7 @@ impl DynamoPublishedKeys {
     }
 
     /// Returns once every key that signs in `keys` is published.
-    pub(super) async fn ensure(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
+    pub(in crate::aws) async fn ensure(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
         let published = self.read(realm).await?;
         // A later revision is a rotation that has published its keys and does not sign with them yet.
         if published == keys.published() || (published.revision > keys.revision && published.include_signers_of(keys)) {
@@ -251,7 +251,7 @@ impl KeyStore for SecretsManagerKeys {
 }
 
 /// What is stored of a realm's keys, which says whose they are.
-pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
+pub(in crate::aws) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
     let jwks = keys.to_json()?;
     let members =
         jwks.strip_prefix('{').ok_or_else(|| corrupt(SECRETS_MANAGER, "signing keys that are no JSON object"))?;
@@ -267,7 +267,7 @@ pub(super) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroi
 ///
 /// # Errors
 /// [`PortError::Foreign`] where it is another registry's or does not say; [`PortError::Corrupt`] where it is no set of keys.
-pub(super) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, PortError> {
+pub(in crate::aws) fn read_key_set(text: &str, registry: &RegistryId) -> Result<KeySet, PortError> {
     let keys = read_unclaimed_key_set(text)?;
     match registry_of(text)? {
         Some(id) if id == registry.as_str() => Ok(keys),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use super::StoreError;
 use super::data_dir::create_private_file;
+use super::fault::StoreError;
 
 /// The file beside a database that says how many tokens have ended in it by somebody's request.
 pub(super) struct EndsSeen {

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
+use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::cache::CacheSettings;
 use crate::core::ports::{Clock, Moment, PortError, UnixSeconds};
 

@@ -36,7 +36,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::embedded::registry::SqliteRegistry;
+    use crate::embedded::store::registry::SqliteRegistry;
 
     #[test]
     fn a_look_writes_to_the_file_and_changes_nothing_in_it() {

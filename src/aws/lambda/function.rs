@@ -6,15 +6,15 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
-use super::keys::{DynamoPublishedKeys, SecretsManagerKeys};
-use super::quotas::DynamoQuotas;
-use super::registry::DynamoRegistry;
-use super::registry_id::RegistryIdentity;
 use super::rotation::{Rotation, RotationStores};
-use super::sdk::{self, CountedCalls};
-use super::secrets::SecretsManagerSecrets;
-use super::tokens::DynamoTokens;
-use super::traces::{TracedCalls, Traces};
+use crate::aws::sdk::{self, CountedCalls};
+use crate::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use crate::aws::store::quotas::DynamoQuotas;
+use crate::aws::store::registry::DynamoRegistry;
+use crate::aws::store::registry_id::RegistryIdentity;
+use crate::aws::store::secrets::SecretsManagerSecrets;
+use crate::aws::store::tokens::DynamoTokens;
+use crate::aws::traces::{TracedCalls, Traces};
 use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use crate::config::{self, ConfigError, RegistryConfig, ServerConfig};
 use crate::core::access_token::validation::AccessTokenValidator;
@@ -24,7 +24,8 @@ use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{AuditSink, ClientRegistry, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{PublicUrl, Realms};
 use crate::metrics::{CountedAudit, CountedHits, CountedLoads, Metrics};
-use crate::telemetry::{self, SystemClock, SystemRandom, TracingAudit};
+use crate::system::{SystemClock, SystemRandom};
+use crate::telemetry::{self, TracingAudit};
 
 /// A Lambda function before it has an endpoint. Builds only the adapters that are asked for, so that each function needs
 /// the settings and the permissions of what it does and no others.

@@ -17,7 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::registry_id::BIND;
-use super::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
+use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::client_auth;
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
@@ -86,15 +86,12 @@ impl SecretSource for SecretsManagerSecrets {
         };
         let was_moved = previous.as_ref().is_some_and(|previous| previous.id == current.id);
         let newer = if was_moved { self.version(&name, CURRENT, client).await? } else { None };
-        Ok(Some(ClientSecrets {
-            current: newer.unwrap_or(current).digest,
-            previous: previous.map(|version| version.digest),
-        }))
+        Ok(Some(ClientSecrets::read(newer.unwrap_or(current).digest, previous.map(|version| version.digest))))
     }
 }
 
 /// The name of a client's secret. Realm names and client ids have no slash, so two clients never share one.
-pub(super) fn secret_name(prefix: &str, realm: &RealmName, client_id: &ClientId) -> String {
+pub(in crate::aws) fn secret_name(prefix: &str, realm: &RealmName, client_id: &ClientId) -> String {
     format!("{prefix}/{realm}/clients/{client_id}")
 }
 
@@ -114,7 +111,7 @@ pub(super) fn secret_string(client: &Client, secret: &ClientSecret) -> Result<Ze
 }
 
 /// `stored` with another client secret in it. What else an application keeps in its secret stays as it is, to the letter.
-pub(super) fn replaced_secret_string(
+pub(in crate::aws) fn replaced_secret_string(
     stored: &str,
     client: &Client,
     secret: &ClientSecret,
@@ -137,12 +134,12 @@ fn with_member(stored: &str, name: &str, value: &str) -> Result<Zeroizing<String
 }
 
 /// The name of a realm's private keys.
-pub(super) fn signing_keys_name(prefix: &str, realm: &RealmName) -> String {
+pub(in crate::aws) fn signing_keys_name(prefix: &str, realm: &RealmName) -> String {
     format!("{prefix}/{realm}/signing-keys")
 }
 
 /// Whether a label was not moved because the version that it was to be taken from no longer has it.
-pub(super) fn label_has_moved(error: Option<&UpdateSecretVersionStageError>) -> bool {
+pub(in crate::aws) fn label_has_moved(error: Option<&UpdateSecretVersionStageError>) -> bool {
     matches!(
         error,
         Some(
@@ -159,7 +156,7 @@ fn read_secret(text: &str, client: &Client) -> Result<Option<SecretDigest>, Port
 }
 
 /// What a stored text says of this client.
-pub(super) fn read_stored_secret(text: &str, client_id: &ClientId) -> Result<StoredSecret, PortError> {
+pub(in crate::aws) fn read_stored_secret(text: &str, client_id: &ClientId) -> Result<StoredSecret, PortError> {
     // serde's message may repeat a part of the secret.
     let stored: StoredSecret = serde_json::from_str(text)
         .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that is not {\"client_id\",\"client_secret\"}"))?;
@@ -174,11 +171,11 @@ pub(super) fn read_stored_secret(text: &str, client_id: &ClientId) -> Result<Sto
 
 /// The form in Secrets Manager. Other members are ignored.
 #[derive(Deserialize)]
-pub(super) struct StoredSecret {
+pub(in crate::aws) struct StoredSecret {
     client_id: String,
-    pub(super) client_secret: String,
+    pub(in crate::aws) client_secret: String,
     /// Absent in what an earlier version stored, or somebody by hand.
-    pub(super) registration_id: Option<String>,
+    pub(in crate::aws) registration_id: Option<String>,
 }
 
 impl StoredSecret {
@@ -186,7 +183,7 @@ impl StoredSecret {
     ///
     /// # Errors
     /// [`PortError::Foreign`] where it does not say.
-    pub(super) fn belongs_to(&self, client: &Client) -> Result<bool, PortError> {
+    pub(in crate::aws) fn belongs_to(&self, client: &Client) -> Result<bool, PortError> {
         match &self.registration_id {
             Some(id) => Ok(id == client.registration_id.as_str()),
             None => Err(foreign(
@@ -214,11 +211,11 @@ impl fmt::Debug for StoredSecret {
 }
 
 /// The stage of the newest version.
-pub(super) const CURRENT: &str = "AWSCURRENT";
+pub(in crate::aws) const CURRENT: &str = "AWSCURRENT";
 /// The stage of the version before it.
 pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
 /// The stage of a version that a rotation is making current.
-pub(super) const PENDING: &str = "AWSPENDING";
+pub(in crate::aws) const PENDING: &str = "AWSPENDING";
 
 #[cfg(test)]
 mod tests {

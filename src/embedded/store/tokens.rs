@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
 use super::cause::{StorageCause, StoreHealth};
 pub use super::database::Durability;
 use super::database::{Database, Upkeep, corrupt, seconds, unavailable};
+use super::fault::StoreError;
 use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use super::provenance::{EndsSeen, FileMark};
 use super::quotas::SqliteQuotas;
@@ -455,7 +455,7 @@ mod tests {
     use crate::core::client::RegistrationId;
     use crate::core::realm::PublicUrl;
     use crate::core::resource::Audience;
-    use crate::telemetry::SystemRandom;
+    use crate::system::SystemRandom;
 
     #[test]
     fn a_record_is_read_as_it_was_written_whatever_it_leaves_out() {

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
-use super::sdk::{DYNAMODB, corrupt, from_item, to_item, unavailable};
 use super::whole_since::WholeSince;
+use crate::aws::sdk::{DYNAMODB, corrupt, from_item, to_item, unavailable};
 use crate::core::access_token::TokenDigest;
 use crate::core::access_token::record::AccessTokenRecord;
 use crate::core::client::ClientId;
@@ -178,7 +178,7 @@ mod tests {
     use crate::core::client::RegistrationId;
     use crate::core::realm::PublicUrl;
     use crate::core::resource::Audience;
-    use crate::telemetry::SystemRandom;
+    use crate::system::SystemRandom;
 
     fn record() -> AccessTokenRecord {
         let public: PublicUrl = "https://auth.example.com".parse().expect("a URL");

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, ffi};
 use tokio::sync::oneshot;
 
-use super::StoreError;
 use super::cause::StorageCause;
+use super::fault::StoreError;
 
 /// The connections of one process to a file, or to a database in memory. Dropped, they finish what has been given to them.
 pub(super) struct Connections {

@@ -30,8 +30,8 @@ use super::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use super::registry_id::{RegistryId, RegistryIdentity};
-use super::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
+use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use crate::core::client::{Client, ClientId, ClientStatus, RegistrationId, random_name};
 use crate::core::client_auth;
 use crate::core::client_auth::secret::ClientSecret;

@@ -14,13 +14,13 @@ use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
 use aws_sdk_secretsmanager::types::Tag;
 
 use super::registry_id::{BIND, RegistryId};
-use super::sdk::{SECRETS_MANAGER, foreign, unavailable};
 use super::secrets::{CURRENT, PENDING, label_has_moved};
+use crate::aws::sdk::{SECRETS_MANAGER, foreign, unavailable};
 use crate::core::client::RegistrationId;
 use crate::core::ports::PortError;
 
 /// A secret as it was when somebody looked.
-pub(super) struct Secret {
+pub(in crate::aws) struct Secret {
     arn: String,
     name: String,
     labels: HashMap<String, Vec<String>>,
@@ -29,13 +29,13 @@ pub(super) struct Secret {
 
 /// What a version is to a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(in crate::aws) enum Standing {
     Pending,
     Current,
 }
 
 /// Looks at a secret, by its name or its ARN; also at one that is scheduled for deletion. `None` where there is none.
-pub(super) async fn describe(secrets_manager: &SecretsManager, id: &str) -> Result<Option<Secret>, PortError> {
+pub(in crate::aws) async fn describe(secrets_manager: &SecretsManager, id: &str) -> Result<Option<Secret>, PortError> {
     match secrets_manager.describe_secret().secret_id(id).send().await {
         Ok(answer) => {
             let tags = answer.tags.unwrap_or_default().into_iter();
@@ -54,7 +54,7 @@ pub(super) async fn describe(secrets_manager: &SecretsManager, id: &str) -> Resu
 }
 
 /// Takes a label off a version, which nobody reads by that label any more. Where it is gone already, somebody else took it.
-pub(super) async fn take_label(
+pub(in crate::aws) async fn take_label(
     secrets_manager: &SecretsManager,
     secret_id: &str,
     label: &str,
@@ -76,12 +76,12 @@ pub(super) fn tags(registry: &RegistryId, registration: Option<&RegistrationId>)
 }
 
 impl Secret {
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::aws) fn name(&self) -> &str {
         &self.name
     }
 
     /// The ARN: a secret that is deleted and made anew under its name has another one.
-    pub(super) fn id(&self) -> &str {
+    pub(in crate::aws) fn id(&self) -> &str {
         &self.arn
     }
 
@@ -97,7 +97,7 @@ impl Secret {
 
     /// # Errors
     /// [`PortError::Foreign`] unless it carries the tag of this registry.
-    pub(super) fn require_registry(&self, registry: &RegistryId) -> Result<(), PortError> {
+    pub(in crate::aws) fn require_registry(&self, registry: &RegistryId) -> Result<(), PortError> {
         match self.registry() {
             Some(tag) if tag == registry.as_str() => Ok(()),
             Some(_) => Err(self.foreign(&format!(
@@ -110,7 +110,7 @@ impl Secret {
 
     /// # Errors
     /// [`PortError::Foreign`] unless it carries the tags of this registry and this registration.
-    pub(super) fn require_registration(
+    pub(in crate::aws) fn require_registration(
         &self,
         registry: &RegistryId,
         registration: &RegistrationId,
@@ -127,7 +127,7 @@ impl Secret {
     }
 
     /// `None` where a rotation has no business with the version.
-    pub(super) fn standing(&self, version: &str) -> Option<Standing> {
+    pub(in crate::aws) fn standing(&self, version: &str) -> Option<Standing> {
         let labels = self.labels.get(version)?;
         let has = |label: &str| labels.iter().any(|attached| attached == label);
         // In this order: AWSPENDING may stay on the version that has become current.
@@ -135,18 +135,18 @@ impl Secret {
     }
 
     /// The version that waits to become the current one.
-    pub(super) fn pending_version(&self) -> Option<&str> {
+    pub(in crate::aws) fn pending_version(&self) -> Option<&str> {
         let mut versions = self.labels.keys().map(String::as_str);
         versions.find(|version| self.standing(version) == Some(Standing::Pending))
     }
 
     /// The version that has this label.
-    pub(super) fn version_at(&self, label: &str) -> Option<&str> {
+    pub(in crate::aws) fn version_at(&self, label: &str) -> Option<&str> {
         self.versions_at(label).next()
     }
 
     /// Every version that has this label. Secrets Manager gives it to one at most.
-    pub(super) fn versions_at(&self, label: &str) -> impl Iterator<Item = &str> {
+    pub(in crate::aws) fn versions_at(&self, label: &str) -> impl Iterator<Item = &str> {
         let labelled = move |labels: &[String]| labels.iter().any(|attached| attached == label);
         self.labels.iter().filter(move |(_, labels)| labelled(labels)).map(|(version, _)| version.as_str())
     }

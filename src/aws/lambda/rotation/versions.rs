@@ -7,9 +7,9 @@ use aws_smithy_types::DateTime;
 use zeroize::Zeroizing;
 
 use super::RotationError;
-use crate::aws::described::{Secret, Standing, describe, take_label};
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, unavailable};
-use crate::aws::secrets::{CURRENT, PENDING, label_has_moved};
+use crate::aws::store::described::{Secret, Standing, describe, take_label};
+use crate::aws::store::secrets::{CURRENT, PENDING, label_has_moved};
 use crate::core::ports::{PortError, UnixSeconds};
 
 /// Reads and labels versions.

@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::cause::{StorageCause, StoreHealth};
+use crate::embedded::store::cause::{StorageCause, StoreHealth};
 use crate::http::response::{self, Refusal};
 
 /// The health of a server's stores, as it was found last.

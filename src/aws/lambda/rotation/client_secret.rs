@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::RotationError;
 use super::versions::Versions;
-use crate::aws::described::Secret;
-use crate::aws::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
+use crate::aws::store::described::Secret;
+use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
 use crate::core::client::Client;
 use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth::{self, ClientAuthenticator, Credentials};
@@ -103,6 +103,7 @@ impl ClientSecretRotation {
 #[async_trait]
 impl SecretSource for PendingSecret {
     async fn secrets(&self, _client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None }))
+        // It opens nothing yet: the registration is only looked at.
+        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None, may_be_newer: false }))
     }
 }

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::RotationError;
 use super::versions::{CurrentVersion, Versions};
-use crate::aws::described::Secret;
-use crate::aws::keys::{DynamoPublishedKeys, key_set_text, read_key_set};
-use crate::aws::registry_id::RegistryIdentity;
+use crate::aws::store::described::Secret;
+use crate::aws::store::keys::{DynamoPublishedKeys, key_set_text, read_key_set};
+use crate::aws::store::registry_id::RegistryIdentity;
 use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::set::{
     JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::sdk::{DYNAMODB, corrupt, from_item, unavailable};
+use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::core::client::{Client, ClientId};
 use crate::core::keys::retention::Retention;
 use crate::core::ports::{ClientRegistry, PortError};
@@ -198,13 +198,13 @@ pub(super) fn read_realm(item: HashMap<String, AttributeValue>, name: &RealmName
 /// What the registry makes of an item of these attributes, for the fuzz targets.
 #[cfg(fuzzing)]
 pub fn read_registration(attributes: &serde_json::Value, realm: &RealmName, client_id: &ClientId) -> Option<Client> {
-    read_client(super::sdk::to_item(attributes, ITEM).ok()?, realm, client_id).ok()
+    read_client(crate::aws::sdk::to_item(attributes, ITEM).ok()?, realm, client_id).ok()
 }
 
 /// [`read_registration`] of a realm.
 #[cfg(fuzzing)]
 pub fn read_settings(attributes: &serde_json::Value, name: &RealmName) -> Option<Realm> {
-    read_realm(super::sdk::to_item(attributes, ITEM).ok()?, name).ok()
+    read_realm(crate::aws::sdk::to_item(attributes, ITEM).ok()?, name).ok()
 }
 
 pub(super) fn client_key(realm: &RealmName, client_id: &ClientId) -> HashMap<String, AttributeValue> {
@@ -264,7 +264,7 @@ mod tests {
     use crate::core::ports::UnixSeconds;
     use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;
-    use crate::telemetry::SystemRandom;
+    use crate::system::SystemRandom;
 
     fn client() -> Client {
         let metadata = ClientMetadata {

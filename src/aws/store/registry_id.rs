@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::sync::OnceCell;
 
 use super::registry::{Consistency, ITEM, fetch, registry_key};
-use super::sdk::{DYNAMODB, corrupt, foreign, unavailable};
+use crate::aws::sdk::{DYNAMODB, corrupt, foreign, unavailable};
 use crate::core::client::random_name;
 use crate::core::ports::{PortError, Random};
 

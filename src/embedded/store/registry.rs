@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::StoreError;
 use super::cause::StorageCause;
 use super::connections::{Connections, NotDone, Opened};
 use super::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
+use super::fault::StoreError;
 use super::registry_health::RegistryHealth;
 use crate::core::client::{Client, ClientId};
 use crate::core::client_auth;
@@ -555,8 +555,8 @@ fn select_secrets(connection: &Connection, client: &Client) -> Result<Option<Cli
     let known = revision(client.revision)?;
     let digest = |(digest, revision)| (revision <= known).then(|| SecretDigest::from_bytes(digest));
     Ok(match (digest(current), previous.and_then(digest)) {
-        (Some(current), previous) => Some(ClientSecrets { current, previous }),
-        (None, Some(previous)) => Some(ClientSecrets { current: previous, previous: None }),
+        (Some(current), previous) => Some(ClientSecrets::read(current, previous)),
+        (None, Some(previous)) => Some(ClientSecrets::read(previous, None)),
         (None, None) => None,
     })
 }

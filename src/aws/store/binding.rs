@@ -16,11 +16,11 @@ use super::described::{Secret, describe, tags, take_label};
 use super::keys::{DynamoPublishedKeys, REPLACEMENT, key_set_text, read_unclaimed_key_set, registry_of};
 use super::registrar::AwsRegistrar;
 use super::registry_id::{RegistryId, RegistryIdentity};
-use super::sdk::{SECRETS_MANAGER, unavailable};
 use super::secrets::{
     CURRENT, PENDING, PREVIOUS, bound_secret_string, label_has_moved, read_stored_secret, secret_name,
     signing_keys_name,
 };
+use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
 use crate::core::client::{Client, ClientId, RegistrationId};
 use crate::core::ports::{PortError, Random, Registrar as _, RegistrarError};
 use crate::core::realm::RealmName;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::StoreError;
+use super::fault::StoreError;
 
 /// A data directory that exists, belongs to the user of this process, and that nobody else can read.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
-use super::sdk::{DYNAMODB, corrupt, unavailable};
+use crate::aws::sdk::{DYNAMODB, corrupt, unavailable};
 use crate::core::client::Client;
 use crate::core::ports::{PortError, QuotaCounter};
 use crate::core::quota::QuotaPeriod;
@@ -93,7 +93,7 @@ fn no_number() -> PortError {
 /// What [`DynamoQuotas::count`] makes of an item of these attributes, for the fuzz targets.
 #[cfg(fuzzing)]
 pub fn read_count(attributes: &serde_json::Value) -> Option<u64> {
-    count_of(Some(&super::sdk::to_item(attributes, TOKENS).ok()?)).ok()
+    count_of(Some(&crate::aws::sdk::to_item(attributes, TOKENS).ok()?)).ok()
 }
 
 const TOKENS: &str = "tokens";

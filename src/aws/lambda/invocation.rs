@@ -6,7 +6,7 @@ use std::time::Instant;
 use lambda_http::{Context, Error};
 use tracing::Instrument as _;
 
-use super::traces::{self, Segment};
+use crate::aws::traces::{self, Segment};
 use crate::metrics::{InvocationIds, Metrics};
 
 /// The ids that Lambda gives an invocation.

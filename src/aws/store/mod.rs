@@ -1,0 +1,12 @@
+//! What is stored in DynamoDB and in Secrets Manager.
+
+pub mod binding;
+pub(in crate::aws) mod described;
+pub mod keys;
+pub mod quotas;
+pub mod registrar;
+pub mod registry;
+pub mod registry_id;
+pub mod secrets;
+pub mod tokens;
+mod whole_since;

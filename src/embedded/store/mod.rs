@@ -1,0 +1,15 @@
+//! SQLite for what an operator registers and what the server issues, memory for tests and the demo.
+
+pub mod cause;
+mod checkpoints;
+mod connections;
+pub mod data_dir;
+mod database;
+pub mod fault;
+pub mod memory;
+mod passed_time;
+mod provenance;
+pub mod quotas;
+pub mod registry;
+pub mod registry_health;
+pub mod tokens;
