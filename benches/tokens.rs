@@ -14,11 +14,14 @@ use tokio::runtime::Runtime;
 
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use grantwell::core::access_token::jwt::UnverifiedJwt;
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use grantwell::core::access_token::validation::AccessTokenValidator;
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
@@ -27,7 +30,9 @@ use grantwell::core::params::Params;
 use grantwell::core::ports::{
     ClientRegistry, Clock, Denylist, Registrar as _, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
-use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
+use grantwell::core::realms::{RealmDefaults, Realms};
+use grantwell::core::source::ClientSource;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;

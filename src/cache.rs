@@ -15,14 +15,16 @@ use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 use tokio::sync::Semaphore;
 
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::client_auth::secret::ClientSecrets;
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::ClientSecrets;
 use crate::core::keys::SigningAlgorithm;
-use crate::core::keys::set::{Signers, VerificationKeys};
-use crate::core::ports::{
-    ClientRegistry, Clock, Moment, PortError, SecretSource, SigningKeySource, VerificationKeySource,
-};
+use crate::core::keys::published::VerificationKeys;
+use crate::core::keys::set::Signers;
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::Moment;
 
 /// How long and how much a process remembers.
 #[derive(Clone, Copy, Debug)]
@@ -572,10 +574,11 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
-    use crate::core::client::ClientMetadata;
-    use crate::core::client_auth::secret::SecretDigest;
-    use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE};
-    use crate::core::ports::UnixSeconds;
+    use crate::core::client::metadata::ClientMetadata;
+    use crate::core::client::secret::SecretDigest;
+    use crate::core::keys::retention::SIGNERS_MAX_AGE;
+    use crate::core::keys::set::KeySet;
+    use crate::core::time::UnixSeconds;
     use crate::system::SystemRandom;
 
     /// The two clocks of a machine, in seconds.

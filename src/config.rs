@@ -7,11 +7,12 @@ use std::ops::RangeInclusive;
 use crate::aws::lambda::authorizer::{ResponseForm, routes::RouteScopes};
 #[cfg(feature = "aws")]
 use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
-use crate::core::client::{InvalidRegistration, TokenLifetime};
+use crate::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
+use crate::core::realm::PublicUrl;
 #[cfg(feature = "aws")]
 use crate::core::realm::RealmName;
-use crate::core::realm::{PublicUrl, RealmDefaults};
+use crate::core::realms::RealmDefaults;
 #[cfg(feature = "aws")]
 use crate::core::resource::ResourceUri;
 use crate::metrics::MetricsFormat;
@@ -94,7 +95,7 @@ impl ServerConfig {
     /// [`ConfigError::Malformed`].
     pub fn from_env() -> Result<Self, ConfigError> {
         let lifetime = parsed("GRANTWELL_ACCESS_TOKEN_LIFETIME", |text| {
-            let lifetime = text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new);
+            let lifetime = text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new);
             lifetime.map_err(|error| error.to_string())
         })?;
         let failures = parsed("GRANTWELL_FAILED_AUTH_LIMIT", |text| from_range(text, 0..=10_000))?;

@@ -19,15 +19,17 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use crate::core::audit::AuditEvent;
-use crate::core::client::{Client, ClientId};
-use crate::core::client_auth::secret::ClientSecrets;
+use crate::core::audit::{AuditEvent, AuditSink};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::client::secret::ClientSecrets;
 use crate::core::keys::SigningAlgorithm;
-use crate::core::keys::set::{Signers, VerificationKeys};
-use crate::core::ports::{
-    AuditSink, ClientRegistry, Clock, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
-};
+use crate::core::keys::published::VerificationKeys;
+use crate::core::keys::set::Signers;
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::UnixSeconds;
 use crate::system::SystemClock;
 use crate::telemetry::{LogLevel, TracingAudit};
 
@@ -697,7 +699,7 @@ mod tests {
             client_id,
             scope: Box::leak(Box::new(scope.expect("a scope"))),
             expires_in: 3600,
-            format: crate::core::access_token::AccessTokenFormat::Opaque,
+            format: crate::core::access_token::settings::AccessTokenFormat::Opaque,
             audit_tracking_id: "a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b",
         }
     }

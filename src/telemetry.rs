@@ -27,10 +27,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use self::background::Background;
 pub use self::background::LogGuard;
 pub use self::refusals::LogRefusalsSparingly;
-use crate::core::audit::AuditEvent;
-use crate::core::bearer::TokenFacts;
+use crate::core::access_token::facts::TokenFacts;
+use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::error::OAuthError;
-use crate::core::ports::AuditSink;
 
 /// Writes one log line per decision.
 #[derive(Clone, Copy, Debug, Default)]

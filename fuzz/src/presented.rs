@@ -13,16 +13,20 @@ use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::validation::AccessTokenValidator;
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::Client;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client_auth::ClientAuthenticator;
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{
-    Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-};
-use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::ports::{Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _};
+use grantwell::core::time::UnixSeconds;
+use grantwell::core::realm::{PublicUrl, Realm, RealmName};
+use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::registry::SqliteRegistry;

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::trust;
-use crate::core::ports::PortError;
+use crate::core::port_error::PortError;
 use crate::metrics::{Metric, Metrics};
 
 /// The service's name in errors.

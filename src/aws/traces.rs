@@ -27,7 +27,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use serde::Serialize;
 
 use super::sdk::is_throttled;
-use crate::core::ports::Random as _;
+use crate::core::random::Random as _;
 use crate::system::SystemRandom;
 
 /// Does the `work` of an invocation. Where it is sampled, its calls of AWS become parts of this segment.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::client::Client;
-use super::client_auth::attempts::ClientSource;
 use super::keys::KeyError;
-use super::ports::PortError;
+use super::port_error::PortError;
 use super::quota::QuotaState;
+use super::source::ClientSource;
 
 /// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
 #[derive(Debug, thiserror::Error)]
@@ -173,8 +173,8 @@ impl From<PortError> for OAuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ports::UnixSeconds;
     use crate::core::quota::{QuotaMode, TokenQuota};
+    use crate::core::time::UnixSeconds;
 
     #[test]
     fn public_text_stays_within_the_characters_of_appendix_a() {

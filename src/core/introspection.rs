@@ -9,16 +9,18 @@ use super::access_token::claims::CustomClaims;
 use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
-use super::audit::{self, AuditEvent};
-use super::client::{Client, ClientId};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::id::ClientId;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::encoding::is_vschar;
 use super::error::{OAuthError, Refused};
 use super::jose;
-use super::params::is_vschar;
-use super::ports::{AuditSink, Clock, SigningKeySource, UnixSeconds};
+use super::ports::{Clock, SigningKeySource};
 use super::realm::{Issuer, Realm, RealmName};
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
+use super::time::UnixSeconds;
 
 /// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
 pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
@@ -125,7 +127,7 @@ impl IntrospectionEndpoint {
     pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
         let answer = self.authenticate_and_introspect(request).await;
         let result = answer.inspect(|answer| self.record(answer)).map(|answer| answer.introspection);
-        audit::refusal(self.audit.as_ref(), "introspection", request, result)
+        request.record_refusal(self.audit.as_ref(), "introspection", result)
     }
 
     /// Tells the caller about a token, in a JWT that the issuer signs for this caller (RFC 9701 §5).
@@ -141,7 +143,7 @@ impl IntrospectionEndpoint {
             }
             Err(refused) => Err(refused),
         };
-        audit::refusal(self.audit.as_ref(), "introspection", request, result)
+        request.record_refusal(self.audit.as_ref(), "introspection", result)
     }
 
     async fn authenticate_and_introspect(&self, request: &ClientRequest<'_>) -> Result<Answer, Refused> {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::audit;
-use super::client::GrantType;
+use super::audit::AuditSink;
+use super::client::grant_type::GrantType;
 use super::client_auth;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
-use super::keys::set::Jwks;
-use super::ports::{AuditSink, VerificationKeySource};
-use super::realm::{Issuer, RealmName, Realms};
+use super::keys::published::Jwks;
+use super::ports::VerificationKeySource;
+use super::realm::{Issuer, RealmName};
+use super::realms::Realms;
 
 /// The metadata endpoint of every realm.
 pub struct MetadataEndpoint {

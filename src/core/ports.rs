@@ -6,15 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::access_token::TokenDigest;
-use super::access_token::record::AccessTokenRecord;
-use super::audit::AuditEvent;
-use super::client::{Client, ClientId};
-use super::client_auth::secret::{ClientSecret, ClientSecrets};
+use super::access_token::record::{AccessTokenRecord, Revocation};
+use super::client::Client;
+use super::client::id::ClientId;
+use super::client::secret::{ClientSecret, ClientSecrets};
 use super::keys::SigningAlgorithm;
-use super::keys::set::{KeySet, Signers, VerificationKeys};
+use super::keys::published::VerificationKeys;
+use super::keys::set::{KeySet, Signers};
+use super::port_error::PortError;
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
-pub use super::time::{Moment, UnixSeconds};
+use super::time::{Moment, UnixSeconds};
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -159,34 +161,6 @@ pub enum KeyStoreError {
     Port(#[from] PortError),
 }
 
-/// What became of a request to revoke a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Revocation {
-    /// The token was active and is no longer.
-    Revoked {
-        /// The token's, for the log.
-        audit_tracking_id: String,
-    },
-    /// No such token, or it has expired: there is nothing to revoke.
-    NotFound,
-    /// The token is another client's and stays as it is.
-    NotOwner,
-}
-
-impl Revocation {
-    /// What revoking the token of this record means for the client that asks.
-    pub fn of(record: Option<&AccessTokenRecord>, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
-        match record {
-            Some(record) if record.has_expired(now) => Self::NotFound,
-            Some(record) if record.realm == *realm && record.client_id == *client_id => {
-                Self::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }
-            }
-            Some(_) => Self::NotOwner,
-            None => Self::NotFound,
-        }
-    }
-}
-
 /// Writes realms, registrations and secrets, for an operator's command line. The server itself only reads.
 #[async_trait]
 pub trait Registrar: Send + Sync {
@@ -251,51 +225,6 @@ pub trait Clock: Send + Sync {
     fn moment(&self) -> Moment {
         Moment::of(self.now())
     }
-}
-
-/// Cryptographically secure random bytes.
-pub trait Random: Send + Sync {
-    /// Fills `bytes`.
-    ///
-    /// # Errors
-    /// [`PortError::Unavailable`] where the source has none to give; no token is made of anything less.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError>;
-}
-
-/// Takes one event per decision. Never fails: a decision is not undone because its log line was lost.
-pub trait AuditSink: Send + Sync {
-    /// Records one decision.
-    fn record(&self, event: &AuditEvent<'_>);
-}
-
-/// Why a port could not do its work. The details name services and error codes, never data.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PortError {
-    /// Out of reach, throttled, or refusing: try again.
-    #[error("{service} is unavailable: {detail}")]
-    Unavailable {
-        /// The service, such as `DynamoDB`.
-        service: &'static str,
-        /// The service's error code or the kind of failure.
-        detail: String,
-    },
-    /// A stored item is not what this version can read. Never guessed at.
-    #[error("{service} holds an item that cannot be read: {detail}")]
-    Corrupt {
-        /// The service, such as `DynamoDB`.
-        service: &'static str,
-        /// Which part could not be read.
-        detail: String,
-    },
-    /// A stored item is another installation's or another registration's, or does not say whose it is. Neither used nor
-    /// changed: somebody has to decide.
-    #[error("{service} holds what is not this registry's: {detail}")]
-    Foreign {
-        /// The service, such as `Secrets Manager`.
-        service: &'static str,
-        /// What it is, and what to do.
-        detail: String,
-    },
 }
 
 /// Why a change to the registry was refused.

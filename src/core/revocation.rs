@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::access_token::{PresentedToken, validation};
-use super::audit::{self, AuditEvent};
+use super::access_token::record::{PresentedToken, Revocation};
+use super::access_token::validation;
+use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::error::{OAuthError, Refused};
 use super::introspection::require_token;
-use super::ports::{AuditSink, Clock, Denylist, Revocation, TokenStore, UnixSeconds, VerificationKeySource};
-use super::realm::{Realm, Realms};
+use super::ports::{Clock, Denylist, TokenStore, VerificationKeySource};
+use super::realm::Realm;
+use super::realms::Realms;
+use super::time::UnixSeconds;
 
 pub use super::introspection::PARAMETERS;
 
@@ -38,7 +41,7 @@ impl RevocationEndpoint {
     /// [`OAuthError::InvalidRequest`] for another client's token, which stays valid; otherwise any of [`OAuthError`].
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let result = self.authenticate_and_revoke(request).await;
-        audit::refusal(self.audit.as_ref(), "revocation", request, result)
+        request.record_refusal(self.audit.as_ref(), "revocation", result)
     }
 
     async fn authenticate_and_revoke(&self, request: &ClientRequest<'_>) -> Result<(), Refused> {

@@ -6,21 +6,25 @@ use std::sync::Arc;
 use uuid::Builder;
 use zeroize::Zeroizing;
 
-use super::access_token::opaque::base64url;
 use super::access_token::record::AccessTokenRecord;
-use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence, jwt, opaque};
-use super::audit::{self, AuditEvent};
-use super::client::{AccessTokenSettings, Client, GrantType};
+use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, AccessTokenSettings};
+use super::access_token::{AccessToken, jwt, opaque};
+use super::audience::requested_audience;
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::grant_type::GrantType;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::encoding::base64url;
 use super::error::{OAuthError, Refused};
 use super::params::Params;
-use super::ports::{
-    AuditSink, Clock, Denylist, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds,
-};
+use super::port_error::PortError;
+use super::ports::{Clock, Denylist, QuotaCounter, SigningKeySource, TokenStore};
 use super::quota::{QuotaMode, QuotaState, TokenQuota};
-use super::realm::{Issuer, Realm, Realms};
-use super::resource::requested_audience;
+use super::random::Random;
+use super::realm::{Issuer, Realm};
+use super::realms::Realms;
 use super::scope::Scope;
+use super::time::UnixSeconds;
 
 /// Parameters of the endpoint, besides those of client authentication.
 pub const PARAMETERS: [&str; 4] = ["grant_type", "scope", "resource", "authorization_details"];
@@ -86,7 +90,7 @@ impl TokenEndpoint {
     /// Any of [`OAuthError`]; nothing is stored in that case, or at worst a token that nobody knows.
     pub async fn issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, OAuthError> {
         let result = self.authenticate_and_issue(request).await;
-        audit::refusal(self.audit.as_ref(), "token", request, result)
+        request.record_refusal(self.audit.as_ref(), "token", result)
     }
 
     async fn authenticate_and_issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Refused> {

@@ -12,11 +12,11 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
 use super::response::Refusal;
-use crate::core::client_auth::attempts::ClientSource;
 use crate::core::client_auth::{self, ClientRequest};
 use crate::core::error::OAuthError;
 use crate::core::params::Params;
 use crate::core::realm::{Issuer, PublicUrl, RealmName};
+use crate::core::source::ClientSource;
 
 /// The largest body that is read: 64 KiB. A larger one is refused before it is kept.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;

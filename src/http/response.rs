@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::core::error::OAuthError;
 use crate::core::introspection::SIGNED_MEDIA_TYPE;
-use crate::core::keys::set::{JWKS_MAX_AGE, Jwks};
+use crate::core::keys::published::Jwks;
+use crate::core::keys::set::JWKS_MAX_AGE;
 use crate::core::quota::QuotaState;
 use crate::core::realm::RealmName;
 use crate::core::token::TokenResponse;

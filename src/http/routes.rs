@@ -16,14 +16,13 @@ use tower::{Service, service_fn};
 
 use super::request::{self, Addressed, FormRequest};
 use super::response::{self, Refusal};
-use crate::core::audit::AuditEvent;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::error::OAuthError;
 use crate::core::introspection::{self, IntrospectionEndpoint};
 use crate::core::metadata::MetadataEndpoint;
-use crate::core::ports::AuditSink;
 use crate::core::realm::{PublicUrl, RealmName};
 use crate::core::revocation::{self, RevocationEndpoint};
+use crate::core::source::ClientSource;
 use crate::core::token::{self, TokenEndpoint};
 
 /// The paths under which a realm's endpoints are found. Those under `/am` are ForgeRock's own, so that a client written

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::TracingAudit;
-use crate::core::audit::AuditEvent;
-use crate::core::client::ClientId;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::audit::{AuditEvent, AuditSink};
+use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
-use crate::core::ports::{AuditSink, Clock, Moment};
+use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
+use crate::core::source::ClientSource;
+use crate::core::time::Moment;
 
 /// An [`AuditSink`] that logs each decision, but of refusals that are alike only the first [`LogRefusalsSparingly::WHOLE`] of an
 /// interval, and how many there were beside them. While there are more, only how many, once an interval.
@@ -214,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::core::error::ClientAuthFailure;
-    use crate::core::ports::UnixSeconds;
+    use crate::core::time::UnixSeconds;
 
     #[derive(Default)]
     struct Seconds(AtomicU64);

@@ -18,8 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::set::KeySet;
-use grantwell::core::ports::{KeyStore, UnixSeconds};
+use grantwell::core::ports::KeyStore;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use serde_json::{Value, json};

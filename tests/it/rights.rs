@@ -14,18 +14,22 @@ use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
 use grantwell::core::access_token::claims::CustomClaims;
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::bearer::{Decision, RealmTokens, decide};
-use grantwell::core::client::{Client, ClientId, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
+use grantwell::core::client::Client;
+use grantwell::core::client::id::{ClientId, RegistrationId};
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{
-    ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource, TokenStore as _, UnixSeconds,
-};
-use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::port_error::PortError;
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource, TokenStore as _};
+use grantwell::core::realm::{PublicUrl, Realm, RealmName};
+use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::resource::{Audience, ResourceUri};
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};

@@ -32,9 +32,9 @@ use url::form_urlencoded;
 
 use super::front::Front;
 use super::invocation;
-use crate::core::client_auth::attempts::ClientSource;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
+use crate::core::source::ClientSource;
 use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME, PAST_THE_FRONT};
 
 /// Answers invocations with `router` until Lambda ends the process. Each request carries the [`PublicUrl`] it came in by as

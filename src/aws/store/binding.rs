@@ -21,8 +21,11 @@ use super::secrets::{
     signing_keys_name,
 };
 use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::ports::{PortError, Random, Registrar as _, RegistrarError};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::port_error::PortError;
+use crate::core::ports::{Registrar as _, RegistrarError};
+use crate::core::random::Random;
 use crate::core::realm::RealmName;
 
 /// Binds the secrets of one stack to its registry.

@@ -22,8 +22,10 @@ use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
-use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
-use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
+use crate::core::keys::published::{PublishedKeys, VerificationKeys};
+use crate::core::keys::set::KeySet;
+use crate::core::port_error::PortError;
+use crate::core::ports::{KeyStore, KeyStoreError, VerificationKeySource};
 use crate::core::realm::RealmName;
 
 /// The public keys of every realm, in the registry table.

@@ -11,7 +11,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use crate::aws::sdk::{DYNAMODB, corrupt, unavailable};
 use crate::core::client::Client;
-use crate::core::ports::{PortError, QuotaCounter};
+use crate::core::port_error::PortError;
+use crate::core::ports::QuotaCounter;
 use crate::core::quota::QuotaPeriod;
 
 /// Counts for all sandboxes together.

@@ -32,10 +32,13 @@ use super::registry::{
 use super::registry_id::{RegistryId, RegistryIdentity};
 use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
-use crate::core::client::{Client, ClientId, ClientStatus, RegistrationId, random_name};
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::ClientSecret;
+use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
-use crate::core::client_auth::secret::ClientSecret;
-use crate::core::ports::{ClientPage, PortError, Random, Registrar, RegistrarError};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientPage, Registrar, RegistrarError};
+use crate::core::random::{Random, random_name};
 use crate::core::realm::{Realm, RealmName};
 
 /// Manages the registrations and secrets of a deployed stack with the operator's own credentials.

@@ -18,10 +18,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::registry_id::BIND;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
-use crate::core::client::{Client, ClientId, RegistrationId};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth;
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
-use crate::core::ports::{PortError, SecretSource};
+use crate::core::port_error::PortError;
+use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
 
 /// Reads the clients' secrets for the functions.
@@ -220,9 +222,9 @@ pub(in crate::aws) const PENDING: &str = "AWSPENDING";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::client::ClientMetadata;
-    use crate::core::ports::UnixSeconds;
+    use crate::core::client::metadata::ClientMetadata;
     use crate::core::realm::Realm;
+    use crate::core::time::UnixSeconds;
 
     fn client() -> Client {
         let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));

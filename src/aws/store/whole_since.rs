@@ -17,7 +17,9 @@ use tokio::sync::Mutex;
 
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::cache::CacheSettings;
-use crate::core::ports::{Clock, Moment, PortError, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
+use crate::core::time::{Moment, UnixSeconds};
 
 /// What a process knows of one table.
 pub(super) struct WholeSince {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::keys::SigningAlgorithm;
 
 /// How access tokens are made.

@@ -8,16 +8,18 @@ use axum::Router;
 
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
 use grantwell::core::access_token::validation::AccessTokenValidator;
+use grantwell::core::audit::AuditSink;
 use grantwell::core::client_auth::ClientAuthenticator;
 use grantwell::core::client_auth::attempts::FailedAttempts;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::metadata::MetadataEndpoint;
 use grantwell::core::ports::{
-    AuditSink, ClientRegistry, Clock, Denylist, QuotaCounter, Random, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Clock, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
-use grantwell::core::realm::{PublicUrl, RealmDefaults, Realms};
+use grantwell::core::random::Random;
+use grantwell::core::realm::PublicUrl;
+use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::revocation::RevocationEndpoint;
 use grantwell::core::token::TokenEndpoint;
 use grantwell::embedded::store::registry::SqliteRegistry;

@@ -11,18 +11,23 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use grantwell::core::access_token::claims::CustomClaims;
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use grantwell::core::client::{
-    AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, GrantType, InvalidRegistration, RedirectUri,
-    RegistrationId, SecretRotationDays, TokenLifetime,
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::grant_type::GrantType;
+use grantwell::core::client::id::{ClientId, RegistrationId};
+use grantwell::core::client::metadata::{
+    ClientMetadata, InvalidRegistration, InvalidSecretRotationDays, SecretRotationDays,
 };
-use grantwell::core::client_auth::secret::{ClientSecret, WeakSecret};
+use grantwell::core::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
+use grantwell::core::client::secret::{ClientSecret, WeakSecret};
+use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::ports::{Clock as _, RegistrarError, UnixSeconds};
+use grantwell::core::ports::{Clock as _, RegistrarError};
 use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::RealmName;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::access_token::{AccessTokenArguments, text_or};
@@ -830,7 +835,7 @@ fn expires_at(lifetime_seconds: u64, now: UnixSeconds) -> UnixSeconds {
     if lifetime_seconds == 0 { UnixSeconds(0) } else { now.plus(lifetime_seconds) }
 }
 
-fn redirect_uri(text: &str) -> Result<RedirectUriValue, InvalidRegistration> {
+fn redirect_uri(text: &str) -> Result<RedirectUriValue, InvalidRedirectUri> {
     if text.is_empty() { Ok(RedirectUriValue(None)) } else { text.parse().map(|uri| RedirectUriValue(Some(uri))) }
 }
 
@@ -838,11 +843,11 @@ fn resource(text: &str) -> Result<ResourceValue, MalformedResource> {
     if text.is_empty() { Ok(ResourceValue(None)) } else { text.parse().map(|uri| ResourceValue(Some(uri))) }
 }
 
-fn secret_rotation_days(text: &str) -> Result<SecretRotationValue, InvalidRegistration> {
+fn secret_rotation_days(text: &str) -> Result<SecretRotationValue, InvalidSecretRotationDays> {
     if matches!(text, "" | "0") {
         return Ok(SecretRotationValue(None));
     }
-    let days = text.parse().map_err(|_| InvalidRegistration::SecretRotationDays)?;
+    let days = text.parse().map_err(|_| InvalidSecretRotationDays)?;
     SecretRotationDays::new(days).map(|days| SecretRotationValue(Some(days)))
 }
 

@@ -6,11 +6,11 @@ use grantwell::core::client::Client;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::KeyId;
 use grantwell::core::keys::keyring::{KeyChangeError, Keyring};
-use grantwell::core::keys::set::{
-    JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,
-};
-use grantwell::core::ports::UnixSeconds;
-use grantwell::core::realm::{Realm, RealmName, Realms};
+use grantwell::core::keys::published::{KeyStatus, PublishedKey, PublishedKeys};
+use grantwell::core::keys::set::{JWKS_MAX_AGE, KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::realms::Realms;
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};

@@ -6,7 +6,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use grantwell::core::client::{GrantType, InvalidRegistration, TokenLifetime};
+use grantwell::core::access_token::settings::{
+    AccessTokenFormat, AccessTokenPersistence, InvalidTokenLifetime, TokenLifetime,
+};
+use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::ports::{Clock as _, UnixSeconds};
+use grantwell::core::ports::Clock as _;
 use grantwell::core::quota::{QuotaMode, QuotaSetting};
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
 use crate::access_token::{AccessTokenArguments, text_or};
@@ -164,12 +167,12 @@ pub(crate) fn scope(text: &str) -> Result<Scope, MalformedScope> {
 }
 
 /// Parses a number of seconds.
-pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidRegistration> {
-    text.parse().map_err(|_| InvalidRegistration::TokenLifetime).and_then(TokenLifetime::new)
+pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidTokenLifetime> {
+    text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
 }
 
 /// Parses a grant type or `none`.
-pub(crate) fn grant_type(text: &str) -> Result<GrantTypeValue, InvalidRegistration> {
+pub(crate) fn grant_type(text: &str) -> Result<GrantTypeValue, UnknownGrantType> {
     if text == "none" { Ok(GrantTypeValue::NoGrant) } else { text.parse().map(GrantTypeValue::Named) }
 }
 
@@ -347,7 +350,7 @@ pub(crate) fn grant_types_text(grant_types: &BTreeSet<GrantType>) -> String {
     grant_types.iter().map(GrantType::as_str).collect::<Vec<_>>().join("\n")
 }
 
-fn grant_type_or_any(text: &str) -> Result<GrantTypeValue, InvalidRegistration> {
+fn grant_type_or_any(text: &str) -> Result<GrantTypeValue, UnknownGrantType> {
     if text.is_empty() { Ok(GrantTypeValue::Any) } else { grant_type(text) }
 }
 

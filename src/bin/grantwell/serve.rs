@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use grantwell::config::ServerConfig;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client_auth::attempts::FailedAttempts;
-use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::PublicUrl;

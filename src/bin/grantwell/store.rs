@@ -265,7 +265,7 @@ pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::Sec
     use grantwell::aws::sdk;
     use grantwell::aws::store::binding::SecretBinding;
     use grantwell::config::RegistryConfig;
-    use grantwell::core::ports::Random;
+    use grantwell::core::random::Random;
     use grantwell::system::SystemRandom;
 
     let config = RegistryConfig::from_env()?;

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use grantwell::core::access_token::{ValidAfterIsAhead, tokens_valid_after};
-use grantwell::core::ports::{Clock as _, UnixSeconds};
+use grantwell::core::ports::Clock as _;
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
 use crate::failure::Failure;

@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 use super::ClientRequest;
 use super::method::{Carrier, Method, Needs, Presented};
 use super::secret::presented;
-use crate::core::client::AuthMethod;
+use crate::core::client::auth_method::AuthMethod;
+use crate::core::encoding::decode_form;
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::params::decode;
 
 pub(super) const METHOD: Method = Method {
     name: AuthMethod::ClientSecretBasic,
@@ -47,7 +47,7 @@ fn decode_basic(value: &[u8]) -> Result<Option<IdAndSecret>, OAuthError> {
     let (id, secret) = pair.split_at(colon);
     // A colon was found, so the second half starts with it.
     let secret = secret.get(1..).ok_or(MALFORMED)?;
-    Ok(Some(IdAndSecret { id: decode(id).ok_or(MALFORMED)?, secret: decode(secret).ok_or(MALFORMED)? }))
+    Ok(Some(IdAndSecret { id: decode_form(id).ok_or(MALFORMED)?, secret: decode_form(secret).ok_or(MALFORMED)? }))
 }
 
 const MALFORMED: OAuthError = OAuthError::InvalidClient(ClientAuthFailure::Malformed);

@@ -3,7 +3,7 @@
 use super::ClientRequest;
 use super::method::{Carrier, Method, Needs, Presented};
 use super::secret::presented;
-use crate::core::client::AuthMethod;
+use crate::core::client::auth_method::AuthMethod;
 use crate::core::error::{ClientAuthFailure, OAuthError};
 
 pub(super) const METHOD: Method = Method {

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::ClientRequest;
-use super::secret::ClientSecrets;
-use crate::core::client::{AuthMethod, Client};
+use crate::core::client::Client;
+use crate::core::client::auth_method::AuthMethod;
+use crate::core::client::secret::ClientSecrets;
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::ports::{SecretSource, UnixSeconds};
+use crate::core::ports::SecretSource;
+use crate::core::time::UnixSeconds;
 
 /// A row of the table ([`super::METHODS`]).
 pub struct Method {

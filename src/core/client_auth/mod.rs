@@ -16,18 +16,24 @@ pub mod attempts;
 mod client_secret_basic;
 mod client_secret_post;
 pub mod method;
-pub mod secret;
+mod secret;
 
 use std::sync::Arc;
 
-use super::client::{AuthMethod, Client, ClientId, ClientMetadata};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::auth_method::AuthMethod;
+use super::client::id::ClientId;
+use super::client::metadata::ClientMetadata;
+use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError, Refused};
 use super::params::Params;
-use super::ports::{ClientRegistry, Clock, SecretSource, UnixSeconds};
+use super::ports::{ClientRegistry, Clock, SecretSource};
 use super::realm::{Issuer, Realm, RealmName};
-use attempts::{Attempt, ClientSource, FailedAttempts};
+use super::source::ClientSource;
+use super::time::UnixSeconds;
+use attempts::{Attempt, FailedAttempts};
 use method::{Carrier, Look, Method, Needs, Presented, Proof, Stores};
-use secret::ClientSecrets;
 
 /// Every method that this server implements, as metadata documents list them.
 pub const METHODS: [Method; AuthMethod::ALL.len()] = [client_secret_basic::METHOD, client_secret_post::METHOD];
@@ -92,6 +98,20 @@ impl<'a> ClientRequest<'a> {
     /// A request that says nothing of who sends it.
     pub fn new(realm: &'a RealmName, issuer: &'a Issuer, params: &'a Params) -> Self {
         Self { realm, issuer, authorization: &[], params, source: None }
+    }
+
+    /// Records why `endpoint` refused the request, if it did, and in whose name it came.
+    pub(super) fn record_refusal<T>(
+        &self,
+        sink: &dyn AuditSink,
+        endpoint: &'static str,
+        result: Result<T, Refused>,
+    ) -> Result<T, OAuthError> {
+        result.map_err(|Refused { named, error }| {
+            let (realm, source, client_id) = (self.realm, self.source, named.as_ref().map(|client| &client.client_id));
+            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error: &error });
+            error
+        })
     }
 }
 

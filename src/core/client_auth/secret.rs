@@ -1,153 +1,21 @@
-//! Client secrets: what `client_secret_basic` and `client_secret_post` have in common.
-//!
-//! A generated secret is 256 random bits, so its SHA-256 can be stored and compared as it is: there is no dictionary to
-//! slow down. Comparison is over digests of fixed length and in constant time.
-
-use std::fmt;
+//! What `client_secret_basic` and `client_secret_post` have in common: the secret that a request presents, and how it is
+//! compared. Comparison is over digests of fixed length and in constant time.
 
 use async_trait::async_trait;
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::method::{Look, Presented, Proof, Stores};
-use crate::core::access_token::opaque::random_text;
 use crate::core::client::Client;
+use crate::core::client::secret::{ClientSecrets, SecretDigest};
+use crate::core::encoding::is_vschar;
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::params::is_vschar;
-use crate::core::ports::{PortError, Random, UnixSeconds};
-
-/// A client secret in the clear, on its way from the generator or the operator to a store.
-pub struct ClientSecret(SecretString);
-
-/// SHA-256 of a client secret. No `PartialEq`: it is compared by [`ClientSecrets::verify`] only.
-#[derive(Clone)]
-pub struct SecretDigest([u8; 32]);
-
-/// What a client may authenticate with: its current secret, and during a rotation the previous one.
-#[derive(Clone, Debug)]
-pub struct ClientSecrets {
-    /// The newest secret.
-    pub current: SecretDigest,
-    /// The secret before it, until the next rotation or until it is revoked.
-    pub previous: Option<SecretDigest>,
-    /// Whether one of them may be newer than the registration that they were asked for. A right may have been withdrawn from
-    /// it before that secret was made, so they open it only once it has been read again.
-    pub may_be_newer: bool,
-}
+use crate::core::time::UnixSeconds;
 
 /// The digest of the secret that a request presents.
 struct PresentedSecret(SecretDigest);
 
-/// Why a secret brought along was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WeakSecret {
-    /// Fewer than [`ClientSecret::MIN_LENGTH`] characters.
-    #[error(
-        "the secret has fewer than {min} characters; let one be generated, or pass --allow-weak-secret",
-        min = ClientSecret::MIN_LENGTH
-    )]
-    TooShort,
-    /// Empty, longer than [`ClientSecret::MAX_LENGTH`], or with characters that no request can carry.
-    #[error(
-        "a secret has 1 to {max} printable ASCII characters (RFC 6749 Appendix A.2)",
-        max = ClientSecret::MAX_LENGTH
-    )]
-    NotVschar,
-}
-
-impl ClientSecret {
-    /// What every generated secret starts with, so that secret scanners find a leak.
-    pub const PREFIX: &str = "gws_";
-    /// The fewest characters of a secret brought along.
-    pub const MIN_LENGTH: usize = 16;
-    /// The most characters of a secret brought along.
-    pub const MAX_LENGTH: usize = 512;
-
-    /// A new secret of 256 random bits.
-    ///
-    /// # Errors
-    /// [`PortError::Unavailable`] where the random source fails.
-    pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
-        let text = random_text(Self::PREFIX, random)?;
-        Ok(Self(SecretString::from(text.as_str())))
-    }
-
-    /// A secret that somebody brought along.
-    ///
-    /// # Errors
-    /// [`WeakSecret`]; a short one is accepted with `allow_weak`.
-    pub fn given(text: &str, allow_weak: bool) -> Result<Self, WeakSecret> {
-        if text.len() > Self::MAX_LENGTH || !is_vschar(text) {
-            return Err(WeakSecret::NotVschar);
-        }
-        if text.len() < Self::MIN_LENGTH && !allow_weak {
-            return Err(WeakSecret::TooShort);
-        }
-        Ok(Self(SecretString::from(text)))
-    }
-
-    /// Whether Basic carries the secret unchanged whether or not the client form-encodes it (RFC 6749 Appendix B).
-    pub fn survives_form_encoding(&self) -> bool {
-        self.0.expose_secret().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-    }
-
-    /// The digest to store and compare.
-    pub fn digest(&self) -> SecretDigest {
-        SecretDigest::of(self.0.expose_secret())
-    }
-
-    /// The secret itself: for the operator who registers the client, and for Secrets Manager.
-    pub fn expose_client_secret(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl fmt::Debug for ClientSecret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ClientSecret([REDACTED])")
-    }
-}
-
-impl SecretDigest {
-    /// The digest of a secret.
-    pub fn of(secret: &str) -> Self {
-        Self(Sha256::digest(secret.as_bytes()).into())
-    }
-
-    /// A digest that was stored.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The digest's bytes, for storage.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretDigest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SecretDigest([REDACTED])")
-    }
-}
-
 impl ClientSecrets {
-    /// As a store has just read them.
-    pub fn read(current: SecretDigest, previous: Option<SecretDigest>) -> Self {
-        Self { current, previous, may_be_newer: true }
-    }
-
-    /// Whether each of them is one of `others`.
-    pub fn are_among(&self, others: &Self) -> bool {
-        let is_among = |digest: &SecretDigest| {
-            let is_previous = others.previous.as_ref().map_or(Choice::from(0), |previous| digest.0.ct_eq(&previous.0));
-            bool::from(digest.0.ct_eq(&others.current.0) | is_previous)
-        };
-        is_among(&self.current) && self.previous.as_ref().is_none_or(is_among)
-    }
-
     /// Whether the presented secret is the current or the previous one. Always compares twice, so that an unknown
     /// client, a client without a previous secret and one with both cost the same.
     fn verify(secrets: Option<&Self>, presented: &PresentedSecret) -> bool {
@@ -210,8 +78,8 @@ pub(super) fn presented(client_id: &str, secret: &str) -> Result<Presented, OAut
 }
 
 fn compare(stored: Option<&SecretDigest>, presented: &PresentedSecret) -> Choice {
-    let mut reference = stored.map_or([0; 32], |digest| digest.0);
-    let equal = reference.ct_eq(&presented.0.0) & Choice::from(u8::from(stored.is_some()));
+    let mut reference = stored.map_or([0; 32], |digest| *digest.as_bytes());
+    let equal = reference.ct_eq(presented.0.as_bytes()) & Choice::from(u8::from(stored.is_some()));
     reference.zeroize();
     equal
 }
@@ -230,39 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_among_others_where_none_of_them_is_new() {
-        let secrets = |current: &str, previous: Option<&str>| {
-            ClientSecrets::read(SecretDigest::of(current), previous.map(SecretDigest::of))
-        };
-        let others = secrets("b", Some("a"));
-        for (current, previous) in [("b", Some("a")), ("b", None), ("a", None), ("a", Some("b")), ("b", Some("b"))] {
-            assert!(secrets(current, previous).are_among(&others), "{current} {previous:?}");
-        }
-        for (current, previous) in [("c", Some("b")), ("c", None), ("b", Some("c"))] {
-            assert!(!secrets(current, previous).are_among(&others), "{current} {previous:?}");
-        }
-        assert!(!secrets("b", Some("a")).are_among(&secrets("b", None)));
-    }
-
-    #[test]
     fn an_absent_secret_equals_nothing_not_even_its_placeholder() {
-        assert!(compare(None, &PresentedSecret(SecretDigest([0; 32]))).unwrap_u8() == 0);
-    }
-
-    #[test]
-    fn short_and_unprintable_secrets_are_refused() {
-        assert_eq!(ClientSecret::given("123456789012345", false).err(), Some(WeakSecret::TooShort));
-        assert!(ClientSecret::given("123456789012345", true).is_ok());
-        assert!(ClientSecret::given("1234567890123456", false).is_ok());
-        for text in ["", "sixteen chars \u{e9}\u{e9}\u{e9}", "line\nline line line"] {
-            assert_eq!(ClientSecret::given(text, true).err(), Some(WeakSecret::NotVschar), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_show_in_debug_output() {
-        let secret = ClientSecret::given("canary-canary-canary", false).expect("long enough");
-        let shown = format!("{secret:?} {:?}", ClientSecrets::read(secret.digest(), None));
-        assert!(!shown.contains("canary"), "{shown}");
+        assert!(compare(None, &PresentedSecret(SecretDigest::from_bytes([0; 32]))).unwrap_u8() == 0);
     }
 }

@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use self::limits::Limits;
 use self::places::{Peers, Places};
 use self::workers::Workers;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::source::ClientSource;
 use crate::embedded::store::cause::StorageCause;
 use crate::http::routes::HttpService;
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::Sources;
 use super::activity::{Activity, Told};
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::source::ClientSource;
 
 /// The places of all connections.
 pub(super) struct Places {

@@ -18,14 +18,16 @@ use super::connections::{Connections, NotDone, Opened};
 use super::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
 use super::fault::StoreError;
 use super::registry_health::RegistryHealth;
-use crate::core::client::{Client, ClientId};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth;
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::keys::KeyError;
-use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
+use crate::core::keys::published::{PublishedKeys, VerificationKeys};
+use crate::core::keys::set::KeySet;
+use crate::core::port_error::PortError;
 use crate::core::ports::{
-    ClientPage, ClientRegistry, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SecretSource,
-    VerificationKeySource,
+    ClientPage, ClientRegistry, KeyStore, KeyStoreError, Registrar, RegistrarError, SecretSource, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
 

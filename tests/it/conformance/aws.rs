@@ -25,18 +25,21 @@ use grantwell::aws::store::registry::DynamoRegistry;
 use grantwell::aws::store::registry_id::RegistryIdentity;
 use grantwell::aws::store::secrets::SecretsManagerSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
-use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::KeySet;
+use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
-    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _,
-    Registrar as _, RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-    VerificationKeySource as _,
+    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
+    RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
+use grantwell::core::random::Random as _;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use grantwell::core::access_token::AccessTokenFormat;
-use grantwell::core::client::TokenLifetime;
+use grantwell::core::access_token::settings::{AccessTokenFormat, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{KeySet, SIGNERS_MAX_AGE, VERIFIES_AFTER_SIGNING};
+use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
+use grantwell::core::keys::set::{KeySet, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
-    SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds, VerificationKeySource as _,
+    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::fault::StoreError;
 use grantwell::embedded::store::memory::MemoryTokens;

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use grantwell::core::client::{Client, ClientStatus, GrantType, TokenLifetime};
-use grantwell::core::ports::{RegistrarError, UnixSeconds};
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::grant_type::GrantType;
+use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::ports::RegistrarError;
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
+use grantwell::core::time::UnixSeconds;
 
 use super::{NOW, RegistryPorts, assert_accepted, client, client_id, generated, realm, realm_name};
 

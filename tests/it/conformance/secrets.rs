@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use grantwell::core::client::{AuthMethod, Client};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client_auth::{ClientAuthenticator, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::ports::RegistrarError;

@@ -26,10 +26,10 @@ use self::event::{AuthorizerEvent, Gateway};
 use self::routes::RouteScopes;
 use super::gateway::time_left;
 use super::invocation;
-use crate::core::audit::AuditEvent;
-use crate::core::bearer::{self, Decision, Denial, TokenFacts, TokenIntrospection};
+use crate::core::access_token::facts::TokenFacts;
+use crate::core::audit::{AuditEvent, AuditSink};
+use crate::core::bearer::{self, Decision, Denial, TokenIntrospection};
 use crate::core::error::OAuthError;
-use crate::core::ports::AuditSink;
 use crate::core::scope::Scope;
 use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME};
 

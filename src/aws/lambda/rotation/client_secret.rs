@@ -9,10 +9,12 @@ use super::versions::Versions;
 use crate::aws::store::described::Secret;
 use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
 use crate::core::client::Client;
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth::{self, ClientAuthenticator, Credentials};
-use crate::core::ports::{ClientRegistry, Clock, PortError, Random, SecretSource};
-use crate::core::realm::Realms;
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource};
+use crate::core::random::Random;
+use crate::core::realms::Realms;
 
 /// Rotates the secrets of clients.
 pub(super) struct ClientSecretRotation {

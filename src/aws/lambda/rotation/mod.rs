@@ -30,13 +30,17 @@ use crate::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use crate::aws::store::registry::DynamoRegistry;
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{PENDING, secret_name, signing_keys_name};
-use crate::core::client::{Client, ClientId};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::keyring::{KeyChangeError, Keyring};
 use crate::core::keys::set::{KeySet, RotationRefused};
-use crate::core::ports::{ClientRegistry as _, Clock, PortError, Random};
-use crate::core::realm::{RealmName, Realms};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry as _, Clock};
+use crate::core::random::Random;
+use crate::core::realm::RealmName;
+use crate::core::realms::Realms;
 use crate::metrics::{Metric, Metrics};
 
 /// Answers events until Lambda ends the process.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use grantwell::core::client::ClientId;
+use grantwell::core::client::id::ClientId;
 use grantwell::core::realm::RealmName;
 use serde::Deserialize;
 use uuid::Uuid;

@@ -3,7 +3,7 @@
 
 use aws_sdk_secretsmanager::types::Tag;
 use grantwell::aws::store::binding::{BoundSecret, Outcome, SecretBinding};
-use grantwell::core::ports::Random;
+use grantwell::core::random::Random;
 use serde_json::{Value, json};
 
 use super::*;

@@ -8,17 +8,18 @@ use aws_sdk_secretsmanager::types::Tag;
 use grantwell::aws::lambda::rotation::{Rotation, RotationError, RotationStores};
 use grantwell::aws::store::keys::DynamoPublishedKeys;
 use grantwell::aws::store::registry_id::RegistryIdentity;
-use grantwell::core::client::{SecretRotationDays, TokenLifetime};
-use grantwell::core::client_auth::secret::ClientSecrets;
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::metadata::SecretRotationDays;
+use grantwell::core::client::secret::ClientSecrets;
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{
-    KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKeys, RotationRefused, SIGNERS_MAX_AGE,
-    VERIFIES_AFTER_SIGNING,
-};
-use grantwell::core::ports::{Clock, UnixSeconds};
-use grantwell::core::realm::{RealmDefaults, Realms};
+use grantwell::core::keys::published::{KeyStatus, PublishedKeys};
+use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
+use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefused, VERIFIES_AFTER_SIGNING};
+use grantwell::core::ports::Clock;
+use grantwell::core::realms::{RealmDefaults, Realms};
+use grantwell::core::time::UnixSeconds;
 use grantwell::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
