@@ -140,7 +140,7 @@ async fn register_clients(registry: &SqliteRegistry) {
     for (id, format, persistence) in CLIENTS {
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("well formed"),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             access_token_format: Some(format),
             access_token_persistence: Some(persistence),
             ..ClientMetadata::new()

@@ -225,7 +225,7 @@ async fn register(registry: &SqliteRegistry, realm: &Realm, secret: &ClientSecre
     let metadata = ClientMetadata {
         scope: "read write".parse().expect("a scope"),
         default_scope: Some("read".parse().expect("a scope")),
-        token_endpoint_auth_methods: AuthMethod::ALL.into(),
+        token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
         ..ClientMetadata::new()
     };
     let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");

@@ -183,7 +183,7 @@ async fn issue(
     for (number, id) in [CLIENT.0, "other"].into_iter().enumerate() {
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("a scope"),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");

@@ -116,7 +116,7 @@ impl Subject {
             for kind in [Kind::WrongSecret, Kind::Disabled, Kind::OtherMethod, Kind::WithoutSecret] {
                 let methods = match kind {
                     Kind::OtherMethod => [AuthMethod::ClientSecretBasic].into(),
-                    _ => AuthMethod::ALL.into(),
+                    _ => [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
                 };
                 let metadata = ClientMetadata {
                     scope: "read".parse().expect("well formed"),

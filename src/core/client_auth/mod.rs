@@ -122,7 +122,7 @@ impl Credentials {
     /// [`OAuthError::InvalidRequest`] for two methods at once or two different client ids (RFC 6749 §2.3);
     /// [`OAuthError::InvalidClient`] for none, one that is not implemented, or a credential that does not decode.
     pub fn from_request(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
-        // One carrier is used, and each of its parameters once.
+        // 1. One carrier is used, and each of its parameters once.
         parameters().try_for_each(|name| request.params.single(name).map(drop))?;
         let mut used = carriers().filter(|carrier| carrier.is_used_by(request));
         let Some(carrier) = used.next() else {
@@ -344,10 +344,34 @@ fn is_guess(error: &OAuthError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::realm::PublicUrl;
 
     #[test]
     fn every_method_has_one_row_in_the_order_of_the_names() {
         let rows: Vec<AuthMethod> = METHODS.iter().map(|method| method.name).collect();
         assert_eq!(rows, AuthMethod::ALL);
+    }
+
+    #[test]
+    fn a_request_that_uses_two_carriers_uses_two_methods() {
+        let carriers: Vec<Carrier> = carriers().collect();
+        for one in &carriers {
+            for other in carriers.iter().filter(|other| *other != one) {
+                let found = found_in(&[*one, *other]);
+                assert!(matches!(found, Err(OAuthError::InvalidRequest(_))), "{one:?} {other:?}");
+            }
+            assert!(matches!(found_in(&[*one]), Err(OAuthError::InvalidClient(_))), "{one:?}");
+        }
+    }
+
+    /// What a request comes to that uses these carriers, and nothing in them is a credential.
+    fn found_in(carriers: &[Carrier]) -> Result<(), OAuthError> {
+        let form: Vec<String> =
+            carriers.iter().flat_map(|carrier| carrier.parameters()).map(|name| format!("{name}=x")).collect();
+        let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
+        let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        let request = ClientRequest { authorization: headers, ..ClientRequest::new(&realm, &issuer, &params) };
+        Credentials::from_request(&request).map(drop)
     }
 }

@@ -139,7 +139,7 @@ fn client(realm: &Realm, id: &str) -> Client {
         scope: "read write".parse().expect("well formed"),
         default_scope: Some("write".parse().expect("well formed")),
         grant_types: [GrantType::client_credentials()].into(),
-        token_endpoint_auth_methods: AuthMethod::ALL.into(),
+        token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
         access_token_lifetime: Some(TokenLifetime::new(60).expect("in range")),
         client_secret_expires_at: NOW.plus(3600),
         client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),
