@@ -35,6 +35,7 @@ use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::secret::ClientSecret;
 use crate::core::client::{Client, ClientStatus};
+use crate::core::client_auth;
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientPage, Registrar, RegistrarError};
 use crate::core::random::{Random, random_name};
@@ -76,7 +77,9 @@ impl AwsRegistrar {
 
 #[async_trait]
 impl Registrar for AwsRegistrar {
-    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
+    async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError> {
+        let Some(secret) = secret else { return self.register_without_secret(client).await };
+
         // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
         let registry = self.identity.require().await?;
@@ -142,6 +145,9 @@ impl Registrar for AwsRegistrar {
         secret: &ClientSecret,
     ) -> Result<(), RegistrarError> {
         let client = self.read(realm, client_id).await?;
+        if !client_auth::uses_secret(&client.metadata) {
+            return Err(RegistrarError::NoSecret);
+        }
         let registry = self.identity.require().await?;
         let name = secret_name(&self.secret_prefix, realm, client_id);
         if let Some(described) = describe(&self.secrets_manager, &name).await? {
@@ -253,6 +259,15 @@ enum LeftBehindBy {
 
 /// The registry table.
 impl AwsRegistrar {
+    /// One write. What an earlier client of this id may have left in Secrets Manager is another registration's, and no
+    /// method of this one asks for it.
+    async fn register_without_secret(&self, client: &Client) -> Result<(), RegistrarError> {
+        match self.put_client(client, &self.write_id()?, &Condition::Absent).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(_) => Err(RegistrarError::AlreadyExists),
+        }
+    }
+
     async fn put_client(
         &self,
         client: &Client,

@@ -22,6 +22,7 @@ use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client_auth;
 use crate::core::port_error::PortError;
 use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
@@ -98,6 +99,10 @@ impl SecretsManagerSecrets {
 #[async_trait]
 impl SecretSource for SecretsManagerSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        // A miss is billed, and whoever guesses at a client that has no secret must not be able to cause one.
+        if !client_auth::uses_secret(&client.metadata) {
+            return Ok(None);
+        }
         let Client { realm, client_id, .. } = client;
         let name = secret_name(&self.prefix, realm, client_id);
         // One after the other, in this order: a rotation that moves both labels between the two reads makes the same version

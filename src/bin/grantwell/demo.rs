@@ -174,7 +174,7 @@ impl Walk {
     fn jwt_steps(&self, token_url: &str) -> Result<(), Failure> {
         say("A client can have JWTs instead (RFC 9068). This one is registered for them.\n")?;
         let (client, secret) = MY_JWT_CLIENT.create(&self.realm)?;
-        let registered = Handle::current().block_on(self.registry.register(&client, &secret));
+        let registered = Handle::current().block_on(self.registry.register(&client, Some(&secret)));
         registered.map_err(|error| Failure::new(error.to_string()))?;
         let client = Credentials::new(&MY_JWT_CLIENT, (client, secret));
         Self::say_registration(&client)?;
