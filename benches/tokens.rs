@@ -39,9 +39,9 @@ use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
-use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
+use grantwell::observe::log::LogLevel;
+use grantwell::observe::metrics::{InvocationIds, Label, Metric, Metrics};
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::LogLevel;
 
 /// A client for each way to make a token, by the name that its figures have.
 const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [
@@ -237,8 +237,7 @@ async fn authenticates(clients: &ClientAuthenticator, issuer: &Issuer, form: &st
 
 /// The metrics of one warm token request of a function, up to the line for the log.
 fn metrics(criterion: &mut Criterion) {
-    let written =
-        Metrics::new(MetricsFormat::Emf, "stack-TokenFunction".to_owned(), LogLevel::Info, Arc::new(SystemClock));
+    let written = Metrics::of_function("stack-TokenFunction".to_owned(), LogLevel::Info, Arc::new(SystemClock));
     let trace_id = Some("1-5759e988-bd862e3fe1be46a994272793".to_owned());
     let ids = InvocationIds { request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(), trace_id };
     let mut group = group(criterion, "metrics");
@@ -251,7 +250,7 @@ fn metrics(criterion: &mut Criterion) {
                 Metric::DynamoDbCalls,
                 Metric::TokensIssued,
             ] {
-                written.count(metric);
+                written.add(metric, 1, Label::None);
             }
             written.take_line(black_box(&ids), Duration::from_micros(4321)).expect("a line")
         });

@@ -47,9 +47,7 @@ use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
-use grantwell::metrics::Metrics;
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::TracingAudit;
 
 /// The client that seeds of the corpora authenticate as, and its secret.
 const CLIENT: (&str, &str) = ("myClient", "a-secret-of-the-fuzz-targets-0123");
@@ -263,8 +261,7 @@ fn authorizers(token: &str) -> [Authorizer; 2] {
         tokens: Box::new(OneToken(token.to_owned())),
         scopes: scopes.parse().expect("routes"),
         response,
-        audit: Arc::new(TracingAudit),
-        metrics: Arc::new(Metrics::off()),
+        observer: Arc::default(),
     })
 }
 

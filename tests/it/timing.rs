@@ -28,6 +28,9 @@ use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretS
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
 use grantwell::core::source::ClientSource;
 use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::observe::Observer;
+use grantwell::observe::log::LogLevel;
+use grantwell::observe::metrics::Metrics;
 use grantwell::system::{SystemClock, SystemRandom};
 
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
@@ -65,7 +68,7 @@ struct Subject {
 enum Secrets {
     /// The cache, as in a server and in a function without metrics.
     Cached,
-    /// The same under what counts its hits, as in a function with metrics.
+    /// The same where its hits are counted, as in a function with metrics.
     Counted,
     /// The same without the work for nobody.
     Hasty,
@@ -144,7 +147,11 @@ impl Subject {
         };
         let cached = CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), settings);
         let secrets: Arc<dyn SecretSource> = match secrets {
-            Secrets::Cached | Secrets::Counted => Arc::new(cached),
+            Secrets::Cached => Arc::new(cached),
+            Secrets::Counted => {
+                let metrics = Metrics::of_function("timing".into(), LogLevel::Info, Arc::new(SystemClock));
+                Arc::new(cached.observed_by(Arc::new(Observer::counting(metrics))))
+            }
             Secrets::Hasty => Arc::new(Hasty(cached)),
         };
         let registry: Arc<dyn ClientRegistry> =
