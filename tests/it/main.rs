@@ -9,6 +9,8 @@
 )]
 
 mod access_token;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod architecture;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
 mod clocks;

@@ -17,7 +17,8 @@ use grantwell::config::ServerConfig;
 use grantwell::core::realm::PublicUrl;
 use grantwell::embedded::server::health::Health;
 use grantwell::embedded::server::limits::{self, Limits};
-use grantwell::embedded::server::{self, Settings, Sources};
+use grantwell::embedded::server::sources::Sources;
+use grantwell::embedded::server::{self, Settings};
 use grantwell::observe::log::{self, LogFormat};
 
 use self::demo_clients::DemoSecrets;
