@@ -256,7 +256,7 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--token-lifetime", "0"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "2592001"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "1h"], "a token lifetime is 1 to 2592000 seconds"),
-        (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post]"),
+        (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post"),
         (&["--secret-lifetime", "3153600001"], "3153600001 is not in 0..=3153600000"),
         (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' takes the setting back"),
         (&["--access-token-persistence", "forever"], "a persistence is stored or stateless; '' takes the setting back"),
