@@ -33,6 +33,8 @@ mod jwt_forms;
 mod keys;
 mod logging;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod management;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod memory;
 mod metadata;
 mod parameters;

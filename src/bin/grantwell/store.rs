@@ -187,10 +187,10 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 
 #[cfg(feature = "aws")]
 async fn open_aws() -> Result<Store, Failure> {
+    use grantwell::aws::sdk;
     use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::aws::store::registry_id::RegistryIdentity;
-    use grantwell::aws::sdk;
     use grantwell::config::RegistryConfig;
 
     let config = RegistryConfig::from_env()?;
@@ -231,8 +231,8 @@ pub(crate) fn no_aws() -> Failure {
 /// What binds the secrets of the deployed stack.
 #[cfg(feature = "aws")]
 pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::SecretBinding, Failure> {
-    use grantwell::aws::store::binding::SecretBinding;
     use grantwell::aws::sdk;
+    use grantwell::aws::store::binding::SecretBinding;
     use grantwell::config::RegistryConfig;
     use grantwell::core::random::Random;
 

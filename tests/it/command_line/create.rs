@@ -151,7 +151,7 @@ fn a_second_create_is_refused_and_leaves_the_first_client_as_it_was() {
     operator.refused(
         &[&CREATE[..], &["--name", "Second"]].concat(),
         1,
-        "realm 'root' has a client 'myClient' already, which stays as it is; change that with `grantwell client update \
+        "realm 'root' already has a client 'myClient', which stays as it is; change it with `grantwell client update \
          myClient`, or choose another --id",
     );
     assert_eq!(operator.json(&["client", "show", "myClient"]), before);
@@ -173,7 +173,7 @@ fn the_same_id_in_another_realm_is_another_client() {
     operator.refused(
         &["client", "show", "nobody", "--realm", "alpha"],
         1,
-        "realm 'alpha' has no client 'nobody'; see those it has with: grantwell client list --realm alpha",
+        "realm 'alpha' has no client 'nobody'; list its clients with: grantwell client list --realm alpha",
     );
 }
 
@@ -214,7 +214,7 @@ fn a_client_without_grants_and_one_with_grants_of_other_servers_can_be_registere
     assert_eq!(other.json()["grant_types"], json!(["client_credentials", "refresh_token"]));
     assert_eq!(
         other.stderr,
-        "warning: this server only implements client_credentials; 'refresh_token' is recorded and gets nobody a token\n"
+        "warning: this server implements only client_credentials; 'refresh_token' is recorded, but no client can get a token with it\n"
     );
 }
 
@@ -225,7 +225,7 @@ fn settings_that_contradict_each_other_or_the_realm_are_refused() {
     for (arguments, sentence) in [
         (
             &["--scope", "read", "--default-scope", "write"][..],
-            "the default scope 'write' is not among the client's scopes; add it with --scope or drop it",
+            "the default scope 'write' is not among the client's scopes; add it with --scope, or leave it out",
         ),
         (
             &["--scope", "read write", "--realm", "narrow"],
@@ -233,7 +233,7 @@ fn settings_that_contradict_each_other_or_the_realm_are_refused() {
         ),
         (
             &["--grant-type", "none", "--grant-type", "client_credentials"],
-            "--grant-type none and '' stand alone; drop them, or the grant types beside them",
+            "--grant-type none and --grant-type '' cannot be combined with other grant types; leave out one or the other",
         ),
         (&["--name", "a\u{1b}[2J"], "the name is empty, longer than 256 characters, or has control characters"),
         (&["--owner", "a", "--owner", ""], "the owner is empty, longer than 256 characters, or has control characters"),
@@ -251,17 +251,17 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--id", ""], "for '--id"),
         (&["--scope", "a  b"], "invalid value 'a  b' for '--scope <SCOPE>': a scope is one or more tokens"),
         (&["--default-scope", "\""], "for '--default-scope <SCOPE>': a scope is one or more tokens"),
-        (&["--redirect-uri", "/callback"], "'/callback' is no sign-in URL; give an absolute http(s) URL"),
-        (&["--grant-type", "magic"], "'magic' is no grant type; name client_credentials,"),
+        (&["--redirect-uri", "/callback"], "'/callback' is not a sign-in URL; give an absolute http(s) URL"),
+        (&["--grant-type", "magic"], "'magic' is not a grant type; name client_credentials,"),
         (&["--token-lifetime", "0"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "2592001"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "1h"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post]"),
         (&["--secret-lifetime", "3153600001"], "3153600001 is not in 0..=3153600000"),
-        (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' takes the setting back"),
-        (&["--access-token-persistence", "forever"], "a persistence is stored or stateless; '' takes the setting back"),
-        (&["--signing-alg", "HS256"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back"),
-        (&["--signing-alg", "none"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back"),
+        (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' removes the setting"),
+        (&["--access-token-persistence", "forever"], "a persistence is stored or stateless; '' removes the setting"),
+        (&["--signing-alg", "HS256"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' removes the setting"),
+        (&["--signing-alg", "none"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' removes the setting"),
         (
             &["--token-quota", "0/hour"],
             "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
@@ -274,12 +274,12 @@ fn values_outside_their_grammar_are_usage_errors() {
             &["--token-quota", "1/week"],
             "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
         ),
-        (&["--token-quota-mode", "log"], "a token quota's mode is enforce or observe; '' takes the setting back"),
+        (&["--token-quota-mode", "log"], "a token quota's mode is enforce or observe; '' removes the setting"),
         (&["--resource", "/orders"], "a resource is an absolute URI of at most 512 characters without a fragment"),
         (&["--resource", "https://a.example/#f"], "a resource is an absolute URI of at most 512 characters"),
         (&["--claims", "tier=gold"], r#"claims are one JSON object, such as '{"tier":"gold"}'"#),
         (&["--claims", "[]"], r#"claims are one JSON object, such as '{"tier":"gold"}'"#),
-        (&["--claims", r#"{"tier":"gold","tier":"free"}"#], "a claim is there twice"),
+        (&["--claims", r#"{"tier":"gold","tier":"free"}"#], "a claim occurs twice"),
         (&["--claims", r#"{"scope":"admin"}"#], "the claim 'scope' is reserved: the server sets it itself, or"),
         (&["--claims", r#"{"a\n":1}"#], "a claim's name has 1 to 64 printable characters"),
         (&["--realm", "a/b"], "a realm name has 1 to 64 characters of A-Z, a-z, 0-9, _ and -"),

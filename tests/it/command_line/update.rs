@@ -83,9 +83,9 @@ fn update_refuses_what_create_refuses_and_a_change_of_nothing() {
         (&[][..], 2, "the following required arguments were not provided"),
         (&["--inherit-token-lifetime", "--token-lifetime", "1"], 2, "cannot be used with"),
         (&["--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
-        (&["--secret-rotation-days", "366"], 2, "a secret is rotated by schedule every 1 to 365 days"),
+        (&["--secret-rotation-days", "366"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
         (&["--secret-rotation-days", "-1"], 2, "'-1'"),
-        (&["--secret-rotation-days", "monthly"], 2, "a secret is rotated by schedule every 1 to 365 days"),
+        (&["--secret-rotation-days", "monthly"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
         (&["--status", "disabled"], 2, "unexpected argument '--status'"),
         (&["--scope", "read"], 1, "the default scope 'write' is not among the client's scopes"),
     ] {
@@ -143,8 +143,8 @@ fn changes_made_at_once_never_undo_each_other() {
         } else {
             outcome.is_refusal(
                 1,
-                "client 'myClient' was changed by somebody else meanwhile, and nothing was written; look at it with \
-                 `grantwell client show myClient` and repeat the command",
+                "somebody else changed client 'myClient' in the meantime, so nothing was written; look at it with `grantwell \
+                 client show myClient` and repeat the command",
             );
         }
     }
