@@ -12,10 +12,10 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
+use grantwell::app::{App, LOCAL_CACHES, Settings};
 use grantwell::core::access_token::jwt::UnverifiedJwt;
-use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
-use grantwell::core::access_token::validation::AccessTokenValidator;
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::client::Client;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::RegistrationId;
@@ -28,19 +28,20 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::params::Params;
 use grantwell::core::ports::{
-    ClientRegistry, Clock, Denylist, Registrar as _, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+    Clock as _, Denylist, Registrar as _, SigningKeySource as _, TokenStore, VerificationKeySource,
 };
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
-use grantwell::core::realms::{RealmDefaults, Realms};
+use grantwell::core::realms::RealmDefaults;
 use grantwell::core::source::ClientSource;
 use grantwell::core::token::TokenEndpoint;
+use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::{LogLevel, TracingAudit};
+use grantwell::telemetry::LogLevel;
 
 /// A client for each way to make a token, by the name that its figures have.
 const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [
@@ -64,54 +65,15 @@ impl Server {
     /// `lifetime` is that of its tokens.
     fn over<A: TokenStore + Denylist + 'static>(issued: A, lifetime: TokenLifetime) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
         runtime.block_on(register_clients(&registry));
-
-        let (tokens, settings) = (Arc::new(issued), CacheSettings::LOCAL);
-        let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(registry.clone(), clock.clone(), settings));
-        let public_keys: Arc<dyn VerificationKeySource> =
-            Arc::new(CachedVerificationKeys::new(registry.clone(), clock.clone(), settings));
-        let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
-        let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
-        let registry: Arc<dyn ClientRegistry> =
-            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
-        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
-        let realms = || Realms::new(registry.clone(), defaults.clone());
-        let attempts = Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)));
-        let clients =
-            || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone()).limited_by(attempts.clone());
+        let adapters = EmbeddedAdapters::over(registry, Arc::new(issued), Arc::new(MemoryQuotas::default()));
+        let app = App::new(adapters, settings(lifetime, Some(AttemptLimits::DEFAULT)));
         let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
-        Self {
-            realm: RealmName::root(),
-            issuer: public_url.issuer("/oauth2"),
-            token: TokenEndpoint {
-                realms: realms(),
-                clients: clients(),
-                tokens: tokens.clone(),
-                denylist: tokens.clone(),
-                quotas: Arc::new(MemoryQuotas::default()),
-                keys: keys.clone(),
-                clock: clock.clone(),
-                random: Arc::new(SystemRandom),
-                audit: Arc::new(TracingAudit),
-            },
-            introspection: IntrospectionEndpoint {
-                clients: clients(),
-                tokens: AccessTokenValidator {
-                    realms: realms(),
-                    registry: registry.clone(),
-                    tokens: tokens.clone(),
-                    denylist: tokens,
-                    keys: public_keys.clone(),
-                },
-                keys,
-                clock,
-                audit: Arc::new(TracingAudit),
-            },
-            public_keys,
-            runtime,
-        }
+        let (Ok(token), Ok(introspection)) = (app.token_endpoint(), app.introspection_endpoint());
+        let Ok(public_keys) = app.verification_keys();
+        let (realm, issuer) = (RealmName::root(), public_url.issuer("/oauth2"));
+        Self { runtime, realm, issuer, token, introspection, public_keys }
     }
 
     /// A token answer's token, from the bytes of a form on.
@@ -132,6 +94,12 @@ impl Server {
         let answer = self.introspection.introspect(&request).await.expect("answered");
         assert!(black_box(answer).is_active());
     }
+}
+
+/// Those of the local server.
+fn settings(access_token_lifetime: TokenLifetime, attempt_limits: Option<AttemptLimits>) -> Settings {
+    let realm_defaults = RealmDefaults { root_default_scope: None, access_token_lifetime };
+    Settings { realm_defaults, attempt_limits, caches: LOCAL_CACHES }
 }
 
 async fn register_clients(registry: &SqliteRegistry) {
@@ -231,14 +199,14 @@ fn read_keys(criterion: &mut Criterion) {
 /// others do, as many as are remembered.
 fn authenticate(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stored = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
-    runtime.block_on(register_clients(&stored));
-    let settings = CacheSettings::LOCAL;
-    let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
-    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
-    let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
-    let limited = || clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT))));
+    let adapters = EmbeddedAdapters::in_memory().expect("a registry");
+    runtime.block_on(register_clients(adapters.sqlite_registry()));
+    let clients = |limits| {
+        let app = App::new(adapters.clone(), settings(TokenLifetime::DEFAULT, limits));
+        let Ok(authenticator) = app.authenticator();
+        authenticator
+    };
+    let limited = || clients(Some(AttemptLimits::DEFAULT));
     let attacked = limited();
     for source in 0..u32::try_from(FailedAttempts::CAPACITY).expect("small") {
         let guess = form("opaque", "").replace(SECRET, "a-guess");
@@ -248,7 +216,7 @@ fn authenticate(criterion: &mut Criterion) {
     let right = form("opaque", "");
     let mut group = group(criterion, "authenticate");
     for (name, clients) in
-        [("no limit", clients()), ("limited, nobody fails", limited()), ("limited, others fail", attacked)]
+        [("no limit", clients(None)), ("limited, nobody fails", limited()), ("limited, others fail", attacked)]
     {
         group.bench_function(name, |bencher| {
             bencher.iter(|| assert!(runtime.block_on(authenticates(&clients, &right, Ipv4Addr::LOCALHOST))));

@@ -1,4 +1,4 @@
-//! Settings of a process, read from the environment once and by name (the README has the table).
+//! Settings of a process, read from the environment once and by name (docs/configuration.md has the table).
 
 use std::env;
 use std::ops::RangeInclusive;
@@ -15,8 +15,8 @@ use crate::core::realm::RealmName;
 use crate::core::realms::RealmDefaults;
 #[cfg(feature = "aws")]
 use crate::core::resource::ResourceUri;
-use crate::metrics::MetricsFormat;
-use crate::telemetry::LogLevel;
+use crate::observe::log::LogLevel;
+use crate::observe::metrics::MetricsFormat;
 
 /// Where the registry is: what `--store aws` and every function need.
 #[derive(Clone, Debug)]
@@ -178,12 +178,6 @@ pub fn front() -> Result<Front, ConfigError> {
 #[cfg(feature = "aws")]
 pub fn function_name() -> String {
     optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unnamed".to_owned())
-}
-
-/// Reads where X-Ray's daemon listens, which Lambda sets.
-#[cfg(feature = "aws")]
-pub fn xray_daemon() -> Option<String> {
-    optional("AWS_XRAY_DAEMON_ADDRESS")
 }
 
 fn rotation_days(text: &str) -> Result<u64, String> {

@@ -19,35 +19,32 @@ use lambda_http::Context;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
+use grantwell::app::{App, LOCAL_CACHES, Settings};
 use grantwell::aws::lambda::authorizer::{self, Authorizer, ResponseForm};
 use grantwell::aws::lambda::{gateway, rotation};
-use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys};
-use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::facts::TokenFacts;
-use grantwell::core::bearer::TokenIntrospection;
-use grantwell::core::client::auth_method::AuthMethod;
-use grantwell::core::client::Client;
-use grantwell::core::client::metadata::ClientMetadata;
-use grantwell::core::client::id::RegistrationId;
+use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::settings::TokenLifetime;
-use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
+use grantwell::core::bearer::TokenIntrospection;
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client_auth::attempts::AttemptLimits;
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::OAuthError;
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{KeySet, Signers};
 use grantwell::core::keys::published::VerificationKeys;
+use grantwell::core::keys::set::{KeySet, Signers};
 use grantwell::core::params::{MAX_PARAMETERS, Params};
-use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _};
+use grantwell::core::ports::{Clock as _, Registrar as _};
 use grantwell::core::random::Random as _;
-use grantwell::core::time::UnixSeconds;
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::core::realms::{RealmDefaults, Realms};
+use grantwell::core::realms::RealmDefaults;
 use grantwell::core::scope::Scope;
-use grantwell::core::token::TokenEndpoint;
-use grantwell::embedded::store::memory::MemoryTokens;
-use grantwell::embedded::store::quotas::MemoryQuotas;
+use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
 use grantwell::metrics::Metrics;
@@ -181,31 +178,15 @@ struct Server {
 impl Server {
     fn new(secret: &ClientSecret) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let stored = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+        let adapters = EmbeddedAdapters::in_memory().expect("a registry");
         let realm = Realm::new(RealmName::root());
-        runtime.block_on(register(&stored, &realm, secret));
+        runtime.block_on(register(adapters.sqlite_registry(), &realm, secret));
 
-        let (clock, settings) = (Arc::new(SystemClock), CacheSettings::LOCAL);
-        let secrets = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
-        let keyring = Arc::new(Keyring::new(stored.clone(), clock.clone()));
-        let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
-        let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
-        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
         // Failed attempts are counted, and none is one too many: whoever was refused for those would never be compared.
-        let attempts = Arc::new(FailedAttempts::new(AttemptLimits { failures: u32::MAX, ..AttemptLimits::DEFAULT }));
-        let tokens = Arc::new(MemoryTokens::new(clock.clone()));
-        let router = routes::finish(routes::token_routes(TokenEndpoint {
-            realms: Realms::new(registry.clone(), defaults),
-            clients: clients().limited_by(Some(attempts)),
-            tokens: tokens.clone(),
-            denylist: tokens,
-            quotas: Arc::new(MemoryQuotas::default()),
-            keys: Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings)),
-            clock: clock.clone(),
-            random: Arc::new(SystemRandom),
-            audit: Arc::new(TracingAudit),
-        }));
-        Self { clients: clients(), realm, router, runtime }
+        let attempts = AttemptLimits { failures: u32::MAX, ..AttemptLimits::DEFAULT };
+        let app = App::new(adapters, settings(Some(attempts)));
+        let (Ok(clients), Ok(routes)) = (app.authenticator(), app.token_routes());
+        Self { clients, realm, router: routes::finish(routes), runtime }
     }
 
     fn authenticates(&self, authorization: &[u8]) -> bool {
@@ -215,6 +196,12 @@ impl Server {
         let Ok(credentials) = Credentials::from_request(&request) else { return false };
         self.runtime.block_on(self.clients.authenticate(&self.realm, &credentials, &mut None)).is_ok()
     }
+}
+
+/// Those of the local server, with these limits.
+fn settings(attempt_limits: Option<AttemptLimits>) -> Settings {
+    let realm_defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
+    Settings { realm_defaults, attempt_limits, caches: LOCAL_CACHES }
 }
 
 async fn register(registry: &SqliteRegistry, realm: &Realm, secret: &ClientSecret) {

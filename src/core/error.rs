@@ -109,7 +109,7 @@ impl OAuthError {
             Self::InvalidClient(_) => "client authentication failed",
             Self::UnauthorizedClient => "the client is not registered for this grant type",
             Self::UnsupportedGrantType => "this server implements the client_credentials grant",
-            Self::InvalidAuthorizationDetails => "this server knows no type of authorization details",
+            Self::InvalidAuthorizationDetails => "this server does not support authorization details",
             Self::UnknownRealm => "no such realm",
             Self::TooManyAttempts { .. } => "too many failed attempts to authenticate as this client, try again later",
             Self::QuotaExceeded(_) => "the client has been issued as many tokens as its quota allows, try again later",

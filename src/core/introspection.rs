@@ -14,6 +14,7 @@ use super::client::Client;
 use super::client::id::ClientId;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::is_vschar;
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::jose;
 use super::ports::{Clock, SigningKeySource};
@@ -21,9 +22,6 @@ use super::realm::{Issuer, Realm, RealmName};
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use super::time::UnixSeconds;
-
-/// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
-pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
 
 /// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
 pub const SIGNED_TYP: &str = "token-introspection+jwt";
@@ -119,6 +117,14 @@ impl Serialize for CustomClaimMembers {
 }
 
 impl IntrospectionEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "introspection",
+        path: "introspect",
+        method: Method::Post,
+        parameters: &["token", "token_type_hint"],
+    };
+
     /// Tells the caller about a token.
     ///
     /// # Errors
@@ -220,7 +226,7 @@ impl IntrospectionEndpoint {
         known: Option<&Client>,
         result: Result<T, OAuthError>,
     ) -> Result<T, OAuthError> {
-        request.record_refusal(self.audit.as_ref(), "introspection", known, &result);
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, known, &result);
         result
     }
 }

@@ -11,6 +11,7 @@ pub mod client;
 pub mod client_auth;
 mod conversions;
 mod encoding;
+pub mod endpoint;
 pub mod error;
 pub mod introspection;
 pub mod jose;

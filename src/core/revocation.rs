@@ -7,14 +7,13 @@ use super::access_token::validation;
 use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::introspection::require_token;
 use super::ports::{Clock, Denylist, TokenStore, VerificationKeySource};
 use super::realm::Realm;
 use super::realms::Realms;
 use super::time::UnixSeconds;
-
-pub use super::introspection::PARAMETERS;
 
 /// The revocation endpoint of every realm.
 pub struct RevocationEndpoint {
@@ -35,6 +34,14 @@ pub struct RevocationEndpoint {
 }
 
 impl RevocationEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "revocation",
+        path: "token/revoke",
+        method: Method::Post,
+        parameters: &["token", "token_type_hint"],
+    };
+
     /// Ends a token of the calling client. A token that does not exist is a success (RFC 7009 §2.2).
     ///
     /// # Errors
@@ -42,7 +49,7 @@ impl RevocationEndpoint {
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let mut known = None;
         let result = self.revoke_for(request, &mut known).await;
-        request.record_refusal(self.audit.as_ref(), "revocation", known.as_deref(), &result);
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, known.as_deref(), &result);
         result
     }
 

@@ -15,6 +15,7 @@ use super::client::Client;
 use super::client::grant_type::GrantType;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::base64url;
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::params::Params;
 use super::port_error::PortError;
@@ -25,9 +26,6 @@ use super::realm::{Issuer, Realm};
 use super::realms::Realms;
 use super::scope::Scope;
 use super::time::UnixSeconds;
-
-/// Parameters of the endpoint, besides those of client authentication.
-pub const PARAMETERS: [&str; 4] = ["grant_type", "scope", "resource", "authorization_details"];
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -75,6 +73,14 @@ struct Counted {
 }
 
 impl TokenEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "token",
+        path: "access_token",
+        method: Method::Post,
+        parameters: &["grant_type", "scope", "resource", "authorization_details"],
+    };
+
     /// Issues an access token.
     ///
     /// # Errors
@@ -82,7 +88,7 @@ impl TokenEndpoint {
     pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
         let mut known = None;
         let result = self.issue_to(request, issuer, &mut known).await;
-        request.record_refusal(self.audit.as_ref(), "token", known.as_deref(), &result);
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, known.as_deref(), &result);
         result
     }
 

@@ -210,7 +210,7 @@ EXPECTATIONS: dict[str, Expectation] = {
     "rotate/scheduled": ExpectedPayload(None),
     "rotate/create-client-secret": ExpectedPayload(None),
     "rotate/set-client-secret": ExpectedPayload(None),
-    "rotate/not-pending": ExpectedError("the version is not the one that is pending; start the rotation anew"),
+    "rotate/not-pending": ExpectedError("the version is not the one that is pending; start the rotation again"),
     "rotate/foreign-secret": ExpectedError(
         "the secret is neither a client's secret nor a realm's signing keys of this stack"
     ),

@@ -17,7 +17,7 @@ FUNCTIONS = ["TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataF
 SECRET, BEFORE = "canary-of-the-front-0123456789", "canary-before-0123456789"
 PAST_THE_FRONT = Expected(
     403,
-    {"error": "access_denied", "error_description": "requests come by the public address of this server"},
+    {"error": "access_denied", "error_description": "requests must come through the public address of this server"},
     {"content-type": "application/json", "cache-control": "no-store", "pragma": "no-cache"},
 )
 

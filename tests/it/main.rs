@@ -17,6 +17,8 @@ mod connections;
 mod cost;
 mod demo;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
+mod documents;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod durability;
 mod envelope;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do

@@ -28,9 +28,7 @@ use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretS
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::source::ClientSource;
 use grantwell::embedded::store::registry::SqliteRegistry;
-use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::LogLevel;
 
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 /// Attempts of each kind in one round.
@@ -140,12 +138,7 @@ impl Subject {
         };
         let cached = CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), settings);
         let secrets: Arc<dyn SecretSource> = match secrets {
-            Secrets::Cached => Arc::new(cached),
-            Secrets::Counted => {
-                let metrics = Metrics::new(MetricsFormat::Emf, "timing".into(), LogLevel::Info, Arc::new(SystemClock));
-                let cache: Arc<dyn SecretSource> = Arc::new(cached);
-                Arc::new(CountedHits { cache, metrics: Arc::new(metrics) })
-            }
+            Secrets::Cached | Secrets::Counted => Arc::new(cached),
             Secrets::Hasty => Arc::new(Hasty(cached)),
         };
         let registry: Arc<dyn ClientRegistry> =

@@ -256,7 +256,7 @@ impl KeyStore for SecretsManagerKeys {
 pub(in crate::aws) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
     let jwks = keys.to_json()?;
     let members =
-        jwks.strip_prefix('{').ok_or_else(|| corrupt(SECRETS_MANAGER, "signing keys that are no JSON object"))?;
+        jwks.strip_prefix('{').ok_or_else(|| corrupt(SECRETS_MANAGER, "signing keys that are not a JSON object"))?;
     // In a buffer that does not grow: one that grows leaves copies of itself behind. The id needs no escapes.
     let mut text = Zeroizing::new(String::with_capacity(jwks.len() + 128));
     for part in ["{\"", REGISTRY_ID, "\":\"", registry.as_str(), "\",", members] {
@@ -275,7 +275,7 @@ pub(in crate::aws) fn read_key_set(text: &str, registry: &RegistryId) -> Result<
         Some(id) if id == registry.as_str() => Ok(keys),
         Some(_) => Err(foreign(
             SECRETS_MANAGER,
-            "signing keys of another registry, which sign nothing here; give this stack a SecretPrefix that no other has"
+            "signing keys of another registry, which this stack does not use; give this stack a SecretPrefix of its own"
                 .to_owned(),
         )),
         None => Err(foreign(
@@ -302,6 +302,6 @@ pub(super) fn registry_of(text: &str) -> Result<Option<String>, PortError> {
 }
 
 const PUBLISHED: &str = "a realm's public keys";
-const NO_KEYS: &str = "what is no set of signing keys of this server";
+const NO_KEYS: &str = "what is not a set of signing keys of this server";
 /// The label of a version between steps 3 and 5 of a replacement.
 pub(super) const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";

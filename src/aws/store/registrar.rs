@@ -323,7 +323,7 @@ impl AwsRegistrar {
         {
             let error = unavailable(DYNAMODB, "DeleteItem", &error);
             let (realm, client_id) = (&client.realm, &client.client_id);
-            tracing::warn!(%realm, %client_id, %error, "a registration that nobody can use stays behind; delete it");
+            tracing::warn!(%realm, %client_id, %error, "a registration without a usable secret stays behind; delete it");
         }
     }
 

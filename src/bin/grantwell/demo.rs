@@ -22,8 +22,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use ureq::Agent;
 
+use grantwell::app::{self, App, LOCAL_CACHES};
 use grantwell::core::access_token::facts::TokenFacts;
-use grantwell::core::access_token::settings::{AccessTokenFormat, TokenLifetime};
+use grantwell::core::access_token::settings::AccessTokenFormat;
+use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::bearer::{self, Decision, TokenIntrospection};
 use grantwell::core::client::Client;
 use grantwell::core::client::information::ClientInformation;
@@ -34,15 +36,12 @@ use grantwell::core::realm::Realm;
 use grantwell::core::realms::RealmDefaults;
 use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
+use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::{self, Settings};
-use grantwell::embedded::store::memory::MemoryTokens;
-use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
-use grantwell::system::SystemClock;
 use grantwell::telemetry::{self, LogFormat, LogLevel};
 
-use crate::authority::{self, IssuedTokens};
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
@@ -63,21 +62,26 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
 
     // 1. The authorization server, with the two clients of the flow.
-    let registry = Arc::new(SqliteRegistry::in_memory()?);
+    let adapters = EmbeddedAdapters::in_memory()?;
+    let registry = Arc::clone(adapters.sqlite_registry());
     let realm = sample::realm()?;
     let clients = [MY_CLIENT.create(&realm)?, MY_RESOURCE_SERVER.create(&realm)?];
     registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
     let [my_client, my_resource_server] = clients;
+    let settings = app::Settings {
+        realm_defaults: RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT },
+        attempt_limits: None,
+        caches: LOCAL_CACHES,
+    };
+    let app = App::new(adapters.logging_refusals_sparingly(), settings);
     let authorization_server = start(|address| {
-        let issued =
-            IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), Arc::new(MemoryQuotas::default()));
-        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
-        let base_url = authority::url_of(address);
+        let base_url = server::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::service(&registry, &issued, &defaults, public_url, None, Router::new()))
+        let Ok(service) = app.service(public_url, Router::new());
+        Ok(service)
     })
     .await?;
-    let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);
+    let realm_url = format!("{}{}", server::url_of(authorization_server.address), sample::REALM_PATH);
 
     // 2. The resource server, which knows nothing of the first but its URL.
     let resource_server = Arc::new(ResourceServer {
@@ -96,7 +100,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     let walk = Walk {
         agent: agent(),
         realm_url,
-        orders_url: format!("{}/orders", authority::url_of(api.address)),
+        orders_url: format!("{}/orders", server::url_of(api.address)),
         client: Credentials::new(&MY_CLIENT, my_client),
         introspection: resource_server.introspection.0.clone(),
         registry,

@@ -2,7 +2,6 @@
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
-mod authority;
 mod client;
 mod cost;
 mod demo;

@@ -77,6 +77,11 @@ impl Default for Settings {
     }
 }
 
+/// The base URL of a server that listens on `address` and has no other name.
+pub fn url_of(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
 /// Serves with `service`, on a thread for each core, until `stop` resolves. Then answers what is in flight for at most
 /// [`DRAIN_LIMIT`].
 ///

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
-use super::calls::{Calls, CountedCalls, Forgetting, KEY_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL};
+use super::calls::{
+    Calls, CountedCalls, Forgetting, KEY_TTL, KNOWN_SECRET_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL,
+};
 use super::prices::{Price, Prices};
 use super::{LogLevel, Usage};
 
@@ -151,6 +153,7 @@ fn tokens(usage: &Usage, calls: &CountedCalls) -> Requests {
         (calls.load.realm, forgetting.loads(number, 1, REGISTRATION_TTL)),
         (calls.load.client, forgetting.loads(number, usage.clients, REGISTRATION_TTL)),
         (calls.load.client_secret, forgetting.loads(number, usage.clients, SECRET_TTL)),
+        (calls.load.new_secret, forgetting.loads(number, usage.clients, KNOWN_SECRET_TTL)),
     ];
     if usage.signs() {
         loads.push((calls.load.signing_keys, forgetting.loads(number, 1, KEY_TTL)));
@@ -170,6 +173,7 @@ fn introspections(usage: &Usage, calls: &CountedCalls) -> Requests {
         (calls.load.realm, forgetting.loads(number, 1, REGISTRATION_TTL)),
         (calls.load.client, forgetting.loads(number, usage.resource_servers, REGISTRATION_TTL)),
         (calls.load.client_secret, forgetting.loads(number, usage.resource_servers, SECRET_TTL)),
+        (calls.load.new_secret, forgetting.loads(number, usage.resource_servers, KNOWN_SECRET_TTL)),
         // The client that the token was issued to.
         (calls.load.client, forgetting.loads(number, usage.clients, REGISTRATION_TTL)),
     ];
@@ -290,13 +294,13 @@ mod tests {
     fn what_is_remembered_is_read_again_when_its_time_is_over() {
         // 730 h have 8,760 times 5 minutes: as many secrets, two calls each.
         is(token_line(USAGE, "secret reads"), 17_520.0, 0.0876);
-        // And 43,800 minutes: the realm and the client, half a unit each.
-        is(token_line(USAGE, "table reads"), 43_800.0, 0.005_475);
+        // And 43,800 minutes: the realm and the client, half a unit each; and 730 hours: the client once more, a unit each.
+        is(token_line(USAGE, "table reads"), 44_530.0, 0.005_566_25);
         // Twice the processes and three clients.
         let more = Usage { clients: 3, sandboxes: 2, ..USAGE };
         is(token_line(more, "secret reads"), 105_120.0, 0.5256);
-        // (2 x 43,800 for the realm + 3 x 2 x 43,800) / 2
-        is(token_line(more, "table reads"), 175_200.0, 0.0219);
+        // (2 x 43,800 for the realm + 3 x 2 x 43,800) / 2 + 3 x 2 x 730
+        is(token_line(more, "table reads"), 179_580.0, 0.022_447_5);
     }
 
     #[test]
@@ -304,8 +308,8 @@ mod tests {
         // Clients that fetch one token an hour find their secret forgotten each time.
         let hourly = Usage { clients: 10_000, ..USAGE };
         is(token_line(hourly, "secret reads"), 2e6, 10.0);
-        // (43,800 for the realm + 1 M) / 2
-        is(token_line(hourly, "table reads"), 521_900.0, 0.065_237_5);
+        // (43,800 for the realm + 1 M) / 2 + 1 M
+        is(token_line(hourly, "table reads"), 1_521_900.0, 0.190_237_5);
         let none = Usage { tokens: 0, cold_starts: 1_000, ..USAGE };
         let (bill, parts) = (bill(none), [Part::Tokens, Part::Introspections]);
         assert!(parts.into_iter().all(|part| bill.dollars(part).abs() < 1e-12));
@@ -321,11 +325,11 @@ mod tests {
     #[test]
     fn jwts_load_the_realms_keys() {
         let jwt = Usage { format: AccessTokenFormat::Jwt, introspections: 1_000_000, ..USAGE };
-        // 8,760 more: of Secrets Manager one each, of the registry a consistent read each; and one of which registry it is.
+        // 8,760 more than for opaque tokens: of Secrets Manager one each, of the registry a consistent read each; and one of which registry it is.
         is(token_line(jwt, "secret reads"), 26_280.0, 0.1314);
-        is(token_line(jwt, "table reads"), 52_561.0, 0.006_570_125);
-        // 1 M of the token, (43,800 x 3) / 2 of the realm and two clients, 8,760 of the public keys.
-        is(introspection_line(jwt, "table reads"), 1_074_460.0, 0.134_307_5);
+        is(token_line(jwt, "table reads"), 53_291.0, 0.006_661_375);
+        // 1 M of the token, (43,800 x 3) / 2 of the realm and two clients, 730 of the caller, 8,760 of the public keys.
+        is(introspection_line(jwt, "table reads"), 1_075_190.0, 0.134_398_75);
         is(introspection_line(jwt, "secret reads"), 17_520.0, 0.0876);
         is(line(jwt, Part::Standing, "secrets kept"), 3.0, 1.20);
     }
@@ -335,8 +339,8 @@ mod tests {
         let usage = Usage { introspections: 2_000_000, resource_servers: 4, ..USAGE };
         is(introspection_line(usage, "API requests"), 2e6, 2.00);
         is(introspection_line(usage, "table writes"), 0.0, 0.0);
-        // 2 M + (43,800 x (1 realm + 4 callers + 1 client)) / 2
-        is(introspection_line(usage, "table reads"), 2_131_400.0, 0.266_425);
+        // 2 M + (43,800 x (1 realm + 4 callers + 1 client)) / 2 + 730 x 4 callers
+        is(introspection_line(usage, "table reads"), 2_134_320.0, 0.266_79);
         is(introspection_line(usage, "secret reads"), 70_080.0, 0.3504);
         is(line(usage, Part::Standing, "secrets kept"), 5.0, 2.00);
     }
@@ -351,8 +355,8 @@ mod tests {
     #[test]
     fn the_parts_make_the_total() {
         let bill = bill(Usage { introspections: 1_000_000, ..USAGE });
-        // 1 + 0.2 + 0.0333335 + 0.625 + 0.005475 + 0.0876 + 0.5595 + 0.063
-        assert!((bill.dollars(Part::Tokens) - 2.573_908_5).abs() < 1e-9, "{}", bill.dollars(Part::Tokens));
+        // 1 + 0.2 + 0.0333335 + 0.625 + 0.00556625 + 0.0876 + 0.5595 + 0.063
+        assert!((bill.dollars(Part::Tokens) - 2.573_999_75).abs() < 1e-9, "{}", bill.dollars(Part::Tokens));
         let parts = [Part::Tokens, Part::Introspections, Part::Standing].map(|part| bill.dollars(part));
         assert!((bill.total() - parts.iter().sum::<f64>()).abs() < 1e-9);
     }

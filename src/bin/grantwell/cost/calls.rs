@@ -27,6 +27,8 @@ pub(super) struct Loads {
     pub(super) client: Calls,
     /// The current secret and the previous one.
     pub(super) client_secret: Calls,
+    /// The registration once more, after a secret that the process did not know.
+    pub(super) new_secret: Calls,
     /// And a look whether they are published.
     pub(super) signing_keys: Calls,
     pub(super) public_keys: Calls,
@@ -61,6 +63,7 @@ const LOADS: Loads = Loads {
     realm: Calls { eventual_reads: 1, ..NONE },
     client: Calls { eventual_reads: 1, ..NONE },
     client_secret: Calls { secrets_manager: 2, ..NONE },
+    new_secret: Calls { consistent_reads: 1, ..NONE },
     signing_keys: Calls { secrets_manager: 1, consistent_reads: 1, ..NONE },
     public_keys: Calls { consistent_reads: 1, ..NONE },
     registry: Calls { consistent_reads: 1, ..NONE },
@@ -108,6 +111,8 @@ impl Forgetting {
 
 /// How long a function believes a registration or a realm.
 pub(super) const REGISTRATION_TTL: Duration = CacheSettings::FUNCTION.registration_ttl;
+/// How long a function knows a client's secret again that nobody has asked for.
+pub(super) const KNOWN_SECRET_TTL: Duration = CacheSettings::FUNCTION.secret_stale_limit;
 /// How long a function believes a client's secret.
 pub(super) const SECRET_TTL: Duration = CacheSettings::FUNCTION.secret_ttl;
 /// How long a function believes keys.

@@ -274,7 +274,7 @@ async fn the_secrets_of_a_stack_from_before_the_tags_are_bound_by_a_command_and_
     keyring(&stack).signers(&alpha.name, SigningAlgorithm::Es256).await.expect("the same keys sign");
     for (name, reason) in [
         (stack.client_secret("alpha", "theirs"), "it has the tag of another registry"),
-        (unreadable.clone(), "its value is no secret of this client"),
+        (unreadable.clone(), "its value is not a secret of this client"),
     ] {
         let secret = bound.iter().find(|secret| secret.secret == name).expect("listed");
         assert_eq!(secret.reason, Some(reason));

@@ -20,7 +20,6 @@ use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefus
 use grantwell::core::ports::Clock;
 use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::time::UnixSeconds;
-use grantwell::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -860,7 +859,7 @@ impl World {
             identity: Arc::new(RegistryIdentity::new(stack.dynamodb.clone(), &stack.registry_table)),
             registry,
         };
-        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::new(Metrics::off()))
+        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::default())
     }
 
     /// One that finds every key due whose successor is ready.

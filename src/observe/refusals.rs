@@ -6,7 +6,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::TracingAudit;
+use super::Observer;
+use super::event::LINES;
 use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
@@ -19,7 +20,10 @@ use crate::core::time::Moment;
 /// interval, and how many there were beside them. While there are more, only how many, once an interval.
 ///
 /// For the local server. A function logs each: its caller pays for more than the line, and a frozen sandbox tells of nothing.
+///
+/// Whether or not its line is left out, a refusal counts.
 pub struct LogRefusalsSparingly {
+    observer: Observer,
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
 }
@@ -65,9 +69,9 @@ impl LogRefusalsSparingly {
     /// How many refusals that are alike are logged in one.
     pub const WHOLE: u32 = 10;
 
-    /// Begins with nothing left out.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, table: Mutex::default() }
+    /// Begins with nothing left out of what `observer` is told.
+    pub fn new(observer: Observer, clock: Arc<dyn Clock>) -> Self {
+        Self { observer, clock, table: Mutex::default() }
     }
 
     /// Logs how many were left out, once the interval has ended. To be called now and then, since the last refusal of a flood has
@@ -100,7 +104,9 @@ impl LogRefusalsSparingly {
 impl AuditSink for LogRefusalsSparingly {
     fn record(&self, event: &AuditEvent<'_>) {
         if Refusal::of(event).is_none_or(|refusal| self.lets_through(refusal)) {
-            TracingAudit.record(event);
+            self.observer.record(event);
+        } else {
+            self.observer.count(event);
         }
     }
 }
@@ -194,12 +200,18 @@ fn tell(left_out: &[(Refusal, u64)]) {
         let source = source.map(|source| source.to_string());
         let (realm, client_id) = client.as_ref().map(|(realm, id)| (realm.as_str(), id.as_str())).unzip();
         match (level, detail) {
-            (Level::Error, _) => tracing::error!(endpoint, reason, detail, repeated, "{FAILURES_LEFT_OUT}"),
-            (_, Some(detail)) => tracing::warn!(endpoint, reason, detail, repeated, "{FAILURES_LEFT_OUT}"),
-            (Level::Warning, None) => {
-                tracing::warn!(endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}");
+            (Level::Error, _) => {
+                tracing::error!(target: LINES, endpoint, reason, detail, repeated, "{FAILURES_LEFT_OUT}");
             }
-            (Level::Info, None) => tracing::info!(endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}"),
+            (_, Some(detail)) => {
+                tracing::warn!(target: LINES, endpoint, reason, detail, repeated, "{FAILURES_LEFT_OUT}");
+            }
+            (Level::Warning, None) => {
+                tracing::warn!(target: LINES, endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}");
+            }
+            (Level::Info, None) => {
+                tracing::info!(target: LINES, endpoint, realm, client_id, source, reason, repeated, "{LEFT_OUT}");
+            }
         }
     }
 }
@@ -234,7 +246,7 @@ mod tests {
     impl Subject {
         fn new() -> Self {
             let clock = Arc::new(Seconds::default());
-            Self { sparing: LogRefusalsSparingly::new(Arc::clone(&clock) as _), clock }
+            Self { sparing: LogRefusalsSparingly::new(Observer::default(), Arc::clone(&clock) as _), clock }
         }
 
         /// How many of `times` refusals are logged.

@@ -1,0 +1,71 @@
+//! Bounded caches around any adapter: registrations and realms for seconds, digests of secrets and keys for minutes.
+//!
+//! Every cache has a capacity, so that a flood of random client ids costs memory once and not for ever, and remembers
+//! absence too, so that it costs one registry read each at most.
+//!
+//! How long something is believed is measured by the Clock port's moments. moka's own times only let go of what nobody asks
+//! for any more: its clock is monotonic alone, and may stand still while a sandbox is frozen.
+
+mod bridged;
+mod intervals;
+mod keys;
+mod registry;
+mod secrets;
+mod strangers;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use keys::{CachedSigningKeys, CachedVerificationKeys};
+pub use registry::CachedRegistry;
+pub use secrets::CachedSecrets;
+
+/// How long and how much a process remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSettings {
+    /// The most entries of each cache.
+    pub capacity: u64,
+    /// How long a registration or a realm is believed. A change by an operator is seen after this time.
+    pub registration_ttl: Duration,
+    /// How long the absence of a client, a realm or a secret is believed. A new client works after this time.
+    pub absence_ttl: Duration,
+    /// How long a secret is believed before the source is asked again.
+    pub secret_ttl: Duration,
+    /// How long a secret is believed while the source cannot be asked.
+    pub secret_stale_limit: Duration,
+    /// How long to leave a source alone that could not be asked.
+    pub secret_retry_interval: Duration,
+    /// The shortest time between two reloads of a client and its secret because a presented one did not match.
+    pub mismatch_interval: Duration,
+    /// How long the keys of a realm are believed before the source is asked again: the public ones, and those that sign.
+    pub key_ttl: Duration,
+    /// The shortest time between two reloads of a realm's public keys because a token named another.
+    pub unknown_key_interval: Duration,
+}
+
+impl CacheSettings {
+    /// For a function: every miss is billed and takes milliseconds.
+    pub const FUNCTION: Self = Self {
+        capacity: 10_000,
+        registration_ttl: Duration::from_mins(1),
+        absence_ttl: Duration::from_secs(20),
+        secret_ttl: Duration::from_mins(5),
+        secret_stale_limit: Duration::from_hours(1),
+        secret_retry_interval: Duration::from_secs(30),
+        mismatch_interval: Duration::from_secs(30),
+        key_ttl: Duration::from_mins(5),
+        unknown_key_interval: Duration::from_secs(5),
+    };
+
+    /// For the local server: a miss is a read of a local file.
+    pub const LOCAL: Self = Self {
+        registration_ttl: Duration::from_secs(5),
+        absence_ttl: Duration::from_secs(5),
+        secret_ttl: Duration::from_secs(5),
+        secret_retry_interval: Duration::from_secs(5),
+        key_ttl: Duration::from_secs(5),
+        unknown_key_interval: Duration::from_secs(1),
+        ..Self::FUNCTION
+    };
+}

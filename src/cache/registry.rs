@@ -1,0 +1,62 @@
+//! Registrations and realms, remembered for seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::CacheSettings;
+use super::bridged::{Bridged, Reload};
+use super::strangers::Strangers;
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock};
+use crate::core::realm::{Realm, RealmName};
+
+/// A [`ClientRegistry`] that remembers. Names that it has not seen registered are asked for a few at a time, so that a flood of
+/// invented ones holds up nobody who is registered.
+pub struct CachedRegistry {
+    source: Arc<dyn ClientRegistry>,
+    pub(super) clients: Bridged<(RealmName, ClientId), Option<Arc<Client>>>,
+    realms: Bridged<RealmName, Option<Arc<Realm>>>,
+    strangers: Strangers,
+}
+
+impl CachedRegistry {
+    /// Remembers what `source` says as `settings` allow.
+    pub fn new(source: Arc<dyn ClientRegistry>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
+        Self {
+            source,
+            clients: Bridged::new("a remembered registration", Arc::clone(&clock), settings, ttl_of_registration)
+                .without_bridge(),
+            realms: Bridged::new("a remembered realm", clock, settings, ttl_of_registration).without_bridge(),
+            strangers: Strangers::new(settings.capacity),
+        }
+    }
+}
+
+#[async_trait]
+impl ClientRegistry for CachedRegistry {
+    async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        let key = (realm.clone(), client_id.clone());
+        let load = |_| self.strangers.in_turn(realm, Some(client_id), self.source.client(realm, client_id));
+        self.clients.get(key, Reload::IfStale, load).await
+    }
+
+    async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+        let load = |_| self.strangers.in_turn(name, None, self.source.realm(name));
+        self.realms.get(name.clone(), Reload::IfStale, load).await
+    }
+
+    async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        let key = (realm.clone(), client_id.clone());
+        self.clients.get(key, Reload::ForNewer, |_| self.source.client_anew(realm, client_id)).await
+    }
+}
+
+/// What is there and what is not are believed for different times.
+#[expect(clippy::ref_option, reason = "what is remembered is an option")]
+fn ttl_of_registration<V>(settings: &CacheSettings, found: &Option<V>) -> Duration {
+    if found.is_some() { settings.registration_ttl } else { settings.absence_ttl }
+}
