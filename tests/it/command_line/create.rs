@@ -1,125 +1,76 @@
 //! `grantwell client create`: what it prints, and what it refuses.
 
-use serde_json::json;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::members::names_of;
+use serde_json::{Value, json};
 
 use super::operator::{CREATE, Operator, is_base64url, now, text};
+use crate::support::registration::{Member, members, show};
 
 #[test]
 fn create_prints_one_json_object_with_every_setting() {
     let operator = Operator::new();
     let before = now();
-    let client = operator.json(&[
-        "client",
-        "create",
-        "--id",
-        "myClient",
-        "--name",
-        "My client",
-        "--owner",
-        "alice@example.com",
-        "--owner",
-        "bob@example.com",
-        "--scope",
-        "write read",
-        "--scope",
-        "admin",
-        "--default-scope",
-        "write",
-        "--redirect-uri",
-        "https://www.example.com:443/callback",
-        "--redirect-uri",
-        "https://www.example.com/other",
-        "--grant-type",
-        "client_credentials",
-        "--token-lifetime",
-        "900",
-        "--auth-method",
-        "client_secret_post",
-        "--auth-method",
-        "client_secret_basic",
-        "--secret-lifetime",
-        "60",
-        "--access-token-format",
-        "jwt",
-        "--access-token-persistence",
-        "stateless",
-        "--signing-alg",
-        "EdDSA",
-        "--token-quota",
-        "1000/hour",
-        "--token-quota-mode",
-        "observe",
-        "--resource",
-        "https://api.example.com/orders",
-        "--resource",
-        "urn:example:invoices",
-        "--claims",
-        r#"{"tier": "gold", "limits": {"rate": 1.5}}"#,
-    ]);
+    let options: Vec<String> = members().into_iter().flat_map(|member| member.create).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let client = operator.json(&[&CREATE[..], &options].concat());
     let issued_at = client["client_id_issued_at"].as_u64().expect("seconds");
     assert!((before..=now()).contains(&issued_at), "{client}");
-    assert_eq!(
-        client,
-        json!({
-            "client_id": "myClient",
-            "client_secret": client["client_secret"],
-            "client_secret_expires_at": issued_at + 60,
-            "client_secret_rotation_days": null,
-            "client_name": "My client",
-            "contacts": ["alice@example.com", "bob@example.com"],
-            "scope": "admin read write",
-            "default_scope": "write",
-            "grant_types": ["client_credentials"],
-            "token_endpoint_auth_method": "client_secret_basic",
-            "token_endpoint_auth_methods": ["client_secret_basic", "client_secret_post"],
-            "redirect_uris": ["https://www.example.com:443/callback", "https://www.example.com/other"],
-            "access_token_lifetime": 900,
-            "access_token_format": "jwt",
-            "access_token_persistence": "stateless",
-            "access_token_signing_alg": "EdDSA",
-            "token_quota": "1000/hour",
-            "token_quota_mode": "observe",
-            "resources": ["https://api.example.com/orders", "urn:example:invoices"],
-            "access_token_claims": { "tier": "gold", "limits": { "rate": 1.5 } },
-            "realm": "root",
-            "status": "active",
-            "client_id_issued_at": issued_at,
-        })
-    );
+    let mut expected = registered(&client, |member| &member.stored);
+    expected["client_secret_expires_at"] = json!(issued_at + 60);
+    assert_eq!(client, expected);
 }
 
 #[test]
 fn create_without_options_gives_a_client_of_the_root_realm_that_may_only_authenticate() {
     let operator = Operator::new();
     let client = operator.json(&["client", "create"]);
-    let expected = json!({
-        "client_id": client["client_id"],
-        "client_secret": client["client_secret"],
-        "client_secret_expires_at": 0,
-        "client_secret_rotation_days": null,
-        "client_name": null,
-        "contacts": [],
-        "scope": "",
-        "default_scope": null,
-        "grant_types": ["client_credentials"],
-        "token_endpoint_auth_method": "client_secret_basic",
-        "redirect_uris": [],
-        "access_token_lifetime": null,
-        "access_token_format": null,
-        "access_token_persistence": null,
-        "access_token_signing_alg": null,
-        "token_quota": null,
-        "token_quota_mode": null,
-        "resources": [],
-        "access_token_claims": {},
-        "realm": "root",
-        "status": "active",
-        "client_id_issued_at": client["client_id_issued_at"],
-    });
-    assert_eq!(client, expected);
+    assert_eq!(client, registered(&client, |member| &member.unset));
     let id = text(&client["client_id"]);
     assert!(id.len() == 22 && is_base64url(id) && !id.starts_with('-'), "{id}");
     assert_eq!(operator.json(&["client", "show", id])["client_id"], id);
+}
+
+/// What `client create` prints of a client: these values of its members, and what the registry says of it.
+fn registered(client: &Value, value: impl Fn(&Member) -> &Value) -> Value {
+    let mut expected = json!({
+        "client_id": client["client_id"],
+        "client_secret": client["client_secret"],
+        "client_id_issued_at": client["client_id_issued_at"],
+        "realm": "root",
+        "status": "active",
+    });
+    for member in members() {
+        show(&mut expected, &member.member, value(&member));
+    }
+    expected
+}
+
+#[test]
+fn a_registration_is_printed_in_the_order_in_which_it_is_read() {
+    let operator = Operator::new();
+    let printed = operator.run(&CREATE).stdout;
+    let names = printed.lines().filter_map(|line| line.trim_start().strip_prefix('"')?.split_once("\":"));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    assert_eq!(names[..3], ["client_id", "client_secret", "client_secret_expires_at"], "{printed}");
+    assert_eq!(names[names.len() - 3..], ["realm", "status", "client_id_issued_at"], "{printed}");
+}
+
+#[test]
+fn the_members_that_tests_know_are_those_of_the_registration_and_each_has_an_option_that_names_it() {
+    let mut known: Vec<String> = members().into_iter().map(|member| member.member).collect();
+    known.sort_unstable();
+    let mut names = names_of::<ClientMetadata>().to_vec();
+    names.sort_unstable();
+    assert_eq!(known, names);
+    let operator = Operator::new();
+    for command in ["create", "update"] {
+        let help = operator.run(&["client", command, "--help"]).stdout;
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for name in &names {
+            assert!(help.contains(&format!("({name})")), "no option of client {command} says that it sets {name}");
+        }
+    }
 }
 
 #[test]
