@@ -9,7 +9,6 @@
 )]
 
 mod access_token;
-#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod architecture;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
@@ -30,6 +29,7 @@ mod introspection_signed;
 mod jwt_forms;
 mod keys;
 mod logging;
+mod management;
 mod memory;
 mod metadata;
 mod parameters;
