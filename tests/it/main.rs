@@ -7,6 +7,7 @@ mod client_auth;
 #[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
 mod clocks;
+#[cfg(test)] // for clippy: its helpers may state expectations as bluntly as tests do
 mod command_line;
 #[cfg(test)] // for clippy: its suites state expectations as bluntly as tests do
 mod conformance;

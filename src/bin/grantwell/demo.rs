@@ -28,6 +28,7 @@ use grantwell::core::access_token::settings::AccessTokenFormat;
 use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::bearer::{self, Decision, TokenIntrospection};
 use grantwell::core::client::Client;
+use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::error::OAuthError;
 use grantwell::core::ports::Registrar as _;
@@ -41,7 +42,6 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
 use grantwell::telemetry::{self, LogFormat, LogLevel};
 
-use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
@@ -216,8 +216,9 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered = serde_json::to_string_pretty(&ClientView::created(&credentials.client, &credentials.secret))
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let registered =
+            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, &credentials.secret))
+                .map_err(|error| Failure::new(error.to_string()))?;
         say(&format!("$ {command}\n{registered}\n"))
     }
 
