@@ -24,7 +24,7 @@ use crate::core::realms::{RealmDefaults, Realms};
 use crate::core::revocation::RevocationEndpoint;
 use crate::core::token::TokenEndpoint;
 use crate::http::routes::{self, HttpService};
-use crate::metrics::{CountedHits, CountedLoads, Metrics};
+use crate::observe::Observer;
 use crate::system::{SystemClock, SystemRandom};
 
 /// Where a process stores things and whom it tells: a method a port. Each is made when it is asked for, so that a process
@@ -62,9 +62,9 @@ pub trait Adapters {
     /// Records each decision.
     fn audit(&self) -> Arc<dyn AuditSink>;
 
-    /// Counts what is asked of the caches and of what is behind them.
-    fn metrics(&self) -> Arc<Metrics> {
-        Arc::new(Metrics::off())
+    /// Is told of what the caches do.
+    fn observer(&self) -> Arc<Observer> {
+        Arc::default()
     }
 
     /// Tells the time.
@@ -261,61 +261,31 @@ impl<A: Adapters> App<A> {
     /// That of the adapters.
     pub fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, A::Error> {
         once(&self.verification_keys, || {
-            let (mut source, metrics) = (self.adapters.verification_keys()?, self.adapters.metrics());
-            if metrics.is_on() {
-                source = Arc::new(CountedLoads { source, metrics: Arc::clone(&metrics) });
-            }
-            let cache = Arc::new(CachedVerificationKeys::new(source, self.adapters.clock(), self.settings.caches));
-            Ok(if metrics.is_on() {
-                Arc::new(CountedHits { cache: cache as Arc<dyn VerificationKeySource>, metrics })
-            } else {
-                cache
-            })
+            let (source, clock) = (self.adapters.verification_keys()?, self.adapters.clock());
+            let cache = CachedVerificationKeys::new(source, clock, self.settings.caches);
+            Ok(Arc::new(cache.observed_by(self.adapters.observer())))
         })
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, A::Error> {
         once(&self.signing_keys, || {
-            let (mut source, metrics) = (self.adapters.signing_keys()?, self.adapters.metrics());
-            if metrics.is_on() {
-                source = Arc::new(CountedLoads { source, metrics: Arc::clone(&metrics) });
-            }
-            let cache = Arc::new(CachedSigningKeys::new(source, self.adapters.clock(), self.settings.caches));
-            Ok(if metrics.is_on() {
-                Arc::new(CountedHits { cache: cache as Arc<dyn SigningKeySource>, metrics })
-            } else {
-                cache
-            })
+            let cache =
+                CachedSigningKeys::new(self.adapters.signing_keys()?, self.adapters.clock(), self.settings.caches);
+            Ok(Arc::new(cache.observed_by(self.adapters.observer())))
         })
     }
 
     fn secrets(&self) -> Result<Arc<dyn SecretSource>, A::Error> {
         once(&self.secrets, || {
-            let (mut source, metrics) = (self.adapters.secrets()?, self.adapters.metrics());
-            if metrics.is_on() {
-                source = Arc::new(CountedLoads { source, metrics: Arc::clone(&metrics) });
-            }
-            let cache = Arc::new(CachedSecrets::new(source, self.adapters.clock(), self.settings.caches));
-            Ok(if metrics.is_on() {
-                Arc::new(CountedHits { cache: cache as Arc<dyn SecretSource>, metrics })
-            } else {
-                cache
-            })
+            let cache = CachedSecrets::new(self.adapters.secrets()?, self.adapters.clock(), self.settings.caches);
+            Ok(Arc::new(cache.observed_by(self.adapters.observer())))
         })
     }
 
     fn registry(&self) -> Result<Arc<dyn ClientRegistry>, A::Error> {
         once(&self.registry, || {
-            let (mut source, metrics) = (self.adapters.registry()?, self.adapters.metrics());
-            if metrics.is_on() {
-                source = Arc::new(CountedLoads { source, metrics: Arc::clone(&metrics) });
-            }
-            let cache = Arc::new(CachedRegistry::new(source, self.adapters.clock(), self.settings.caches));
-            Ok(if metrics.is_on() {
-                Arc::new(CountedHits { cache: cache as Arc<dyn ClientRegistry>, metrics })
-            } else {
-                cache
-            })
+            let cache = CachedRegistry::new(self.adapters.registry()?, self.adapters.clock(), self.settings.caches);
+            Ok(Arc::new(cache.observed_by(self.adapters.observer())))
         })
     }
 

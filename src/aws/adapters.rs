@@ -6,14 +6,13 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
-use super::sdk::CountedCalls;
+use super::sdk::ObservedCalls;
 use super::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::store::quotas::DynamoQuotas;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
 use super::store::secrets::SecretsManagerSecrets;
 use super::store::tokens::DynamoTokens;
-use super::traces::{TracedCalls, Traces};
 use crate::app::Adapters;
 use crate::config::{self, ConfigError, RegistryConfig};
 use crate::core::audit::AuditSink;
@@ -21,22 +20,21 @@ use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
     ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
-use crate::metrics::{CountedAudit, Metrics};
-use crate::telemetry::TracingAudit;
+use crate::observe::Observer;
+use crate::observe::event::Service;
 
 /// DynamoDB and Secrets Manager. The names of tables and secrets are read when something of them is asked for.
 pub struct AwsAdapters {
     sdk: SdkConfig,
     dynamodb: OnceLock<DynamoDb>,
     secrets_manager: OnceLock<SecretsManager>,
-    metrics: Arc<Metrics>,
-    traces: Option<Arc<Traces>>,
+    observer: Arc<Observer>,
 }
 
 impl AwsAdapters {
-    /// Calls AWS as `sdk` says, and counts that in `metrics`.
-    pub(super) fn new(sdk: SdkConfig, metrics: Arc<Metrics>, traces: Option<Arc<Traces>>) -> Self {
-        Self { sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new(), metrics, traces }
+    /// Calls AWS as `sdk` says, and tells `observer` of it.
+    pub(super) fn new(sdk: SdkConfig, observer: Arc<Observer>) -> Self {
+        Self { sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new(), observer }
     }
 
     /// The registry for who changes what it says: it is never behind.
@@ -67,11 +65,8 @@ impl AwsAdapters {
     pub(super) fn secrets_manager(&self) -> SecretsManager {
         let make = || {
             let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-            if self.metrics.is_on() {
-                config = config.interceptor(CountedCalls::to_secrets_manager(self.metrics()));
-            }
-            if let Some(traces) = &self.traces {
-                config = config.interceptor(TracedCalls::to_secrets_manager(Arc::clone(traces)));
+            if self.observer.counts() {
+                config = config.interceptor(ObservedCalls::to(Service::SecretsManager, self.observer()));
             }
             SecretsManager::from_conf(config.build())
         };
@@ -81,11 +76,8 @@ impl AwsAdapters {
     fn dynamodb(&self) -> DynamoDb {
         let make = || {
             let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
-            if self.metrics.is_on() {
-                config = config.interceptor(CountedCalls::to_dynamodb(self.metrics()));
-            }
-            if let Some(traces) = &self.traces {
-                config = config.interceptor(TracedCalls::to_dynamodb(Arc::clone(traces)));
+            if self.observer.counts() {
+                config = config.interceptor(ObservedCalls::to(Service::DynamoDb, self.observer()));
             }
             DynamoDb::from_conf(config.build())
         };
@@ -131,7 +123,8 @@ impl Adapters for AwsAdapters {
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        let store = SecretsManagerKeys::new(self.secrets_manager(), prefix, self.published_keys()?, self.identity()?);
+        let store = SecretsManagerKeys::new(self.secrets_manager(), prefix, self.published_keys()?, self.identity()?)
+            .encrypted_with(config::kms_key()?);
         Ok(Arc::new(Keyring::new(Arc::new(store), self.clock())))
     }
 
@@ -140,10 +133,10 @@ impl Adapters for AwsAdapters {
     }
 
     fn audit(&self) -> Arc<dyn AuditSink> {
-        if self.metrics.is_on() { Arc::new(CountedAudit(self.metrics())) } else { Arc::new(TracingAudit) }
+        self.observer()
     }
 
-    fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
+    fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
     }
 }

@@ -1,6 +1,9 @@
 //! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
 //! input) and, where there is one, a private reason for the log.
 
+use std::sync::Arc;
+
+use super::client::Client;
 use super::keys::KeyError;
 use super::port_error::PortError;
 use super::quota::QuotaState;
@@ -81,6 +84,29 @@ pub enum ClientAuthFailure {
     /// The secret is neither the current nor the previous one.
     #[error("wrong secret")]
     WrongSecret,
+}
+
+/// A refusal of a client's request, and whose name it came in.
+#[derive(Debug)]
+pub struct Refused {
+    /// The client that was named, where the registry knows it; it need not be the one that asked. For the log only.
+    pub named: Option<Arc<Client>>,
+    /// Why.
+    pub error: OAuthError,
+}
+
+impl Refused {
+    /// The refusal of a request in this client's name.
+    pub fn of(named: &Arc<Client>, error: impl Into<OAuthError>) -> Self {
+        Self { named: Some(Arc::clone(named)), error: error.into() }
+    }
+}
+
+/// Before anybody is named.
+impl<E: Into<OAuthError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self { named: None, error: error.into() }
+    }
 }
 
 impl OAuthError {

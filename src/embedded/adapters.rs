@@ -14,8 +14,8 @@ use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
     ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
+use crate::observe::{LogRefusalsSparingly, Observer};
 use crate::system::SystemClock;
-use crate::telemetry::{LogRefusalsSparingly, TracingAudit};
 
 /// What one process keeps on its machine. Clones share it.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub struct EmbeddedAdapters {
     denylist: Arc<dyn Denylist>,
     quotas: Arc<dyn QuotaCounter>,
     audit: Arc<dyn AuditSink>,
+    observer: Arc<Observer>,
 }
 
 impl EmbeddedAdapters {
@@ -48,7 +49,9 @@ impl EmbeddedAdapters {
         tokens: Arc<impl TokenStore + Denylist + 'static>,
         quotas: Arc<dyn QuotaCounter>,
     ) -> Self {
-        Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, audit: Arc::new(TracingAudit) }
+        let observer: Arc<Observer> = Arc::default();
+        let audit = Arc::clone(&observer) as _;
+        Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, audit, observer }
     }
 
     /// Logs refusals of one kind once in a while, however many there are. What was left out is logged for as long as this is used,
@@ -58,7 +61,7 @@ impl EmbeddedAdapters {
     /// Outside of a runtime.
     #[must_use]
     pub fn logging_refusals_sparingly(self) -> Self {
-        let audit = Arc::new(LogRefusalsSparingly::new(self.clock()));
+        let audit = Arc::new(LogRefusalsSparingly::new(self.observer(), self.clock()));
         let used = Arc::downgrade(&audit);
         tokio::spawn(async move {
             loop {
@@ -109,5 +112,9 @@ impl Adapters for EmbeddedAdapters {
 
     fn audit(&self) -> Arc<dyn AuditSink> {
         Arc::clone(&self.audit)
+    }
+
+    fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
     }
 }

@@ -65,6 +65,14 @@ impl AuditSink for Observer {
 }
 
 #[cfg(test)]
+impl Observer {
+    /// The line of the metrics of an invocation.
+    pub(crate) fn metrics_line(&self) -> serde_json::Value {
+        self.metrics.as_ref().expect("metrics").line()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
@@ -74,10 +82,6 @@ mod tests {
 
     fn observer() -> Observer {
         Observer::counting(Metrics::in_tests())
-    }
-
-    fn line(observer: &Observer) -> serde_json::Value {
-        observer.metrics.as_ref().expect("metrics").line()
     }
 
     #[test]
@@ -92,7 +96,7 @@ mod tests {
             format: AccessTokenFormat::Opaque,
             audit_tracking_id: "a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b",
         });
-        let line = line(&observer);
+        let line = observer.metrics_line();
         assert_eq!((&line["TokensIssued"], &line["Realm"]), (&json!(1), &json!("alpha")));
         assert!(!line.to_string().contains("myClient"), "{line}");
     }
@@ -109,7 +113,7 @@ mod tests {
             source: None,
             error: &error,
         });
-        let line = line(&observer);
+        let line = observer.metrics_line();
         assert_eq!((&line["Reason"], &line["RequestsRefused"]), (&json!("wrong secret"), &json!(1)));
         assert!(!line.to_string().contains("myClient") && !line.to_string().contains("invented"), "{line}");
     }
@@ -120,7 +124,7 @@ mod tests {
         for status in [200, 400, 429, 500, 502, 503] {
             observer.tell(Event::Answered { status });
         }
-        let line = line(&observer);
+        let line = observer.metrics_line();
         assert_eq!((&line["AnswersUnavailable"], &line["AnswersFailed"]), (&json!(1), &json!(2)));
     }
 }

@@ -23,7 +23,7 @@ use crate::core::time::Moment;
 ///
 /// Whether or not its line is left out, a refusal counts.
 pub struct LogRefusalsSparingly {
-    observer: Observer,
+    observer: Arc<Observer>,
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
 }
@@ -70,7 +70,7 @@ impl LogRefusalsSparingly {
     pub const WHOLE: u32 = 10;
 
     /// Begins with nothing left out of what `observer` is told.
-    pub fn new(observer: Observer, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(observer: Arc<Observer>, clock: Arc<dyn Clock>) -> Self {
         Self { observer, clock, table: Mutex::default() }
     }
 
@@ -228,6 +228,7 @@ mod tests {
     use super::*;
     use crate::core::error::ClientAuthFailure;
     use crate::core::time::UnixSeconds;
+    use crate::observe::metrics::Metrics;
 
     #[derive(Default)]
     struct Seconds(AtomicU64);
@@ -246,7 +247,7 @@ mod tests {
     impl Subject {
         fn new() -> Self {
             let clock = Arc::new(Seconds::default());
-            Self { sparing: LogRefusalsSparingly::new(Observer::default(), Arc::clone(&clock) as _), clock }
+            Self { sparing: LogRefusalsSparingly::new(Arc::default(), Arc::clone(&clock) as _), clock }
         }
 
         /// How many of `times` refusals are logged.
@@ -282,6 +283,20 @@ mod tests {
         assert_eq!(subject.after(10), [7]);
         assert!(subject.after(10).is_empty(), "and has ended");
         assert_eq!(subject.refuse(11, None, 1, &NONE), 10);
+    }
+
+    #[test]
+    fn what_is_left_out_counts_like_the_others() {
+        let observer = Arc::new(Observer::counting(Metrics::in_tests()));
+        let sparing = LogRefusalsSparingly::new(Arc::clone(&observer), Arc::new(Seconds::default()));
+        let realm = RealmName::root();
+        let refused =
+            AuditEvent::Refused { endpoint: "token", realm: &realm, client_id: None, source: None, error: &NONE };
+        for _ in 0..1000 {
+            sparing.record(&refused);
+        }
+        assert_eq!(sparing.table().refusals.values().map(|repeats| repeats.left_out).sum::<u64>(), 990);
+        assert_eq!(observer.metrics_line()["RequestsRefused"], 1000);
     }
 
     #[test]

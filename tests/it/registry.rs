@@ -136,7 +136,7 @@ async fn no_byte_of_a_secret_or_a_private_key_that_was_removed_is_left_in_any_fi
         let (realm, id) = (&client.realm, &client.client_id);
         let secrets: Vec<ClientSecret> =
             (0..4).map(|_| ClientSecret::generate(&SystemRandom).expect("random bytes")).collect();
-        command_line.register(&client, &secrets[0]).await.expect("registered");
+        command_line.register(&client, Some(&secrets[0])).await.expect("registered");
         for secret in &secrets[1..] {
             command_line.rotate_secret(realm, id, secret).await.expect("rotated");
         }

@@ -10,13 +10,12 @@ use super::rotation::{self, Rotation, RotationStores};
 use crate::app::{Adapters as _, App, Settings};
 use crate::aws::adapters::AwsAdapters;
 use crate::aws::sdk;
-use crate::aws::traces::Traces;
 use crate::config::{self, AuthorizerConfig, ConfigError, RegistryConfig, ServerConfig};
 use crate::core::realms::Realms;
 use crate::http::routes;
-use crate::metrics::Metrics;
+use crate::observe::metrics::{Metrics, MetricsFormat};
+use crate::observe::{Observer, log};
 use crate::system::SystemClock;
-use crate::telemetry;
 
 /// A Lambda function before anything is asked of it.
 pub struct Function {
@@ -31,12 +30,15 @@ impl Function {
     /// [`ConfigError`] for a setting that cannot be read.
     pub async fn start() -> Result<Self, ConfigError> {
         let config = ServerConfig::from_env()?;
-        telemetry::init_lambda(config.log_level);
-        let metrics = Metrics::new(config.metrics, config::function_name(), config.log_level, Arc::new(SystemClock));
-        let sdk = sdk::for_functions().await;
-        let region = sdk.region().map(ToString::to_string);
-        let traces = config::xray_daemon().and_then(|addresses| Traces::to(&addresses, region)).map(Arc::new);
-        let adapters = AwsAdapters::new(sdk, Arc::new(metrics), traces);
+        log::init_lambda(config.log_level);
+        let observer = match config.metrics {
+            MetricsFormat::Off => Observer::default(),
+            MetricsFormat::Emf => {
+                let (name, level) = (config::function_name(), config.log_level);
+                Observer::counting(Metrics::of_function(name, level, Arc::new(SystemClock)))
+            }
+        };
+        let adapters = AwsAdapters::new(sdk::for_functions().await, Arc::new(observer));
         Ok(Self { app: App::new(adapters, Settings::of_function(&config)), config })
     }
 
@@ -52,7 +54,7 @@ impl Function {
             routes::finish(routes_of(&self.app)?),
             self.config.public_url,
             config::front()?,
-            self.app.adapters().metrics(),
+            self.app.adapters().observer(),
         )
         .await;
         Ok(())
@@ -69,8 +71,7 @@ impl Function {
             tokens: Box::new(self.app.realm_tokens(realm, &public_url, audiences)?),
             scopes,
             response,
-            audit: adapters.audit(),
-            metrics: adapters.metrics(),
+            observer: adapters.observer(),
         })
         .await;
         Ok(())
@@ -92,7 +93,8 @@ impl Function {
             registry,
         };
         let interval = self.config.signing_key_rotation_interval;
-        rotation::serve(Rotation::new(stores, interval, adapters.clock(), adapters.random(), adapters.metrics())).await;
+        rotation::serve(Rotation::new(stores, interval, adapters.clock(), adapters.random(), adapters.observer()))
+            .await;
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::described::{describe, tags, take_label};
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
-use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
+use super::secrets::{CURRENT, KmsKeyArn, PENDING, label_has_moved, signing_keys_name};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
 use crate::core::keys::set::KeySet;
@@ -41,6 +41,7 @@ pub struct SecretsManagerKeys {
     prefix: String,
     published: DynamoPublishedKeys,
     identity: Arc<RegistryIdentity>,
+    kms_key: Option<KmsKeyArn>,
 }
 
 /// The attributes of a realm's public keys, besides the key of the item.
@@ -142,7 +143,13 @@ impl SecretsManagerKeys {
         published: DynamoPublishedKeys,
         identity: Arc<RegistryIdentity>,
     ) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), published, identity }
+        Self { secrets_manager, prefix: prefix.into(), published, identity, kms_key: None }
+    }
+
+    /// Has this key encrypt the secrets that it makes; those that there are keep theirs.
+    #[must_use]
+    pub fn encrypted_with(self, kms_key: Option<KmsKeyArn>) -> Self {
+        Self { kms_key, ..self }
     }
 
     /// The keys in use and the name of their version; `None` where the realm has none.
@@ -185,6 +192,7 @@ impl KeyStore for SecretsManagerKeys {
             .name(signing_keys_name(&self.prefix, realm))
             .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
             .set_tags(Some(tags(&registry, None)))
+            .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
             .secret_string(key_set_text(keys, &registry)?.as_str())
             .send()
             .await;

@@ -40,7 +40,7 @@ use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::{self, Settings};
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
-use grantwell::telemetry::{self, LogFormat, LogLevel};
+use grantwell::observe::log::{self, LogFormat, LogLevel};
 
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
@@ -58,7 +58,7 @@ pub(crate) struct Arguments {}
 /// # Errors
 /// A [`Failure`] that names the first step that did not answer as it should.
 pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
-    let _written_at_the_end = telemetry::init_local(LogLevel::Warn, LogFormat::Text)
+    let _written_at_the_end = log::init_local(LogLevel::Warn, LogFormat::Text)
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
 
     // 1. The authorization server, with the two clients of the flow.
@@ -174,7 +174,7 @@ impl Walk {
     fn jwt_steps(&self, token_url: &str) -> Result<(), Failure> {
         say("A client can have JWTs instead (RFC 9068). This one is registered for them.\n")?;
         let (client, secret) = MY_JWT_CLIENT.create(&self.realm)?;
-        let registered = Handle::current().block_on(self.registry.register(&client, &secret));
+        let registered = Handle::current().block_on(self.registry.register(&client, Some(&secret)));
         registered.map_err(|error| Failure::new(error.to_string()))?;
         let client = Credentials::new(&MY_JWT_CLIENT, (client, secret));
         Self::say_registration(&client)?;

@@ -35,6 +35,10 @@ impl From<ManagementError> for Failure {
                  command",
                 show(&subject)
             ),
+            ManagementError::NoSecret(subject) => format!(
+                "{subject} has no secret: none of its authentication methods uses one; see them with: {}",
+                show(&subject)
+            ),
             ManagementError::DefaultScopeOutsideRealm { .. } => {
                 format!("{error}; add it with --allowed-scope, or leave it out")
             }

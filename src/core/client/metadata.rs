@@ -101,7 +101,7 @@ pub enum InvalidRegistration {
     #[error(transparent)]
     Claims(#[from] InvalidClaims),
     /// No authentication method is left.
-    #[error("a client needs at least one authentication method: client_secret_basic or client_secret_post")]
+    #[error("a client needs at least one authentication method: {}", AuthMethod::names())]
     NoAuthMethod,
     /// A name or owner is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]

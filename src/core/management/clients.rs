@@ -62,7 +62,7 @@ impl Management {
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
         let subject = Subject::client(&client.realm, &client.client_id);
-        self.registrar.register(&client, &secret).await.map_err(|error| subject.refused(error))?;
+        self.registrar.register(&client, Some(&secret)).await.map_err(|error| subject.refused(error))?;
 
         let mut notices = self.notices_of(None, &client);
         notices.extend(secrets::notice_of(&secret));

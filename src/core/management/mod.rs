@@ -97,6 +97,9 @@ pub enum ManagementError {
     /// Somebody else changed the record between reading and writing, and nothing was written.
     #[error("{0} was changed by somebody else in the meantime")]
     Conflict(Subject),
+    /// None of the client's authentication methods uses a secret, so it has none.
+    #[error("{0} has no secret")]
+    NoSecret(Subject),
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),
@@ -199,6 +202,7 @@ impl Subject {
             RegistrarError::AlreadyExists => ManagementError::Exists(self),
             RegistrarError::NotFound => ManagementError::Unknown(self),
             RegistrarError::Conflict => ManagementError::Conflict(self),
+            RegistrarError::NoSecret => ManagementError::NoSecret(self),
             RegistrarError::Port(error) => ManagementError::Port(error),
         }
     }

@@ -154,7 +154,7 @@ impl Pending {
 #[cfg(test)]
 impl Metrics {
     /// Those of a function in tests.
-    pub(super) fn in_tests() -> Self {
+    pub(crate) fn in_tests() -> Self {
         Self::of_function("stack-token".into(), LogLevel::Info, Arc::new(crate::system::SystemClock))
     }
 

@@ -26,7 +26,8 @@ use super::invocation;
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
 use crate::http::response::{self, Refusal};
-use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME, PAST_THE_FRONT};
+use crate::observe::event::RefusedBeforeRouting;
+use crate::observe::{self, Observer};
 
 /// Answers invocations with `router` until Lambda ends the process. Each request carries the [`PublicUrl`] it came in by as
 /// an extension: `public_url`, or else what API Gateway says.
@@ -35,13 +36,13 @@ use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME, PAST_THE_FRONT};
 ///
 /// # Panics
 /// Outside of Lambda, where the variables of its runtime interface are missing.
-pub async fn serve(router: Router, public_url: Option<PublicUrl>, front: Front, metrics: Arc<Metrics>) {
-    let gateway = &Gateway { router, public_url, front, metrics };
+pub async fn serve(router: Router, public_url: Option<PublicUrl>, front: Front, observer: Arc<Observer>) {
+    let gateway = &Gateway { router, public_url, front, observer };
     // As text: what the runtime cannot read is a function error, and this server answers whatever comes.
     let ended = lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
         let answer = gateway.answer(payload.get(), time_left(context.deadline()));
-        Ok::<_, Infallible>(invocation::observed(&gateway.metrics, invocation::ids(&context), answer).await)
+        Ok::<_, Infallible>(invocation::observed(&gateway.observer, invocation::ids(&context), answer).await)
     }))
     .await;
     invocation::ended(ended);
@@ -50,8 +51,7 @@ pub async fn serve(router: Router, public_url: Option<PublicUrl>, front: Front, 
 /// What [`serve`] answers to one event, for the fuzz targets.
 #[cfg(fuzzing)]
 pub async fn answer(router: Router, event: &str, time_left: Duration) -> serde_json::Value {
-    let metrics = Arc::new(Metrics::off());
-    let gateway = Gateway { router, public_url: None, front: Front::Gateway, metrics };
+    let gateway = Gateway { router, public_url: None, front: Front::Gateway, observer: Arc::default() };
     serde_json::to_value(gateway.answer(event, time_left).await).unwrap_or_default()
 }
 
@@ -59,7 +59,7 @@ struct Gateway {
     router: Router,
     public_url: Option<PublicUrl>,
     front: Front,
-    metrics: Arc<Metrics>,
+    observer: Arc<Observer>,
 }
 
 impl Gateway {
@@ -72,7 +72,7 @@ impl Gateway {
             Ok(request) => self.route(request, time_left).await,
             Err(reason) => self.refused(reason),
         };
-        self.metrics.answered(response.status().as_u16());
+        self.observer.tell(observe::Event::Answered { status: response.status().as_u16() });
         Answer::new(payload, response).await
     }
 
@@ -81,8 +81,7 @@ impl Gateway {
             Ok(Ok(response)) => response,
             // Rather our own 503 than the API's, which is no OAuth answer and does not say when to try again.
             Err(_) => {
-                tracing::warn!(time_limit_milliseconds = time_left.as_millis(), "a request ran out of time");
-                self.metrics.refused(Metric::RequestsRefused, OUT_OF_TIME);
+                self.observer.tell(observe::Event::OutOfTime { route: None, limit: time_left });
                 response::out_of_time()
             }
         }
@@ -90,12 +89,13 @@ impl Gateway {
 
     /// For what never reaches a router: an error like any other.
     fn refused(&self, refused: Refused) -> Response {
-        let (metric, refusal) = match refused {
-            Refused::Malformed(reason) => (MALFORMED, Refusal::OAuth(OAuthError::InvalidRequest(reason))),
-            Refused::PastTheFront => (PAST_THE_FRONT, Refusal::PastTheFront),
+        let (reason, refusal) = match refused {
+            Refused::Malformed(reason) => {
+                (RefusedBeforeRouting::Malformed, Refusal::OAuth(OAuthError::InvalidRequest(reason)))
+            }
+            Refused::PastTheFront => (RefusedBeforeRouting::PastTheFront, Refusal::PastTheFront),
         };
-        tracing::warn!(reason = refusal.description(), "an event was refused before it reached a router");
-        self.metrics.refused(Metric::RequestsRefused, metric);
+        self.observer.tell(observe::Event::RefusedBeforeRouting { reason, description: refusal.description() });
         refusal.into_response()
     }
 }

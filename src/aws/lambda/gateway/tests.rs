@@ -18,8 +18,7 @@ use crate::aws::lambda::front::OriginSecret;
 use crate::core::source::ClientSource;
 
 fn gateway(router: Router) -> Gateway {
-    let metrics = Arc::new(Metrics::off());
-    Gateway { router, public_url: None, front: Front::Gateway, metrics }
+    Gateway { router, public_url: None, front: Front::Gateway, observer: Arc::default() }
 }
 
 fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {
