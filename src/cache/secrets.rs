@@ -52,9 +52,9 @@ impl CachedSecrets {
     async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
         // To an earlier revision the source may have denied what it says to this one.
         let suffices = |found: &RememberedSecrets| found.secrets.is_some() || found.revision >= client.revision;
-        let load = |before: Option<RememberedSecrets>| async {
+        let load = |before: Option<RememberedSecrets>| async move {
             let secrets = self.source.secrets(client).await?;
-            Ok(RememberedSecrets { secrets, revision: client.revision }.known_from(before))
+            Ok(RememberedSecrets { secrets, revision: client.revision }.known_from(before.as_ref()))
         };
         self.secrets.get_if(ClientKey::of(client), reload, suffices, load).await
     }
@@ -101,9 +101,9 @@ struct RememberedSecrets {
 impl RememberedSecrets {
     /// Just loaded, after `before` was. A secret that was not there may be newer than any registration that somebody remembers,
     /// until one that has been read since is confirmed.
-    fn known_from(self, before: Option<Self>) -> Self {
+    fn known_from(self, before: Option<&Self>) -> Self {
         let Self { secrets: Some(secrets), revision } = self else { return self };
-        let confirmed = before.as_ref().and_then(|before| Some((before.secrets.as_ref()?, before.revision)));
+        let confirmed = before.and_then(|before| Some((before.secrets.as_ref()?, before.revision)));
         let (may_be_newer, revision) = match confirmed {
             Some((known, confirmed)) if !known.may_be_newer && secrets.are_among(known) => (false, confirmed),
             _ => (true, revision),

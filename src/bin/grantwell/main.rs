@@ -17,6 +17,7 @@ mod serve;
 mod service_manager;
 mod store;
 mod valid_after;
+mod words;
 
 use std::fs::File;
 use std::io;
@@ -63,7 +64,7 @@ enum Command {
     Realm(realm::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
-    /// Has the secrets of an existing stack say whose they are
+    /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),

@@ -148,7 +148,7 @@ const SPLITS: [Split; 3] = [Split::Nothing, Split::Realm, Split::Reason];
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::observe::metrics::{Label, Metrics};
@@ -212,7 +212,7 @@ mod tests {
                 named.push(name);
             }
             for dimension in
-                directive["Dimensions"].as_array().expect("a list").iter().flat_map(|set| set.as_array()).flatten()
+                directive["Dimensions"].as_array().into_iter().flatten().filter_map(Value::as_array).flatten()
             {
                 let name = dimension.as_str().expect("text");
                 assert!(line[name].is_string(), "{name}");

@@ -1,0 +1,129 @@
+//! `grantwell client update`, `disable`, `enable` and `delete`: what is not named stays, and what two do at once is not lost.
+
+use std::thread;
+
+use serde_json::json;
+
+use super::operator::{CREATE, Operator, now};
+use crate::support::registration::{members, show};
+
+#[test]
+fn update_changes_what_is_named_and_nothing_else() {
+    let operator = Operator::new();
+    let options: Vec<String> = members().into_iter().flat_map(|member| member.create).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    operator.json(&[&CREATE[..], &options].concat());
+    let mut expected = operator.json(&["client", "show", "myClient"]);
+    for member in members() {
+        for (options, value) in member.changes {
+            show(&mut expected, &member.member, &value);
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            let changed = operator.json(&[&["client", "update", "myClient"], &options[..]].concat());
+            assert_eq!(changed, expected, "{options:?}");
+            assert_eq!(operator.json(&["client", "show", "myClient"]), expected, "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn update_refuses_what_create_refuses_and_a_change_of_nothing() {
+    let operator = Operator::new();
+    operator.json(&[&CREATE[..], &["--scope", "write", "--default-scope", "write"]].concat());
+    let before = operator.json(&["client", "show", "myClient"]);
+    for (arguments, status, sentence) in [
+        (&[][..], 2, "the following required arguments were not provided"),
+        (&["--inherit-token-lifetime", "--token-lifetime", "1"], 2, "cannot be used with"),
+        (&["--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
+        (&["--secret-rotation-days", "366"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
+        (&["--secret-rotation-days", "-1"], 2, "'-1'"),
+        (&["--secret-rotation-days", "monthly"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
+        (&["--status", "disabled"], 2, "unexpected argument '--status'"),
+        (&["--scope", "read"], 1, "the default scope 'write' is not among the client's scopes"),
+    ] {
+        operator.refused(&[&["client", "update", "myClient"], arguments].concat(), status, sentence);
+    }
+    assert_eq!(operator.json(&["client", "show", "myClient"]), before);
+}
+
+#[test]
+fn a_realm_that_narrowed_its_scopes_stops_changes_but_no_emergency() {
+    let operator = Operator::new();
+    operator.json(&[&CREATE[..], &["--scope", "write"]].concat());
+    operator.json(&["realm", "set", "root", "--allowed-scope", "read"]);
+    operator.refused(
+        &["client", "update", "myClient", "--name", "n"],
+        1,
+        "realm root does not allow the scope 'write'",
+    );
+    operator.json(&["client", "update", "myClient", "--revoke-tokens"]);
+    assert_eq!(operator.json(&["client", "disable", "myClient"])["status"], "disabled");
+}
+
+#[test]
+fn revoking_tokens_ends_those_of_this_second_too_and_returns_when_new_ones_live() {
+    let operator = Operator::with_client();
+    for arguments in [&["client", "update", "myClient"][..], &["realm", "set", "root"]] {
+        let before = now();
+        let changed = operator.json(&[arguments, &["--revoke-tokens"]].concat());
+        let returned = now();
+        let valid_after = changed["tokens_valid_after"].as_u64().expect("seconds");
+        assert!(
+            valid_after > before,
+            "a token issued just before is dated {before}, valid are those from {valid_after}"
+        );
+        assert!(returned >= valid_after, "a token issued at once is dated {returned}");
+    }
+}
+
+#[test]
+fn changes_made_at_once_never_undo_each_other() {
+    let operator = Operator::with_client();
+    let before = operator.json(&["client", "show", "myClient"]);
+    let outcomes = thread::scope(|scope| {
+        let (name, owner) = (["--name", "n"], ["--owner", "o"]);
+        let update = |setting: [&'static str; 2]| {
+            let operator = &operator;
+            scope.spawn(move || operator.run(&[&["client", "update", "myClient"][..], &setting].concat()))
+        };
+        [update(name), update(owner)].map(|thread| thread.join().expect("no panic"))
+    });
+    let mut expected = before;
+    for (outcome, (member, value)) in outcomes.iter().zip([("client_name", json!("n")), ("contacts", json!(["o"]))]) {
+        if outcome.status == Some(0) {
+            expected[member] = value;
+        } else {
+            outcome.is_refusal(
+                1,
+                "somebody else changed client 'myClient' in the meantime, so nothing was written; look at it with `grantwell \
+                 client show myClient` and repeat the command",
+            );
+        }
+    }
+    assert_eq!(operator.json(&["client", "show", "myClient"]), expected);
+}
+
+#[test]
+fn disable_and_enable_are_idempotent() {
+    let operator = Operator::with_client();
+    for (command, status) in
+        [("disable", "disabled"), ("disable", "disabled"), ("enable", "active"), ("enable", "active")]
+    {
+        assert_eq!(operator.json(&["client", command, "myClient"])["status"], status);
+        assert_eq!(operator.json(&["client", "show", "myClient"])["status"], status);
+    }
+}
+
+#[test]
+fn delete_says_what_it_removed_and_is_an_error_the_second_time() {
+    let operator = Operator::with_clients(&["a", "b"]);
+    assert_eq!(
+        operator.json(&["client", "delete", "a"]),
+        json!({ "client_id": "a", "realm": "root", "deleted": true })
+    );
+    operator.refused(&["client", "delete", "a"], 1, "realm 'root' has no client 'a'");
+    let ended = operator.run(&["client", "delete", "b", "--output", "table"]);
+    assert_eq!(ended.stdout, "deleted client b of realm root and its secrets\n");
+    assert_eq!(operator.json(&["client", "list"])["clients"], json!([]));
+    let table = operator.run(&["client", "list", "--output", "table"]).stdout;
+    assert_eq!(table, "realm root has no clients here; register one with: grantwell client create\n");
+}
