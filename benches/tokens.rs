@@ -81,8 +81,8 @@ impl Server {
         let params =
             Params::parse(form(client, "grant_type=client_credentials&scope=read").as_bytes()).expect("a form");
         let source = Some(ClientSource::of(Ipv4Addr::LOCALHOST.into()));
-        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params, source };
-        let answer = self.token.issue(&request, &self.issuer).await.expect("granted");
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm, &self.issuer, &params) };
+        let answer = self.token.issue(&request).await.expect("granted");
         answer.access_token.expose_token().to_owned()
     }
 
@@ -90,7 +90,7 @@ impl Server {
     async fn introspect(&self, client: &str, token: &str) {
         let params = Params::parse(form(client, &format!("token={token}")).as_bytes()).expect("a form");
         let source = Some(ClientSource::of(Ipv4Addr::LOCALHOST.into()));
-        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params, source };
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm, &self.issuer, &params) };
         let answer = self.introspection.introspect(&request).await.expect("answered");
         assert!(black_box(answer).is_active());
     }
@@ -108,14 +108,14 @@ async fn register_clients(registry: &SqliteRegistry) {
     for (id, format, persistence) in CLIENTS {
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("well formed"),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             access_token_format: Some(format),
             access_token_persistence: Some(persistence),
             ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
         let client = Client::register(id.parse().expect("an id"), &realm, metadata, registration_id, SystemClock.now());
-        registry.register(&client.expect("valid"), &secret).await.expect("registered");
+        registry.register(&client.expect("valid"), Some(&secret)).await.expect("registered");
     }
 }
 
@@ -208,9 +208,10 @@ fn authenticate(criterion: &mut Criterion) {
     };
     let limited = || clients(Some(AttemptLimits::DEFAULT));
     let attacked = limited();
+    let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
     for source in 0..u32::try_from(FailedAttempts::CAPACITY).expect("small") {
         let guess = form("opaque", "").replace(SECRET, "a-guess");
-        assert!(!runtime.block_on(authenticates(&attacked, &guess, Ipv4Addr::from_bits(source))));
+        assert!(!runtime.block_on(authenticates(&attacked, &issuer, &guess, Ipv4Addr::from_bits(source))));
     }
 
     let right = form("opaque", "");
@@ -219,19 +220,19 @@ fn authenticate(criterion: &mut Criterion) {
         [("no limit", clients(None)), ("limited, nobody fails", limited()), ("limited, others fail", attacked)]
     {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| assert!(runtime.block_on(authenticates(&clients, &right, Ipv4Addr::LOCALHOST))));
+            bencher.iter(|| assert!(runtime.block_on(authenticates(&clients, &issuer, &right, Ipv4Addr::LOCALHOST))));
         });
     }
     group.finish();
 }
 
-async fn authenticates(clients: &ClientAuthenticator, form: &str, source: Ipv4Addr) -> bool {
+async fn authenticates(clients: &ClientAuthenticator, issuer: &Issuer, form: &str, source: Ipv4Addr) -> bool {
     let realm = Realm::new(RealmName::root());
     let params = Params::parse(form.as_bytes()).expect("a form");
     let source = Some(ClientSource::of(source.into()));
-    let request = ClientRequest { realm: &realm.name, authorization: &[], params: &params, source };
+    let request = ClientRequest { source, ..ClientRequest::new(&realm.name, issuer, &params) };
     let credentials = Credentials::from_request(&request).expect("credentials");
-    clients.authenticate(&realm, &credentials, &mut None).await.is_ok()
+    clients.authenticate(&realm, &credentials).await.is_ok()
 }
 
 /// The metrics of one warm token request of a function, up to the line for the log.

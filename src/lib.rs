@@ -22,7 +22,7 @@
 //! - A rule of a specification: the file of `core` that carries the noun's name.
 //! - A header, status or media type: `http`.
 //! - How a fact is stored: `aws` or `embedded`, and its description in `docs/storage.md`.
-//! - A setting: `config`, and the table in the README.
+//! - A setting: `config`, and the table in `docs/configuration.md`.
 //! - Which adapter a port has: `aws/adapters` and `embedded/adapters`. What is made of them: `app`.
 
 #[cfg(feature = "http")]

@@ -40,7 +40,7 @@ use grantwell::core::keys::set::{KeySet, Signers};
 use grantwell::core::params::{MAX_PARAMETERS, Params};
 use grantwell::core::ports::{Clock as _, Registrar as _};
 use grantwell::core::random::Random as _;
-use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
 use grantwell::core::realms::RealmDefaults;
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
@@ -61,7 +61,7 @@ pub fn form(input: &[u8]) {
     for name in ["grant_type", "scope", "client_id", "client_secret", "token", "resource"] {
         let all: Vec<_> = params.all(name).collect();
         assert!(all.len() <= MAX_PARAMETERS);
-        assert_eq!(params.contains_any(&[name]), !all.is_empty());
+        assert_eq!(params.contains(name), !all.is_empty());
         match params.single(name) {
             Ok(Some(value)) => assert_eq!(all, [value]),
             Ok(None) => assert!(all.iter().all(|value| value.is_empty()) && all.len() <= 1),
@@ -169,6 +169,7 @@ static STRICT_AUTHORIZERS: LazyLock<[Authorizer; 2]> = LazyLock::new(|| {
 struct Server {
     runtime: Runtime,
     realm: Realm,
+    issuer: Issuer,
     clients: ClientAuthenticator,
     router: Router,
 }
@@ -184,15 +185,18 @@ impl Server {
         let attempts = AttemptLimits { failures: u32::MAX, ..AttemptLimits::DEFAULT };
         let app = App::new(adapters, settings(Some(attempts)));
         let (Ok(clients), Ok(routes)) = (app.authenticator(), app.token_routes());
-        Self { clients, realm, router: routes::finish(routes), runtime }
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        Self { clients, realm, issuer, router: routes::finish(routes), runtime }
     }
 
     fn authenticates(&self, authorization: &[u8]) -> bool {
         let params = Params::parse(b"").expect("nothing");
-        let request =
-            ClientRequest { realm: &self.realm.name, authorization: &[authorization], params: &params, source: None };
+        let request = ClientRequest {
+            authorization: &[authorization],
+            ..ClientRequest::new(&self.realm.name, &self.issuer, &params)
+        };
         let Ok(credentials) = Credentials::from_request(&request) else { return false };
-        self.runtime.block_on(self.clients.authenticate(&self.realm, &credentials, &mut None)).is_ok()
+        self.runtime.block_on(self.clients.authenticate(&self.realm, &credentials)).is_ok()
     }
 }
 
@@ -206,13 +210,13 @@ async fn register(registry: &SqliteRegistry, realm: &Realm, secret: &ClientSecre
     let metadata = ClientMetadata {
         scope: "read write".parse().expect("a scope"),
         default_scope: Some("read".parse().expect("a scope")),
-        token_endpoint_auth_methods: AuthMethod::ALL.into(),
+        token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
         ..ClientMetadata::new()
     };
     let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
     let id = CLIENT.0.parse().expect("an id");
     let client = Client::register(id, realm, metadata, registration_id, SystemClock.now()).expect("valid");
-    registry.register(&client, secret).await.expect("registered");
+    registry.register(&client, Some(secret)).await.expect("registered");
 }
 
 /// A realm's keys.

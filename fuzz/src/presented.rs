@@ -156,13 +156,13 @@ async fn issue(
     for (number, id) in [CLIENT.0, "other"].into_iter().enumerate() {
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("a scope"),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
         let client =
             Client::register(id.parse().expect("an id"), &realm, metadata, registration_id, now).expect("valid");
-        registry.register(&client, secret).await.expect("registered");
+        registry.register(&client, Some(secret)).await.expect("registered");
 
         let stored = record(&client, "stored".to_owned(), now);
         let token = format!("gwt_{}", URL_SAFE_NO_PAD.encode([u8::try_from(number).expect("small"); 32]));

@@ -123,7 +123,8 @@ impl Adapters for AwsAdapters {
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        let store = SecretsManagerKeys::new(self.secrets_manager(), prefix, self.published_keys()?, self.identity()?);
+        let store = SecretsManagerKeys::new(self.secrets_manager(), prefix, self.published_keys()?, self.identity()?)
+            .encrypted_with(config::kms_key()?);
         Ok(Arc::new(Keyring::new(Arc::new(store), self.clock())))
     }
 

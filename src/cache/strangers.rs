@@ -52,7 +52,7 @@ impl Strangers {
 }
 
 pub(super) fn too_many_strangers() -> PortError {
-    let detail = "too many names that nobody has registered are asked for at once".to_owned();
+    let detail = "too many unregistered names are asked for at once".to_owned();
     PortError::Unavailable { service: "the registry", detail }
 }
 

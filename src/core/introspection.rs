@@ -15,7 +15,7 @@ use super::client::id::ClientId;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::is_vschar;
 use super::endpoint::{Endpoint, Method};
-use super::error::OAuthError;
+use super::error::{OAuthError, Refused};
 use super::jose;
 use super::ports::{Clock, SigningKeySource};
 use super::realm::{Issuer, Realm, RealmName};
@@ -131,31 +131,28 @@ impl IntrospectionEndpoint {
     /// Any of [`OAuthError`]. A store that cannot be asked is an error, never an inactive token: that would lock every
     /// client out of every resource server.
     pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
-        let mut known = None;
-        let answer = self.introspect_for(request, &mut known).await;
+        let answer = self.authenticate_and_introspect(request).await;
         let result = answer.inspect(|answer| self.record(answer)).map(|answer| answer.introspection);
-        self.audited(request, known.as_deref(), result)
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, result)
     }
 
-    /// Tells the caller about a token, in a JWT that `issuer` signs for this caller (RFC 9701 §5).
+    /// Tells the caller about a token, in a JWT that the issuer signs for this caller (RFC 9701 §5).
     ///
     /// # Errors
     /// As [`IntrospectionEndpoint::introspect`].
-    pub async fn introspect_signed(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<String, OAuthError> {
-        let mut known = None;
-        let result = match self.introspect_for(request, &mut known).await {
+    pub async fn introspect_signed(&self, request: &ClientRequest<'_>) -> Result<String, OAuthError> {
+        let result = match self.authenticate_and_introspect(request).await {
             // Told only once it is signed: a request has one event.
-            Ok(answer) => self.signed(&answer, issuer).await.inspect(|_| self.record(&answer)),
-            Err(error) => Err(error),
+            Ok(answer) => {
+                let signed = self.signed(&answer, request.issuer).await.inspect(|_| self.record(&answer));
+                signed.map_err(|error| Refused::of(&answer.caller, error))
+            }
+            Err(refused) => Err(refused),
         };
-        self.audited(request, known.as_deref(), result)
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, result)
     }
 
-    async fn introspect_for(
-        &self,
-        request: &ClientRequest<'_>,
-        known: &mut Option<Arc<Client>>,
-    ) -> Result<Answer, OAuthError> {
+    async fn authenticate_and_introspect(&self, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
         // 1. The realm, and the request's own form (§2.1).
         let realm = self.tokens.realms.find(request.realm).await?;
         let token = request.params.single("token")?;
@@ -164,10 +161,11 @@ impl IntrospectionEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The caller (§2.1), before any look-up of a token.
-        let caller = self.clients.authenticate(&realm, &credentials, known).await?;
+        let caller = self.clients.authenticate(&realm, &credentials).await?;
 
         // 3. The token, and what the caller is told of it.
-        let introspection = self.token_as_seen_by(&caller, &realm, require_token(token)?).await?;
+        let introspection = self.token_as_seen_by(&caller, &realm, token).await;
+        let introspection = introspection.map_err(|error| Refused::of(&caller, error))?;
         Ok(Answer { introspection, caller, realm })
     }
 
@@ -175,8 +173,10 @@ impl IntrospectionEndpoint {
         &self,
         caller: &Client,
         realm: &Arc<Realm>,
-        unverified_token: &str,
+        unverified_token: Option<&str>,
     ) -> Result<Introspection, OAuthError> {
+        let unverified_token = require_token(unverified_token)?;
+
         // 1. Whether there is such a token, and its time is not over.
         let now = self.clock.now();
         let signed_in = realm_to_search(caller, realm, unverified_token);
@@ -218,16 +218,6 @@ impl IntrospectionEndpoint {
             active: answer.introspection.is_active(),
             audit_tracking_id: answer.introspection.audit_tracking_id(),
         });
-    }
-
-    fn audited<T>(
-        &self,
-        request: &ClientRequest<'_>,
-        known: Option<&Client>,
-        result: Result<T, OAuthError>,
-    ) -> Result<T, OAuthError> {
-        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, known, &result);
-        result
     }
 }
 

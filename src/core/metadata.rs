@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::audit::{self, AuditSink};
-use super::client::auth_method::AuthMethod;
 use super::client::grant_type::GrantType;
+use super::client_auth;
 use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::introspection::IntrospectionEndpoint;
@@ -36,14 +36,14 @@ pub struct MetadataEndpoint {
 pub struct Metadata {
     issuer: Issuer,
     token_endpoint: String,
-    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     jwks_uri: String,
     introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     grant_types_supported: [&'static str; 1],
 }
 
@@ -69,13 +69,13 @@ impl MetadataEndpoint {
     pub async fn document(&self, realm: &RealmName, issuer: Issuer) -> Result<Metadata, OAuthError> {
         self.require(realm, Self::DOCUMENT).await?;
         let url_of = |endpoint: Endpoint| format!("{issuer}/{}", endpoint.path);
-        let methods = AuthMethod::ALL.map(AuthMethod::as_str);
+        let methods: Vec<_> = client_auth::listed_methods().collect();
         Ok(Metadata {
             token_endpoint: url_of(TokenEndpoint::ENDPOINT),
-            token_endpoint_auth_methods_supported: methods,
+            token_endpoint_auth_methods_supported: methods.clone(),
             jwks_uri: url_of(Self::JWKS),
             introspection_endpoint: url_of(IntrospectionEndpoint::ENDPOINT),
-            introspection_endpoint_auth_methods_supported: methods,
+            introspection_endpoint_auth_methods_supported: methods.clone(),
             introspection_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
             revocation_endpoint: url_of(RevocationEndpoint::ENDPOINT),
             revocation_endpoint_auth_methods_supported: methods,

@@ -16,6 +16,8 @@ pub mod error;
 pub mod introspection;
 pub mod jose;
 pub mod keys;
+pub mod management;
+pub mod members;
 pub mod metadata;
 pub mod params;
 pub mod port_error;

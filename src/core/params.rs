@@ -59,9 +59,9 @@ impl Params {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether any of `names` appears, with or without a value.
-    pub fn contains_any(&self, names: &[&str]) -> bool {
-        self.0.iter().any(|(name, _)| names.contains(&name.as_str()))
+    /// Whether the parameter appears, with or without a value.
+    pub fn contains(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
     }
 }
 

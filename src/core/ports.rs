@@ -164,8 +164,9 @@ pub enum KeyStoreError {
 /// Writes realms, registrations and secrets, for an operator's command line. The server itself only reads.
 #[async_trait]
 pub trait Registrar: Send + Sync {
-    /// Adds a client and its first secret. The registration is stored only where no client has its id.
-    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError>;
+    /// Adds a client and its first secret, if its authentication methods use one. The registration is stored only where no
+    /// client has its id.
+    async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError>;
 
     /// Replaces a registration of the same `registration_id` whose stored revision is one less than `client.revision`.
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError>;
@@ -173,7 +174,8 @@ pub trait Registrar: Send + Sync {
     /// Removes a registration and its secrets.
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
 
-    /// Makes `secret` the current one; what was current becomes previous and stays valid.
+    /// Makes `secret` the current one; what was current becomes previous and stays valid. A client that has lost its secret
+    /// gets one; one whose authentication methods use none is refused with [`RegistrarError::NoSecret`].
     async fn rotate_secret(
         &self,
         realm: &RealmName,
@@ -234,6 +236,9 @@ pub enum RegistrarError {
     /// No client has this id in the realm.
     #[error("no client has this id")]
     NotFound,
+    /// None of the client's authentication methods uses a secret.
+    #[error("the client has no secret: none of its authentication methods uses one")]
+    NoSecret,
     /// Somebody else changed the record between reading and writing.
     #[error("the record was changed by somebody else meanwhile; read it again and repeat the change")]
     Conflict,

@@ -6,12 +6,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::{Host, Url};
 
 use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use super::client::grant_type::GrantType;
 use super::conversions::text_conversions;
 use super::keys::SigningAlgorithm;
+use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
 use super::time::UnixSeconds;
@@ -141,6 +143,12 @@ impl Realm {
     /// A realm that sets nothing itself.
     pub fn new(name: RealmName) -> Self {
         Self { name, settings: RealmSettings::default(), revision: 0 }
+    }
+
+    /// The realm as it is shown, under the members' own names. Null is what the realm leaves to the server, or to each client.
+    pub fn information(&self) -> Members {
+        let settings = Members::of(&self.settings).into_iter().filter(|(name, _)| *name != "longer_tokens_until");
+        [("realm", json!(self.name))].into_iter().chain(settings).collect()
     }
 }
 

@@ -60,7 +60,7 @@ impl TryFrom<AudienceForm> for Audience {
 /// The deserializer's, and for a null or an empty list one of its own.
 pub(crate) fn spoken_audience<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Audience, D::Error> {
     match Audience::deserialize(deserializer)? {
-        Audience::Issuer => Err(de::Error::custom("an audience that names nobody")),
+        Audience::Issuer => Err(de::Error::custom("an empty audience")),
         named => Ok(named),
     }
 }

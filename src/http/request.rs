@@ -108,10 +108,9 @@ impl FormRequest {
     pub async fn answer_by<T>(&self, endpoint: impl AsyncFnOnce(&ClientRequest<'_>) -> T) -> T {
         let authorization: Vec<&[u8]> = self.authorization.iter().map(|value| value.as_slice()).collect();
         let request = ClientRequest {
-            realm: &self.addressed.realm,
             authorization: &authorization,
-            params: &self.params,
             source: self.source,
+            ..ClientRequest::new(&self.addressed.realm, &self.addressed.issuer, &self.params)
         };
         endpoint(&request).await
     }
@@ -129,7 +128,9 @@ pub(super) fn base_path<'a>(path: &'a str, endpoint_path: &str) -> Option<&'a st
 
 fn refuse_parameters_in_query(parts: &Parts, endpoint_parameters: &[&str]) -> Result<(), OAuthError> {
     let query = Params::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
-    if query.contains_any(endpoint_parameters) || query.contains_any(&client_auth::PARAMETERS) {
+    if endpoint_parameters.iter().any(|name| query.contains(name))
+        || client_auth::parameters().any(|name| query.contains(name))
+    {
         return Err(OAuthError::InvalidRequest("parameters belong in the request body, not in the query string"));
     }
     Ok(())

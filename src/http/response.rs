@@ -88,13 +88,13 @@ impl Refusal {
     pub fn description(&self) -> &'static str {
         match self {
             Self::OAuth(error) => error.description(),
-            Self::MethodNotAllowed { .. } => "this path does not answer to this method",
+            Self::MethodNotAllowed { .. } => "this path does not support this method",
             Self::NotFound => "no endpoint has this path",
-            Self::PastTheFront => "requests come by the public address of this server",
+            Self::PastTheFront => "requests must come through the public address of this server",
             Self::RequestTimeout => "the body did not arrive in time",
             Self::PayloadTooLarge => "the body is larger than 64 KiB",
             Self::UnsupportedContentEncoding => "the body must not have a Content-Encoding",
-            Self::UnsupportedTransferCoding => "the body must have no Transfer-Encoding but chunked",
+            Self::UnsupportedTransferCoding => "the body must not have a Transfer-Encoding other than chunked",
         }
     }
 

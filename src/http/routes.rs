@@ -152,9 +152,8 @@ async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Reques
         Ok(form) => form,
         Err(refusal) => return refused(endpoint.audit.as_ref(), TokenEndpoint::ENDPOINT, source, refusal),
     };
-    let Addressed { realm, issuer } = &form.addressed;
-    let issued = form.answer_by(async |request| endpoint.issue(request, issuer).await).await;
-    answer(realm, issued.map(|issued| response::token(&issued)))
+    let issued = form.answer_by(async |request| endpoint.issue(request).await).await;
+    answer(&form.addressed.realm, issued.map(|issued| response::token(&issued)))
 }
 
 async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
@@ -163,15 +162,14 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
         Ok(form) => form,
         Err(refusal) => return refused(endpoint.audit.as_ref(), IntrospectionEndpoint::ENDPOINT, source, refusal),
     };
-    let Addressed { realm, issuer } = &form.addressed;
     let response = if form.accepts(introspection::SIGNED_MEDIA_TYPE) {
-        let signed = form.answer_by(async |request| endpoint.introspect_signed(request, issuer).await).await;
+        let signed = form.answer_by(async |request| endpoint.introspect_signed(request).await).await;
         signed.map(response::signed_introspection)
     } else {
         let introspected = form.answer_by(async |request| endpoint.introspect(request).await).await;
         introspected.map(|introspection| response::ok(&introspection))
     };
-    answer(realm, response)
+    answer(&form.addressed.realm, response)
 }
 
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {

@@ -255,7 +255,7 @@ impl Memory {
         let (id, registration) = ("known".parse().expect("an id"), RegistrationId::generate(&SystemRandom));
         let client = Client::register(id, &self.realm, metadata, registration.expect("random bytes"), UnixSeconds(1));
         let (client, secret) = (client.expect("valid"), generated());
-        self.store.register(&client, &secret).await.expect("registered");
+        self.store.register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 
@@ -271,10 +271,11 @@ impl Memory {
     async fn opened_by(&self, secret: &str) -> Result<Arc<Client>, OAuthError> {
         let basic = crate::support::cli::basic("known", secret);
         let (authorization, params) = ([basic.as_bytes()], Params::parse(b"").expect("a form"));
-        let realm = &self.realm.name;
-        let request = ClientRequest { realm, authorization: &authorization, params: &params, source: None };
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        let request =
+            ClientRequest { authorization: &authorization, ..ClientRequest::new(&self.realm.name, &issuer, &params) };
         let credentials = Credentials::from_request(&request).expect("credentials");
-        self.clients.authenticate(&self.realm, &credentials, &mut None).await
+        self.clients.authenticate(&self.realm, &credentials).await.map_err(|refused| refused.error)
     }
 
     async fn make(&self, change: Change, client: &Client) -> ClientSecret {
@@ -615,7 +616,7 @@ async fn a_protected_api_lets_nothing_pass_that_was_withdrawn_since_the_token_wa
     let registration = RegistrationId::generate(&SystemRandom).expect("random bytes");
     let (id, root) = ("known".parse().expect("an id"), Realm::new(RealmName::root()));
     let mut client = Client::register(id, &root, metadata, registration, UnixSeconds(1)).expect("valid");
-    registry.register(&client, &generated()).await.expect("registered");
+    registry.register(&client, Some(&generated())).await.expect("registered");
 
     let now = SystemClock.now();
     let record = AccessTokenRecord {

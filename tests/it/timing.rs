@@ -21,11 +21,11 @@ use grantwell::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest}
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
-use grantwell::core::error::{ClientAuthFailure, OAuthError};
+use grantwell::core::error::{ClientAuthFailure, OAuthError, Refused};
 use grantwell::core::params::Params;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource};
-use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
 use grantwell::core::source::ClientSource;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::observe::Observer;
@@ -50,12 +50,14 @@ enum Kind {
     Unknown,
     Disabled,
     OtherMethod,
+    WithoutSecret,
 }
 
 /// Authentication as the server does it, or as it must not do it.
 struct Subject {
     runtime: Runtime,
     realm: Realm,
+    issuer: Issuer,
     registry: Arc<dyn ClientRegistry>,
     clients: ClientAuthenticator,
     answers_early: bool,
@@ -94,13 +96,14 @@ impl SecretSource for Hasty {
     }
 }
 
-/// The secret of whoever is asked for.
+/// The secret of whoever is asked for and has one.
 struct OneSecret;
 
 #[async_trait]
 impl SecretSource for OneSecret {
-    async fn secrets(&self, _: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets::read(SecretDigest::of(SECRET), None)))
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        let has_one = client.client_id != Kind::WithoutSecret.client_id();
+        Ok(has_one.then(|| ClientSecrets::read(SecretDigest::of(SECRET), None)))
     }
 }
 
@@ -111,10 +114,10 @@ impl Subject {
         let realm = Realm::new(RealmName::root());
         runtime.block_on(async {
             let secret = ClientSecret::given(SECRET, false).expect("long enough");
-            for kind in [Kind::WrongSecret, Kind::Disabled, Kind::OtherMethod] {
+            for kind in [Kind::WrongSecret, Kind::Disabled, Kind::OtherMethod, Kind::WithoutSecret] {
                 let methods = match kind {
                     Kind::OtherMethod => [AuthMethod::ClientSecretBasic].into(),
-                    _ => AuthMethod::ALL.into(),
+                    _ => [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
                 };
                 let metadata = ClientMetadata {
                     scope: "read".parse().expect("well formed"),
@@ -128,7 +131,10 @@ impl Subject {
                 if kind == Kind::Disabled {
                     client.status = ClientStatus::Disabled;
                 }
-                registry.register(&client, &secret).await.expect("registered");
+                registry
+                    .register(&client, Some(&secret).filter(|_| kind != Kind::WithoutSecret))
+                    .await
+                    .expect("registered");
             }
         });
         let settings = CacheSettings {
@@ -154,7 +160,8 @@ impl Subject {
         let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
             .limited_by(Some(Arc::new(FailedAttempts::new(limits))));
-        Self { runtime, realm, registry, clients, answers_early }
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        Self { runtime, realm, issuer, registry, clients, answers_early }
     }
 
     /// Seconds from a form to its refusal.
@@ -164,8 +171,10 @@ impl Subject {
         let refused = self.runtime.block_on(self.refuse(kind, &form));
         let elapsed = started.elapsed();
         assert!(
-            matches!((kind, refused), (Kind::WrongSecret | Kind::OtherMethod, ClientAuthFailure::WrongSecret))
-                || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
+            matches!(
+                (kind, refused),
+                (Kind::WrongSecret | Kind::OtherMethod | Kind::WithoutSecret, ClientAuthFailure::WrongSecret)
+            ) || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
                 || matches!((kind, refused), (Kind::Disabled, ClientAuthFailure::Disabled))
         );
         elapsed.as_secs_f64()
@@ -173,12 +182,8 @@ impl Subject {
 
     async fn refuse(&self, kind: Kind, form: &str) -> ClientAuthFailure {
         let params = Params::parse(form.as_bytes()).expect("a form");
-        let request = ClientRequest {
-            realm: &self.realm.name,
-            authorization: &[],
-            params: &params,
-            source: Some(ClientSource::of([192, 0, 2, 1].into())),
-        };
+        let source = Some(ClientSource::of([192, 0, 2, 1].into()));
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm.name, &self.issuer, &params) };
         let credentials = Credentials::from_request(&request).expect("credentials");
         if self.answers_early {
             let client = self.registry.client(&self.realm.name, &kind.client_id()).await.expect("answers");
@@ -186,8 +191,8 @@ impl Subject {
                 return ClientAuthFailure::UnknownClient;
             }
         }
-        match self.clients.authenticate(&self.realm, &credentials, &mut None).await {
-            Err(OAuthError::InvalidClient(failure)) => failure,
+        match self.clients.authenticate(&self.realm, &credentials).await {
+            Err(Refused { error: OAuthError::InvalidClient(failure), .. }) => failure,
             other => panic!("{kind:?}: {other:?}"),
         }
     }
@@ -230,6 +235,7 @@ impl Kind {
             Self::Unknown => "timing-unknown-to-anybody",
             Self::Disabled => "timing-disabled-by-someone",
             Self::OtherMethod => "timing-not-by-that-method",
+            Self::WithoutSecret => "timing-one-without-secret",
         };
         id.get(..25).and_then(|id| id.parse().ok()).expect("an id")
     }
@@ -253,10 +259,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[test]
-fn an_unknown_client_a_disabled_one_another_method_and_a_wrong_secret_take_equal_time() {
+fn an_unknown_client_a_disabled_one_another_method_no_secret_and_a_wrong_one_take_equal_time() {
     for secrets in [Secrets::Cached, Secrets::Counted] {
         let server = Subject::new(secrets, false);
-        let measured = [Kind::Unknown, Kind::Disabled, Kind::OtherMethod].map(|other| (other, server.rounds(other)));
+        let others = [Kind::Unknown, Kind::Disabled, Kind::OtherMethod, Kind::WithoutSecret];
+        let measured = others.map(|other| (other, server.rounds(other)));
         eprintln!("{secrets:?}: {measured:.3?}");
         for (other, rounds) in measured {
             assert!(rounds[0] < ALIKE, "{secrets:?}: {other:?} can be told from a wrong secret: {rounds:?}");

@@ -88,7 +88,7 @@ fn count_of(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortE
 }
 
 fn no_number() -> PortError {
-    corrupt(DYNAMODB, "a count of tokens that is no number")
+    corrupt(DYNAMODB, "a count of tokens that is not a number")
 }
 
 /// What [`DynamoQuotas::count`] makes of an item of these attributes, for the fuzz targets.

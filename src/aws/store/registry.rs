@@ -277,7 +277,7 @@ mod tests {
             scope: "read write".parse().expect("well formed"),
             default_scope: Some("write".parse().expect("well formed")),
             grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             access_token_lifetime: Some(TokenLifetime::DEFAULT),
             client_secret_expires_at: UnixSeconds(1_795_415_820),
             client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),

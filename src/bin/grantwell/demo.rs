@@ -28,6 +28,7 @@ use grantwell::core::access_token::settings::AccessTokenFormat;
 use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::bearer::{self, Decision, TokenIntrospection};
 use grantwell::core::client::Client;
+use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::error::OAuthError;
 use grantwell::core::ports::Registrar as _;
@@ -41,7 +42,6 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
 use grantwell::observe::log::{self, LogFormat, LogLevel};
 
-use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
@@ -174,7 +174,7 @@ impl Walk {
     fn jwt_steps(&self, token_url: &str) -> Result<(), Failure> {
         say("A client can have JWTs instead (RFC 9068). This one is registered for them.\n")?;
         let (client, secret) = MY_JWT_CLIENT.create(&self.realm)?;
-        let registered = Handle::current().block_on(self.registry.register(&client, &secret));
+        let registered = Handle::current().block_on(self.registry.register(&client, Some(&secret)));
         registered.map_err(|error| Failure::new(error.to_string()))?;
         let client = Credentials::new(&MY_JWT_CLIENT, (client, secret));
         Self::say_registration(&client)?;
@@ -216,8 +216,9 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered = serde_json::to_string_pretty(&ClientView::created(&credentials.client, &credentials.secret))
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let registered =
+            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, &credentials.secret))
+                .map_err(|error| Failure::new(error.to_string()))?;
         say(&format!("$ {command}\n{registered}\n"))
     }
 

@@ -17,6 +17,7 @@ mod serve;
 mod service_manager;
 mod store;
 mod valid_after;
+mod words;
 
 use std::fs::File;
 use std::io;

@@ -4,8 +4,10 @@ use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+use grantwell::core::members::Members;
 use grantwell::core::time::{UnixSeconds, UtcTime};
 
 use crate::failure::Failure;
@@ -55,7 +57,7 @@ pub(crate) fn json<T: Serialize>(answer: &T) -> Result<(), Failure> {
     // Wiped, because an answer may carry a secret; with room enough that growing leaves no copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     serde_json::to_writer_pretty(&mut *bytes, answer)
-        .map_err(|error| Failure::new(format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("the answer could not be written as JSON: {error}")))?;
     bytes.push(b'\n');
     write(&bytes)
 }
@@ -96,8 +98,13 @@ pub(crate) fn table(header: &[&str], name_width: usize, rows: &[Vec<String>]) ->
     table.trim_fmt()
 }
 
-/// A table of one record's members.
-pub(crate) fn members(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
+/// A table of one record's members; `unset` says what to show for one that is not set.
+pub(crate) fn members(members: &Members, unset: impl Fn(&str) -> &'static str) -> String {
+    record(members.iter().map(|(name, value)| (name, member_text(name, value, unset(name)))))
+}
+
+/// A table of names and values.
+pub(crate) fn record(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut table = empty_table();
     table.add_rows(rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
     if let Some(name) = table.column_mut(0) {
@@ -106,9 +113,32 @@ pub(crate) fn members(rows: impl IntoIterator<Item = (&'static str, String)>) ->
     table.trim_fmt()
 }
 
-/// [`utc`], or that the time was never set.
-pub(crate) fn utc_or_not_set(time: UnixSeconds) -> String {
-    if time == UnixSeconds(0) { "not set".into() } else { utc(time) }
+/// A member of a record for people, by what its name says of its value; `unset` where it has none.
+pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
+    match value {
+        Value::Null => unset.to_owned(),
+        Value::Bool(yes) => yes.to_string(),
+        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), |number| number_text(name, number)),
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() && name == "grant_types" => "none".to_owned(),
+        Value::Array(values) => {
+            values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")
+        }
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+fn number_text(name: &str, number: u64) -> String {
+    match name.rsplit('_').next() {
+        Some("at") if number == 0 => "never".to_owned(),
+        Some("after") if number == 0 => "not set".to_owned(),
+        Some("at" | "after") => utc(UnixSeconds(number)),
+        Some("lifetime") => format!("{number} s"),
+        Some("days") => format!("{number} days"),
+        _ => number.to_string(),
+    }
 }
 
 /// A time for people, in UTC. Years of more than four digits stay seconds.
@@ -163,7 +193,7 @@ mod tests {
         let mut listed = table(&["client_id", "name", "status", "scope", "lifetime"], 22, &rows);
         listed.push('\n');
         listed.push_str(&table(&["realm", "default_scope", "allowed_scope", "lifetime", "grant_types"], 12, &rows));
-        let shown = members([("client_id", "c".repeat(128)), ("scope", long)]);
+        let shown = record([("client_id", "c".repeat(128)), ("scope", long)]);
         for line in listed.lines().chain(shown.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
         }

@@ -13,7 +13,7 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    /// Every method this server implements, as metadata documents list them.
+    /// Every method that this server implements; `client_auth` has a row for each.
     pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
 
     /// The registered name (RFC 7591 §2).
@@ -22,5 +22,10 @@ impl AuthMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
         }
+    }
+
+    /// The names of all of them, for a sentence.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Self::as_str).join(" or ")
     }
 }

@@ -13,7 +13,7 @@ pub struct GrantType(String);
 
 /// The text is no name that RFC 7591 knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no grant type; name client_credentials, another of RFC 7591 section 2, or none")]
+#[error("'{0}' is not a grant type; name client_credentials, another of RFC 7591 section 2, or none")]
 pub struct UnknownGrantType(String);
 
 impl GrantType {

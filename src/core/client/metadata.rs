@@ -17,18 +17,22 @@ use crate::core::resource::{MalformedResource, ResourceUri};
 use crate::core::scope::Scope;
 use crate::core::time::UnixSeconds;
 
-/// What an operator decides about a client; everything else about a [`Client`] follows or is counted.
+/// What an operator decides about a client; everything else about a [`Client`] follows or is counted. It is shown in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
+    #[serde(default)]
+    pub client_secret_expires_at: UnixSeconds,
+    /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
+    /// must not have it: the second rotation would lock it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_rotation_days: Option<SecretRotationDays>,
     /// Human-readable name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
     /// Owners: people responsible for the application.
     #[serde(default)]
     pub contacts: Vec<String>,
-    /// Sign-in URLs.
-    #[serde(default)]
-    pub redirect_uris: Vec<RedirectUri>,
     /// Every scope the client can be granted.
     #[serde(default)]
     pub scope: Scope,
@@ -40,16 +44,12 @@ pub struct ClientMetadata {
     pub grant_types: BTreeSet<GrantType>,
     /// Authentication methods the client may use; never empty.
     pub token_endpoint_auth_methods: BTreeSet<AuthMethod>,
+    /// Sign-in URLs.
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
     /// Seconds the client's access tokens live; the realm's setting where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<TokenLifetime>,
-    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
-    #[serde(default)]
-    pub client_secret_expires_at: UnixSeconds,
-    /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
-    /// must not have it: the second rotation would lock it out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret_rotation_days: Option<SecretRotationDays>,
     /// The form of the client's access tokens; the realm's setting where absent, as for the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_format: Option<AccessTokenFormat>,
@@ -66,7 +66,7 @@ pub struct ClientMetadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_quota_mode: Option<QuotaMode>,
     /// The protected resources that the client may ask for tokens for (RFC 8707); the first is the default.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub resources: Vec<ResourceUri>,
     /// What every token of the client says besides.
     #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
@@ -101,7 +101,7 @@ pub enum InvalidRegistration {
     #[error(transparent)]
     Claims(#[from] InvalidClaims),
     /// No authentication method is left.
-    #[error("a client needs at least one authentication method: client_secret_basic or client_secret_post")]
+    #[error("a client needs at least one authentication method: {}", AuthMethod::names())]
     NoAuthMethod,
     /// A name or owner is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]

@@ -3,6 +3,7 @@
 pub mod auth_method;
 pub mod grant_type;
 pub mod id;
+pub mod information;
 pub mod metadata;
 pub mod redirect_uri;
 pub mod secret;

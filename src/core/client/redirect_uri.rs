@@ -15,7 +15,7 @@ pub struct RedirectUri(String);
 /// The redirect URI is not absolute or has a fragment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is no sign-in URL; give an absolute http(s) URL, or one with an application's own scheme such as \
+    "'{0}' is not a sign-in URL; give an absolute http(s) URL, or one with an application's own scheme such as \
      com.example.app:/callback, without a fragment (RFC 6749 section 3.1.2, RFC 8252 section 7.1)"
 )]
 pub struct InvalidRedirectUri(String);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::core::client::Client;
-use crate::core::error::OAuthError;
+use crate::core::error::{OAuthError, Refused};
 use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
 use crate::core::source::ClientSource;
@@ -111,28 +111,20 @@ impl FailedAttempts {
         Self { limits, keys: RandomState::new(), any: AtomicBool::new(false), recent: Mutex::default() }
     }
 
-    /// Whether the attempt may be made at all. `known` becomes the client that it names, where an earlier one found it.
+    /// Whether the attempt may be made at all.
     ///
     /// # Errors
-    /// [`OAuthError::TooManyAttempts`].
-    pub(super) fn admit(
-        &self,
-        attempt: &Attempt<'_>,
-        clock: &dyn Clock,
-        known: &mut Option<Arc<Client>>,
-    ) -> Result<(), OAuthError> {
+    /// [`OAuthError::TooManyAttempts`], with the client that the attempt names, where an earlier one found it.
+    pub(super) fn admit(&self, attempt: &Attempt<'_>, clock: &dyn Clock) -> Result<(), Refused> {
         if !self.any.load(Ordering::Relaxed) {
             return Ok(());
         }
         let now = clock.moment();
         let recent = self.recent(now);
-        let admitted = self.within_limits(attempt, &recent, now);
-        if admitted.is_err()
-            && let Some(failures) = recent.clients.of(self.client_key(attempt), now, self.limits)
-        {
-            known.clone_from(&failures.client);
-        }
-        admitted
+        self.within_limits(attempt, &recent, now).map_err(|error| {
+            let failures = recent.clients.of(self.client_key(attempt), now, self.limits);
+            Refused { named: failures.and_then(|failures| failures.client.clone()), error }
+        })
     }
 
     /// Counts a failure.
@@ -351,7 +343,7 @@ mod tests {
 
         /// Seconds to wait, where the attempt is not let happen.
         fn admit(&self, id: &str, address: &str) -> Result<(), u64> {
-            wait(self.attempts.admit(&self.attempt(id, address), self, &mut None))
+            wait(self.attempts.admit(&self.attempt(id, address), self).map_err(|refused| refused.error))
         }
 
         fn fail(&self, id: &str, address: &str) -> Result<(), u64> {

@@ -131,7 +131,7 @@ impl Keyring {
                 tracing::warn!(%realm, %error, "signing keys could not be rotated");
             }
             if let Err(error) = self.retire_by(registrar, &realm).await {
-                tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+                tracing::warn!(%realm, %error, "signing keys verify for longer than they need to");
             }
         }
         Ok(())

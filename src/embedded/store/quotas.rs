@@ -49,7 +49,7 @@ impl QuotaCounter for SqliteQuotas {
                     .query_row(params![registration_id.as_str(), name], |row| row.get(0))
                     .optional()?;
                 let Ok(counted) = u64::try_from(stored.unwrap_or_default()) else {
-                    return Ok(Err(corrupt("a count of tokens that is no number")));
+                    return Ok(Err(corrupt("a count of tokens that is not a number")));
                 };
                 let Some(count) = next(counted, at_most) else { return Ok(Ok(None)) };
                 connection

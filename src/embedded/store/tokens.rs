@@ -122,7 +122,7 @@ impl TokenStore for SqliteTokens {
                 .query_row(params![id, rest], |row| Ok(decode(row.get(0)?, row.get_ref(1)?.as_blob()?)))
                 .optional()
         })?;
-        stored.map(|record| record.ok_or_else(|| corrupt("what is no token record"))).transpose()
+        stored.map(|record| record.ok_or_else(|| corrupt("what is not a token record"))).transpose()
     }
 
     async fn revoke(

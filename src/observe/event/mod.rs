@@ -188,7 +188,7 @@ pub(super) fn tell(event: Event<'_>, sinks: Sinks<'_>) {
             line!(sinks, WARN, age_seconds, %error, "serving {what} because its source cannot be asked");
         }
         Event::NotARotationEvent => {
-            line!(sinks, ERROR, "an event was refused that is neither a rotation step nor a scheduled event");
+            line!(sinks, ERROR, "refused an event that is neither a rotation step nor a scheduled event");
             sinks.count(Metric::RotationsFailed);
         }
         Event::SecretNotDescribed { error } => {
@@ -196,7 +196,7 @@ pub(super) fn tell(event: Event<'_>, sinks: Sinks<'_>) {
             sinks.count(Metric::RotationsFailed);
         }
         Event::ForeignSecret => {
-            line!(sinks, ERROR, "a step was refused for a secret that is not of this stack");
+            line!(sinks, ERROR, "refused a step for a secret that is not this stack's");
             sinks.count(Metric::RotationsFailed);
         }
         Event::RotationStep(step) => {

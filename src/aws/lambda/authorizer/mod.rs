@@ -95,7 +95,7 @@ enum Failure {
     #[error("{0}")]
     Undecided(&'static str),
     /// The function was called by something else.
-    #[error("the event is no request to an authorizer")]
+    #[error("the event is not a request to an authorizer")]
     NoRequest,
 }
 

@@ -178,7 +178,7 @@ async fn behind_cloudfront_nothing_is_answered_without_its_secret() {
         assert_eq!(answer["statusCode"], 403, "{event}");
         assert_eq!(
             answer["body"],
-            r#"{"error":"access_denied","error_description":"requests come by the public address of this server"}"#
+            r#"{"error":"access_denied","error_description":"requests must come through the public address of this server"}"#
         );
     }
     // Whatever else would be wrong with it.

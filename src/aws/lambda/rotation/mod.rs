@@ -105,13 +105,13 @@ pub enum RotationError {
     #[error("the secret is neither a client's secret nor a realm's signing keys of this stack")]
     ForeignSecret,
     /// AWSPENDING is not on the version of the step.
-    #[error("the version is not the one that is pending; start the rotation anew")]
+    #[error("the version is not the one that is pending; start the rotation again")]
     NotPending,
     /// createSecret comes first.
     #[error("the pending version has no value; createSecret comes first")]
     NoValue,
     /// AWSCURRENT moved to another version while the step ran.
-    #[error("somebody else made another version current meanwhile; start the rotation anew")]
+    #[error("somebody else made another version current meanwhile; start the rotation again")]
     Conflict,
     /// There is nobody to rotate the secret for.
     #[error("no client is registered for the secret")]
@@ -122,16 +122,16 @@ pub enum RotationError {
     )]
     OtherRegistration,
     /// Somebody has stored another secret since the pending one was made.
-    #[error("the pending secret is older than the one in use and stays out of use; start the rotation anew")]
+    #[error("the pending secret is older than the one in use and stays out of use; start the rotation again")]
     OutdatedSecret,
     /// What the token endpoint would answer.
     #[error("the pending secret does not authenticate its client: {0}")]
     Authentication(OAuthError),
     /// The keys that are current are not the ones that the pending version was made from.
-    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation anew")]
+    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation again")]
     OutdatedKeys,
     /// The pending keys say of themselves that they were published, long before they were.
-    #[error("the pending keys were made too long ago to be published now; start the rotation anew")]
+    #[error("the pending keys were made too long ago to be published now; start the rotation again")]
     LateKeys,
     /// A key that signs has been taken out of what is published: the command that did so did not come to its end.
     #[error("a key that signs is not published; repeat `grantwell key revoke`")]
@@ -345,7 +345,7 @@ impl Rotation {
         let (mut failed, mut overdue) = (0, 0);
         for name in names {
             let Ok(realm) = name.parse() else {
-                let error = corrupt(DYNAMODB, "a realm record whose name is none");
+                let error = corrupt(DYNAMODB, "a realm record whose name is malformed");
                 tracing::error!(%error, "a realm was left out");
                 overdue += 1;
                 continue;
@@ -355,7 +355,7 @@ impl Rotation {
                 Ok(()) => {
                     let retired = self.retire_keys(&realm).await;
                     let _ = retired.inspect_err(|error| {
-                        tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+                        tracing::warn!(%realm, %error, "signing keys verify for longer than they need to");
                     });
                 }
                 Err(_) => overdue += 1,

@@ -397,7 +397,7 @@ async fn the_schedule_has_a_key_that_signs_no_more_verify_for_as_long_as_its_tok
     world.stack.registrar().put_realm(&alpha).await.expect("changed");
     let mut longest = client(&world.realm, "longest");
     longest.metadata.access_token_lifetime = lifetime(2 * DAY);
-    world.stack.registrar().register(&longest, &generated()).await.expect("registered");
+    world.stack.registrar().register(&longest, Some(&generated())).await.expect("registered");
     world.keys().await;
     world.clock.advance(PUBLISHED_BEFORE_SIGNING);
     let retired = kid(&world.current_keys().await, KeyStatus::Current);
@@ -886,7 +886,7 @@ impl World {
         let (mut client, secret) = (client(realm, id), generated());
         client.metadata.client_secret_rotation_days = days;
         client.metadata.client_secret_expires_at = UnixSeconds(0);
-        self.stack.registrar().register(&client, &secret).await.expect("registered");
+        self.stack.registrar().register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 
@@ -909,7 +909,7 @@ impl World {
 
     async fn client(&self, id: &str) -> (Client, ClientSecret) {
         let (client, secret) = (client(&self.realm, id), generated());
-        self.stack.registrar().register(&client, &secret).await.expect("registered");
+        self.stack.registrar().register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 
