@@ -14,7 +14,7 @@ use crate::core::ports::{
     ClientRegistry, Clock, Moment, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
-use crate::telemetry::SystemRandom;
+use crate::system::SystemRandom;
 
 /// The two clocks of a machine, in seconds.
 struct TestClock {

@@ -91,8 +91,7 @@ pub struct ClientMetadata {
     /// Seconds the client's access tokens live; the realm's setting where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<TokenLifetime>,
-    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
-    #[serde(default)]
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never, which a record has to say.
     pub client_secret_expires_at: UnixSeconds,
     /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
     /// must not have it: the second rotation would lock it out.
@@ -149,8 +148,7 @@ pub struct Client {
     pub registration_id: RegistrationId,
     /// When it was registered.
     pub client_id_issued_at: UnixSeconds,
-    /// Its tokens issued before this time are inactive.
-    #[serde(default)]
+    /// Its tokens issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that it was issued while its own lifetime was longer. Absent: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

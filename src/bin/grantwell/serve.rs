@@ -16,7 +16,7 @@ use grantwell::config::ServerConfig;
 use grantwell::core::client_auth::attempts::FailedAttempts;
 use grantwell::core::client_auth::secret::ClientSecret;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::ClientRegistry as _;
+use grantwell::core::ports::{ClientRegistry as _, Clock as _};
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::server::health::{DiskSpace, Health};
@@ -139,6 +139,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = ServerConfig::from_env()?;
     let descriptors = limits::raise_descriptor_limit();
     let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
+    server::check_clock(SystemClock.now()).map_err(|error| Failure::new(error.to_string()))?;
     let _written_at_the_end = telemetry::init_local(config.log_level, arguments.log_format.into())
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
