@@ -52,7 +52,7 @@ impl CachedSecrets {
     async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
         // To an earlier revision the source may have denied what it says to this one.
         let suffices = |found: &RememberedSecrets| found.secrets.is_some() || found.revision >= client.revision;
-        let load = |before: Option<RememberedSecrets>| async {
+        let load = |before: Option<RememberedSecrets>| async move {
             let secrets = self.source.secrets(client).await?;
             Ok(RememberedSecrets { secrets, revision: client.revision }.known_from(before.as_ref()))
         };
