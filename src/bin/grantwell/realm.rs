@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
-use grantwell::core::management::RealmChange;
+use grantwell::core::management::realms::RealmChange;
 use grantwell::core::members::Members;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use grantwell::core::management::TokensValidAfter;
+use grantwell::core::management::valid_after::TokensValidAfter;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;

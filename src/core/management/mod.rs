@@ -4,18 +4,13 @@
 //! quicker, when a secret ends and when a key may sign is decided here. What an operator should know besides comes back as a
 //! [`Notice`], and why nothing was done as a [`ManagementError`]; a face puts them into its own words.
 
-mod clients;
-mod keys;
-mod realms;
-mod secrets;
-mod valid_after;
+pub mod clients;
+pub mod keys;
+pub mod realms;
+pub mod secrets;
+pub mod valid_after;
 
 use std::sync::Arc;
-
-pub use clients::{ClientChange, Registered, Registration};
-pub use realms::RealmChange;
-pub use secrets::{RotatedSecret, SecretLifetime};
-pub use valid_after::TokensValidAfter;
 
 use super::keys::SigningAlgorithm;
 use super::keys::keyring::{KeyChangeError, Keyring};

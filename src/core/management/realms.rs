@@ -1,6 +1,7 @@
 //! Realms: made, changed, read.
 
-use super::{Changed, Management, ManagementError, Notice, Subject, TokensValidAfter, notices_of_grants};
+use super::valid_after::TokensValidAfter;
+use super::{Changed, Management, ManagementError, Notice, Subject, notices_of_grants};
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
 /// A change of a realm. What is not named stays as it is.

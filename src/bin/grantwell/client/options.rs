@@ -9,7 +9,7 @@ use grantwell::core::client::metadata::{
     ClientMetadata, InvalidRegistration, InvalidSecretRotationDays, SecretRotationDays,
 };
 use grantwell::core::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
-use grantwell::core::management::SecretLifetime;
+use grantwell::core::management::secrets::SecretLifetime;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 

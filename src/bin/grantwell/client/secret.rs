@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use grantwell::core::client::Client;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::secret::{ClientSecret, WeakSecret};
-use grantwell::core::management::SecretLifetime;
+use grantwell::core::management::secrets::SecretLifetime;
 use grantwell::core::realm::RealmName;
 use grantwell::core::time::UnixSeconds;
 

@@ -3,7 +3,7 @@
 use clap::{Args as _, Command, Id};
 
 use grantwell::core::client::metadata::ClientMetadata;
-use grantwell::core::management::ClientChange;
+use grantwell::core::management::clients::ClientChange;
 
 use super::WhichClient;
 use super::options::Settings;
