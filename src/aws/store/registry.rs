@@ -256,39 +256,28 @@ pub(super) const REALM_PREFIX: &str = "realm#";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::aws::sdk::to_item;
     use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
-    use crate::core::client::auth_method::AuthMethod;
     use crate::core::client::grant_type::GrantType;
     use crate::core::client::id::RegistrationId;
-    use crate::core::client::metadata::{ClientMetadata, SecretRotationDays};
     use crate::core::keys::SigningAlgorithm;
     use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;
     use crate::core::time::UnixSeconds;
     use crate::system::SystemRandom;
 
+    /// A registration that sets every member.
+    const EVERY_MEMBER: &str = include_str!("../../../tests/it/support/registration.json");
+
     fn client() -> Client {
-        let metadata = ClientMetadata {
-            client_name: Some("My client".into()),
-            contacts: vec!["owner@example.com".into()],
-            redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
-            scope: "read write".parse().expect("well formed"),
-            default_scope: Some("write".parse().expect("well formed")),
-            grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
-            access_token_lifetime: Some(TokenLifetime::DEFAULT),
-            client_secret_expires_at: UnixSeconds(1_795_415_820),
-            client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),
-            access_token_format: Some(AccessTokenFormat::Jwt),
-            access_token_persistence: Some(AccessTokenPersistence::Stateless),
-            access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
-            token_quota: Some("1000/hour".parse().expect("a quota")),
-            token_quota_mode: Some(QuotaMode::Observe),
-            resources: vec!["https://api.example.com/".parse().expect("absolute")],
-            access_token_claims: r#"{"tier":"gold"}"#.parse().expect("claims"),
-        };
+        let members: Vec<Value> = serde_json::from_str(EVERY_MEMBER).expect("a list of members");
+        let members = members
+            .iter()
+            .map(|member| (member["member"].as_str().expect("a name").to_owned(), member["stored"].clone()));
+        let metadata = serde_json::from_value(Value::Object(members.collect())).expect("a registration");
         let realm = Realm::new("alpha".parse().expect("a name"));
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
         Client::register("myClient".parse().expect("an id"), &realm, metadata, registration_id, UnixSeconds(7))
@@ -333,6 +322,9 @@ mod tests {
                 None,
                 "a client registration without attribute token_endpoint_auth_methods",
             ),
+            // What it had may have ended tokens, or its secret.
+            ("tokens_valid_after", None, "a client registration without attribute tokens_valid_after"),
+            ("client_secret_expires_at", None, "a client registration without attribute client_secret_expires_at"),
             (
                 "status",
                 Some(AttributeValue::S("canary".into())),

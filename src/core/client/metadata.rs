@@ -20,8 +20,7 @@ use crate::core::time::UnixSeconds;
 /// What an operator decides about a client; everything else about a [`Client`] follows or is counted. It is shown in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
-    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
-    #[serde(default)]
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never, which a record has to say.
     pub client_secret_expires_at: UnixSeconds,
     /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
     /// must not have it: the second rotation would lock it out.
@@ -82,7 +81,7 @@ pub struct SecretRotationDays(u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRegistration {
     /// A default scope is not among the client's scopes.
-    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope or drop it")]
+    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope, or leave it out")]
     DefaultScope(String),
     /// The realm does not allow a scope of the client.
     #[error("realm {realm} does not allow the scope '{scope}'; its allowed scopes are '{allowed}'")]
@@ -127,7 +126,7 @@ pub enum InvalidRegistration {
 
 /// The days between two rotations of the secret are out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a secret is rotated by schedule every 1 to {max} days", max = SecretRotationDays::MAX)]
+#[error("secrets are rotated on a schedule every 1 to {max} days", max = SecretRotationDays::MAX)]
 pub struct InvalidSecretRotationDays;
 
 impl ClientMetadata {

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::places::MOST_ENDING;
-
 /// What connections may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -19,6 +17,8 @@ pub struct Limits {
     pub head: Duration,
     /// How long a peer may read nothing of what is to be written to it.
     pub stall: Duration,
+    /// How long a peer may take for what is to be written to it, reading or not: some kilobytes, of which the kernel keeps more than that.
+    pub taken: Duration,
     /// How long a connection is kept after an answer without another request. Longer than the minute for which the usual proxies keep
     /// theirs: the end that closes first must be the one that sends requests, or one is lost now and then.
     pub idle: Duration,
@@ -54,6 +54,7 @@ impl Limits {
         threads: MOST_THREADS,
         head: Duration::from_secs(10),
         stall: Duration::from_secs(10),
+        taken: Duration::from_secs(30),
         idle: Duration::from_secs(75),
         life: Duration::from_mins(15),
         last_answer: Duration::from_secs(40),
@@ -78,7 +79,7 @@ impl Limits {
 
     /// The soonest that anything which has not begun yet can be too long.
     pub(super) fn shortest(&self) -> Duration {
-        self.head.min(self.stall).min(self.idle).min(self.last_answer)
+        self.head.min(self.stall).min(self.taken).min(self.idle).min(self.last_answer)
     }
 }
 
@@ -105,6 +106,8 @@ const MOST_THREADS: usize = 64;
 /// With fewer, a handful of idle clients would be all.
 const LEAST_CONNECTIONS: usize = 32;
 const ADVISED: usize = 4096;
+/// Connections that have been told to end and have not yet: the budget of descriptors has room for them beside those that have places.
+pub(super) const MOST_ENDING: usize = 16;
 
 #[cfg(test)]
 mod tests {
