@@ -149,16 +149,6 @@ impl Client {
     }
 }
 
-impl ClientStatus {
-    /// The name as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

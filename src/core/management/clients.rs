@@ -1,9 +1,9 @@
 //! Clients: registered, changed, stopped, removed.
 
-use super::secrets;
-use super::{
-    Changed, Management, ManagementError, Notice, SecretLifetime, Subject, TokensValidAfter, notices_of_grants,
-};
+use super::operator::Management;
+use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants};
+use super::secrets::{self, SecretLifetime};
+use super::valid_after::TokensValidAfter;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::ClientSecret;
