@@ -173,10 +173,11 @@ const OF_THE_MACHINE: [&str; 8] = [
 ];
 
 /// Rooms, and whom they do not know.
-const STRANGERS: [(&str, &[&str]); 3] = [
+const STRANGERS: [(&str, &[&str]); 4] = [
     ("aws/store", &["http", "embedded", "aws/lambda", "app.rs"]),
     ("embedded/store", &["http", "aws", "embedded/server", "app.rs"]),
     ("http", &["aws", "embedded", "app.rs"]),
+    ("cache", &["aws", "embedded", "app.rs"]),
 ];
 
 /// The files of `src` and what each of them uses.

@@ -256,13 +256,13 @@ pub(super) const REALM_PREFIX: &str = "realm#";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::aws::sdk::to_item;
     use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
-    use crate::core::client::auth_method::AuthMethod;
     use crate::core::client::grant_type::GrantType;
     use crate::core::client::id::RegistrationId;
-    use crate::core::client::metadata::{ClientMetadata, SecretRotationDays};
     use crate::core::keys::SigningAlgorithm;
     use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;
@@ -322,6 +322,9 @@ mod tests {
                 None,
                 "a client registration without attribute token_endpoint_auth_methods",
             ),
+            // What it had may have ended tokens, or its secret.
+            ("tokens_valid_after", None, "a client registration without attribute tokens_valid_after"),
+            ("client_secret_expires_at", None, "a client registration without attribute client_secret_expires_at"),
             (
                 "status",
                 Some(AttributeValue::S("canary".into())),

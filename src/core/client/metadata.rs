@@ -20,8 +20,7 @@ use crate::core::time::UnixSeconds;
 /// What an operator decides about a client; everything else about a [`Client`] follows or is counted. It is shown in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
-    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
-    #[serde(default)]
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never, which a record has to say.
     pub client_secret_expires_at: UnixSeconds,
     /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
     /// must not have it: the second rotation would lock it out.

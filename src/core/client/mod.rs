@@ -37,8 +37,7 @@ pub struct Client {
     pub registration_id: RegistrationId,
     /// When it was registered.
     pub client_id_issued_at: UnixSeconds,
-    /// Its tokens issued before this time are inactive.
-    #[serde(default)]
+    /// Its tokens issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that it was issued while its own lifetime was longer. Absent: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
