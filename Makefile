@@ -54,8 +54,8 @@ clippy: ## Lints of everything
 	cargo clippy --all-targets --all-features --locked -- -D warnings
 
 .PHONY: lint-template
-lint-template: $(VENV)/.ready ## cfn-lint on template.yaml and the example's
-	$(VENV)/bin/cfn-lint template.yaml examples/protected-api/template.yaml
+lint-template: $(VENV)/.ready ## cfn-lint on each template
+	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml
 
 .PHONY: test-rust
 test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
@@ -88,7 +88,7 @@ fuzz-briefly: ## Each fuzz target for 10 seconds
 ##@ With a Docker engine
 
 .PHONY: test-sam
-test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, and sam local invoke for every file of events/
+test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, sam local invoke for every file of events/, sam local start-api
 	$(if $(SAM_PREPARE),$(SAM_PREPARE))
 	@docker info >/dev/null 2>&1 || { \
 	  echo 'make test-sam: no Docker engine answers. Install and start one (docker info must work), then run this again.' >&2; \
@@ -97,7 +97,10 @@ test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, and sam 
 	  echo 'make test-sam: builds for x86_64, and this machine is not one.' >&2; exit 1; }
 	cargo build --bin grantwell --all-features --locked
 	PATH="$(abspath $(VENV_SAM))/bin:$$PATH" AWS_DEFAULT_REGION=us-east-1 sam validate --lint
-	PATH="$(abspath $(VENV_SAM))/bin:$$PATH" sam build --parameter-overrides Architecture=x86_64 --build-dir $(SAM_BUILD)
+	for name in template authorizer; do \
+	  PATH="$(abspath $(VENV_SAM))/bin:$$PATH" sam build --template "$$name.yaml" \
+	    --parameter-overrides Architecture=x86_64 --build-dir "$(SAM_BUILD)/$$name"; \
+	done
 	SAM=$(abspath $(VENV_SAM))/bin/sam GRANTWELL_SAM_BUILD=$(abspath $(SAM_BUILD)) \
 	  $(VENV)/bin/python -m pytest tests/aws/sam
 

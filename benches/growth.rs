@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use grantwell::core::access_token::claims::CustomClaims;
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::access_token::{TokenDigest, opaque};
-use grantwell::core::client::RegistrationId;
+use grantwell::core::client::id::RegistrationId;
 use grantwell::core::ports::{Clock as _, TokenStore as _};
 use grantwell::core::realm::{PublicUrl, RealmName};
 use grantwell::core::resource::Audience;

@@ -12,30 +12,36 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
+use grantwell::app::{App, LOCAL_CACHES, Settings};
 use grantwell::core::access_token::jwt::UnverifiedJwt;
-use grantwell::core::access_token::validation::AccessTokenValidator;
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::params::Params;
 use grantwell::core::ports::{
-    ClientRegistry, Clock, Denylist, Registrar as _, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+    Clock as _, Denylist, Registrar as _, SigningKeySource as _, TokenStore, VerificationKeySource,
 };
-use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
+use grantwell::core::realms::RealmDefaults;
+use grantwell::core::source::ClientSource;
 use grantwell::core::token::TokenEndpoint;
+use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
-use grantwell::metrics::{InvocationIds, Metric, Metrics, MetricsFormat};
+use grantwell::observe::log::LogLevel;
+use grantwell::observe::metrics::{InvocationIds, Label, Metric, Metrics};
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::{LogLevel, TracingAudit};
 
 /// A client for each way to make a token, by the name that its figures have.
 const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [
@@ -59,54 +65,15 @@ impl Server {
     /// `lifetime` is that of its tokens.
     fn over<A: TokenStore + Denylist + 'static>(issued: A, lifetime: TokenLifetime) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
         runtime.block_on(register_clients(&registry));
-
-        let (tokens, settings) = (Arc::new(issued), CacheSettings::LOCAL);
-        let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(registry.clone(), clock.clone(), settings));
-        let public_keys: Arc<dyn VerificationKeySource> =
-            Arc::new(CachedVerificationKeys::new(registry.clone(), clock.clone(), settings));
-        let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
-        let keys: Arc<dyn SigningKeySource> = Arc::new(CachedSigningKeys::new(keyring, clock.clone(), settings));
-        let registry: Arc<dyn ClientRegistry> =
-            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
-        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: lifetime };
-        let realms = || Realms::new(registry.clone(), defaults.clone());
-        let attempts = Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT)));
-        let clients =
-            || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone()).limited_by(attempts.clone());
+        let adapters = EmbeddedAdapters::over(registry, Arc::new(issued), Arc::new(MemoryQuotas::default()));
+        let app = App::new(adapters, settings(lifetime, Some(AttemptLimits::DEFAULT)));
         let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
-        Self {
-            realm: RealmName::root(),
-            issuer: public_url.issuer("/oauth2"),
-            token: TokenEndpoint {
-                realms: realms(),
-                clients: clients(),
-                tokens: tokens.clone(),
-                denylist: tokens.clone(),
-                quotas: Arc::new(MemoryQuotas::default()),
-                keys: keys.clone(),
-                clock: clock.clone(),
-                random: Arc::new(SystemRandom),
-                audit: Arc::new(TracingAudit),
-            },
-            introspection: IntrospectionEndpoint {
-                clients: clients(),
-                tokens: AccessTokenValidator {
-                    realms: realms(),
-                    registry: registry.clone(),
-                    tokens: tokens.clone(),
-                    denylist: tokens,
-                    keys: public_keys.clone(),
-                },
-                keys,
-                clock,
-                audit: Arc::new(TracingAudit),
-            },
-            public_keys,
-            runtime,
-        }
+        let (Ok(token), Ok(introspection)) = (app.token_endpoint(), app.introspection_endpoint());
+        let Ok(public_keys) = app.verification_keys();
+        let (realm, issuer) = (RealmName::root(), public_url.issuer("/oauth2"));
+        Self { runtime, realm, issuer, token, introspection, public_keys }
     }
 
     /// A token answer's token, from the bytes of a form on.
@@ -114,8 +81,8 @@ impl Server {
         let params =
             Params::parse(form(client, "grant_type=client_credentials&scope=read").as_bytes()).expect("a form");
         let source = Some(ClientSource::of(Ipv4Addr::LOCALHOST.into()));
-        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params, source };
-        let answer = self.token.issue(&request, &self.issuer).await.expect("granted");
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm, &self.issuer, &params) };
+        let answer = self.token.issue(&request).await.expect("granted");
         answer.access_token.expose_token().to_owned()
     }
 
@@ -123,10 +90,16 @@ impl Server {
     async fn introspect(&self, client: &str, token: &str) {
         let params = Params::parse(form(client, &format!("token={token}")).as_bytes()).expect("a form");
         let source = Some(ClientSource::of(Ipv4Addr::LOCALHOST.into()));
-        let request = ClientRequest { realm: &self.realm, authorization: &[], params: &params, source };
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm, &self.issuer, &params) };
         let answer = self.introspection.introspect(&request).await.expect("answered");
         assert!(black_box(answer).is_active());
     }
+}
+
+/// Those of the local server.
+fn settings(access_token_lifetime: TokenLifetime, attempt_limits: Option<AttemptLimits>) -> Settings {
+    let realm_defaults = RealmDefaults { root_default_scope: None, access_token_lifetime };
+    Settings { realm_defaults, attempt_limits, caches: LOCAL_CACHES }
 }
 
 async fn register_clients(registry: &SqliteRegistry) {
@@ -135,14 +108,14 @@ async fn register_clients(registry: &SqliteRegistry) {
     for (id, format, persistence) in CLIENTS {
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("well formed"),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             access_token_format: Some(format),
             access_token_persistence: Some(persistence),
             ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
         let client = Client::register(id.parse().expect("an id"), &realm, metadata, registration_id, SystemClock.now());
-        registry.register(&client.expect("valid"), &secret).await.expect("registered");
+        registry.register(&client.expect("valid"), Some(&secret)).await.expect("registered");
     }
 }
 
@@ -226,45 +199,45 @@ fn read_keys(criterion: &mut Criterion) {
 /// others do, as many as are remembered.
 fn authenticate(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stored = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
-    runtime.block_on(register_clients(&stored));
-    let settings = CacheSettings::LOCAL;
-    let secrets: Arc<dyn SecretSource> = Arc::new(CachedSecrets::new(stored.clone(), clock.clone(), settings));
-    let registry: Arc<dyn ClientRegistry> = Arc::new(CachedRegistry::new(stored, Arc::new(SystemClock), settings));
-    let clients = || ClientAuthenticator::new(registry.clone(), secrets.clone(), clock.clone());
-    let limited = || clients().limited_by(Some(Arc::new(FailedAttempts::new(AttemptLimits::DEFAULT))));
+    let adapters = EmbeddedAdapters::in_memory().expect("a registry");
+    runtime.block_on(register_clients(adapters.sqlite_registry()));
+    let clients = |limits| {
+        let app = App::new(adapters.clone(), settings(TokenLifetime::DEFAULT, limits));
+        let Ok(authenticator) = app.authenticator();
+        authenticator
+    };
+    let limited = || clients(Some(AttemptLimits::DEFAULT));
     let attacked = limited();
+    let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
     for source in 0..u32::try_from(FailedAttempts::CAPACITY).expect("small") {
         let guess = form("opaque", "").replace(SECRET, "a-guess");
-        assert!(!runtime.block_on(authenticates(&attacked, &guess, Ipv4Addr::from_bits(source))));
+        assert!(!runtime.block_on(authenticates(&attacked, &issuer, &guess, Ipv4Addr::from_bits(source))));
     }
 
     let right = form("opaque", "");
     let mut group = group(criterion, "authenticate");
     for (name, clients) in
-        [("no limit", clients()), ("limited, nobody fails", limited()), ("limited, others fail", attacked)]
+        [("no limit", clients(None)), ("limited, nobody fails", limited()), ("limited, others fail", attacked)]
     {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| assert!(runtime.block_on(authenticates(&clients, &right, Ipv4Addr::LOCALHOST))));
+            bencher.iter(|| assert!(runtime.block_on(authenticates(&clients, &issuer, &right, Ipv4Addr::LOCALHOST))));
         });
     }
     group.finish();
 }
 
-async fn authenticates(clients: &ClientAuthenticator, form: &str, source: Ipv4Addr) -> bool {
+async fn authenticates(clients: &ClientAuthenticator, issuer: &Issuer, form: &str, source: Ipv4Addr) -> bool {
     let realm = Realm::new(RealmName::root());
     let params = Params::parse(form.as_bytes()).expect("a form");
     let source = Some(ClientSource::of(source.into()));
-    let request = ClientRequest { realm: &realm.name, authorization: &[], params: &params, source };
+    let request = ClientRequest { source, ..ClientRequest::new(&realm.name, issuer, &params) };
     let credentials = Credentials::from_request(&request).expect("credentials");
-    clients.authenticate(&realm, &credentials, &mut None).await.is_ok()
+    clients.authenticate(&realm, &credentials).await.is_ok()
 }
 
 /// The metrics of one warm token request of a function, up to the line for the log.
 fn metrics(criterion: &mut Criterion) {
-    let written =
-        Metrics::new(MetricsFormat::Emf, "stack-TokenFunction".to_owned(), LogLevel::Info, Arc::new(SystemClock));
+    let written = Metrics::of_function("stack-TokenFunction".to_owned(), LogLevel::Info, Arc::new(SystemClock));
     let trace_id = Some("1-5759e988-bd862e3fe1be46a994272793".to_owned());
     let ids = InvocationIds { request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(), trace_id };
     let mut group = group(criterion, "metrics");
@@ -277,7 +250,7 @@ fn metrics(criterion: &mut Criterion) {
                 Metric::DynamoDbCalls,
                 Metric::TokensIssued,
             ] {
-                written.count(metric);
+                written.add(metric, 1, Label::None);
             }
             written.take_line(black_box(&ids), Duration::from_micros(4321)).expect("a line")
         });

@@ -5,7 +5,9 @@
 //!
 //! # Layers, one direction
 //! ```text
-//! src/bin/*      composition roots: read config, build adapters, serve one router
+//! src/bin/*      a file a function, and the command
+//!    |
+//! src/app        the one composition: adapters become endpoints, endpoints become routes
 //!    |
 //! src/http       axum routers and extractors; the only module that knows both HTTP and OAuth
 //! src/cache      bounded caches around any adapter
@@ -20,9 +22,11 @@
 //! - A rule of a specification: the file of `core` that carries the noun's name.
 //! - A header, status or media type: `http`.
 //! - How a fact is stored: `aws` or `embedded`, and its description in `docs/storage.md`.
-//! - A setting: `config`, and the table in the README.
-//! - Which adapter a process uses: its file in `bin`.
+//! - A setting: `config`, and the table in `docs/configuration.md`.
+//! - Which adapter a port has: `aws/adapters` and `embedded/adapters`. What is made of them: `app`.
 
+#[cfg(feature = "http")]
+pub mod app;
 #[cfg(feature = "aws")]
 pub mod aws;
 #[cfg(feature = "http")]
@@ -35,8 +39,6 @@ pub mod embedded;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http")]
-pub mod metrics;
+pub mod observe;
 #[cfg(feature = "http")]
 pub mod system;
-#[cfg(feature = "http")]
-pub mod telemetry;

@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::core::ports::{Clock, Moment, PortError, Random, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
+use crate::core::random::Random;
+use crate::core::time::{Moment, UnixSeconds};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]

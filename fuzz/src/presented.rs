@@ -8,35 +8,38 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
+use grantwell::app::App;
 use grantwell::aws::lambda::gateway;
 use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
-use grantwell::core::access_token::validation::AccessTokenValidator;
-use grantwell::core::client::{AuthMethod, Client, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::ClientAuthenticator;
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::endpoint::Endpoint;
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{
-    Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-};
-use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::ports::{Clock as _, Denylist as _, Registrar as _, SigningKeySource as _, TokenStore as _};
+use grantwell::core::realm::{PublicUrl, Realm, RealmName};
 use grantwell::core::revocation::RevocationEndpoint;
+use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::memory::MemoryTokens;
+use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::TracingAudit;
 
-use crate::{CLIENT, TIME_LEFT};
+use crate::{CLIENT, TIME_LEFT, settings};
 
 /// A request to introspection: the lines of Authorization and Accept, then the form. Nobody learns anything who does not know the
 /// secret, and who does learns of its own tokens.
 pub fn introspection(input: &[u8]) {
     for (world, is_known) in [(&*WORLD, true), (&*STRANGERS, false)] {
-        let Some(answer) = world.ask("introspect", input) else { return };
+        let Some(answer) = world.ask(IntrospectionEndpoint::ENDPOINT, input) else { return };
         let status = answer["statusCode"].as_u64().expect("a status");
         assert!([200, 400, 401, 404, 413, 415, 429].contains(&status), "{answer}");
         if status != 200 {
@@ -62,7 +65,7 @@ pub fn introspection(input: &[u8]) {
 /// The same for revocation: nobody ends a token of another.
 pub fn revocation(input: &[u8]) {
     for (world, is_known) in [(&*WORLD, true), (&*STRANGERS, false)] {
-        let Some(answer) = world.ask("token/revoke", input) else { return };
+        let Some(answer) = world.ask(RevocationEndpoint::ENDPOINT, input) else { return };
         let status = answer["statusCode"].as_u64().expect("a status");
         assert!([200, 400, 401, 404, 413, 415, 429].contains(&status), "{answer}");
         assert!(is_known || status != 200, "a guess: {answer}");
@@ -94,43 +97,17 @@ impl World {
     fn new(secret: &ClientSecret) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
-        let (clock, audit) = (Arc::new(SystemClock), Arc::new(TracingAudit));
-        let tokens = Arc::new(MemoryTokens::new(clock.clone()));
-        let keyring = Arc::new(Keyring::new(registry.clone(), clock.clone()));
-        let (issued, records) = runtime.block_on(issue(&registry, &keyring, &tokens, secret));
+        let tokens = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
+        let (issued, records) = runtime.block_on(issue(&registry, &tokens, secret));
 
-        let realms = || {
-            let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
-            Realms::new(registry.clone(), defaults)
-        };
-        let clients = || ClientAuthenticator::new(registry.clone(), registry.clone(), clock.clone());
-        let introspection = routes::introspection_routes(IntrospectionEndpoint {
-            clients: clients(),
-            tokens: AccessTokenValidator {
-                realms: realms(),
-                registry: registry.clone(),
-                tokens: tokens.clone(),
-                denylist: tokens.clone(),
-                keys: registry.clone(),
-            },
-            keys: keyring,
-            clock: clock.clone(),
-            audit: audit.clone(),
-        });
-        let revocation = routes::revocation_routes(RevocationEndpoint {
-            realms: realms(),
-            clients: clients(),
-            tokens: tokens.clone(),
-            denylist: tokens.clone(),
-            keys: registry.clone(),
-            clock,
-            audit,
-        });
-        Self { router: routes::finish(introspection.merge(revocation)), tokens, issued, records, runtime }
+        let adapters = EmbeddedAdapters::over(registry, tokens.clone(), Arc::new(MemoryQuotas::default()));
+        let app = App::new(adapters, settings(None));
+        let Ok(routes) = app.every_route();
+        Self { router: routes::finish(routes), tokens, issued, records, runtime }
     }
 
     /// The answer to a request with this Authorization, Accept and form.
-    fn ask(&self, path: &str, input: &[u8]) -> Option<Value> {
+    fn ask(&self, endpoint: Endpoint, input: &[u8]) -> Option<Value> {
         let text = std::str::from_utf8(input).ok()?;
         let (authorization, rest) = text.split_once('\n')?;
         let (accept, form) = rest.split_once('\n')?;
@@ -142,7 +119,7 @@ impl World {
                 headers[name] = json!(value);
             }
         }
-        let path = format!("/oauth2/{path}");
+        let path = format!("/oauth2/{}", endpoint.path);
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
             "requestContext": {
@@ -167,25 +144,25 @@ impl World {
 
 /// Registers the clients and gives them their tokens.
 async fn issue(
-    registry: &SqliteRegistry,
-    keyring: &Keyring,
+    registry: &Arc<SqliteRegistry>,
     tokens: &MemoryTokens,
     secret: &ClientSecret,
 ) -> ([String; 4], [AccessTokenRecord; 4]) {
     let (realm, now) = (Realm::new(RealmName::root()), SystemClock.now());
+    let keyring = Keyring::new(registry.clone(), Arc::new(SystemClock));
     let signers = keyring.signers(&realm.name, SigningAlgorithm::Es256).await.expect("keys");
     let signer = signers.choose(SigningAlgorithm::Es256, now).expect("a key");
     let (mut issued, mut records) = (Vec::new(), Vec::new());
     for (number, id) in [CLIENT.0, "other"].into_iter().enumerate() {
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("a scope"),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             ..ClientMetadata::new()
         };
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
         let client =
             Client::register(id.parse().expect("an id"), &realm, metadata, registration_id, now).expect("valid");
-        registry.register(&client, secret).await.expect("registered");
+        registry.register(&client, Some(secret)).await.expect("registered");
 
         let stored = record(&client, "stored".to_owned(), now);
         let token = format!("gwt_{}", URL_SAFE_NO_PAD.encode([u8::try_from(number).expect("small"); 32]));

@@ -3,9 +3,10 @@
 
 use grantwell::core::access_token::record::AccessTokenRecord;
 use grantwell::core::client::Client;
-use grantwell::core::keys::set::{KeySet, PublishedKeys};
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::keys::published::PublishedKeys;
+use grantwell::core::keys::set::KeySet;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::{aws, embedded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

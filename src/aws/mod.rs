@@ -2,10 +2,10 @@
 //! secrets, and the events of API Gateway, Secrets Manager and EventBridge in place of a socket.
 //!
 //! Nothing here decides anything about OAuth. [`sdk`] holds the time limits and the one translation of the SDK's errors,
-//! `trust` says whose certificates count, `traces` what X-Ray is told of the calls.
+//! `trust` says whose certificates count.
 
+pub mod adapters;
 pub mod lambda;
 pub mod sdk;
 pub mod store;
-mod traces;
 mod trust;

@@ -23,8 +23,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::trust;
-use crate::core::ports::PortError;
-use crate::metrics::{Metric, Metrics};
+use crate::core::port_error::PortError;
+use crate::observe::event::{Attempt, Service};
+use crate::observe::{Event, Observer};
 
 /// The service's name in errors.
 pub(super) const DYNAMODB: &str = "DynamoDB";
@@ -73,33 +74,24 @@ pub async fn for_operators() -> SdkConfig {
         .await
 }
 
-/// Counts every attempt that reaches for a service, whoever makes the call: one that is repeated is paid for again.
+/// Tells of every attempt that reaches for a service, whoever makes the call: one that is repeated is paid for again.
 #[derive(Debug)]
-pub(super) struct CountedCalls {
-    metrics: Arc<Metrics>,
-    calls: Metric,
-    throttles: Metric,
-    failures: Metric,
+pub(super) struct ObservedCalls {
+    observer: Arc<Observer>,
+    service: Service,
 }
 
-impl CountedCalls {
-    /// Counts those to DynamoDB.
-    pub(super) fn to_dynamodb(metrics: Arc<Metrics>) -> Self {
-        let (calls, throttles, failures) = (Metric::DynamoDbCalls, Metric::DynamoDbThrottles, Metric::DynamoDbFailures);
-        Self { metrics, calls, throttles, failures }
-    }
-
-    /// Counts those to Secrets Manager.
-    pub(super) fn to_secrets_manager(metrics: Arc<Metrics>) -> Self {
-        let (calls, throttles) = (Metric::SecretsManagerCalls, Metric::SecretsManagerThrottles);
-        Self { metrics, calls, throttles, failures: Metric::SecretsManagerFailures }
+impl ObservedCalls {
+    /// Tells `observer` of those to `service`.
+    pub(super) fn to(service: Service, observer: Arc<Observer>) -> Self {
+        Self { observer, service }
     }
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for CountedCalls {
+impl Intercept for ObservedCalls {
     fn name(&self) -> &'static str {
-        "CountedCalls"
+        "ObservedCalls"
     }
 
     fn read_after_attempt(
@@ -108,22 +100,21 @@ impl Intercept for CountedCalls {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.metrics.count(self.calls);
-        match context.response() {
-            Some(answer) if answer.status().is_success() => {}
+        let outcome = match context.response() {
+            Some(answer) if answer.status().is_success() => Attempt::Answered,
             Some(answer) if answer.status().is_client_error() => {
-                if is_throttled(answer.body().bytes().unwrap_or_default()) {
-                    self.metrics.count(self.throttles);
-                }
+                let is_throttled = is_throttled(answer.body().bytes().unwrap_or_default());
+                if is_throttled { Attempt::Throttled } else { Attempt::Answered }
             }
-            Some(_) | None => self.metrics.count(self.failures),
-        }
+            Some(_) | None => Attempt::Failed,
+        };
+        self.observer.tell(Event::CallAttempted { service: self.service, outcome });
         Ok(())
     }
 }
 
 /// Both services name the error in the body of an answer, `"__type": "...#ThrottlingException"`.
-pub(super) fn is_throttled(body: &[u8]) -> bool {
+fn is_throttled(body: &[u8]) -> bool {
     let error = String::from_utf8_lossy(body);
     ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottledException"]
         .iter()

@@ -2,12 +2,9 @@
 //! schedule those that are due.
 
 use grantwell::aws::lambda::function::Function;
-use grantwell::aws::lambda::rotation;
 use grantwell::config::ConfigError;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ConfigError> {
-    let function = Function::start().await?;
-    rotation::serve(function.rotation()?).await;
-    Ok(())
+    Function::start().await?.rotate().await
 }

@@ -8,13 +8,18 @@ use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 
 use super::CacheSettings;
-use crate::core::ports::{Clock, Moment, PortError};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
+use crate::core::time::Moment;
+use crate::observe::event::Remembered;
+use crate::observe::{Event, Observer};
 
 /// A cache that asks its source again when what it remembers is stale, and serves that for a bounded time while the source
 /// cannot be asked.
 pub(super) struct Bridged<K, V> {
-    what: &'static str,
+    what: Remembered,
     clock: Arc<dyn Clock>,
+    observer: Arc<Observer>,
     pub(super) settings: CacheSettings,
     /// How long a value is believed. One of no time at all is not served while the source is away either.
     ttl: fn(&CacheSettings, &V) -> Duration,
@@ -61,7 +66,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(super) fn new(
-        what: &'static str,
+        what: Remembered,
         clock: Arc<dyn Clock>,
         settings: CacheSettings,
         ttl: fn(&CacheSettings, &V) -> Duration,
@@ -71,7 +76,12 @@ where
             .max_capacity(settings.capacity)
             .time_to_live(stale_limit + settings.secret_retry_interval)
             .build();
-        Self { what, clock, settings, ttl, stale_limit, entries }
+        Self { what, clock, observer: Arc::default(), settings, ttl, stale_limit, entries }
+    }
+
+    /// Tells `observer` of its hits and its misses.
+    pub(super) fn observed_by(self, observer: Arc<Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// What is stale is not served, whether or not the source can be asked.
@@ -82,8 +92,7 @@ where
         Self { stale_limit: Duration::ZERO, entries, ..self }
     }
 
-    /// What is remembered, or what `load` brings where there is nothing, it is stale, or `reload` says so. One load at a time
-    /// for each key; it is told what was remembered before.
+    /// [`Bridged::get_if`], whatever the value.
     pub(super) async fn get<F>(
         &self,
         key: K,
@@ -93,11 +102,28 @@ where
     where
         F: Future<Output = Result<V, PortError>> + Send,
     {
+        self.get_if(key, reload, |_| true, load).await
+    }
+
+    /// What is remembered, or what `load` brings where there is nothing, it is stale, it does not suffice, or `reload` says so.
+    /// One load at a time for each key; it is told what was remembered before.
+    pub(super) async fn get_if<F>(
+        &self,
+        key: K,
+        reload: Reload,
+        suffices: impl Fn(&V) -> bool + Send + Sync,
+        load: impl FnOnce(Option<V>) -> F + Send,
+    ) -> Result<V, PortError>
+    where
+        F: Future<Output = Result<V, PortError>> + Send,
+    {
         // The look that nearly every request takes, without the lock of the one below.
         if reload == Reload::IfStale
             && let Some(entry) = self.entries.get(&key).await
             && entry.is_believed(self.clock.moment())
+            && suffices(&entry.value)
         {
+            self.observer.tell(Event::CacheHit(self.what));
             return Ok(entry.value);
         }
         let asked_at = self.clock.moment();
@@ -106,13 +132,14 @@ where
             let now = self.clock.moment();
             // Whoever waited for another's load takes what that brought.
             let does = |entry: &BridgedEntry<V>| match reload {
-                Reload::IfStale => entry.is_believed(now),
+                Reload::IfStale => entry.is_believed(now) && suffices(&entry.value),
                 Reload::Now => false,
                 Reload::ForNewer => entry.is_believed(now) && entry.loaded_at.is_after(asked_at),
             };
             if remembered.as_ref().is_some_and(does) {
                 return Ok(Op::Nop);
             }
+            self.observer.tell(Event::CacheMiss(self.what));
             match (load(remembered.as_ref().map(|entry| entry.value.clone())).await, remembered) {
                 (Ok(value), _) => {
                     let ttl = (self.ttl)(&self.settings, &value);
@@ -127,12 +154,16 @@ where
             }
         });
         match entry.await? {
-            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => Ok(entry.into_value().value),
+            CompResult::Unchanged(entry) => {
+                if reload == Reload::IfStale {
+                    self.observer.tell(Event::CacheHit(self.what));
+                }
                 Ok(entry.into_value().value)
             }
             // Nothing above removes an entry or leaves one out.
             CompResult::StillNone(_) | CompResult::Removed(_) => {
-                Err(PortError::Unavailable { service: self.what, detail: "no entry".to_owned() })
+                Err(PortError::Unavailable { service: self.what.as_str(), detail: "no entry".to_owned() })
             }
         }
     }
@@ -170,8 +201,7 @@ where
         if age > self.stale_limit {
             return Err(error);
         }
-        let age_seconds = age.as_secs();
-        tracing::warn!(age_seconds, %error, "serving {} because its source cannot be asked", self.what);
+        self.observer.tell(Event::ServedStale { what: self.what, age, error: &error });
         Ok(BridgedEntry { believed_since: now, believed_for: self.settings.secret_retry_interval, ..entry })
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
-use crate::core::ports::{Clock, Moment};
+use crate::core::ports::Clock;
+use crate::core::time::Moment;
 
 /// When something was last done for each key, so that it is done once in a while and no more often.
 pub(super) struct Intervals<K> {

@@ -9,9 +9,13 @@ use super::CacheSettings;
 use super::bridged::{Bridged, Reload};
 use super::intervals::Intervals;
 use crate::core::keys::SigningAlgorithm;
-use crate::core::keys::set::{Signers, VerificationKeys};
-use crate::core::ports::{Clock, PortError, SigningKeySource, VerificationKeySource};
+use crate::core::keys::published::VerificationKeys;
+use crate::core::keys::set::Signers;
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, SigningKeySource, VerificationKeySource};
 use crate::core::realm::RealmName;
+use crate::observe::Observer;
+use crate::observe::event::Remembered;
 
 /// A [`VerificationKeySource`] that remembers, and looks again when a token names a key that it does not know.
 pub struct CachedVerificationKeys {
@@ -33,7 +37,7 @@ impl CachedVerificationKeys {
             source,
             // Before its first key a realm has none, and that key signs as soon as it is there.
             keys: Bridged::new(
-                "a realm's remembered public keys",
+                Remembered::VerificationKeys,
                 Arc::clone(&clock),
                 settings,
                 |settings, keys: &Arc<VerificationKeys>| {
@@ -42,6 +46,12 @@ impl CachedVerificationKeys {
             ),
             unknown: Intervals::new(clock, settings.capacity, settings.unknown_key_interval),
         }
+    }
+
+    /// Tells `observer` of its hits and its misses.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<Observer>) -> Self {
+        Self { keys: self.keys.observed_by(observer), ..self }
     }
 }
 
@@ -71,10 +81,13 @@ impl VerificationKeySource for CachedVerificationKeys {
 impl CachedSigningKeys {
     /// Remembers what `source` says as `settings` allow.
     pub fn new(source: Arc<dyn SigningKeySource>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
-        Self {
-            source,
-            signers: Bridged::new("a realm's remembered signing keys", clock, settings, |settings, _| settings.key_ttl),
-        }
+        Self { source, signers: Bridged::new(Remembered::SigningKeys, clock, settings, |settings, _| settings.key_ttl) }
+    }
+
+    /// Tells `observer` of its hits and its misses.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<Observer>) -> Self {
+        Self { signers: self.signers.observed_by(observer), ..self }
     }
 }
 

@@ -8,9 +8,13 @@ use async_trait::async_trait;
 use super::CacheSettings;
 use super::bridged::{Bridged, Reload};
 use super::strangers::Strangers;
-use crate::core::client::{Client, ClientId};
-use crate::core::ports::{ClientRegistry, Clock, PortError};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock};
 use crate::core::realm::{Realm, RealmName};
+use crate::observe::Observer;
+use crate::observe::event::Remembered;
 
 /// A [`ClientRegistry`] that remembers. Names that it has not seen registered are asked for a few at a time, so that a flood of
 /// invented ones holds up nobody who is registered.
@@ -26,11 +30,18 @@ impl CachedRegistry {
     pub fn new(source: Arc<dyn ClientRegistry>, clock: Arc<dyn Clock>, settings: CacheSettings) -> Self {
         Self {
             source,
-            clients: Bridged::new("a remembered registration", Arc::clone(&clock), settings, ttl_of_registration)
+            clients: Bridged::new(Remembered::Client, Arc::clone(&clock), settings, ttl_of_registration)
                 .without_bridge(),
-            realms: Bridged::new("a remembered realm", clock, settings, ttl_of_registration).without_bridge(),
+            realms: Bridged::new(Remembered::Realm, clock, settings, ttl_of_registration).without_bridge(),
             strangers: Strangers::new(settings.capacity),
         }
+    }
+
+    /// Tells `observer` of its hits and its misses.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<Observer>) -> Self {
+        let clients = self.clients.observed_by(Arc::clone(&observer));
+        Self { clients, realms: self.realms.observed_by(observer), ..self }
     }
 }
 

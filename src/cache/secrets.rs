@@ -7,10 +7,14 @@ use async_trait::async_trait;
 use super::CacheSettings;
 use super::bridged::{Bridged, Reload};
 use super::intervals::Intervals;
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::client_auth::secret::ClientSecrets;
-use crate::core::ports::{Clock, PortError, SecretSource};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::ClientSecrets;
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, SecretSource};
 use crate::core::realm::RealmName;
+use crate::observe::Observer;
+use crate::observe::event::Remembered;
 
 /// A [`SecretSource`] that remembers digests, serves them for a bounded time while its source is away, and lets look again
 /// when a secret does not match, so that a rotation is seen at once.
@@ -27,7 +31,7 @@ impl CachedSecrets {
         Self {
             source,
             secrets: Bridged::new(
-                "a remembered client secret",
+                Remembered::Secret,
                 Arc::clone(&clock),
                 settings,
                 |settings, remembered: &RememberedSecrets| {
@@ -39,24 +43,27 @@ impl CachedSecrets {
         }
     }
 
+    /// Tells `observer` of its hits and its misses.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<Observer>) -> Self {
+        Self { secrets: self.secrets.observed_by(observer), ..self }
+    }
+
     async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
-        let load = |before: Option<RememberedSecrets>| async {
+        // To an earlier revision the source may have denied what it says to this one.
+        let suffices = |found: &RememberedSecrets| found.secrets.is_some() || found.revision >= client.revision;
+        let load = |before: Option<RememberedSecrets>| async move {
             let secrets = self.source.secrets(client).await?;
-            Ok(RememberedSecrets { secrets, revision: client.revision }.known_from(before))
+            Ok(RememberedSecrets { secrets, revision: client.revision }.known_from(before.as_ref()))
         };
-        self.secrets.get(ClientKey::of(client), reload, load).await
+        self.secrets.get_if(ClientKey::of(client), reload, suffices, load).await
     }
 }
 
 #[async_trait]
 impl SecretSource for CachedSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        let mut remembered = self.remembered(client, Reload::IfStale).await?;
-        // To an earlier revision the source may have denied what it says to this one.
-        if remembered.secrets.is_none() && remembered.revision < client.revision {
-            remembered = self.remembered(client, Reload::Now).await?;
-        }
-        Ok(remembered.of(client))
+        Ok(self.remembered(client, Reload::IfStale).await?.of(client))
     }
 
     async fn admits_another_look(&self, client: &Client) -> bool {
@@ -94,9 +101,9 @@ struct RememberedSecrets {
 impl RememberedSecrets {
     /// Just loaded, after `before` was. A secret that was not there may be newer than any registration that somebody remembers,
     /// until one that has been read since is confirmed.
-    fn known_from(self, before: Option<Self>) -> Self {
+    fn known_from(self, before: Option<&Self>) -> Self {
         let Self { secrets: Some(secrets), revision } = self else { return self };
-        let confirmed = before.as_ref().and_then(|before| Some((before.secrets.as_ref()?, before.revision)));
+        let confirmed = before.and_then(|before| Some((before.secrets.as_ref()?, before.revision)));
         let (may_be_newer, revision) = match confirmed {
             Some((known, confirmed)) if !known.may_be_newer && secrets.are_among(known) => (false, confirmed),
             _ => (true, revision),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
-use crate::core::client::ClientId;
-use crate::core::ports::PortError;
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
 use crate::core::realm::RealmName;
 
 /// Names that are asked for and that nobody is known to have registered.
@@ -52,7 +52,7 @@ impl Strangers {
 }
 
 pub(super) fn too_many_strangers() -> PortError {
-    let detail = "too many names that nobody has registered are asked for at once".to_owned();
+    let detail = "too many unregistered names are asked for at once".to_owned();
     PortError::Unavailable { service: "the registry", detail }
 }
 

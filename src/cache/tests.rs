@@ -6,14 +6,20 @@ use async_trait::async_trait;
 
 use super::strangers::too_many_strangers;
 use super::*;
-use crate::core::client::{Client, ClientId, ClientMetadata, RegistrationId};
-use crate::core::client_auth::secret::{ClientSecrets, SecretDigest};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret::{ClientSecrets, SecretDigest};
 use crate::core::keys::SigningAlgorithm;
-use crate::core::keys::set::{KeySet, SIGNERS_MAX_AGE, Signers, VerificationKeys};
-use crate::core::ports::{
-    ClientRegistry, Clock, Moment, PortError, SecretSource, SigningKeySource, UnixSeconds, VerificationKeySource,
-};
+use crate::core::keys::published::VerificationKeys;
+use crate::core::keys::retention::SIGNERS_MAX_AGE;
+use crate::core::keys::set::{KeySet, Signers};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::{Moment, UnixSeconds};
+use crate::observe::Observer;
+use crate::observe::metrics::Metrics;
 use crate::system::SystemRandom;
 
 /// The two clocks of a machine, in seconds.
@@ -132,6 +138,78 @@ async fn a_warm_secret_costs_no_call() {
         assert!(is(cache.secrets(&client).await.expect("answers"), "one"));
     }
     assert_eq!(source.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_cache_tells_of_its_hits_and_of_its_loads() {
+    let observer = Arc::new(Observer::counting(Metrics::in_tests()));
+    let told = |name: &str| {
+        let line = observer.metrics_line();
+        ["Hits", "Misses"].map(|outcome| line[format!("{name}Cache{outcome}")].as_u64().unwrap_or_default())
+    };
+
+    // 1. Secrets: a load is one however it ends, and nobody's look counts as none.
+    let source = Arc::new(Source::default());
+    source.answers(Ok(Some("one")));
+    let (cache, client) = (cached(&source).observed_by(Arc::clone(&observer)), registered());
+    for _ in 0..3 {
+        cache.secrets(&client).await.expect("answers");
+    }
+    assert_eq!(told("Secret"), [2, 1]);
+    cache.secrets_anew(&client).await.expect("answers");
+    assert_eq!(told("Secret"), [0, 1]);
+    cache.no_secrets().await;
+    assert_eq!(told("Secret"), [0, 0]);
+    source.answers(Err(down()));
+    source.advance(301);
+    for _ in 0..2 {
+        cache.secrets(&client).await.expect("bridged");
+    }
+    assert_eq!(told("Secret"), [1, 1]);
+
+    // What was denied to an earlier revision does not suffice for this one.
+    source.answers(Ok(None));
+    source.advance(3600);
+    cache.secrets(&client).await.expect("answers");
+    assert_eq!(told("Secret"), [0, 1]);
+    let newer = Client { revision: client.revision + 1, ..client.clone() };
+    for _ in 0..2 {
+        cache.secrets(&newer).await.expect("answers");
+    }
+    assert_eq!(told("Secret"), [1, 1]);
+
+    // 2. Registrations and realms.
+    let settings = CacheSettings::FUNCTION;
+    let registry = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings)
+        .observed_by(Arc::clone(&observer));
+    for _ in 0..3 {
+        registry.client(&root(), &client.client_id).await.expect("answers");
+        registry.realm(&root()).await.expect("answers");
+    }
+    let line = observer.metrics_line();
+    for (name, expected) in
+        [("ClientCacheHits", 2), ("ClientCacheMisses", 1), ("RealmCacheHits", 2), ("RealmCacheMisses", 1)]
+    {
+        assert_eq!(line[name], expected, "{name}");
+    }
+    registry.client_anew(&root(), &client.client_id).await.expect("answers");
+    assert_eq!(told("Client"), [0, 1]);
+
+    // 3. Keys.
+    let keys = Arc::new(KeySource::default());
+    keys.answers(Ok(key_set()));
+    let public = verification_keys(&keys).observed_by(Arc::clone(&observer));
+    let private = signing_keys(&keys).observed_by(Arc::clone(&observer));
+    for _ in 0..3 {
+        public.verification_keys(&root()).await.expect("answers");
+    }
+    assert_eq!(told("VerificationKey"), [2, 1]);
+    public.verification_keys_after_mismatch(&root()).await.expect("answers").expect("looked");
+    assert_eq!(told("VerificationKey"), [0, 1]);
+    for _ in 0..3 {
+        private.signers(&root(), SigningAlgorithm::Es256).await.expect("answers");
+    }
+    assert_eq!(told("SigningKey"), [2, 1]);
 }
 
 #[tokio::test]

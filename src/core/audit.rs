@@ -3,16 +3,20 @@
 //! A client id appears only once the registry has named it: what an unknown caller sends as an id may be a secret in the
 //! wrong field.
 
-use super::access_token::AccessTokenFormat;
-use super::bearer::TokenFacts;
-use super::client::{Client, ClientId};
-use super::client_auth::ClientRequest;
-use super::client_auth::attempts::ClientSource;
+use super::access_token::facts::TokenFacts;
+use super::access_token::settings::AccessTokenFormat;
+use super::client::id::ClientId;
 use super::error::OAuthError;
-use super::ports::AuditSink;
 use super::quota::TokenLimit;
 use super::realm::RealmName;
 use super::scope::Scope;
+use super::source::ClientSource;
+
+/// Takes one event per decision. Never fails: a decision is not undone because its log line was lost.
+pub trait AuditSink: Send + Sync {
+    /// Records one decision.
+    fn record(&self, event: &AuditEvent<'_>);
+}
 
 /// One decision of an endpoint.
 #[derive(Debug)]
@@ -112,20 +116,6 @@ pub enum AuditEvent<'a> {
         /// Why.
         error: &'a OAuthError,
     },
-}
-
-/// Records why `endpoint` refused a client's request, if it did, with the client that was named if the registry knows it.
-pub(super) fn refusal<T>(
-    sink: &dyn AuditSink,
-    endpoint: &'static str,
-    request: &ClientRequest<'_>,
-    known: Option<&Client>,
-    result: &Result<T, OAuthError>,
-) {
-    if let Err(error) = result {
-        let (realm, source, client_id) = (request.realm, request.source, known.map(|client| &client.client_id));
-        sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error });
-    }
 }
 
 /// Records why a public document was refused, if it was.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::access_token::facts::TokenFacts;
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
 use super::error::OAuthError;
@@ -20,19 +21,6 @@ pub trait TokenIntrospection: Send + Sync {
     /// # Errors
     /// [`OAuthError::Unavailable`] or [`OAuthError::Server`] where nobody can say. Never taken for a yes.
     async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError>;
-}
-
-/// What a resource learns of the token that let a request pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFacts {
-    /// The client that the token was issued to.
-    pub client_id: String,
-    /// Its subject: with client credentials, the client.
-    pub sub: String,
-    /// What it allows.
-    pub scope: Scope,
-    /// Ties the log lines of the token together; `None` where the authorization server does not say.
-    pub audit_tracking_id: Option<String>,
 }
 
 /// Whether a request may pass.

@@ -1,10 +1,13 @@
 //! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
 //! input) and, where there is one, a private reason for the log.
 
-use super::client_auth::attempts::ClientSource;
+use std::sync::Arc;
+
+use super::client::Client;
 use super::keys::KeyError;
-use super::ports::PortError;
+use super::port_error::PortError;
 use super::quota::QuotaState;
+use super::source::ClientSource;
 
 /// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,29 @@ pub enum ClientAuthFailure {
     WrongSecret,
 }
 
+/// A refusal of a client's request, and whose name it came in.
+#[derive(Debug)]
+pub struct Refused {
+    /// The client that was named, where the registry knows it; it need not be the one that asked. For the log only.
+    pub named: Option<Arc<Client>>,
+    /// Why.
+    pub error: OAuthError,
+}
+
+impl Refused {
+    /// The refusal of a request in this client's name.
+    pub fn of(named: &Arc<Client>, error: impl Into<OAuthError>) -> Self {
+        Self { named: Some(Arc::clone(named)), error: error.into() }
+    }
+}
+
+/// Before anybody is named.
+impl<E: Into<OAuthError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self { named: None, error: error.into() }
+    }
+}
+
 impl OAuthError {
     /// The `error` member (RFC 6749 §5.2, RFC 6749 §4.1.2.1 for the server's own failures and for what has to wait).
     pub fn code(&self) -> &'static str {
@@ -109,7 +135,7 @@ impl OAuthError {
             Self::InvalidClient(_) => "client authentication failed",
             Self::UnauthorizedClient => "the client is not registered for this grant type",
             Self::UnsupportedGrantType => "this server implements the client_credentials grant",
-            Self::InvalidAuthorizationDetails => "this server knows no type of authorization details",
+            Self::InvalidAuthorizationDetails => "this server does not support authorization details",
             Self::UnknownRealm => "no such realm",
             Self::TooManyAttempts { .. } => "too many failed attempts to authenticate as this client, try again later",
             Self::QuotaExceeded(_) => "the client has been issued as many tokens as its quota allows, try again later",
@@ -147,8 +173,8 @@ impl From<PortError> for OAuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ports::UnixSeconds;
     use crate::core::quota::{QuotaMode, TokenQuota};
+    use crate::core::time::UnixSeconds;
 
     #[test]
     fn public_text_stays_within_the_characters_of_appendix_a() {

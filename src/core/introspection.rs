@@ -9,19 +9,19 @@ use super::access_token::claims::CustomClaims;
 use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
-use super::audit::{self, AuditEvent};
-use super::client::{Client, ClientId};
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::id::ClientId;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
-use super::error::OAuthError;
+use super::encoding::is_vschar;
+use super::endpoint::{Endpoint, Method};
+use super::error::{OAuthError, Refused};
 use super::jose;
-use super::params::is_vschar;
-use super::ports::{AuditSink, Clock, SigningKeySource, UnixSeconds};
+use super::ports::{Clock, SigningKeySource};
 use super::realm::{Issuer, Realm, RealmName};
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
-
-/// Parameters of the endpoint, besides those of client authentication, that must not be repeated.
-pub const PARAMETERS: [&str; 2] = ["token", "token_type_hint"];
+use super::time::UnixSeconds;
 
 /// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
 pub const SIGNED_TYP: &str = "token-introspection+jwt";
@@ -117,37 +117,42 @@ impl Serialize for CustomClaimMembers {
 }
 
 impl IntrospectionEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "introspection",
+        path: "introspect",
+        method: Method::Post,
+        parameters: &["token", "token_type_hint"],
+    };
+
     /// Tells the caller about a token.
     ///
     /// # Errors
     /// Any of [`OAuthError`]. A store that cannot be asked is an error, never an inactive token: that would lock every
     /// client out of every resource server.
     pub async fn introspect(&self, request: &ClientRequest<'_>) -> Result<Introspection, OAuthError> {
-        let mut known = None;
-        let answer = self.introspect_for(request, &mut known).await;
+        let answer = self.authenticate_and_introspect(request).await;
         let result = answer.inspect(|answer| self.record(answer)).map(|answer| answer.introspection);
-        self.audited(request, known.as_deref(), result)
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, result)
     }
 
-    /// Tells the caller about a token, in a JWT that `issuer` signs for this caller (RFC 9701 §5).
+    /// Tells the caller about a token, in a JWT that the issuer signs for this caller (RFC 9701 §5).
     ///
     /// # Errors
     /// As [`IntrospectionEndpoint::introspect`].
-    pub async fn introspect_signed(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<String, OAuthError> {
-        let mut known = None;
-        let result = match self.introspect_for(request, &mut known).await {
+    pub async fn introspect_signed(&self, request: &ClientRequest<'_>) -> Result<String, OAuthError> {
+        let result = match self.authenticate_and_introspect(request).await {
             // Told only once it is signed: a request has one event.
-            Ok(answer) => self.signed(&answer, issuer).await.inspect(|_| self.record(&answer)),
-            Err(error) => Err(error),
+            Ok(answer) => {
+                let signed = self.signed(&answer, request.issuer).await.inspect(|_| self.record(&answer));
+                signed.map_err(|error| Refused::of(&answer.caller, error))
+            }
+            Err(refused) => Err(refused),
         };
-        self.audited(request, known.as_deref(), result)
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, result)
     }
 
-    async fn introspect_for(
-        &self,
-        request: &ClientRequest<'_>,
-        known: &mut Option<Arc<Client>>,
-    ) -> Result<Answer, OAuthError> {
+    async fn authenticate_and_introspect(&self, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
         // 1. The realm, and the request's own form (§2.1).
         let realm = self.tokens.realms.find(request.realm).await?;
         let token = request.params.single("token")?;
@@ -156,10 +161,11 @@ impl IntrospectionEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The caller (§2.1), before any look-up of a token.
-        let caller = self.clients.authenticate(&realm, &credentials, known).await?;
+        let caller = self.clients.authenticate(&realm, &credentials).await?;
 
         // 3. The token, and what the caller is told of it.
-        let introspection = self.token_as_seen_by(&caller, &realm, require_token(token)?).await?;
+        let introspection = self.token_as_seen_by(&caller, &realm, token).await;
+        let introspection = introspection.map_err(|error| Refused::of(&caller, error))?;
         Ok(Answer { introspection, caller, realm })
     }
 
@@ -167,8 +173,10 @@ impl IntrospectionEndpoint {
         &self,
         caller: &Client,
         realm: &Arc<Realm>,
-        unverified_token: &str,
+        unverified_token: Option<&str>,
     ) -> Result<Introspection, OAuthError> {
+        let unverified_token = require_token(unverified_token)?;
+
         // 1. Whether there is such a token, and its time is not over.
         let now = self.clock.now();
         let signed_in = realm_to_search(caller, realm, unverified_token);
@@ -210,16 +218,6 @@ impl IntrospectionEndpoint {
             active: answer.introspection.is_active(),
             audit_tracking_id: answer.introspection.audit_tracking_id(),
         });
-    }
-
-    fn audited<T>(
-        &self,
-        request: &ClientRequest<'_>,
-        known: Option<&Client>,
-        result: Result<T, OAuthError>,
-    ) -> Result<T, OAuthError> {
-        audit::refusal(self.audit.as_ref(), "introspection", request, known, &result);
-        result
     }
 }
 

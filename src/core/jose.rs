@@ -6,8 +6,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyError;
-use super::keys::set::{Signer, VerificationKeys};
-use super::ports::UnixSeconds;
+use super::keys::published::VerificationKeys;
+use super::keys::set::Signer;
+use super::time::UnixSeconds;
 
 /// A text of the right form, whose signature nobody has looked at yet.
 pub(crate) struct UnverifiedJws<'a> {

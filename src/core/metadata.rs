@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::audit;
-use super::client::{AuthMethod, GrantType};
+use super::audit::{self, AuditSink};
+use super::client::grant_type::GrantType;
+use super::client_auth;
+use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
+use super::introspection::IntrospectionEndpoint;
 use super::keys::SigningAlgorithm;
-use super::keys::set::Jwks;
-use super::ports::{AuditSink, VerificationKeySource};
-use super::realm::{Issuer, RealmName, Realms};
+use super::keys::published::Jwks;
+use super::ports::VerificationKeySource;
+use super::realm::{Issuer, RealmName};
+use super::realms::Realms;
+use super::revocation::RevocationEndpoint;
+use super::token::TokenEndpoint;
 
 /// The metadata endpoint of every realm.
 pub struct MetadataEndpoint {
@@ -30,33 +36,48 @@ pub struct MetadataEndpoint {
 pub struct Metadata {
     issuer: Issuer,
     token_endpoint: String,
-    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     jwks_uri: String,
     introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     grant_types_supported: [&'static str; 1],
 }
 
 impl MetadataEndpoint {
+    /// What the document says of itself. It has two more paths: [`Self::OPENID_PATH`], and this one before that of the realm.
+    pub const DOCUMENT: Endpoint = Endpoint {
+        name: "metadata",
+        path: ".well-known/oauth-authorization-server",
+        method: Method::Get,
+        parameters: &[],
+    };
+
+    /// Where clients of OpenID Connect look for the same.
+    pub const OPENID_PATH: &str = ".well-known/openid-configuration";
+
+    /// What the keys say of themselves.
+    pub const JWKS: Endpoint = Endpoint { name: "jwks", path: "connect/jwk_uri", method: Method::Get, parameters: &[] };
+
     /// The document of the realm that `issuer` names.
     ///
     /// # Errors
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
     pub async fn document(&self, realm: &RealmName, issuer: Issuer) -> Result<Metadata, OAuthError> {
-        self.require(realm, "metadata").await?;
-        let methods = AuthMethod::ALL.map(AuthMethod::as_str);
+        self.require(realm, Self::DOCUMENT).await?;
+        let url_of = |endpoint: Endpoint| format!("{issuer}/{}", endpoint.path);
+        let methods: Vec<_> = client_auth::listed_methods().collect();
         Ok(Metadata {
-            token_endpoint: format!("{issuer}/access_token"),
-            token_endpoint_auth_methods_supported: methods,
-            jwks_uri: format!("{issuer}/connect/jwk_uri"),
-            introspection_endpoint: format!("{issuer}/introspect"),
-            introspection_endpoint_auth_methods_supported: methods,
+            token_endpoint: url_of(TokenEndpoint::ENDPOINT),
+            token_endpoint_auth_methods_supported: methods.clone(),
+            jwks_uri: url_of(Self::JWKS),
+            introspection_endpoint: url_of(IntrospectionEndpoint::ENDPOINT),
+            introspection_endpoint_auth_methods_supported: methods.clone(),
             introspection_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
-            revocation_endpoint: format!("{issuer}/token/revoke"),
+            revocation_endpoint: url_of(RevocationEndpoint::ENDPOINT),
             revocation_endpoint_auth_methods_supported: methods,
             grant_types_supported: [GrantType::CLIENT_CREDENTIALS],
             issuer,
@@ -68,15 +89,15 @@ impl MetadataEndpoint {
     /// # Errors
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where a store cannot be asked.
     pub async fn jwks(&self, realm: &RealmName) -> Result<Jwks, OAuthError> {
-        self.require(realm, "jwks").await?;
+        self.require(realm, Self::JWKS).await?;
         let keys = self.keys.verification_keys(realm).await.map_err(OAuthError::from);
-        audit::refusal_of_document(self.audit.as_ref(), "jwks", realm, &keys);
+        audit::refusal_of_document(self.audit.as_ref(), Self::JWKS.name, realm, &keys);
         Ok(keys?.jwks().clone())
     }
 
-    async fn require(&self, realm: &RealmName, endpoint: &'static str) -> Result<(), OAuthError> {
+    async fn require(&self, realm: &RealmName, endpoint: Endpoint) -> Result<(), OAuthError> {
         let found = self.realms.find(realm).await;
-        audit::refusal_of_document(self.audit.as_ref(), endpoint, realm, &found);
+        audit::refusal_of_document(self.audit.as_ref(), endpoint.name, realm, &found);
         found.map(drop)
     }
 }

@@ -4,22 +4,31 @@
 //! What they need from outside is in [`ports`]; who implements it is no concern of this module.
 
 pub mod access_token;
+pub mod audience;
 pub mod audit;
 pub mod bearer;
 pub mod client;
 pub mod client_auth;
 mod conversions;
+mod encoding;
+pub mod endpoint;
 pub mod error;
 pub mod introspection;
 pub mod jose;
 pub mod keys;
+pub mod management;
+pub mod members;
 pub mod metadata;
 pub mod params;
+pub mod port_error;
 pub mod ports;
 pub mod quota;
+pub mod random;
 pub mod realm;
+pub mod realms;
 pub mod resource;
 pub mod revocation;
 pub mod scope;
+pub mod source;
 pub mod time;
 pub mod token;

@@ -5,6 +5,7 @@
 
 use zeroize::Zeroizing;
 
+use super::encoding::decode_form;
 use super::error::OAuthError;
 
 /// The most parameters one request may carry.
@@ -30,8 +31,8 @@ impl Params {
                 return Err(OAuthError::InvalidRequest("the request has more than 100 parameters"));
             }
             let mut halves = pair.splitn(2, |byte| *byte == b'=');
-            let name = decode(halves.next().unwrap_or_default()).ok_or(UNDECODABLE)?;
-            let value = decode(halves.next().unwrap_or_default()).ok_or(UNDECODABLE)?;
+            let name = decode_form(halves.next().unwrap_or_default()).ok_or(UNDECODABLE)?;
+            let value = decode_form(halves.next().unwrap_or_default()).ok_or(UNDECODABLE)?;
             if !name.is_empty() {
                 pairs.push((name.to_string(), value));
             }
@@ -58,51 +59,9 @@ impl Params {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether any of `names` appears, with or without a value.
-    pub fn contains_any(&self, names: &[&str]) -> bool {
-        self.0.iter().any(|(name, _)| names.contains(&name.as_str()))
-    }
-}
-
-/// Decodes one form-encoded name, value or Basic credential: `+` is a space, `%` is followed by two hex digits, and the
-/// bytes are UTF-8. `None` for anything else.
-pub(crate) fn decode(encoded: &[u8]) -> Option<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(encoded.len()));
-    let mut rest = encoded;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = match byte {
-            b'+' => {
-                bytes.push(b' ');
-                tail
-            }
-            b'%' => {
-                let (high, low, after) = match tail {
-                    [high, low, after @ ..] => (hex_digit(*high)?, hex_digit(*low)?, after),
-                    _ => return None,
-                };
-                bytes.push(high << 4 | low);
-                after
-            }
-            _ => {
-                bytes.push(byte);
-                tail
-            }
-        };
-    }
-    std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
-}
-
-/// `1*VSCHAR` (RFC 6749 Appendix A): what client ids, secrets and tokens are made of.
-pub(crate) fn is_vschar(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
+    /// Whether the parameter appears, with or without a value.
+    pub fn contains(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
     }
 }
 
@@ -174,7 +133,7 @@ mod tests {
         #[test]
         fn what_a_client_encodes_comes_back(value in "\\PC{1,32}") {
             let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            let decoded = decode(encoded.as_bytes()).expect("encoded by the standard");
+            let decoded = decode_form(encoded.as_bytes()).expect("encoded by the standard");
             proptest::prop_assert_eq!(decoded.as_str(), value.as_str());
         }
     }

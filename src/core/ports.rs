@@ -6,15 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::access_token::TokenDigest;
-use super::access_token::record::AccessTokenRecord;
-use super::audit::AuditEvent;
-use super::client::{Client, ClientId};
-use super::client_auth::secret::{ClientSecret, ClientSecrets};
+use super::access_token::record::{AccessTokenRecord, Revocation};
+use super::client::Client;
+use super::client::id::ClientId;
+use super::client::secret::{ClientSecret, ClientSecrets};
 use super::keys::SigningAlgorithm;
-use super::keys::set::{KeySet, Signers, VerificationKeys};
+use super::keys::published::VerificationKeys;
+use super::keys::set::{KeySet, Signers};
+use super::port_error::PortError;
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
-pub use super::time::{Moment, UnixSeconds};
+use super::time::{Moment, UnixSeconds};
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -159,39 +161,12 @@ pub enum KeyStoreError {
     Port(#[from] PortError),
 }
 
-/// What became of a request to revoke a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Revocation {
-    /// The token was active and is no longer.
-    Revoked {
-        /// The token's, for the log.
-        audit_tracking_id: String,
-    },
-    /// No such token, or it has expired: there is nothing to revoke.
-    NotFound,
-    /// The token is another client's and stays as it is.
-    NotOwner,
-}
-
-impl Revocation {
-    /// What revoking the token of this record means for the client that asks.
-    pub fn of(record: Option<&AccessTokenRecord>, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
-        match record {
-            Some(record) if record.has_expired(now) => Self::NotFound,
-            Some(record) if record.realm == *realm && record.client_id == *client_id => {
-                Self::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }
-            }
-            Some(_) => Self::NotOwner,
-            None => Self::NotFound,
-        }
-    }
-}
-
 /// Writes realms, registrations and secrets, for an operator's command line. The server itself only reads.
 #[async_trait]
 pub trait Registrar: Send + Sync {
-    /// Adds a client and its first secret. The registration is stored only where no client has its id.
-    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError>;
+    /// Adds a client and its first secret, if its authentication methods use one. The registration is stored only where no
+    /// client has its id.
+    async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError>;
 
     /// Replaces a registration of the same `registration_id` whose stored revision is one less than `client.revision`.
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError>;
@@ -199,7 +174,8 @@ pub trait Registrar: Send + Sync {
     /// Removes a registration and its secrets.
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
 
-    /// Makes `secret` the current one; what was current becomes previous and stays valid.
+    /// Makes `secret` the current one; what was current becomes previous and stays valid. A client that has lost its secret
+    /// gets one; one whose authentication methods use none is refused with [`RegistrarError::NoSecret`].
     async fn rotate_secret(
         &self,
         realm: &RealmName,
@@ -251,51 +227,6 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// Cryptographically secure random bytes.
-pub trait Random: Send + Sync {
-    /// Fills `bytes`.
-    ///
-    /// # Errors
-    /// [`PortError::Unavailable`] where the source has none to give; no token is made of anything less.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), PortError>;
-}
-
-/// Takes one event per decision. Never fails: a decision is not undone because its log line was lost.
-pub trait AuditSink: Send + Sync {
-    /// Records one decision.
-    fn record(&self, event: &AuditEvent<'_>);
-}
-
-/// Why a port could not do its work. The details name services and error codes, never data.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PortError {
-    /// Out of reach, throttled, or refusing: try again.
-    #[error("{service} is unavailable: {detail}")]
-    Unavailable {
-        /// The service, such as `DynamoDB`.
-        service: &'static str,
-        /// The service's error code or the kind of failure.
-        detail: String,
-    },
-    /// A stored item is not what this version can read. Never guessed at.
-    #[error("{service} holds an item that cannot be read: {detail}")]
-    Corrupt {
-        /// The service, such as `DynamoDB`.
-        service: &'static str,
-        /// Which part could not be read.
-        detail: String,
-    },
-    /// A stored item is another installation's or another registration's, or does not say whose it is. Neither used nor
-    /// changed: somebody has to decide.
-    #[error("{service} holds what is not this registry's: {detail}")]
-    Foreign {
-        /// The service, such as `Secrets Manager`.
-        service: &'static str,
-        /// What it is, and what to do.
-        detail: String,
-    },
-}
-
 /// Why a change to the registry was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrarError {
@@ -305,6 +236,9 @@ pub enum RegistrarError {
     /// No client has this id in the realm.
     #[error("no client has this id")]
     NotFound,
+    /// None of the client's authentication methods uses a secret.
+    #[error("the client has no secret: none of its authentication methods uses one")]
+    NoSecret,
     /// Somebody else changed the record between reading and writing.
     #[error("the record was changed by somebody else meanwhile; read it again and repeat the change")]
     Conflict,

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ports::UnixSeconds;
+use super::time::UnixSeconds;
 
 /// What an operator sets: `none`, or a number of tokens by the hour or the day, such as `1000/hour`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

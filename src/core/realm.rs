@@ -6,16 +6,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::{Host, Url};
 
-use super::access_token::{AccessTokenFormat, AccessTokenPersistence};
-use super::client::{GrantType, TokenLifetime};
+use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
+use super::client::grant_type::GrantType;
 use super::conversions::text_conversions;
-use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
-use super::ports::{ClientRegistry, UnixSeconds};
+use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
+use super::time::UnixSeconds;
 
 /// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,21 +76,6 @@ pub struct Realm {
     /// Counts the changes; a write that names an older one is refused, so that two operators cannot undo each other.
     #[serde(default)]
     pub revision: u64,
-}
-
-/// Finds realms, and gives the root realm, which always exists, its configured defaults.
-pub struct Realms {
-    registry: Arc<dyn ClientRegistry>,
-    defaults: RealmDefaults,
-}
-
-/// What the server's configuration says for realms that do not say it themselves.
-#[derive(Clone, Debug)]
-pub struct RealmDefaults {
-    /// Default scope of the root realm while it has no record of its own.
-    pub root_default_scope: Option<Scope>,
-    /// Seconds an access token lives where neither client nor realm say.
-    pub access_token_lifetime: TokenLifetime,
 }
 
 /// The base URL under which the world reaches this server: scheme, host and an optional path prefix, without a slash at
@@ -157,40 +143,11 @@ impl Realm {
     pub fn new(name: RealmName) -> Self {
         Self { name, settings: RealmSettings::default(), revision: 0 }
     }
-}
 
-impl Realms {
-    /// Looks realms up in `registry`.
-    pub fn new(registry: Arc<dyn ClientRegistry>, defaults: RealmDefaults) -> Self {
-        Self { registry, defaults }
-    }
-
-    /// The realm of this name with every default filled in that a realm has.
-    ///
-    /// # Errors
-    /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
-    pub async fn find(&self, name: &RealmName) -> Result<Arc<Realm>, OAuthError> {
-        let realm = match self.registry.realm(name).await? {
-            Some(realm) => realm,
-            None if name.is_root() => Arc::new(Realm::new(RealmName::root())),
-            None => return Err(OAuthError::UnknownRealm),
-        };
-        if !name.is_root() || realm.settings.default_scope.is_some() || self.defaults.root_default_scope.is_none() {
-            return Ok(realm);
-        }
-        let mut root = Realm::clone(&realm);
-        root.settings.default_scope.clone_from(&self.defaults.root_default_scope);
-        Ok(Arc::new(root))
-    }
-
-    /// What signs for the realm where no client is concerned.
-    pub fn signing_alg(realm: &Realm) -> SigningAlgorithm {
-        realm.settings.access_token_signing_alg.unwrap_or_default()
-    }
-
-    /// Seconds a token of this realm lives where its client does not say.
-    pub fn access_token_lifetime(&self, realm: &Realm) -> TokenLifetime {
-        realm.settings.access_token_lifetime.unwrap_or(self.defaults.access_token_lifetime)
+    /// The realm as it is shown, under the members' own names. Null is what the realm leaves to the server, or to each client.
+    pub fn information(&self) -> Members {
+        let settings = Members::of(&self.settings).into_iter().filter(|(name, _)| *name != "longer_tokens_until");
+        [("realm", json!(self.name))].into_iter().chain(settings).collect()
     }
 }
 

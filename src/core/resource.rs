@@ -5,10 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use url::Url;
 
-use super::client::Client;
 use super::conversions::text_conversions;
-use super::error::OAuthError;
-use super::params::Params;
 use super::realm::Issuer;
 
 /// A protected resource's identifier: an absolute URI without a fragment (RFC 8707 §2), kept as it was written. Comparison is
@@ -63,7 +60,7 @@ impl TryFrom<AudienceForm> for Audience {
 /// The deserializer's, and for a null or an empty list one of its own.
 pub(crate) fn spoken_audience<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Audience, D::Error> {
     match Audience::deserialize(deserializer)? {
-        Audience::Issuer => Err(de::Error::custom("an audience that names nobody")),
+        Audience::Issuer => Err(de::Error::custom("an empty audience")),
         named => Ok(named),
     }
 }
@@ -136,33 +133,6 @@ impl Audience {
         self.resources().iter().map(ResourceUri::as_str).collect()
     }
 }
-
-/// What a request may have as audience (RFC 8707 §2.2): the resources it names, where the client is registered for each of
-/// them; else the client's default resource, which is its first; else the issuer.
-///
-/// # Errors
-/// [`OAuthError::InvalidTarget`] for a resource that is malformed, empty or not the client's.
-pub(super) fn requested_audience(params: &Params, client: &Client, issuer: &Issuer) -> Result<Audience, OAuthError> {
-    let registered = &client.metadata.resources;
-    let mut named: Vec<ResourceUri> = Vec::new();
-    // The one parameter that may be repeated, and that is not absent where it is empty: an empty text is no URI.
-    for value in params.all("resource") {
-        let resource: ResourceUri = value.parse().map_err(|_| MALFORMED)?;
-        if !registered.contains(&resource) {
-            return Err(OAuthError::InvalidTarget("the client is not registered for the resource"));
-        }
-        if !named.contains(&resource) {
-            named.push(resource);
-        }
-    }
-    let resources = if named.is_empty() { registered.get(..1).unwrap_or_default() } else { &named };
-    // A resource that is the issuer itself is no other audience than none.
-    let is_issuer = |resource: &ResourceUri| resource.as_str() == issuer.as_str();
-    Ok(if resources.len() == 1 && resources.iter().all(is_issuer) { Audience::Issuer } else { Audience::of(resources) })
-}
-
-const MALFORMED: OAuthError =
-    OAuthError::InvalidTarget("a resource must be an absolute URI without a fragment (RFC 8707 section 2)");
 
 #[cfg(test)]
 mod tests {

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::access_token::{PresentedToken, validation};
-use super::audit::{self, AuditEvent};
+use super::access_token::record::{PresentedToken, Revocation};
+use super::access_token::validation;
+use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
-use super::error::OAuthError;
+use super::endpoint::{Endpoint, Method};
+use super::error::{OAuthError, Refused};
 use super::introspection::require_token;
-use super::ports::{AuditSink, Clock, Denylist, Revocation, TokenStore, UnixSeconds, VerificationKeySource};
-use super::realm::{Realm, Realms};
-
-pub use super::introspection::PARAMETERS;
+use super::ports::{Clock, Denylist, TokenStore, VerificationKeySource};
+use super::realm::Realm;
+use super::realms::Realms;
+use super::time::UnixSeconds;
 
 /// The revocation endpoint of every realm.
 pub struct RevocationEndpoint {
@@ -32,18 +34,24 @@ pub struct RevocationEndpoint {
 }
 
 impl RevocationEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "revocation",
+        path: "token/revoke",
+        method: Method::Post,
+        parameters: &["token", "token_type_hint"],
+    };
+
     /// Ends a token of the calling client. A token that does not exist is a success (RFC 7009 §2.2).
     ///
     /// # Errors
     /// [`OAuthError::InvalidRequest`] for another client's token, which stays valid; otherwise any of [`OAuthError`].
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
-        let mut known = None;
-        let result = self.revoke_for(request, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "revocation", request, known.as_deref(), &result);
-        result
+        let result = self.authenticate_and_revoke(request).await;
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, result)
     }
 
-    async fn revoke_for(&self, request: &ClientRequest<'_>, known: &mut Option<Arc<Client>>) -> Result<(), OAuthError> {
+    async fn authenticate_and_revoke(&self, request: &ClientRequest<'_>) -> Result<(), Refused> {
         // 1. The realm, and the request's own form (§2.1).
         let realm = self.realms.find(request.realm).await?;
         let token = request.params.single("token")?;
@@ -52,10 +60,13 @@ impl RevocationEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.1).
-        let client = self.clients.authenticate(&realm, &credentials, known).await?;
+        let client = self.clients.authenticate(&realm, &credentials).await?;
+        self.revoke_for(&client, &realm, token).await.map_err(|error| Refused::of(&client, error))
+    }
 
+    async fn revoke_for(&self, client: &Client, realm: &Realm, token: Option<&str>) -> Result<(), OAuthError> {
         // 3. The token, ended in one step with the check that it is the client's.
-        let revocation = self.end(require_token(token)?, &realm, &client, self.clock.now()).await?;
+        let revocation = self.end(require_token(token)?, realm, client, self.clock.now()).await?;
         let audit_tracking_id = match &revocation {
             Revocation::Revoked { audit_tracking_id } => Some(audit_tracking_id.as_str()),
             Revocation::NotFound => None,

@@ -6,24 +6,26 @@ use std::sync::Arc;
 use uuid::Builder;
 use zeroize::Zeroizing;
 
-use super::access_token::opaque::base64url;
 use super::access_token::record::AccessTokenRecord;
-use super::access_token::{AccessToken, AccessTokenFormat, AccessTokenPersistence, jwt, opaque};
-use super::audit::{self, AuditEvent};
-use super::client::{AccessTokenSettings, Client, GrantType};
+use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, AccessTokenSettings};
+use super::access_token::{AccessToken, jwt, opaque};
+use super::audience::requested_audience;
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::grant_type::GrantType;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
-use super::error::OAuthError;
+use super::encoding::base64url;
+use super::endpoint::{Endpoint, Method};
+use super::error::{OAuthError, Refused};
 use super::params::Params;
-use super::ports::{
-    AuditSink, Clock, Denylist, PortError, QuotaCounter, Random, SigningKeySource, TokenStore, UnixSeconds,
-};
+use super::port_error::PortError;
+use super::ports::{Clock, Denylist, QuotaCounter, SigningKeySource, TokenStore};
 use super::quota::{QuotaMode, QuotaState, TokenQuota};
-use super::realm::{Issuer, Realm, Realms};
-use super::resource::requested_audience;
+use super::random::Random;
+use super::realm::{Issuer, Realm};
+use super::realms::Realms;
 use super::scope::Scope;
-
-/// Parameters of the endpoint, besides those of client authentication.
-pub const PARAMETERS: [&str; 4] = ["grant_type", "scope", "resource", "authorization_details"];
+use super::time::UnixSeconds;
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -60,6 +62,15 @@ pub struct TokenResponse {
     pub quota: Option<QuotaState>,
 }
 
+/// What a request asks for, each of it once.
+struct Asked<'a> {
+    grant_type: Option<&'a str>,
+    scope: Option<&'a str>,
+    /// Resources may be several.
+    params: &'a Params,
+    issuer: &'a Issuer,
+}
+
 /// What is random about one token, drawn at once: each draw is a call of the operating system.
 struct RandomBits(Zeroizing<[[u8; 16]; 4]>);
 
@@ -71,62 +82,70 @@ struct Counted {
 }
 
 impl TokenEndpoint {
+    /// What it says of itself.
+    pub const ENDPOINT: Endpoint = Endpoint {
+        name: "token",
+        path: "access_token",
+        method: Method::Post,
+        parameters: &["grant_type", "scope", "resource", "authorization_details"],
+    };
+
     /// Issues an access token.
     ///
     /// # Errors
     /// Any of [`OAuthError`]; nothing is stored in that case, or at worst a token that nobody knows.
-    pub async fn issue(&self, request: &ClientRequest<'_>, issuer: &Issuer) -> Result<TokenResponse, OAuthError> {
-        let mut known = None;
-        let result = self.issue_to(request, issuer, &mut known).await;
-        audit::refusal(self.audit.as_ref(), "token", request, known.as_deref(), &result);
-        result
+    pub async fn issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, OAuthError> {
+        let result = self.authenticate_and_issue(request).await;
+        request.record_refusal(self.audit.as_ref(), Self::ENDPOINT.name, result)
     }
 
-    async fn issue_to(
-        &self,
-        request: &ClientRequest<'_>,
-        issuer: &Issuer,
-        known: &mut Option<Arc<Client>>,
-    ) -> Result<TokenResponse, OAuthError> {
+    async fn authenticate_and_issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Refused> {
         // 1. The realm, and the request's own form (§3.2).
         let realm = self.realms.find(request.realm).await?;
-        let grant_type = request.params.single("grant_type")?;
-        let requested_scope = request.params.single("scope")?;
+        let asked = Asked {
+            grant_type: request.params.single("grant_type")?,
+            scope: request.params.single("scope")?,
+            params: request.params,
+            issuer: request.issuer,
+        };
         refuse_unsupported(request.params)?;
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
-        let client = self.clients.authenticate(&realm, &credentials, known).await?;
+        let client = self.clients.authenticate(&realm, &credentials).await?;
+        self.issue_to(&client, &realm, &asked).await.map_err(|error| Refused::of(&client, error))
+    }
 
+    async fn issue_to(&self, client: &Client, realm: &Realm, asked: &Asked<'_>) -> Result<TokenResponse, OAuthError> {
         // 3. The grant (§4.4.2).
-        require_client_credentials(grant_type, &client, &realm)?;
+        require_client_credentials(asked.grant_type, client, realm)?;
 
         // 4. The scope (§3.3).
-        let scope = grant_scope(requested_scope, &client, &realm)?;
+        let scope = grant_scope(asked.scope, client, realm)?;
 
         // 5. Whom the token is for (RFC 8707 §2).
-        let aud = requested_audience(request.params, &client, issuer)?;
+        let aud = requested_audience(asked.params, client, asked.issuer)?;
 
         // 6. How many tokens the client may have. After what a request can get wrong, which costs none of them, but for a JWT that is too long.
         let now = self.clock.now();
-        require_valid_from(now, &client, &realm)?;
-        let counted = self.count(&client, &realm, now).await?;
+        require_valid_from(now, client, realm)?;
+        let counted = self.count(client, realm, now).await?;
 
         // 7. What it says, and the token that says so.
-        let settings = self.settings(&client, &realm, now).await;
+        let settings = self.settings(client, realm, now).await;
         let lifetime =
-            client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(&realm));
+            client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(realm));
         let random = RandomBits::draw(self.random.as_ref())?;
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
             client_id: client.client_id.clone(),
             registration_id: client.registration_id.clone(),
             scope,
-            iss: issuer.clone(),
+            iss: asked.issuer.clone(),
             aud,
             iat: now,
             expires_at: now.plus(lifetime.seconds()),
-            jti: random.jti(settings, &client),
+            jti: random.jti(settings, client),
             audit_tracking_id: random.audit_tracking_id(),
             claims: client.metadata.access_token_claims.clone(),
         };
@@ -265,7 +284,7 @@ impl AccessTokenSettings {
 
 /// A client that asks for a narrower token than this server can make must not get a wider one without a word.
 fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
-    if params.contains_any(&["authorization_details"]) {
+    if params.contains("authorization_details") {
         return Err(OAuthError::InvalidAuthorizationDetails);
     }
     Ok(())

@@ -1,4 +1,5 @@
 //! One machine's adapters: what is stored on it, and the local server that accepts connections for it.
 
+pub mod adapters;
 pub mod server;
 pub mod store;

@@ -12,11 +12,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
 use super::response::Refusal;
-use crate::core::client_auth::attempts::ClientSource;
 use crate::core::client_auth::{self, ClientRequest};
+use crate::core::endpoint::Endpoint;
 use crate::core::error::OAuthError;
 use crate::core::params::Params;
 use crate::core::realm::{Issuer, PublicUrl, RealmName};
+use crate::core::source::ClientSource;
 
 /// The largest body that is read: 64 KiB. A larger one is refused before it is kept.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -66,20 +67,18 @@ impl Addressed {
 }
 
 impl FormRequest {
-    /// Reads a POST to `{base}/{endpoint}` whose own parameters are `endpoint_parameters`.
+    /// Reads a form that was sent to this endpoint of some realm.
     ///
     /// # Errors
     /// A [`Refusal`] for another media type, an encoded, oversized or undecodable body, or parameters in the query string.
-    pub async fn read(request: Request, endpoint: &'static str, endpoint_parameters: &[&str]) -> Result<Self, Refusal> {
+    pub async fn read(request: Request, endpoint: Endpoint) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
 
-        // 1. Where it went. The router matched the endpoint, so the rest of the path is the base.
-        let base_path =
-            parts.uri.path().strip_suffix(endpoint).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
-        let addressed = Addressed::by_path(&parts, base_path)?;
+        // 1. Where it went.
+        let addressed = Addressed::by_path(&parts, base_path(parts.uri.path(), endpoint.path).unwrap_or_default())?;
 
         // 2. Credentials and parameters MUST NOT be in the request URI (RFC 6749 §2.3.1): URIs end up in logs.
-        refuse_parameters_in_query(&parts, endpoint_parameters)?;
+        refuse_parameters_in_query(&parts, endpoint.parameters)?;
 
         // 3. The body (RFC 6749 §3.2, Appendix B).
         require_form(&parts)?;
@@ -109,10 +108,9 @@ impl FormRequest {
     pub async fn answer_by<T>(&self, endpoint: impl AsyncFnOnce(&ClientRequest<'_>) -> T) -> T {
         let authorization: Vec<&[u8]> = self.authorization.iter().map(|value| value.as_slice()).collect();
         let request = ClientRequest {
-            realm: &self.addressed.realm,
             authorization: &authorization,
-            params: &self.params,
             source: self.source,
+            ..ClientRequest::new(&self.addressed.realm, &self.addressed.issuer, &self.params)
         };
         endpoint(&request).await
     }
@@ -123,9 +121,16 @@ pub(super) fn source(extensions: &Extensions) -> Option<ClientSource> {
     extensions.get().copied()
 }
 
+/// What stands before an endpoint's own path: where the router has matched that, the base path of a realm.
+pub(super) fn base_path<'a>(path: &'a str, endpoint_path: &str) -> Option<&'a str> {
+    path.strip_suffix(endpoint_path)?.strip_suffix('/')
+}
+
 fn refuse_parameters_in_query(parts: &Parts, endpoint_parameters: &[&str]) -> Result<(), OAuthError> {
     let query = Params::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
-    if query.contains_any(endpoint_parameters) || query.contains_any(&client_auth::PARAMETERS) {
+    if endpoint_parameters.iter().any(|name| query.contains(name))
+        || client_auth::parameters().any(|name| query.contains(name))
+    {
         return Err(OAuthError::InvalidRequest("parameters belong in the request body, not in the query string"));
     }
     Ok(())

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::core::error::OAuthError;
 use crate::core::introspection::SIGNED_MEDIA_TYPE;
-use crate::core::keys::set::{JWKS_MAX_AGE, Jwks};
+use crate::core::keys::published::Jwks;
+use crate::core::keys::set::JWKS_MAX_AGE;
 use crate::core::quota::QuotaState;
 use crate::core::realm::RealmName;
 use crate::core::token::TokenResponse;
@@ -31,6 +32,8 @@ pub enum Refusal {
     },
     /// The path does not exist.
     NotFound,
+    /// The request did not come by the public address of the server.
+    PastTheFront,
     /// The body did not arrive in time.
     RequestTimeout,
     /// The body is larger than this server reads.
@@ -68,6 +71,7 @@ impl Refusal {
         let error = match &self {
             Self::OAuth(error) => error.code(),
             Self::NotFound => "not_found",
+            Self::PastTheFront => "access_denied",
             _ => "invalid_request",
         };
         let mut response = json(self.status(), &ErrorBody { error, error_description: self.description() });
@@ -84,12 +88,13 @@ impl Refusal {
     pub fn description(&self) -> &'static str {
         match self {
             Self::OAuth(error) => error.description(),
-            Self::MethodNotAllowed { .. } => "this path does not answer to this method",
+            Self::MethodNotAllowed { .. } => "this path does not support this method",
             Self::NotFound => "no endpoint has this path",
+            Self::PastTheFront => "requests must come through the public address of this server",
             Self::RequestTimeout => "the body did not arrive in time",
             Self::PayloadTooLarge => "the body is larger than 64 KiB",
             Self::UnsupportedContentEncoding => "the body must not have a Content-Encoding",
-            Self::UnsupportedTransferCoding => "the body must have no Transfer-Encoding but chunked",
+            Self::UnsupportedTransferCoding => "the body must not have a Transfer-Encoding other than chunked",
         }
     }
 
@@ -98,6 +103,7 @@ impl Refusal {
             Self::OAuth(error) => status_of(error),
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::PastTheFront => StatusCode::FORBIDDEN,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,

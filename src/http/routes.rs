@@ -16,15 +16,15 @@ use tower::{Service, service_fn};
 
 use super::request::{self, Addressed, FormRequest};
 use super::response::{self, Refusal};
-use crate::core::audit::AuditEvent;
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::audit::{AuditEvent, AuditSink};
+use crate::core::endpoint::{Endpoint, Method};
 use crate::core::error::OAuthError;
 use crate::core::introspection::{self, IntrospectionEndpoint};
 use crate::core::metadata::MetadataEndpoint;
-use crate::core::ports::AuditSink;
 use crate::core::realm::{PublicUrl, RealmName};
-use crate::core::revocation::{self, RevocationEndpoint};
-use crate::core::token::{self, TokenEndpoint};
+use crate::core::revocation::RevocationEndpoint;
+use crate::core::source::ClientSource;
+use crate::core::token::TokenEndpoint;
 
 /// The paths under which a realm's endpoints are found. Those under `/am` are ForgeRock's own, so that a client written
 /// for it works after a change of host.
@@ -35,6 +35,15 @@ pub const BASE_PATHS: [&str; 6] = [
     "/am/oauth2",
     "/am/oauth2/realms/root",
     "/am/oauth2/realms/root/realms/{realm}",
+];
+
+/// Every endpoint of a realm.
+pub const ENDPOINTS: [Endpoint; 5] = [
+    TokenEndpoint::ENDPOINT,
+    IntrospectionEndpoint::ENDPOINT,
+    RevocationEndpoint::ENDPOINT,
+    MetadataEndpoint::DOCUMENT,
+    MetadataEndpoint::JWKS,
 ];
 
 /// The paths under which the endpoints of one realm are found. Each of them, after the public URL, is one of its issuers.
@@ -55,31 +64,33 @@ impl<S> HttpService for S where
 {
 }
 
-/// `POST {base}/access_token`.
+/// The routes of the token endpoint.
 pub fn token_routes(endpoint: TokenEndpoint) -> Router {
-    at_every_base("access_token", &form_endpoint(issue_token)).with_state(Arc::new(endpoint))
+    at_every_base(TokenEndpoint::ENDPOINT, issue_token).with_state(Arc::new(endpoint))
 }
 
-/// `POST {base}/introspect`.
+/// The routes of introspection.
 pub fn introspection_routes(endpoint: IntrospectionEndpoint) -> Router {
-    at_every_base("introspect", &form_endpoint(introspect)).with_state(Arc::new(endpoint))
+    at_every_base(IntrospectionEndpoint::ENDPOINT, introspect).with_state(Arc::new(endpoint))
 }
 
-/// `POST {base}/token/revoke`.
+/// The routes of revocation.
 pub fn revocation_routes(endpoint: RevocationEndpoint) -> Router {
-    at_every_base("token/revoke", &form_endpoint(revoke)).with_state(Arc::new(endpoint))
+    at_every_base(RevocationEndpoint::ENDPOINT, revoke).with_state(Arc::new(endpoint))
 }
 
-/// `GET {base}/.well-known/oauth-authorization-server`, its OpenID alias, and RFC 8414 §3.1's own form with the base
-/// after the well-known path; `GET {base}/connect/jwk_uri`.
+/// The routes of the metadata document, of its OpenID alias, and of RFC 8414 §3.1's own form with the base after the well-known
+/// path; and those of the realm's keys.
 pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
-    let mut router = Router::new();
+    let openid = Endpoint { path: MetadataEndpoint::OPENID_PATH, ..MetadataEndpoint::DOCUMENT };
+    let mut router = at_every_base(MetadataEndpoint::DOCUMENT, metadata)
+        .merge(at_every_base(openid, metadata))
+        .merge(at_every_base(MetadataEndpoint::JWKS, jwks));
     for base in BASE_PATHS {
-        for path in [format!("{base}{WELL_KNOWN}"), format!("{base}{OPENID_WELL_KNOWN}"), format!("{WELL_KNOWN}{base}")]
-        {
-            router = router.route(&path, public_document(metadata));
-        }
-        router = router.route(&format!("{base}/{JWKS}"), public_document(jwks));
+        router = router.route(
+            &format!("/{}{base}", MetadataEndpoint::DOCUMENT.path),
+            method_router(MetadataEndpoint::DOCUMENT, metadata),
+        );
     }
     router.with_state(Arc::new(endpoint))
 }
@@ -106,74 +117,66 @@ fn with_not_found(routes: Router) -> Router {
     routes.fallback(async || Refusal::NotFound)
 }
 
-/// The panic's message stays out of the answer, and the hook of `telemetry` keeps it out of the log.
+/// The panic's message stays out of the answer, and the hook of `observe::log` keeps it out of the log.
 async fn caught(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_panic| response::after_panic())
 }
 
-const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
-const OPENID_WELL_KNOWN: &str = "/.well-known/openid-configuration";
-const JWKS: &str = "connect/jwk_uri";
-
-fn at_every_base<S: Clone + Send + Sync + 'static>(endpoint: &str, handler: &MethodRouter<S>) -> Router<S> {
-    BASE_PATHS.iter().fold(Router::new(), |router, base| router.route(&format!("{base}/{endpoint}"), handler.clone()))
-}
-
-fn form_endpoint<H, T, S>(handler: H) -> MethodRouter<S>
+fn at_every_base<H, T, S>(endpoint: Endpoint, handler: H) -> Router<S>
 where
     H: Handler<T, S>,
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    post(handler).fallback(async || method_not_allowed("POST"))
+    BASE_PATHS.iter().fold(Router::new(), |router, base| {
+        router.route(&format!("{base}/{}", endpoint.path), method_router(endpoint, handler.clone()))
+    })
 }
 
-fn public_document<H, T, S>(handler: H) -> MethodRouter<S>
+fn method_router<H, T, S>(endpoint: Endpoint, handler: H) -> MethodRouter<S>
 where
     H: Handler<T, S>,
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    get(handler).fallback(async || method_not_allowed("GET, HEAD"))
-}
-
-fn method_not_allowed(allow: &'static str) -> Refusal {
-    Refusal::MethodNotAllowed { allow }
+    let (router, allow) = match endpoint.method {
+        Method::Get => (get(handler), "GET, HEAD"),
+        Method::Post => (post(handler), "POST"),
+    };
+    router.fallback(async move || Refusal::MethodNotAllowed { allow })
 }
 
 async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Request) -> Response {
     let source = request::source(request.extensions());
-    let form = match FormRequest::read(request, "access_token", &token::PARAMETERS).await {
+    let form = match FormRequest::read(request, TokenEndpoint::ENDPOINT).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), "token", source, refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), TokenEndpoint::ENDPOINT, source, refusal),
     };
-    let Addressed { realm, issuer } = &form.addressed;
-    let issued = form.answer_by(async |request| endpoint.issue(request, issuer).await).await;
-    answer(realm, issued.map(|issued| response::token(&issued)))
+    let issued = form.answer_by(async |request| endpoint.issue(request).await).await;
+    answer(&form.addressed.realm, issued.map(|issued| response::token(&issued)))
 }
 
 async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
     let source = request::source(request.extensions());
-    let form = match FormRequest::read(request, "introspect", &introspection::PARAMETERS).await {
+    let form = match FormRequest::read(request, IntrospectionEndpoint::ENDPOINT).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), "introspection", source, refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), IntrospectionEndpoint::ENDPOINT, source, refusal),
     };
-    let Addressed { realm, issuer } = &form.addressed;
     let response = if form.accepts(introspection::SIGNED_MEDIA_TYPE) {
-        let signed = form.answer_by(async |request| endpoint.introspect_signed(request, issuer).await).await;
+        let signed = form.answer_by(async |request| endpoint.introspect_signed(request).await).await;
         signed.map(response::signed_introspection)
     } else {
         let introspected = form.answer_by(async |request| endpoint.introspect(request).await).await;
         introspected.map(|introspection| response::ok(&introspection))
     };
-    answer(realm, response)
+    answer(&form.addressed.realm, response)
 }
 
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
     let source = request::source(request.extensions());
-    let form = match FormRequest::read(request, "token/revoke", &revocation::PARAMETERS).await {
+    let form = match FormRequest::read(request, RevocationEndpoint::ENDPOINT).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), "revocation", source, refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), RevocationEndpoint::ENDPOINT, source, refusal),
     };
     let revoked = form.answer_by(async |request| endpoint.revoke(request).await).await;
     answer(&form.addressed.realm, revoked.map(|()| response::empty()))
@@ -182,15 +185,22 @@ async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Reques
 async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let path = parts.uri.path();
+    let (document, openid) = (MetadataEndpoint::DOCUMENT.path, MetadataEndpoint::OPENID_PATH);
     let base_path = path
-        .strip_prefix(WELL_KNOWN)
-        .or_else(|| path.strip_suffix(WELL_KNOWN))
-        .or_else(|| path.strip_suffix(OPENID_WELL_KNOWN))
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(document))
+        .or_else(|| request::base_path(path, document))
+        .or_else(|| request::base_path(path, openid))
         .unwrap_or_default();
     let Addressed { realm, issuer } = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed,
         Err(error) => {
-            return refused(endpoint.audit.as_ref(), "metadata", request::source(&parts.extensions), error.into());
+            return refused(
+                endpoint.audit.as_ref(),
+                MetadataEndpoint::DOCUMENT,
+                request::source(&parts.extensions),
+                error.into(),
+            );
         }
     };
     let document = endpoint.document(&realm, issuer).await;
@@ -199,11 +209,16 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
 
 async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
-    let base_path = parts.uri.path().strip_suffix(JWKS).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
+    let base_path = request::base_path(parts.uri.path(), MetadataEndpoint::JWKS.path).unwrap_or_default();
     let realm = match Addressed::by_path(&parts, base_path) {
         Ok(addressed) => addressed.realm,
         Err(error) => {
-            return refused(endpoint.audit.as_ref(), "jwks", request::source(&parts.extensions), error.into());
+            return refused(
+                endpoint.audit.as_ref(),
+                MetadataEndpoint::JWKS,
+                request::source(&parts.extensions),
+                error.into(),
+            );
         }
     };
     let keys = endpoint.jwks(&realm).await;
@@ -211,8 +226,8 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
 }
 
 /// The answer to a request that never became one of the protocol's. Recorded, because credentials in a URL are among them.
-fn refused(audit: &dyn AuditSink, endpoint: &'static str, source: Option<ClientSource>, refusal: Refusal) -> Response {
-    audit.record(&AuditEvent::Malformed { endpoint, source, reason: refusal.description() });
+fn refused(audit: &dyn AuditSink, endpoint: Endpoint, source: Option<ClientSource>, refusal: Refusal) -> Response {
+    audit.record(&AuditEvent::Malformed { endpoint: endpoint.name, source, reason: refusal.description() });
     refusal.into_response()
 }
 

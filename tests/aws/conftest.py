@@ -18,6 +18,8 @@ from stack import DeployedFunction, Stack
 # Starts a function of the stack; every argument but the first is a deliberate departure from what the stack says.
 StartFunction = Callable[..., LambdaRuntime]
 
+BOUNDARY, KMS_KEY = f"arn:aws:iam::{sam.ACCOUNT}:policy/boundary", f"arn:aws:kms:us-east-1:{sam.ACCOUNT}:key/own"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_aws_variables() -> Iterator[None]:
@@ -49,8 +51,16 @@ def source() -> sam.Json:
 
 @pytest.fixture(scope="session")
 def stack(emulator: Emulator, source: sam.Json) -> Stack:
-    """The template, deployed with its default parameters, and with routes for the authorizer."""
-    return Stack(emulator, source, "grantwell", {"AuthorizerScopes": seed.AUTHORIZER_SCOPES})
+    """The template, deployed with its default parameters, and an authorizer with routes."""
+    return Stack(emulator, source, "grantwell", authorizer={"Scopes": seed.AUTHORIZER_SCOPES})
+
+
+@pytest.fixture(scope="session")
+def with_everything(source: sam.Json, emulator: Emulator) -> Stack:
+    """A stack for which every option is chosen that changes what a role may do."""
+    chosen = {"KmsKeyArn": KMS_KEY, "PermissionsBoundary": BOUNDARY, "Metrics": "emf+xray"}
+    beside = {"PermissionsBoundary": BOUNDARY, "Metrics": "emf+xray"}
+    return Stack(emulator, source, "optional", {**chosen, "ReservedConcurrency": "5,none,0,none,none"}, beside)
 
 
 @pytest.fixture(scope="session")

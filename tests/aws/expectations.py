@@ -57,6 +57,10 @@ def whole_number(low: int, high: int) -> Check:
     return lambda value: type(value) is int and low <= value <= high
 
 
+def includes(*names: str) -> Check:
+    return lambda value: isinstance(value, list) and set(names) <= set(value)
+
+
 # What OAuth allows in an error description (RFC 6749 §5.2), and never an empty one.
 DESCRIPTION = text(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+")
 NO_STORE = {
@@ -122,7 +126,7 @@ def active_token() -> Expected:
 
 
 def metadata(issuer: str) -> Expected:
-    methods = ["client_secret_basic", "client_secret_post"]
+    methods = includes("client_secret_basic", "client_secret_post")
     body = {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/access_token",
@@ -210,7 +214,7 @@ EXPECTATIONS: dict[str, Expectation] = {
     "rotate/scheduled": ExpectedPayload(None),
     "rotate/create-client-secret": ExpectedPayload(None),
     "rotate/set-client-secret": ExpectedPayload(None),
-    "rotate/not-pending": ExpectedError("the version is not the one that is pending; start the rotation anew"),
+    "rotate/not-pending": ExpectedError("the version is not the one that is pending; start the rotation again"),
     "rotate/foreign-secret": ExpectedError(
         "the secret is neither a client's secret nor a realm's signing keys of this stack"
     ),

@@ -102,8 +102,6 @@ class LambdaRuntime:
         self._arn = f"arn:aws:lambda:{region}:123456789012:function:{name}"
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._results: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
-        # The header that Lambda gives the next invocations; None for none.
-        self.tracing_header: Callable[[], str | None] = unsampled
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._ready_at = 0.0
@@ -255,7 +253,6 @@ class LambdaRuntime:
                 request_id, event = item
                 runtime._results.put(("taken", request_id, b""))
                 deadline = int((runtime._clock() + runtime._timeout) * 1000)
-                trace = runtime.tracing_header()
                 self._reply(
                     200,
                     event,
@@ -264,7 +261,7 @@ class LambdaRuntime:
                         "Lambda-Runtime-Aws-Request-Id": request_id,
                         "Lambda-Runtime-Deadline-Ms": str(deadline),
                         "Lambda-Runtime-Invoked-Function-Arn": runtime._arn,
-                        **({} if trace is None else {"Lambda-Runtime-Trace-Id": trace}),
+                        "Lambda-Runtime-Trace-Id": unsampled(),
                     },
                 )
 

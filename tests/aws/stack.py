@@ -1,4 +1,5 @@
-"""template.yaml as a deployed stack: SAM's translator, moto's CloudFormation, then only what the stack itself answers.
+"""template.yaml as a deployed stack, with its nested stack, and an authorizer of its own (authorizer.yaml) beside it: SAM's
+translator, moto's CloudFormation, then only what the stacks themselves answer.
 
 Names, environments and roles are read back from the stack's resources, so that a test sees what a function on AWS would
 see. Two things that moto cannot do are kept apart, and said here: it does not know HTTP APIs (gateway.py reads the routes
@@ -26,8 +27,8 @@ class Statement:
     """One permission of a role, with its ARN resolved by the stack.
 
     `leading_keys` are the patterns of partition keys that it is restricted to, if it is, `version_stages` the labels of a secret's
-    versions, and `new_tag` the one tag that it may set where it is not set yet: the only conditions there are. test_iam.py has them
-    evaluated by somebody else's implementation of IAM.
+    versions, `new_tag` the one tag that it may set where it is not set yet, and `via` the service through which alone it may use
+    a key: the only conditions there are. test_iam.py has them evaluated by somebody else's implementation of IAM.
     """
 
     sid: str
@@ -36,6 +37,7 @@ class Statement:
     leading_keys: tuple[str, ...] | None = None
     version_stages: tuple[str, ...] | None = None
     new_tag: str | None = None
+    via: str | None = None
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Statement:
@@ -56,6 +58,10 @@ class Statement:
                 return replace(statement, version_stages=tuple(labels))
             case {"ForAllValues:StringEquals": {"aws:TagKeys": [tag]}} if document["Condition"] == sets_only(tag):
                 return replace(statement, new_tag=tag)
+            case {"StringEquals": {"kms:ViaService": service, **no_other_key}, **no_other_condition} if not (
+                no_other_key or no_other_condition
+            ):
+                return replace(statement, via=service)
         raise AssertionError(f"a condition that these tests do not know: {document}")
 
 
@@ -86,41 +92,59 @@ class DeployedFunction:
 
 
 class Stack:
-    """One deployment of the template, or of a test's changed copy of it."""
+    """One deployment of the template, or of a test's changed copy of it, and of an authorizer as its outputs say."""
 
     def __init__(
-        self, emulator: Emulator, source: sam.Json, name: str, parameters: Mapping[str, str] | None = None
+        self,
+        emulator: Emulator,
+        source: sam.Json,
+        name: str,
+        parameters: Mapping[str, str] | None = None,
+        authorizer: Mapping[str, str] | None = None,
     ) -> None:
         self.emulator = emulator
         self.name = name
         self.translated = sam.translate(source)
         _upload_code(emulator)
-        cloudformation = emulator.client("cloudformation")
-        cloudformation.create_stack(
-            StackName=name,
-            TemplateBody=json.dumps(_known_to_moto(self.translated))
-            .replace("${Api}", sam.API_ID)
-            .replace('{"Ref": "Api"}', json.dumps(sam.API_ID)),
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in (parameters or {}).items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-        if stack["StackStatus"] != "CREATE_COMPLETE":
-            raise AssertionError(f"stack {name}: {stack}")
+        nested = _upload_template(emulator, "observability.yaml")
+        stack, self._ids = self._create(name, _in_moto(self.translated, nested), parameters or {})
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         self.parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
         # As the template has it where nobody says another.
         self.parameters["SecretPrefix"] = self.parameters["SecretPrefix"] or name
-        summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
-        self._ids: dict[str, str] = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
+        told = dict(each.split("=", 1) for each in self.outputs["AuthorizerParameters"].split(" "))
+        authorizer_source = sam.load("authorizer.yaml")
+        beside, own = self._create(
+            f"{name}-authorizer", _in_moto(sam.translate(authorizer_source), nested), {**told, **(authorizer or {})}
+        )
+        self.authorizer_parameters = {each["ParameterKey"]: each["ParameterValue"] for each in beside["Parameters"]}
         with emulator.iam_paused():
             deployed = {each["FunctionName"]: each for each in emulator.client("lambda").list_functions()["Functions"]}
-        self.functions = {
-            each.logical_id: self._function(each, deployed[self._ids[each.logical_id]])
-            for each in sam.functions(source)
-        }
-        for logical_id in sam.resources(source, "AWS::IAM::Role"):
-            self._let_moto_enforce(self._ids[logical_id])
+        self.functions: dict[str, DeployedFunction] = {}
+        for template, ids in ((source, self._ids), (authorizer_source, own)):
+            for each in sam.functions(template):
+                self.functions[each.logical_id] = self._function(each, deployed[ids[each.logical_id]])
+            for logical_id in sam.resources(template, "AWS::IAM::Role"):
+                self._let_moto_enforce(ids[logical_id])
+
+    def _create(
+        self, name: str, translated: sam.Json, parameters: Mapping[str, str]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The stack, and the physical ids of its resources by their logical ones."""
+        cloudformation = self.emulator.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps(translated)
+            .replace("${Api}", sam.API_ID)
+            .replace('{"Ref": "Api"}', json.dumps(sam.API_ID)),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        if stack["StackStatus"] != "CREATE_COMPLETE":
+            raise AssertionError(f"stack {name}: {stack}")
+        summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+        return stack, {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in summaries}
 
     def physical_id(self, logical_id: str) -> str:
         return self._ids[logical_id]
@@ -185,17 +209,24 @@ class Stack:
             iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=_enforceable(statements))
 
 
-def _known_to_moto(translated: sam.Json) -> sam.Json:
-    """The template without the saved query: moto fails the whole stack for it, and nothing refers to it.
+def _in_moto(translated: sam.Json, nested: str) -> sam.Json:
+    """The template with the nested stack's at the place where it was uploaded, and without what moto does not know.
 
-    And with tables that are protected by a boolean: of a parameter moto makes a text, which no SDK reads in DescribeTable.
+    That is the saved query, to which nothing refers: moto fails the whole stack for it.
     """
     resources = copy.deepcopy(translated["Resources"])
     known = {name: each for name, each in resources.items() if each["Type"] != "AWS::Logs::QueryDefinition"}
-    for table in sam.resources({"Resources": known}, "AWS::DynamoDB::Table").values():
-        assert table["Properties"]["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
-        table["Properties"]["DeletionProtectionEnabled"] = True
+    for each in sam.resources({"Resources": known}, "AWS::CloudFormation::Stack").values():
+        assert each["Properties"]["TemplateURL"] == "observability.yaml"
+        each["Properties"]["TemplateURL"] = nested
     return {**translated, "Resources": known}
+
+
+def _upload_template(emulator: Emulator, path: str) -> str:
+    """What `sam deploy` does with a nested stack's template."""
+    s3, key = emulator.client("s3"), f"{path}.json"
+    s3.put_object(Bucket="code", Key=key, Body=json.dumps(_in_moto(sam.load(path), "")).encode())
+    return f"https://s3.{sam.REGION}.amazonaws.com/code/{key}"
 
 
 def _enforceable(statements: list[Statement]) -> str:

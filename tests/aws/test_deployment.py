@@ -18,7 +18,7 @@ import pytest
 import seed
 import template as sam
 from aws_calls import AwsCalls, Call, allows
-from conftest import StartFunction, reseed
+from conftest import BOUNDARY, KMS_KEY, StartFunction, reseed
 from emulator import Emulator
 from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_outcome, event, stops
 from runtime_api import Answer, FunctionFailed, LambdaRuntime
@@ -91,27 +91,21 @@ REQUIRED_VARIABLES = {
         "GRANTWELL_AUTHORIZER_SCOPES",
     ],
 }
-# What a function can do without, and the parameter of the stack that says it.
+# What a function can do without, and the parameter of its stack that says it.
 OPTIONAL_VARIABLES = {
     "GRANTWELL_PUBLIC_URL": "PublicUrl",
-    "GRANTWELL_ACCESS_TOKEN_LIFETIME": "AccessTokenLifetime",
-    "GRANTWELL_DEFAULT_SCOPE": "DefaultScope",
-    "GRANTWELL_LOG_LEVEL": "LogLevel",
     "GRANTWELL_METRICS": "Metrics",
-    "GRANTWELL_FAILED_AUTH_LIMIT": "FailedAuthLimit",
-    "GRANTWELL_FAILED_AUTH_WINDOW": "FailedAuthWindow",
+    "GRANTWELL_SETTINGS": "Settings",
 }
-FRONT_VARIABLES = {
-    "GRANTWELL_FRONT": "Front",
-    "GRANTWELL_ORIGIN_SECRET_SHA256": "OriginSecretSha256",
-    "GRANTWELL_ORIGIN_SECRET_PREVIOUS_SHA256": "OriginSecretPreviousSha256",
-}
+FRONT, KEY = {"GRANTWELL_FRONT": "Front"}, {"GRANTWELL_KMS_KEY_ARN": "KmsKeyArn"}
 OWN_OPTIONAL_VARIABLES = {
-    **dict.fromkeys(("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"), FRONT_VARIABLES),
-    "RotateFunction": {"GRANTWELL_SIGNING_KEY_ROTATION_DAYS": "SigningKeyRotationDays"},
+    "TokenFunction": FRONT | KEY,
+    "IntrospectFunction": FRONT | KEY,
+    "RevokeFunction": FRONT,
+    "MetadataFunction": FRONT,
     "AuthorizerFunction": {
-        "GRANTWELL_AUTHORIZER_AUDIENCE": "AuthorizerAudience",
-        "GRANTWELL_AUTHORIZER_RESPONSE": "AuthorizerResponse",
+        "GRANTWELL_AUTHORIZER_AUDIENCE": "Audience",
+        "GRANTWELL_AUTHORIZER_RESPONSE": "Response",
     },
 }
 # What the event of WORK does not need: a stateless JWT, which is signed anew each time, stands in no file. Its controls are
@@ -148,12 +142,13 @@ def test_the_tables_of_controls_cover_every_permission_of_the_stack(stack: Stack
 def test_the_stack_sets_exactly_the_variables_that_the_functions_read(stack: Stack) -> None:
     """AWS_ENDPOINT_URL is not among them: with default parameters a function can only talk to AWS."""
     for name, function in stack.functions.items():
+        parameters = stack.authorizer_parameters if name == "AuthorizerFunction" else stack.parameters
         required, optional = REQUIRED_VARIABLES[name], OPTIONAL_VARIABLES | OWN_OPTIONAL_VARIABLES.get(name, {})
         assert function.environment.keys() == {*required, *optional}, name
         assert all(function.environment[variable] for variable in required), name
         for variable, parameter in optional.items():
             if variable not in required:
-                assert function.environment[variable] == stack.parameters[parameter], (name, variable)
+                assert function.environment[variable] == parameters[parameter], (name, variable)
 
 
 def test_without_a_public_url_the_authorizer_accepts_the_issuers_of_the_stacks_own_api(stack: Stack) -> None:
@@ -163,8 +158,17 @@ def test_without_a_public_url_the_authorizer_accepts_the_issuers_of_the_stacks_o
     assert seed.ISSUER.startswith(environment["GRANTWELL_PUBLIC_URL"] + "/")
 
 
+def test_the_nested_stack_is_told_of_the_functions_and_tables_that_there_are(stack: Stack, emulator: Emulator) -> None:
+    nested = emulator.client("cloudformation").describe_stacks(StackName=stack.physical_id("Observability"))["Stacks"][0]
+    told = {each["ParameterKey"]: each["ParameterValue"] for each in nested["Parameters"]}
+    names = {name: stack.physical_id(name) for name in told.keys() - {"Name", "AlarmTopicArn", "Metrics", "Dashboard", "Api"}}
+    assert len(names) == 9
+    switches = {"AlarmTopicArn": "", "Metrics": "emf", "Dashboard": "true"}
+    assert told == {**names, **switches, "Name": stack.name, "Api": sam.API_ID}
+
+
 def test_the_export_block_points_the_command_line_at_the_stack(stack: Stack) -> None:
-    assert stack.outputs["ExportBlock"].splitlines() == [
+    assert stack.outputs["ExportBlock"].strip().splitlines() == [
         "export AWS_REGION=us-east-1",
         f"export GRANTWELL_REGISTRY_TABLE={stack.physical_id('RegistryTable')}",
         "export GRANTWELL_SECRET_PREFIX=grantwell",
@@ -450,11 +454,9 @@ def test_a_second_stack_with_other_parameters_works_beside_the_first(
     parameters = {
         "SecretPrefix": "team-second",
         "PublicUrl": "https://as.example.com",
-        "AccessTokenLifetime": "120",
-        "DefaultScope": "read write",
-        "AuthorizerScopes": seed.AUTHORIZER_SCOPES,
+        "Settings": json.dumps({"access_token_lifetime": 120, "default_scope": "read write"}),
     }
-    second = Stack(emulator, source, "second", parameters)
+    second = Stack(emulator, source, "second", parameters, authorizer={"Scopes": seed.AUTHORIZER_SCOPES})
     reseed(second, emulator, binaries)
 
     def running(name: str) -> LambdaRuntime:
@@ -487,6 +489,103 @@ def test_a_second_stack_with_other_parameters_works_beside_the_first(
     answer = call("TokenFunction", asked)
     assert (answer.status, answer.json.get("scope"), answer.json.get("expires_in")) == (200, "read write", 120)
     assert second.outputs["TokenEndpoint"] == "https://as.example.com/am/oauth2/realms/root/realms/alpha/access_token"
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ('{"access_token_lifetime":"canary"}', "access_token_lifetime"),
+        ('{"access_token_lifetime":0}', "access_token_lifetime"),
+        ('{"accessTokenLifetime":120}', "accessTokenLifetime"),
+        ('{"access_token_lifetime":120', "GRANTWELL_SETTINGS"),
+    ],
+)
+def test_with_settings_that_are_none_a_function_does_not_start_and_says_which(
+    settings: str, named: str, seeded: Stack, start: StartFunction
+) -> None:
+    function = seeded.functions["TokenFunction"]
+    with pytest.raises(FunctionFailed) as failed:
+        start(function, environment={**function.environment, "GRANTWELL_SETTINGS": settings}).invoke(event("token/basic"))
+    assert named in str(failed.value) and "canary" not in str(failed.value)
+
+
+def test_a_variable_of_its_own_wins_over_the_settings(seeded: Stack, start: StartFunction) -> None:
+    function = seeded.functions["TokenFunction"]
+    settings = {"GRANTWELL_SETTINGS": '{"failed_auth_limit":1}'}
+
+    def answers(**own: str) -> list[int]:
+        running = start(function, environment={**function.environment, **settings, **own})
+        return [running.call(event("token/wrong-secret")).status for _ in range(3)]
+
+    assert answers() == [401, 429, 429]
+    assert answers(GRANTWELL_FAILED_AUTH_LIMIT="") == [401, 429, 429]
+    assert answers(GRANTWELL_FAILED_AUTH_LIMIT="2") == [401, 401, 429]
+
+
+def test_what_an_operator_asks_for_is_all_that_roles_get_beyond_their_own_policies(
+    stack: Stack, with_everything: Stack
+) -> None:
+    decrypt, create = ("kms:Decrypt", KMS_KEY), ("kms:GenerateDataKey", KMS_KEY)
+    tables, secrets = "dynamodb.us-east-1.amazonaws.com", "secretsmanager.us-east-1.amazonaws.com"
+    traces = {("xray:PutTraceSegments", "*", None), ("xray:PutTelemetryRecords", "*", None)}
+    expected = {
+        "MetadataFunction": {(*decrypt, tables)},
+        "AuthorizerFunction": {(*decrypt, tables)},
+        "RevokeFunction": {(*decrypt, tables), (*decrypt, secrets)},
+    }
+    for name, function in with_everything.functions.items():
+        more = {(each.action, each.resource, each.via) for each in function.statements if each.sid not in sids(stack, name)}
+        makes_secrets = {(*decrypt, tables), (*decrypt, secrets), (*create, secrets)}
+        assert more == expected.get(name, makes_secrets) | traces, name
+        assert sids(stack, name) <= sids(with_everything, name)
+
+
+def sids(stack: Stack, function: str) -> set[str]:
+    return {each.sid for each in stack.functions[function].statements}
+
+
+def test_roles_are_bounded_where_the_account_demands_it(
+    stack: Stack, with_everything: Stack, emulator: Emulator
+) -> None:
+    iam = emulator.client("iam")
+    for function in with_everything.functions.values():
+        role = iam.get_role(RoleName=function.role_arn.rsplit("/", 1)[1])["Role"]
+        assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
+    for function in stack.functions.values():
+        assert "PermissionsBoundary" not in iam.get_role(RoleName=function.role_arn.rsplit("/", 1)[1])["Role"]
+
+
+def test_a_key_of_the_operators_is_told_to_whoever_makes_secrets(stack: Stack, with_everything: Stack) -> None:
+    for name in ("TokenFunction", "IntrospectFunction"):
+        assert with_everything.functions[name].environment["GRANTWELL_KMS_KEY_ARN"] == KMS_KEY
+        assert stack.functions[name].environment["GRANTWELL_KMS_KEY_ARN"] == ""
+    exported = f"export GRANTWELL_KMS_KEY_ARN={KMS_KEY}"
+    assert exported in with_everything.outputs["ExportBlock"].splitlines()
+    assert exported not in stack.outputs["ExportBlock"]
+    assert with_everything.authorizer_parameters["KmsKeyArn"] == KMS_KEY
+
+
+def test_the_secrets_that_the_command_and_a_function_make_are_encrypted_with_the_key(
+    with_everything: Stack, start: StartFunction, emulator: Emulator, binaries: Path
+) -> None:
+    table, prefix = with_everything.physical_id("RegistryTable"), with_everything.parameters["SecretPrefix"]
+    plain = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
+    scope = ("--scope", "write", "--default-scope", "write", "--access-token-format", "jwt")
+    clients = [seed.SeededClient(name, "client_secret_basic", "write") for name in ("ownKey", "noKey")]
+    for client, operator in zip(clients, ({**plain, "GRANTWELL_KMS_KEY_ARN": KMS_KEY}, plain), strict=True):
+        seed.register_client(operator, binaries / "grantwell", "root", client, scope)
+    function = with_everything.functions["TokenFunction"]
+    asked = event("token/jwt")
+    asked["rawPath"] = asked["requestContext"]["http"]["path"] = "/oauth2/access_token"
+    asked["headers"]["authorization"] = f"Basic {clients[0].basic}"
+    answer = start(function, credentials=with_everything.credentials(function.role_arn)).call(asked)
+    assert answer.status == 200, answer
+    secrets = emulator.client("secretsmanager", emulator.operator)
+    keys = {
+        name: secrets.describe_secret(SecretId=f"{prefix}/root/{name}").get("KmsKeyId")
+        for name in ("clients/ownKey", "clients/noKey", "signing-keys")
+    }
+    assert keys == {"clients/ownKey": KMS_KEY, "clients/noKey": None, "signing-keys": KMS_KEY}
 
 
 def test_the_policy_evaluation_of_these_tests_is_strict() -> None:

@@ -153,7 +153,7 @@ def test_what_is_no_request_to_an_authorizer_fails_and_the_next_one_works(
     strange: Json, seeded: Stack, start: StartFunction
 ) -> None:
     function = start(seeded.functions["AuthorizerFunction"])
-    assert_outcome(function, strange, ExpectedError("the event is no request to an authorizer"))
+    assert_outcome(function, strange, ExpectedError("the event is not a request to an authorizer"))
     assert_outcome(function, event("authorizer/http-api-v2"), EXPECTATIONS["authorizer/http-api-v2"])
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -17,7 +18,7 @@ FUNCTIONS = ["TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataF
 SECRET, BEFORE = "canary-of-the-front-0123456789", "canary-before-0123456789"
 PAST_THE_FRONT = Expected(
     403,
-    {"error": "access_denied", "error_description": "requests come by the public address of this server"},
+    {"error": "access_denied", "error_description": "requests must come through the public address of this server"},
     {"content-type": "application/json", "cache-control": "no-store", "pragma": "no-cache"},
 )
 
@@ -31,16 +32,26 @@ def behind_cloudfront(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def told_by_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """As the template tells it: the digests are members of its parameter Settings."""
+    own = behind_cloudfront(environment)
+    current = own.pop("GRANTWELL_ORIGIN_SECRET_SHA256")
+    previous = own.pop("GRANTWELL_ORIGIN_SECRET_PREVIOUS_SHA256")
+    settings = {"origin_secret_sha256": current, "origin_secret_previous_sha256": previous}
+    return {**own, "GRANTWELL_SETTINGS": json.dumps(settings)}
+
+
 def with_header(given: Json, name: str, value: str) -> Json:
     return {**given, "headers": {**given["headers"], name: value}}
 
 
+@pytest.mark.parametrize("told", [behind_cloudfront, told_by_settings])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_behind_cloudfront_a_function_demands_its_secret_and_never_tells_it(
-    name: str, seeded: Stack, start: StartFunction
+    name: str, told: Callable[[Mapping[str, str]], dict[str, str]], seeded: Stack, start: StartFunction
 ) -> None:
     function = seeded.functions[name]
-    running = start(function, environment=behind_cloudfront(function.environment))
+    running = start(function, environment=told(function.environment))
     given = event(WORK[name])
     for refused in (
         given,
@@ -85,6 +96,25 @@ def test_a_function_that_cannot_demand_the_secret_does_not_start(
         environment = {**behind_cloudfront(function.environment), variable: value}
         start(function, environment=environment).invoke(with_header(event(WORK[name]), "x-grantwell-origin", SECRET))
     assert variable in str(failed.value) and SECRET not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, "origin_secret_sha256"),
+        ({"origin_secret_sha256": ""}, "origin_secret_sha256"),
+        ({"origin_secret_sha256": SECRET}, "origin_secret_sha256"),
+        ({"origin_secret_sha256": "0" * 64, "origin_secret_previous_sha256": SECRET}, "origin_secret_previous_sha256"),
+    ],
+)
+def test_a_function_whose_settings_have_no_digest_does_not_start(
+    settings: dict[str, str], named: str, seeded: Stack, start: StartFunction
+) -> None:
+    function = seeded.functions["TokenFunction"]
+    told = {"GRANTWELL_FRONT": "cloudfront", "GRANTWELL_SETTINGS": json.dumps(settings)}
+    with pytest.raises(FunctionFailed) as failed:
+        start(function, environment={**function.environment, **told}).invoke(event("token/basic"))
+    assert named in str(failed.value) and SECRET not in str(failed.value)
 
 
 def test_behind_cloudfront_failed_attempts_are_counted_by_its_callers(seeded: Stack, start: StartFunction) -> None:

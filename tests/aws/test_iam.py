@@ -17,6 +17,7 @@ from itertools import product
 import pytest
 
 import template as sam
+from conftest import KMS_KEY
 from stack import DeployedFunction, Stack
 
 INSTALLED = sam.ROOT / ".venv/iam"
@@ -88,8 +89,18 @@ def evaluate(simulations: list[sam.Json]) -> list[bool]:
     return [answer == "Allowed" for answer in answers]
 
 
+# A key's own policy has to leave the decision to the account's IAM, as AWS's default policy of a key does.
+KEY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+    ],
+}
+
+
 def by_policy(request: Request, policy: sam.Json) -> sam.Json:
     return {
+        **({"resourcePolicy": KEY_POLICY} if request.action.startswith("kms:") else {}),
         "identityPolicy": policy,
         "principal": request.function.role_arn,
         "action": request.action,
@@ -207,6 +218,36 @@ def test_a_function_tags_what_it_makes_with_its_registry_and_changes_no_tag(stac
             yield Request(function, "secretsmanager:DeleteSecret", keys, {}, False)
             yield Request(function, "secretsmanager:CreateSecret", keys, {}, is_maker)
             yield Request(function, "secretsmanager:CreateSecret", client, {}, False)
+
+    assert_evaluated(requests())
+
+
+def test_a_key_is_used_only_where_it_is_the_stacks_and_only_through_the_service_that_needs_it(
+    stack: Stack, with_everything: Stack
+) -> None:
+    everybody = {*stack.functions}
+    with_secrets = everybody - {"MetadataFunction", "AuthorizerFunction"}
+    allowed = {
+        ("Decrypt", "dynamodb"): everybody,
+        ("Decrypt", "secretsmanager"): with_secrets,
+        ("GenerateDataKey", "secretsmanager"): with_secrets - {"RevokeFunction"},
+    }
+
+    def requests() -> Iterable[Request]:
+        for action, service in product(
+            ("Decrypt", "GenerateDataKey", "Encrypt", "ReEncryptFrom", "CreateGrant"), ("dynamodb", "secretsmanager", "s3")
+        ):
+            via: Context = {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}
+            for name, function in with_everything.functions.items():
+                may = name in allowed.get((action, service), set())
+                yield Request(function, f"kms:{action}", KMS_KEY, via, may)
+                yield Request(function, f"kms:{action}", KMS_KEY.replace("key/own", "key/other"), via, False)
+                # By itself, and through the service elsewhere.
+                yield Request(function, f"kms:{action}", KMS_KEY, {}, False)
+                elsewhere: Context = {"kms:ViaService": f"{service}.eu-west-1.amazonaws.com"}
+                yield Request(function, f"kms:{action}", KMS_KEY, elsewhere, False)
+            for function in stack.functions.values():
+                yield Request(function, f"kms:{action}", KMS_KEY, via, False)
 
     assert_evaluated(requests())
 

@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
-from samtranslator.yaml_helper import yaml_parse
 
 import seed
 import template as sam
@@ -27,8 +26,8 @@ from runtime_api import LambdaRuntime
 from stack import Stack
 
 EXAMPLE = "examples/protected-api"
-# What grantwell.yaml tells the Grantwell stack.
-SCOPES: str = yaml_parse((sam.ROOT / EXAMPLE / "grantwell.yaml").read_text(encoding="utf-8"))["AuthorizerScopes"]
+# What the example tells its authorizer.
+SCOPES: str = sam.load(f"{EXAMPLE}/template.yaml")["Resources"]["Authorizer"]["Properties"]["Parameters"]["Scopes"]
 FORMATS = {
     "opaque": (),
     "jwt": ("--access-token-format", "jwt"),
@@ -102,7 +101,10 @@ def bearer(token: str) -> tuple[str, str]:
     return "Authorization", f"Bearer {token}"
 
 
-def test_every_route_is_guarded_by_the_authorizer_whose_arn_is_given(translated: sam.Json) -> None:
+AUTHORIZER_ARN = {"Fn::GetAtt": ["Authorizer", "Outputs.AuthorizerFunctionArn"]}
+
+
+def test_every_route_is_guarded_by_the_authorizer_of_the_example(translated: sam.Json) -> None:
     (api,) = sam.resources(translated, "AWS::ApiGatewayV2::Api").values()
     body = api["Properties"]["Body"]
     (authorizer,) = body["components"]["securitySchemes"].values()
@@ -111,7 +113,7 @@ def test_every_route_is_guarded_by_the_authorizer_whose_arn_is_given(translated:
         "authorizerUri": {
             "Fn::Sub": [
                 "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${__FunctionArn__}/invocations",
-                {"__FunctionArn__": {"Ref": "AuthorizerFunctionArn"}},
+                {"__FunctionArn__": AUTHORIZER_ARN},
             ]
         },
         "authorizerPayloadFormatVersion": "2.0",
@@ -126,7 +128,7 @@ def test_every_route_is_guarded_by_the_authorizer_whose_arn_is_given(translated:
 
 def test_api_gateway_may_call_the_authorizer_for_this_api_only(translated: sam.Json) -> None:
     assert translated["Resources"]["AuthorizerPermission"]["Properties"] == {
-        "FunctionName": {"Ref": "AuthorizerFunctionArn"},
+        "FunctionName": AUTHORIZER_ARN,
         "Action": "lambda:InvokeFunction",
         "Principal": "apigateway.amazonaws.com",
         "SourceArn": {
@@ -135,15 +137,29 @@ def test_api_gateway_may_call_the_authorizer_for_this_api_only(translated: sam.J
     }
 
 
-def test_the_grantwell_stack_takes_what_it_is_told_of_every_route(translated: sam.Json, source: sam.Json) -> None:
+def test_the_authorizer_takes_what_it_is_told_of_every_route(translated: sam.Json) -> None:
+    authorizer = sam.load("authorizer.yaml")
     assert json.loads(SCOPES).keys() == {f"{route.method} {route.path}" for route in sam.routes(translated)}
-    assert re.search(source["Parameters"]["AuthorizerScopes"]["AllowedPattern"], SCOPES)
+    assert re.search(authorizer["Parameters"]["Scopes"]["AllowedPattern"], SCOPES)
 
 
-def test_the_authorizers_arn_is_what_the_grantwell_stack_gives(stack: Stack, example: sam.Json) -> None:
-    arn = stack.outputs["AuthorizerFunctionArn"]
-    assert arn.endswith(f":function:{stack.functions['AuthorizerFunction'].name}")
-    assert re.search(example["Parameters"]["AuthorizerFunctionArn"]["AllowedPattern"], arn)
+def test_the_example_includes_the_authorizer_and_tells_it_all_that_it_has_to_know(
+    example: sam.Json, stack: Stack
+) -> None:
+    properties = example["Resources"]["Authorizer"]["Properties"]
+    included = (sam.ROOT / EXAMPLE / properties["Location"]).resolve()
+    assert included == sam.ROOT / "authorizer.yaml"
+    authorizer = sam.load("authorizer.yaml")
+    needed = {name for name, parameter in authorizer["Parameters"].items() if "Default" not in parameter}
+    assert needed <= properties["Parameters"].keys() <= authorizer["Parameters"].keys()
+    assert AUTHORIZER_ARN["Fn::GetAtt"][1].removeprefix("Outputs.") in authorizer["Outputs"]
+    # What the example asks for itself is in the output of the Grantwell stack, under the same names.
+    given = dict(each.split("=", 1) for each in stack.outputs["AuthorizerParameters"].split(" "))
+    assert {name for name, parameter in example["Parameters"].items() if "Default" not in parameter} <= given.keys()
+    for name in given.keys() & example["Parameters"].keys():
+        parameter = example["Parameters"][name]
+        assert given[name] in parameter.get("AllowedValues", [given[name]])
+        assert re.search(parameter.get("AllowedPattern", ""), given[name])
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -401,7 +401,7 @@ def test_two_runs_that_make_a_secret_at_once_and_a_move_that_comes_too_late(
     late = {"secretsmanager:UpdateSecretVersionStage": "InvalidParameterException"}
     with AwsCalls(emulator, role.statements, failing=late) as aws, pytest.raises(FunctionError) as failed:
         start(role, endpoint=aws.url).invoke(step("finishSecret", name, version))
-    assert failed.value.message == "somebody else made another version current meanwhile; start the rotation anew"
+    assert failed.value.message == "somebody else made another version current meanwhile; start the rotation again"
     assert function.invoke(step("finishSecret", name, version)) is None
 
 

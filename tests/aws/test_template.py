@@ -1,4 +1,4 @@
-"""Static rules of template.yaml: what moto and the translator would let pass."""
+"""Static rules of template.yaml, observability.yaml and authorizer.yaml: what moto and the translator would let pass."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ PREFIX = {"Fn::If": ["HasSecretPrefix", {"Ref": "SecretPrefix"}, {"Ref": "AWS::S
 def secrets(pattern: str) -> sam.Json:
     arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Prefix}"
     return {"Fn::Sub": [f"{arn}/*/{pattern}", {"Prefix": PREFIX}]}
+
+
+def table_named(parameter: str) -> sam.Json:
+    """Of another stack, whose name a parameter says."""
+    return {"Fn::Sub": f"arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/${{{parameter}}}"}
 
 
 CLIENT_SECRETS = secrets("clients/*")
@@ -102,9 +107,9 @@ PERMISSIONS: dict[str, list[tuple[str, sam.Json, sam.Json | None]]] = {
         *((action, SIGNING_KEYS, condition) for action, condition in ROTATION),
     ],
     "authorizer": [
-        ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
-        ("dynamodb:DescribeTable", TOKENS, None),
+        ("dynamodb:GetItem", table_named("RegistryTable"), None),
+        ("dynamodb:GetItem", table_named("TokenTable"), items("token", "revoked", "store")),
+        ("dynamodb:DescribeTable", table_named("TokenTable"), None),
     ],
 }
 FUNCTIONS = [
@@ -118,16 +123,71 @@ def translated(source: sam.Json) -> sam.Json:
     return sam.translate(source)
 
 
-def test_every_function_binary_of_the_package_is_a_function_and_the_reverse(source: sam.Json) -> None:
+@pytest.fixture(scope="module")
+def authorizer_source() -> sam.Json:
+    return sam.load("authorizer.yaml")
+
+
+@pytest.fixture(scope="module")
+def authorizer(authorizer_source: sam.Json) -> sam.Json:
+    return sam.translate(authorizer_source)
+
+
+@pytest.fixture(scope="module")
+def everything(translated: sam.Json, authorizer: sam.Json) -> sam.Json:
+    """The resources of both templates that have functions. Of those that are optional, each has its own."""
+    both = translated["Resources"].keys() & authorizer["Resources"].keys()
+    assert both == {"TableKeyPolicy", "TracePolicy"}
+    return {"Resources": {**authorizer["Resources"], **translated["Resources"]}}
+
+
+@pytest.fixture(scope="module")
+def observability() -> sam.Json:
+    return sam.load("observability.yaml")
+
+
+def test_every_function_binary_of_the_package_is_a_function_and_the_reverse(
+    source: sam.Json, authorizer_source: sam.Json
+) -> None:
     package = tomllib.loads((sam.ROOT / "Cargo.toml").read_text(encoding="utf-8"))
     built = {each["name"] for each in package["bin"] if "aws" in each.get("required-features", [])}
-    deployed = {function.binary: function.logical_id for function in sam.functions(source)}
+    functions = [*sam.functions(source), *sam.functions(authorizer_source)]
+    deployed = {function.binary: function.logical_id for function in functions}
     assert built == deployed.keys()
     assert deployed == {name: f"{name.capitalize()}Function" for name in built}
 
 
-def test_the_functions_are_the_ones_that_these_tests_know(source: sam.Json) -> None:
-    assert [function.logical_id for function in sam.functions(source)] == FUNCTIONS
+def test_the_functions_are_the_ones_that_these_tests_know(source: sam.Json, authorizer_source: sam.Json) -> None:
+    assert [function.logical_id for function in sam.functions(source)] == FUNCTIONS[:-1]
+    assert [function.logical_id for function in sam.functions(authorizer_source)] == FUNCTIONS[-1:]
+
+
+def test_the_template_asks_for_no_more_than_twelve_parameters(source: sam.Json) -> None:
+    """`sam deploy --guided` asks each of everybody; what one function reads alone is a member of Settings."""
+    assert list(source["Parameters"]) == [
+        *("Architecture", "PublicUrl", "Front", "SecretPrefix", "LogRetentionDays", "AlarmTopicArn", "Metrics", "Throttle"),
+        *("PermissionsBoundary", "KmsKeyArn", "ReservedConcurrency", "Settings"),
+    ]
+
+
+def test_no_function_has_an_event_of_the_api_which_a_guided_deployment_would_ask_about(source: sam.Json) -> None:
+    """ "TokenFunction has no authentication. Is this okay?", once for each event of the types Api and HttpApi."""
+    events = [event for each in sam.functions(source) for event in each.resource["Properties"].get("Events", {}).values()]
+    assert [each["Type"] for each in events] == ["Schedule"]
+
+
+def test_the_api_may_call_each_function_that_has_a_route_and_no_other(translated: sam.Json) -> None:
+    permissions = [each["Properties"] for each in sam.resources(translated, "AWS::Lambda::Permission").values()]
+    arn = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"
+    assert [each for each in permissions if each["Principal"] == "apigateway.amazonaws.com"] == [
+        {
+            "FunctionName": {"Fn::GetAtt": [function, "Arn"]},
+            "Action": "lambda:InvokeFunction",
+            "Principal": "apigateway.amazonaws.com",
+            "SourceArn": {"Fn::Sub": arn},
+        }
+        for function in ROUTES
+    ]
 
 
 def test_the_routes_are_exactly_the_documented_ones_for_any_method(translated: sam.Json) -> None:
@@ -139,9 +199,9 @@ def test_the_routes_are_exactly_the_documented_ones_for_any_method(translated: s
 
 
 @pytest.mark.parametrize("logical_id", FUNCTIONS)
-def test_a_function_is_built_and_limited_as_designed(translated: sam.Json, source: sam.Json, logical_id: str) -> None:
-    assert source["Resources"][logical_id]["Metadata"]["BuildMethod"] == "rust-cargolambda"
-    properties = translated["Resources"][logical_id]["Properties"]
+def test_a_function_is_built_and_limited_as_designed(everything: sam.Json, logical_id: str) -> None:
+    assert everything["Resources"][logical_id]["Metadata"]["BuildMethod"] == "rust-cargolambda"
+    properties = everything["Resources"][logical_id]["Properties"]
     assert properties["Runtime"] == "provided.al2023"
     assert properties["Handler"] == "bootstrap"
     assert properties["Architectures"] == [{"Ref": "Architecture"}]
@@ -152,14 +212,17 @@ def test_a_function_is_built_and_limited_as_designed(translated: sam.Json, sourc
         # HTTP API gives up after 30 s and an authorizer after 10: the function must fail by itself before.
         assert 5 <= properties["Timeout"] < 10
     log_group = logical_id.replace("Function", "LogGroup")
-    assert properties["LoggingConfig"]["LogGroup"] == {"Ref": log_group}
+    # Lambda would drop what is below a level of its own; the function's is in its settings.
+    logging = {"LogFormat": "JSON", "ApplicationLogLevel": "TRACE", "LogGroup": {"Ref": log_group}}
+    assert properties["LoggingConfig"] == logging
     assert properties["Role"] == {"Fn::GetAtt": [logical_id.replace("Function", "Role"), "Arn"]}
 
 
 @pytest.mark.parametrize("name", PERMISSIONS)
-def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated: sam.Json, name: str) -> None:
-    role = translated["Resources"][f"{name.capitalize()}Role"]["Properties"]
+def test_a_role_grants_single_actions_on_single_resources_and_no_more(everything: sam.Json, name: str) -> None:
+    role = everything["Resources"][f"{name.capitalize()}Role"]["Properties"]
     assert "ManagedPolicyArns" not in role
+    assert role["PermissionsBoundary"] == given_else_nothing("HasBoundary", "PermissionsBoundary")
     assert role["AssumeRolePolicyDocument"]["Statement"] == [
         {
             "Effect": "Allow",
@@ -170,14 +233,7 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated
     ]
     (policy,) = role["Policies"]
     granted: list[tuple[str, sam.Json, sam.Json | None]] = []
-    traces = []
     for statement in policy["PolicyDocument"]["Statement"]:
-        if "Fn::If" in statement:
-            condition, statement, otherwise = statement["Fn::If"]
-            assert (condition, otherwise) == ("IsTraced", {"Ref": "AWS::NoValue"}), "only tracing is optional"
-            assert (statement["Effect"], statement["Resource"]) == ("Allow", "*"), "X-Ray has no resources to name"
-            traces.append(statement["Action"])
-            continue
         assert statement.keys() - {"Condition"} == {"Sid", "Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         assert re.fullmatch(r"[a-z]+:[A-Za-z]+", statement["Action"]), statement
@@ -186,14 +242,81 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(translated
     own_logs = {"Fn::GetAtt": [f"{name.capitalize()}LogGroup", "Arn"]}
     logs = [("logs:CreateLogStream", own_logs, None), ("logs:PutLogEvents", own_logs, None)]
     assert granted == PERMISSIONS[name] + logs
-    # The one exception to single resources: X-Ray's actions cannot be restricted to any.
-    assert traces == ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 
 
-def test_there_is_no_role_but_one_per_function(translated: sam.Json) -> None:
-    assert sam.resources(translated, "AWS::IAM::Role").keys() == {f"{name.capitalize()}Role" for name in PERMISSIONS}
-    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
-        assert not sam.resources(translated, kind)
+def given_else_nothing(condition: str, parameter: str) -> sam.Json:
+    return {"Fn::If": [condition, {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+
+
+# What roles get beyond their own policy, by the condition of a parameter: whose, and (action, resource, the service through which alone).
+KEY: sam.Json = {"Ref": "KmsKeyArn"}
+TRACES = [("xray:PutTraceSegments", "*", None), ("xray:PutTelemetryRecords", "*", None)]
+OPTIONAL_POLICIES: dict[str, dict[str, tuple[str, list[str], list[tuple[str, object, str | None]]]]] = {
+    "template.yaml": {
+        "TableKeyPolicy": (
+            "HasKmsKey",
+            ["Token", "Introspect", "Revoke", "Metadata", "Rotate"],
+            [("kms:Decrypt", KEY, "dynamodb")],
+        ),
+        "SecretKeyPolicy": (
+            "HasKmsKey",
+            ["Token", "Introspect", "Revoke", "Rotate"],
+            [("kms:Decrypt", KEY, "secretsmanager")],
+        ),
+        "NewSecretKeyPolicy": (
+            "HasKmsKey",
+            ["Token", "Introspect", "Rotate"],
+            [("kms:GenerateDataKey", KEY, "secretsmanager")],
+        ),
+        # The one exception to single resources: X-Ray's actions cannot be restricted to any.
+        "TracePolicy": ("IsTraced", ["Token", "Introspect", "Revoke", "Metadata", "Rotate"], TRACES),
+    },
+    "authorizer.yaml": {
+        "TableKeyPolicy": ("HasKmsKey", ["Authorizer"], [("kms:Decrypt", KEY, "dynamodb")]),
+        "TracePolicy": ("IsTraced", ["Authorizer"], TRACES),
+    },
+}
+
+
+def test_there_is_no_role_but_one_per_function(everything: sam.Json) -> None:
+    assert sam.resources(everything, "AWS::IAM::Role").keys() == {f"{name.capitalize()}Role" for name in PERMISSIONS}
+    for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+        assert not sam.resources(everything, kind)
+
+
+@pytest.mark.parametrize("path", OPTIONAL_POLICIES)
+def test_beyond_its_own_policy_a_role_gets_only_what_a_parameter_asks_for(path: str) -> None:
+    template = sam.translate(sam.load(path))
+    found: dict[str, tuple[str, list[str], list[tuple[str, object, str | None]]]] = {}
+    for name, policy in sam.resources(template, "AWS::IAM::Policy").items():
+        granted: list[tuple[str, object, str | None]] = []
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            service = None
+            if condition := statement.get("Condition"):
+                service = condition["StringEquals"]["kms:ViaService"]["Fn::Sub"].split(".", 1)[0]
+                via = {"Fn::Sub": f"{service}.${{AWS::Region}}.amazonaws.com"}
+                assert condition == {"StringEquals": {"kms:ViaService": via}}
+            granted.append((statement["Action"], statement["Resource"], service))
+        roles = [each["Ref"].removesuffix("Role") for each in policy["Properties"]["Roles"]]
+        found[name] = (policy["Condition"], roles, granted)
+    assert found == OPTIONAL_POLICIES[path]
+    conditions = template["Conditions"]
+    assert conditions["HasKmsKey"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKeyArn"}, ""]}]}
+    assert conditions["HasBoundary"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "PermissionsBoundary"}, ""]}]}
+
+
+def test_a_key_of_the_operators_encrypts_tables_logs_and_the_secrets_that_functions_make(everything: sam.Json) -> None:
+    key = given_else_nothing("HasKmsKey", "KmsKeyArn")
+    for table in sam.resources(everything, "AWS::DynamoDB::Table").values():
+        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    groups = sam.resources(everything, "AWS::Logs::LogGroup")
+    assert len(groups) == len(FUNCTIONS) + 1
+    for group in groups.values():
+        assert group["Properties"]["KmsKeyId"] == key
+    for name in FUNCTIONS:
+        variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
+        makes = any(action == "secretsmanager:CreateSecret" for action, _, _ in PERMISSIONS[name[:-8].lower()])
+        assert variables.get("GRANTWELL_KMS_KEY_ARN") == ({"Ref": "KmsKeyArn"} if makes else None), name
 
 
 def test_only_secrets_manager_of_this_account_and_the_daily_schedule_invoke_the_rotation(translated: sam.Json) -> None:
@@ -212,7 +335,7 @@ def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Js
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
     properties = table["Properties"]
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert properties["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
+    assert properties["DeletionProtectionEnabled"] is True
     assert "TimeToLiveSpecification" not in properties
     assert properties["KeySchema"] == [
         {"AttributeName": "realm", "KeyType": "HASH"},
@@ -220,13 +343,12 @@ def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Js
     ]
 
 
-def test_the_token_table_outlives_the_stack_and_drops_expired_items(source: sam.Json, translated: sam.Json) -> None:
+def test_the_token_table_outlives_the_stack_and_drops_expired_items(translated: sam.Json) -> None:
     """Losing it ends every token, and a backup of it would bring revoked ones back."""
     table = translated["Resources"]["TokenTable"]
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
     properties = table["Properties"]
-    assert properties["DeletionProtectionEnabled"] == {"Ref": "ProtectTables"}
-    assert source["Parameters"]["ProtectTables"]["Default"] == "true"
+    assert properties["DeletionProtectionEnabled"] is True
     assert "PointInTimeRecoverySpecification" not in properties
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert properties["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
@@ -236,14 +358,14 @@ def test_every_table_is_encrypted_and_billed_by_request(translated: sam.Json) ->
     tables = sam.resources(translated, "AWS::DynamoDB::Table")
     assert tables.keys() == {"RegistryTable", "TokenTable"}
     for table in tables.values():
-        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+        assert table["Properties"]["SSESpecification"]["SSEEnabled"] is True
         assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
         # A generated name: a named table could not be replaced, and two stacks would collide.
         assert "TableName" not in table["Properties"]
 
 
-def test_every_log_group_has_a_retention(translated: sam.Json) -> None:
-    groups = sam.resources(translated, "AWS::Logs::LogGroup")
+def test_every_log_group_has_a_retention(everything: sam.Json) -> None:
+    groups = sam.resources(everything, "AWS::Logs::LogGroup")
     assert groups.keys() == {"ApiLogGroup", *(f"{name.capitalize()}LogGroup" for name in PERMISSIONS)}
     for group in groups.values():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
@@ -252,63 +374,69 @@ def test_every_log_group_has_a_retention(translated: sam.Json) -> None:
 def test_the_api_is_throttled_and_each_route_of_tokens_and_introspection_by_itself(translated: sam.Json) -> None:
     (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
     assert stage["Properties"]["StageName"] == "$default"
-    assert stage["Properties"]["DefaultRouteSettings"] == throttle("")
+    assert stage["Properties"]["DefaultRouteSettings"] == throttle(4)
     # The keys are the routes' own, or API Gateway would refuse the stage: for no route may one be missing or left over.
-    own = {f"ANY {path}": throttle("Token") for path in ROUTES["TokenFunction"]}
-    own |= {f"ANY {path}": throttle("Introspect") for path in ROUTES["IntrospectFunction"]}
+    own = {f"ANY {path}": throttle(0) for path in ROUTES["TokenFunction"]}
+    own |= {f"ANY {path}": throttle(2) for path in ROUTES["IntrospectFunction"]}
     assert stage["Properties"]["RouteSettings"] == own
 
 
-def throttle(which: str) -> sam.Json:
+def throttle(first: int) -> sam.Json:
+    """The rate at this place of the parameter, and the burst behind it."""
     return {
-        "ThrottlingBurstLimit": {"Ref": f"{which}ThrottleBurst"},
-        "ThrottlingRateLimit": {"Ref": f"{which}ThrottleRate"},
+        "ThrottlingBurstLimit": {"Fn::Select": [first + 1, {"Ref": "Throttle"}]},
+        "ThrottlingRateLimit": {"Fn::Select": [first, {"Ref": "Throttle"}]},
     }
 
 
 def test_a_flood_of_every_other_route_leaves_introspection_its_share_of_the_accounts_quota(source: sam.Json) -> None:
     """10,000 requests a second of all APIs together, in most regions (API Gateway quotas, 2026-11)."""
-    rate = {name: each["Default"] for name, each in source["Parameters"].items() if name.endswith("ThrottleRate")}
+    limits = [int(each) for each in source["Parameters"]["Throttle"]["Default"].split(",")]
+    token, introspect, other = limits[::2]
+    assert len(limits) == 6 and all(rate <= burst for rate, burst in zip(limits[::2], limits[1::2], strict=True))
     others = [path for function, paths in ROUTES.items() for path in paths if function != "IntrospectFunction"]
     tokens = len(ROUTES["TokenFunction"])
-    flood = tokens * rate["TokenThrottleRate"] + (len(others) - tokens) * rate["ThrottleRate"]
-    assert flood + rate["IntrospectThrottleRate"] <= 10_000
+    flood = tokens * token + (len(others) - tokens) * other
+    assert flood + introspect <= 10_000
 
 
-@pytest.mark.parametrize("logical_id", FUNCTIONS)
+@pytest.mark.parametrize(("place", "logical_id"), list(enumerate(FUNCTIONS[:-1])))
 def test_a_functions_concurrency_is_reserved_only_where_the_operator_says_so(
-    source: sam.Json, translated: sam.Json, logical_id: str
+    source: sam.Json, translated: sam.Json, place: int, logical_id: str
 ) -> None:
     name = logical_id.removesuffix("Function")
     reserved = translated["Resources"][logical_id]["Properties"]["ReservedConcurrentExecutions"]
-    parameter = {"Ref": f"{name}ReservedConcurrency"}
-    assert reserved == {"Fn::If": [f"Reserves{name}", parameter, {"Ref": "AWS::NoValue"}]}
-    assert translated["Conditions"][f"Reserves{name}"] == {"Fn::Not": [{"Fn::Equals": [parameter, ""]}]}
+    own = {"Fn::Select": [place, {"Ref": "ReservedConcurrency"}]}
+    assert reserved == {"Fn::If": [f"Reserves{name}", own, {"Ref": "AWS::NoValue"}]}
+    assert translated["Conditions"][f"Reserves{name}"] == {"Fn::Not": [{"Fn::Equals": [own, "none"]}]}
     # Lambda refuses what leaves fewer than 100 unreserved, and a new account has 10.
-    assert source["Parameters"][f"{name}ReservedConcurrency"]["Default"] == ""
+    assert source["Parameters"]["ReservedConcurrency"]["Default"].split(",") == ["none"] * (len(FUNCTIONS) - 1)
 
 
-def test_failed_authentications_are_limited_by_every_function_as_the_parameters_say(translated: sam.Json) -> None:
+def test_the_authorizers_concurrency_is_reserved_only_where_the_operator_says_so(
+    authorizer: sam.Json, authorizer_source: sam.Json
+) -> None:
+    reserved = authorizer["Resources"]["AuthorizerFunction"]["Properties"]["ReservedConcurrentExecutions"]
+    assert reserved == given_else_nothing("IsReserved", "ReservedConcurrency")
+    unless = {"Fn::Equals": [{"Ref": "ReservedConcurrency"}, "none"]}
+    assert authorizer["Conditions"]["IsReserved"] == {"Fn::Not": [unless]}
+    assert authorizer_source["Parameters"]["ReservedConcurrency"]["Default"] == "none"
+
+
+def test_every_function_is_given_the_settings(everything: sam.Json) -> None:
     for name in FUNCTIONS:
-        variables = translated["Resources"][name]["Properties"]["Environment"]["Variables"]
-        assert variables["GRANTWELL_FAILED_AUTH_LIMIT"] == {"Ref": "FailedAuthLimit"}
-        assert variables["GRANTWELL_FAILED_AUTH_WINDOW"] == {"Ref": "FailedAuthWindow"}
+        variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
+        assert variables["GRANTWELL_SETTINGS"] == {"Ref": "Settings"}
 
 
 HTTP_FUNCTIONS = ("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction")
-ORIGIN = {
-    "GRANTWELL_FRONT": {"Ref": "Front"},
-    "GRANTWELL_ORIGIN_SECRET_SHA256": {"Ref": "OriginSecretSha256"},
-    "GRANTWELL_ORIGIN_SECRET_PREVIOUS_SHA256": {"Ref": "OriginSecretPreviousSha256"},
-}
 
 
-def test_every_function_with_a_route_is_told_what_stands_in_front_and_no_other(translated: sam.Json) -> None:
+def test_every_function_with_a_route_is_told_what_stands_in_front_and_no_other(everything: sam.Json) -> None:
     assert HTTP_FUNCTIONS == tuple(ROUTES)
     for name in FUNCTIONS:
-        variables = translated["Resources"][name]["Properties"]["Environment"]["Variables"]
-        told = {variable: value for variable, value in variables.items() if variable in ORIGIN}
-        assert told == (ORIGIN if name in HTTP_FUNCTIONS else {}), name
+        variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
+        assert variables.get("GRANTWELL_FRONT") == ({"Ref": "Front"} if name in HTTP_FUNCTIONS else None), name
 
 
 def test_a_custom_domain_closes_the_apis_own_address_and_nothing_else_does(source: sam.Json, translated: sam.Json) -> None:
@@ -321,7 +449,7 @@ def test_a_custom_domain_closes_the_apis_own_address_and_nothing_else_does(sourc
     assert translated["Conditions"]["HasCustomDomain"] == {"Fn::Equals": [{"Ref": "Front"}, "custom-domain"]}
 
 
-def test_a_front_without_a_name_and_cloudfront_without_a_secret_are_refused(translated: sam.Json) -> None:
+def test_a_front_without_a_name_and_cloudfront_without_any_settings_are_refused(translated: sam.Json) -> None:
     def given(parameter: str, value: str) -> sam.Json:
         return {"Fn::Equals": [{"Ref": parameter}, value]}
 
@@ -331,7 +459,7 @@ def test_a_front_without_a_name_and_cloudfront_without_a_secret_are_refused(tran
     }
     assert rules == {
         json.dumps({"Fn::Not": [given("Front", "none")]}): [{"Fn::Not": [given("PublicUrl", "")]}],
-        json.dumps(given("Front", "cloudfront")): [{"Fn::Not": [given("OriginSecretSha256", "")]}],
+        json.dumps(given("Front", "cloudfront")): [{"Fn::Not": [given("Settings", "{}")]}],
     }
 
 
@@ -369,47 +497,123 @@ def test_the_prefix_of_the_secrets_is_the_stacks_name_unless_the_operator_says_a
     assert "${SecretPrefix}" not in json.dumps(translated)
 
 
-def test_every_parameter_is_constrained_and_described(source: sam.Json) -> None:
-    for name, parameter in source["Parameters"].items():
+# What a parent or the outputs of the main stack say.
+GIVEN = {
+    "template.yaml": set[str](),
+    "authorizer.yaml": {"RegistryTable", "TokenTable", "PublicUrl"},
+    "observability.yaml": {
+        *("Name", "Api", "TokenTable", "RegistryTable", "TokenLogGroup", "IntrospectLogGroup"),
+        *FUNCTIONS[:-1],
+    },
+}
+
+
+@pytest.mark.parametrize("path", GIVEN)
+def test_every_parameter_is_constrained_and_described(path: str) -> None:
+    template = sam.load(path)
+    for name, parameter in template["Parameters"].items():
         assert parameter.get("Description"), name
         assert {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys(), f"{name} takes anything"
-        assert "Default" in parameter, f"{name} has no default: sam deploy would need an argument"
-    for name, output in source["Outputs"].items():
+        assert ("Default" in parameter) != (name in GIVEN[path]), f"{name}: sam deploy needs an argument without a default"
+    for name, output in template.get("Outputs", {}).items():
         assert output.get("Description"), name
 
 
+def test_the_nested_stack_is_given_what_it_asks_for(translated: sam.Json, observability: sam.Json) -> None:
+    (nested,) = sam.resources(translated, "AWS::CloudFormation::Stack").values()
+    given = nested["Properties"]["Parameters"]
+    assert nested["Properties"]["TemplateURL"] == "observability.yaml"
+    assert observability["Parameters"].keys() - given.keys() == {"Dashboard"}
+    own = {"Fn::If": ["WritesMetrics", "emf", "off"]}
+    assert (given.pop("Name"), given.pop("Metrics")) == ({"Ref": "AWS::StackName"}, own)
+    assert given == {name: {"Ref": name} for name in given}
+    topic = "AllowedPattern"
+    assert observability["Parameters"]["AlarmTopicArn"][topic] == translated["Parameters"]["AlarmTopicArn"][topic]
+
+
+def test_what_the_authorizer_has_to_know_is_an_output_of_the_stack(source: sam.Json, authorizer_source: sam.Json) -> None:
+    text, _ = source["Outputs"]["AuthorizerParameters"]["Value"]["Fn::Sub"]
+    named = {each.split("=")[0] for each in text.split(" ")}
+    assert GIVEN["authorizer.yaml"] <= named <= authorizer_source["Parameters"].keys()
+
+
 @pytest.mark.parametrize(
-    ("parameter", "good", "bad"),
+    ("path", "parameter", "good", "bad"),
     [
-        ("SecretPrefix", ["", "grantwell", "prod-grantwell", "a"], ["/a", "a/", "a/b", "a b", "a*"]),
         (
-            "PublicUrl",
+            *("template.yaml", "SecretPrefix"),
+            ["", "grantwell", "prod-grantwell", "a"],
+            ["/a", "a/", "a/b", "a b", "a*"],
+        ),
+        (
+            *("template.yaml", "PublicUrl"),
             ["", "https://as.example.com", "https://a.example:8443/auth"],
             ["http://a", "https://a/", "https://a/?q"],
         ),
-        ("OriginSecretSha256", ["", "0" * 64, "aF" * 32], ["0" * 63, "0" * 65, "g" * 64, " " + "0" * 64]),
-        ("OriginSecretPreviousSha256", ["", "0" * 64, "aF" * 32], ["0" * 63, "0" * 65, "g" * 64, " " + "0" * 64]),
-        ("TokenReservedConcurrency", ["", "0", "5", "900"], ["-1", "05", "1.5", "five", "123456"]),
-        ("DefaultScope", ["", "read", "read write:all"], [" read", "read ", "a  b", 'a"b', "a\\b"]),
-        ("AuthorizerRealm", ["root", "alpha", "team_1-b"], ["", "a b", "a/b", "a" * 65]),
+        # Of a list, each element.
+        ("template.yaml", "Throttle", ["1", "200", "10000"], ["", "0", "-1", "05", "1.5", "five", "123456"]),
+        ("template.yaml", "ReservedConcurrency", ["none", "0", "5", "900"], ["", "-1", "05", "1.5", "five", "123456"]),
         (
-            "AuthorizerScopes",
+            *("template.yaml", "PermissionsBoundary"),
+            ["", "arn:aws:iam::123456789012:policy/boundary", "arn:aws-cn:iam::123456789012:policy/team/x.y"],
+            ["boundary", "arn:aws:iam::123456789012:role/boundary", "arn:aws:iam::123456789012:policy/*"],
+        ),
+        (
+            *("template.yaml", "KmsKeyArn"),
+            ["", "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0000-1111-2222-333344445555"],
+            ["alias/a", "arn:aws:kms:eu-west-1:123456789012:alias/a", "arn:aws:kms:eu-west-1:123456789012:key/*"],
+        ),
+        ("template.yaml", "Settings", ["{}", '{"log_level":"debug"}'], ["", "[]", "log_level=debug", "{}\n", "{\n}"]),
+        ("authorizer.yaml", "ReservedConcurrency", ["none", "0", "5"], ["", "-1", "05"]),
+        ("authorizer.yaml", "Realm", ["root", "alpha", "team_1-b"], ["", "a b", "a/b", "a" * 65]),
+        (
+            *("authorizer.yaml", "Scopes"),
             ["{}", '{"GET /orders":""}', '{ "GET /orders/{id}" : "a b", "a1 ANY /{p+}":"c" }', seed.AUTHORIZER_SCOPES],
             ["", "GET /orders", "[]", '{"GET /orders"}', '{"GET /orders":7}', '{"GET /orders":"a",}', "{'a':'b'}"],
         ),
         (
-            "AuthorizerAudience",
+            *("authorizer.yaml", "Audience"),
             ["", "https://api.example.com/", "https://a.example urn:b"],
             [" https://a", "https://a ", "https://a  urn:b", "https://a/#f"],
         ),
     ],
 )
-def test_a_parameters_pattern_admits_what_it_should(
-    source: sam.Json, parameter: str, good: list[str], bad: list[str]
+def test_a_parameters_pattern_admits_what_it_should(path: str, parameter: str, good: list[str], bad: list[str]) -> None:
+    pattern = re.compile(sam.load(path)["Parameters"][parameter]["AllowedPattern"])
+    assert [value for value in good if not pattern.fullmatch(value)] == []
+    assert [value for value in bad if pattern.fullmatch(value)] == []
+
+
+def test_the_variables_of_a_function_fit_into_what_lambda_has_for_them(
+    source: sam.Json, authorizer_source: sam.Json, everything: sam.Json
 ) -> None:
-    pattern = re.compile(source["Parameters"][parameter]["AllowedPattern"])
-    assert [value for value in good if not pattern.search(value)] == []
-    assert [value for value in bad if pattern.search(value)] == []
+    """4 KB of names and values together, whatever the parameters say."""
+    for template, names in ((source, FUNCTIONS[:-1]), (authorizer_source, FUNCTIONS[-1:])):
+        for name in names:
+            variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
+            size = sum(len(variable) + longest(value, template["Parameters"]) for variable, value in variables.items())
+            assert size <= 4096, name
+
+
+def longest(value: object, parameters: sam.Json) -> int:
+    match value:
+        case str():
+            return len(value)
+        case {"Ref": "AWS::NoValue"}:
+            return 0
+        case {"Fn::If": [_, yes, no]}:
+            return max(longest(yes, parameters), longest(no, parameters))
+        case {"Ref": "AWS::StackName"}:
+            return 128
+        case {"Ref": "RegistryTable" | "TokenTable"}:
+            return 255
+        case {"Ref": name} if "AllowedValues" in parameters[name]:
+            return max(len(each) for each in parameters[name]["AllowedValues"])
+        case {"Ref": "Realm"}:
+            return 64
+        case {"Ref": name}:
+            return int(parameters[name]["MaxLength"])
+    raise AssertionError(f"a value that these tests do not know: {value}")
 
 
 # What AWS itself publishes of what this stack has, with the dimensions that it has there.
@@ -425,12 +629,12 @@ AWS_METRICS = {
     ("AWS/DynamoDB", "SystemErrors"): ["TableName", "Operation"],
 }
 # What is in this repository's own namespace, from the table in the code: name, unit, by what it is split up.
-METRICS_RS = (sam.ROOT / "src/metrics.rs").read_text(encoding="utf-8")
+METRICS_TABLE = (sam.ROOT / "src/observe/metrics/table.rs").read_text(encoding="utf-8")
 OWN_METRICS = {
     name: {"Nothing": [["FunctionName"]], "Realm": [["FunctionName"], ["FunctionName", "Realm"]]}.get(
         split, [["FunctionName"], ["FunctionName", "Reason"]]
     )
-    for name, split in re.findall(r'Self::\w+ => \("(\w+)", Unit::\w+, Split::(\w+)\)', METRICS_RS)
+    for name, split in re.findall(r'^    (\w+), (?:Count|Milliseconds), (\w+), ".+";$', METRICS_TABLE, re.MULTILINE)
 }
 REASONS = set(
     re.findall(r'#\[error\("([^"{]+)"\)\]', (sam.ROOT / "src/core/error.rs").read_text(encoding="utf-8"))
@@ -454,16 +658,24 @@ def looked_at(alarm: sam.Json) -> list[tuple[str, str, dict[str, object]]]:
 
 
 def test_the_table_of_metrics_in_the_code_is_read_whole() -> None:
-    count = re.search(r"ALL: \[Self; (\d+)\]", METRICS_RS)
-    assert count and len(OWN_METRICS) == int(count[1])
+    (rows,) = re.findall(r"^metrics! \{\n(.+?)^\}$", METRICS_TABLE, re.MULTILINE | re.DOTALL)
+    assert len(OWN_METRICS) == len(rows.splitlines()) > 0
 
 
-def test_every_alarm_looks_at_metrics_that_there_are_and_says_where_to_read_on(translated: sam.Json) -> None:
-    alarms = sam.resources(translated, "AWS::CloudWatch::Alarm")
-    assert alarms.keys() == {
+ALARMS = {
+    "observability.yaml": {
         *("ApiFaultsAlarm", "LatencyAlarm", "FunctionErrorsAlarm", "FunctionThrottlesAlarm", "TableThrottlesAlarm"),
         *("TableErrorsAlarm", "UnavailableAlarm", "WrongSecretsAlarm", "RotationErrorsAlarm", "SigningKeysOverdueAlarm"),
-    }
+    },
+    "authorizer.yaml": {"ThrottlesAlarm", "UndecidedAlarm"},
+}
+
+
+@pytest.mark.parametrize("path", ALARMS)
+def test_every_alarm_looks_at_metrics_that_there_are_and_says_where_to_read_on(path: str) -> None:
+    template = sam.load(path)
+    alarms = sam.resources(template, "AWS::CloudWatch::Alarm")
+    assert alarms.keys() == ALARMS[path]
     headings = re.findall(r"^## (.+)$", (sam.ROOT / "docs/operations.md").read_text(encoding="utf-8"), re.MULTILINE)
     topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
     for name, alarm in alarms.items():
@@ -472,7 +684,7 @@ def test_every_alarm_looks_at_metrics_that_there_are_and_says_where_to_read_on(t
         for namespace, metric, dimensions in metrics:
             assert_is_measured(namespace, metric, dimensions)
             for value in dimensions.values():
-                assert isinstance(value, str) or translated["Resources"].get(value["Ref"]), value  # type: ignore[index]
+                assert isinstance(value, str) or value["Ref"] in {**template["Resources"], **template["Parameters"]}  # type: ignore[index]
         own = any(namespace == "Grantwell" for namespace, _, _ in metrics)
         assert alarm["Condition"] == ("HasMetricAlarms" if own else "HasAlarms"), name
         description = " ".join(properties["AlarmDescription"].split())
@@ -486,24 +698,46 @@ def test_every_alarm_looks_at_metrics_that_there_are_and_says_where_to_read_on(t
             assert summed == [each["Id"] for each in properties["Metrics"] if "MetricStat" in each], name
 
 
-def test_alarms_dashboard_and_tracing_are_switched_by_parameters(translated: sam.Json) -> None:
-    conditions = translated["Conditions"]
-    assert conditions["HasAlarms"] == {"Fn::Equals": [{"Ref": "Alarms"}, "true"]}
-    assert conditions["HasMetricAlarms"] == {
-        "Fn::And": [{"Condition": "HasAlarms"}, {"Fn::Equals": [{"Ref": "Metrics"}, "emf"]}]
-    }
-    assert conditions["HasDashboard"] == {"Fn::Equals": [{"Ref": "Dashboard"}, "true"]}
-    assert translated["Resources"]["Overview"]["Condition"] == "HasDashboard"
-    assert conditions["IsTraced"] == {"Fn::Equals": [{"Ref": "Tracing"}, "true"]}
+def is_set(parameter: str, value: str) -> sam.Json:
+    return {"Fn::Equals": [{"Ref": parameter}, value]}
+
+
+@pytest.mark.parametrize("path", ALARMS)
+def test_alarms_are_switched_by_their_topic_and_the_metrics(path: str) -> None:
+    conditions = sam.load(path)["Conditions"]
+    assert conditions["HasAlarms"] == {"Fn::Not": [is_set("AlarmTopicArn", "none")]}
+    unheard = {"Fn::Or": [is_set("AlarmTopicArn", ""), is_set("AlarmTopicArn", "none")]}
+    assert conditions["HasAlarmTopic"] == {"Fn::Not": [unheard]}
+    writes = {"Condition": "WritesMetrics"} if "WritesMetrics" in conditions else is_set("Metrics", "emf")
+    assert conditions["HasMetricAlarms"] == {"Fn::And": [{"Condition": "HasAlarms"}, writes]}
+
+
+def test_the_dashboard_is_there_unless_the_parent_says_no(observability: sam.Json) -> None:
+    assert observability["Conditions"]["HasDashboard"] == is_set("Dashboard", "true")
+    assert observability["Parameters"]["Dashboard"]["Default"] == "true"
+    assert observability["Resources"]["Overview"]["Condition"] == "HasDashboard"
+
+
+def test_metrics_of_the_functions_and_traces_are_switched_by_one_parameter(
+    translated: sam.Json, authorizer: sam.Json, everything: sam.Json
+) -> None:
+    for template in (translated, authorizer):
+        assert template["Parameters"]["Metrics"]["AllowedValues"] == ["off", "emf", "xray", "emf+xray"]
+        assert template["Parameters"]["Metrics"]["Default"] == "emf"
+        for condition, kind in (("WritesMetrics", "emf"), ("IsTraced", "xray")):
+            either = {"Fn::Or": [is_set("Metrics", kind), is_set("Metrics", "emf+xray")]}
+            assert template["Conditions"][condition] == either
     for function in FUNCTIONS:
-        mode = translated["Resources"][function]["Properties"]["TracingConfig"]["Mode"]
-        assert mode == {"Fn::If": ["IsTraced", "Active", "PassThrough"]}, function
+        properties = everything["Resources"][function]["Properties"]
+        assert properties["TracingConfig"]["Mode"] == {"Fn::If": ["IsTraced", "Active", "PassThrough"]}, function
+        told = properties["Environment"]["Variables"]["GRANTWELL_METRICS"]
+        assert told == {"Fn::If": ["WritesMetrics", "emf", "off"]}, function
 
 
-def test_the_dashboard_shows_metrics_that_there_are(translated: sam.Json) -> None:
-    body = translated["Resources"]["Overview"]["Properties"]["DashboardBody"]["Fn::Sub"]
+def test_the_dashboard_shows_metrics_that_there_are(observability: sam.Json) -> None:
+    body = observability["Resources"]["Overview"]["Properties"]["DashboardBody"]["Fn::Sub"]
     for named in re.findall(r"\$\{(\w+)\}", body):
-        assert named in translated["Resources"], f"the dashboard names {named}"
+        assert named in observability["Parameters"], f"the dashboard names {named}"
     shown = 0
     for widget in json.loads(body)["widgets"]:
         for metric in widget["properties"]["metrics"]:
@@ -518,17 +752,36 @@ def test_the_dashboard_shows_metrics_that_there_are(translated: sam.Json) -> Non
     assert shown > 40
 
 
-def test_the_saved_query_reads_the_lines_that_the_functions_write(translated: sam.Json) -> None:
-    ((_, query),) = sam.resources(translated, "AWS::Logs::QueryDefinition").items()
-    groups = [{"Ref": f"{name}LogGroup"} for name in ("Token", "Introspect", "Authorizer")]
+QUERIES: dict[str, tuple[list[sam.Json], list[str]]] = {
+    "observability.yaml": (
+        [{"Ref": "TokenLogGroup"}, {"Ref": "IntrospectLogGroup"}],
+        ["token issued", "token introspected"],
+    ),
+    "authorizer.yaml": (
+        [
+            *({"Fn::Sub": f"/aws/lambda/${{GrantwellStack}}-{name}"} for name in ("token", "introspect")),
+            {"Ref": "AuthorizerLogGroup"},
+        ],
+        ["token issued", "token introspected", "access allowed"],
+    ),
+}
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_the_saved_query_reads_the_lines_that_the_functions_write(path: str, translated: sam.Json) -> None:
+    (query,) = sam.resources(sam.load(path), "AWS::Logs::QueryDefinition").values()
+    groups, known = QUERIES[path]
     assert query["Properties"]["LogGroupNames"] == groups
+    for name in ("token", "introspect"):
+        group = translated["Resources"][f"{name.capitalize()}LogGroup"]["Properties"]["LogGroupName"]
+        assert group == {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{name}"}, "as the authorizer's query names it"
     commands = [each.strip() for each in query["Properties"]["QueryString"].split("|")]
     messages = re.findall(r'"([^"]+)"', commands[0])
-    assert messages == ["token issued", "token introspected", "access allowed"]
-    telemetry = (sam.ROOT / "src/telemetry.rs").read_text(encoding="utf-8")
+    assert messages == known
+    decisions = (sam.ROOT / "src/observe/event/audit.rs").read_text(encoding="utf-8")
     for message in messages:
-        (line,) = re.findall(rf'tracing::info!\(([^;]*)"{message}"', telemetry)
-        assert "audit_tracking_id" in line, message
+        (line,) = re.findall(rf'line!\(([^;]*)"{message}"', decisions)
+        assert "INFO" in line and "audit_tracking_id" in line, message
     # Each word picks the lines of one message.
     for word, message in zip(re.findall(r'strcontains\(message, "(\w+)"\)', commands[1]), messages, strict=True):
         assert [each for each in messages if word in each] == [message]
@@ -538,7 +791,7 @@ def test_the_saved_query_reads_the_lines_that_the_functions_write(translated: sa
     ("good", "bad"),
     [
         (
-            ["", "arn:aws:sns:us-east-1:123456789012:alarms", "arn:aws-cn:sns:cn-north-1:123456789012:a.fifo"],
+            ["", "none", "arn:aws:sns:us-east-1:123456789012:alarms", "arn:aws-cn:sns:cn-north-1:123456789012:a.fifo"],
             ["alarms", "arn:aws:sqs:us-east-1:123456789012:alarms", "arn:aws:sns:us-east-1:123456789012:*"],
         )
     ],

@@ -1,4 +1,4 @@
-//! Access tokens as a resource server reads them: rows AT-* of the protocol's cases (RFC 9068).
+//! Access tokens as a resource server reads them: rows AT-* of docs/protocol-cases.md (RFC 9068).
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Client authentication: rows CA-* of the protocol's cases (RFC 6749 §2.3, §2.3.1, RFC 7617).
+//! Client authentication: rows CA-* of docs/protocol-cases.md (RFC 6749 §2.3, §2.3.1, RFC 7617).
 
 use std::thread;
 use std::time::Duration;

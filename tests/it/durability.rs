@@ -1,5 +1,5 @@
 //! What a server's death, restart, neighbours and failing store may do: nothing to a registered client or an acknowledged
-//! token, and never a wrong answer (rows R-04, I-17, V-07 and E-06 of the protocol's cases).
+//! token, and never a wrong answer (rows R-04, I-17, V-07 and E-06 of docs/protocol-cases.md).
 
 use std::collections::HashSet;
 use std::fs::{self, Permissions};

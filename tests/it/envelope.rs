@@ -1,4 +1,4 @@
-//! Method, media type, body and headers: rows T-* and E-* of the protocol's cases (RFC 6749 §3.2, §5.1, §5.2, RFC 9110).
+//! Method, media type, body and headers: rows T-* and E-* of docs/protocol-cases.md (RFC 6749 §3.2, §5.1, §5.2, RFC 9110).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Introspection: rows I-* of the protocol's cases (RFC 7662).
+//! Introspection: rows I-* of docs/protocol-cases.md (RFC 7662).
 
 use std::thread;
 use std::time::{Duration, SystemTime};

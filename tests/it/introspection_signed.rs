@@ -1,4 +1,4 @@
-//! Signed introspection answers: rows IJ-* of the protocol's cases (RFC 9701).
+//! Signed introspection answers: rows IJ-* of docs/protocol-cases.md (RFC 9701).
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
 //! JWTs that the server's own keys have signed, and that are no access tokens of it all the same: what a signature does not
-//! decide. Rows AT-06 to AT-08, J-28, J-38 and J-39 of the protocol's cases (RFC 8725, RFC 9068 §4).
+//! decide. Rows AT-06 to AT-08, J-28, J-38 and J-39 of docs/protocol-cases.md (RFC 8725, RFC 9068 §4).
 //!
 //! The keys are taken out of the server's store, so that each row differs from a token that is active in one thing.
 

@@ -1,4 +1,4 @@
-//! Signing keys as the world sees them: rows K-* of the protocol's cases (RFC 7517, RFC 7638).
+//! Signing keys as the world sees them: rows K-* of docs/protocol-cases.md (RFC 7517, RFC 7638).
 
 use std::collections::HashSet;
 use std::thread;

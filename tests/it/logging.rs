@@ -1,4 +1,4 @@
-//! What the log never holds: rows Z-01 and Z-02 of the protocol's cases, at the most talkative level there is. And what the log
+//! What the log never holds: rows Z-01 and Z-02 of docs/protocol-cases.md, at the most talkative level there is. And what the log
 //! never does: hold up a request, or the end.
 
 use std::io::{self, BufRead as _, BufReader};

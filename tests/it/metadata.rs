@@ -1,4 +1,4 @@
-//! Metadata: rows MD-* of the protocol's cases (RFC 8414).
+//! Metadata: rows MD-* of docs/protocol-cases.md (RFC 8414).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! How parameters are read: rows P-* of the protocol's cases (RFC 6749 §3.2, Appendices A and B).
+//! How parameters are read: rows P-* of docs/protocol-cases.md (RFC 6749 §3.2, Appendices A and B).
 
 use crate::support::cli::basic;
 use crate::support::each_row;

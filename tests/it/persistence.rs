@@ -1,4 +1,4 @@
-//! JWTs that are stored and JWTs that are not: what rows I-*, V-* of the protocol's cases say of a token holds for both.
+//! JWTs that are stored and JWTs that are not: what rows I-*, V-* of docs/protocol-cases.md say of a token holds for both.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::Client;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::keys::SigningAlgorithm;
-use grantwell::core::keys::set::{KeySet, KeyStatus};
-use grantwell::core::ports::{KeyStore as _, Registrar as _, UnixSeconds};
+use grantwell::core::keys::published::KeyStatus;
+use grantwell::core::keys::set::KeySet;
+use grantwell::core::ports::{KeyStore as _, Registrar as _};
 use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemRandom;
@@ -132,7 +136,7 @@ async fn no_byte_of_a_secret_or_a_private_key_that_was_removed_is_left_in_any_fi
         let (realm, id) = (&client.realm, &client.client_id);
         let secrets: Vec<ClientSecret> =
             (0..4).map(|_| ClientSecret::generate(&SystemRandom).expect("random bytes")).collect();
-        command_line.register(&client, &secrets[0]).await.expect("registered");
+        command_line.register(&client, Some(&secrets[0])).await.expect("registered");
         for secret in &secrets[1..] {
             command_line.rotate_secret(realm, id, secret).await.expect("rotated");
         }
@@ -336,7 +340,7 @@ fn a_symbolic_link_in_the_place_of_a_file_is_refused_and_what_it_points_to_stays
             for refused in [list, create, serve] {
                 assert_sentence(
                     &refused,
-                    &["is no regular file", "a symbolic link in a data directory is not followed"],
+                    &["is not a regular file", "a symbolic link in a data directory is not followed"],
                 );
             }
             assert_eq!(fs::read(&target).ok(), before.filter(|_| target_exists), "{name}");
@@ -594,7 +598,7 @@ fn a_registry_that_takes_the_place_of_another_is_the_one_that_a_running_server_u
     });
     let log = server.stderr();
     assert!(log.contains("the registry cannot be used: the file was moved away or removed; put it back"), "{log}");
-    assert!(log.contains("registry.db is another file than before"), "{log}");
+    assert!(log.contains("registry.db has been replaced by another file"), "{log}");
     drop(server);
     let check = rusqlite::Connection::open(&registry).expect("the registry");
     let is_whole: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");

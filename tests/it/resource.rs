@@ -1,4 +1,4 @@
-//! Whom a token is for: rows X-* of the protocol's cases (RFC 8707).
+//! Whom a token is for: rows X-* of docs/protocol-cases.md (RFC 8707).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Revocation: rows V-* of the protocol's cases (RFC 7009).
+//! Revocation: rows V-* of docs/protocol-cases.md (RFC 7009).
 
 use crate::support::cli::Registered;
 use crate::support::each_row;

@@ -14,18 +14,22 @@ use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
 use grantwell::core::access_token::claims::CustomClaims;
 use grantwell::core::access_token::opaque;
 use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::access_token::validation::AccessTokenValidator;
 use grantwell::core::bearer::{Decision, RealmTokens, decide};
-use grantwell::core::client::{Client, ClientId, ClientMetadata, RegistrationId, TokenLifetime};
-use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets};
+use grantwell::core::client::Client;
+use grantwell::core::client::id::{ClientId, RegistrationId};
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{
-    ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource, TokenStore as _, UnixSeconds,
-};
-use grantwell::core::realm::{PublicUrl, Realm, RealmDefaults, RealmName, Realms};
+use grantwell::core::port_error::PortError;
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource, TokenStore as _};
+use grantwell::core::realm::{PublicUrl, Realm, RealmName};
+use grantwell::core::realms::{RealmDefaults, Realms};
 use grantwell::core::resource::{Audience, ResourceUri};
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
@@ -251,7 +255,7 @@ impl Memory {
         let (id, registration) = ("known".parse().expect("an id"), RegistrationId::generate(&SystemRandom));
         let client = Client::register(id, &self.realm, metadata, registration.expect("random bytes"), UnixSeconds(1));
         let (client, secret) = (client.expect("valid"), generated());
-        self.store.register(&client, &secret).await.expect("registered");
+        self.store.register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 
@@ -267,10 +271,11 @@ impl Memory {
     async fn opened_by(&self, secret: &str) -> Result<Arc<Client>, OAuthError> {
         let basic = crate::support::cli::basic("known", secret);
         let (authorization, params) = ([basic.as_bytes()], Params::parse(b"").expect("a form"));
-        let realm = &self.realm.name;
-        let request = ClientRequest { realm, authorization: &authorization, params: &params, source: None };
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        let request =
+            ClientRequest { authorization: &authorization, ..ClientRequest::new(&self.realm.name, &issuer, &params) };
         let credentials = Credentials::from_request(&request).expect("credentials");
-        self.clients.authenticate(&self.realm, &credentials, &mut None).await
+        self.clients.authenticate(&self.realm, &credentials).await.map_err(|refused| refused.error)
     }
 
     async fn make(&self, change: Change, client: &Client) -> ClientSecret {
@@ -611,7 +616,7 @@ async fn a_protected_api_lets_nothing_pass_that_was_withdrawn_since_the_token_wa
     let registration = RegistrationId::generate(&SystemRandom).expect("random bytes");
     let (id, root) = ("known".parse().expect("an id"), Realm::new(RealmName::root()));
     let mut client = Client::register(id, &root, metadata, registration, UnixSeconds(1)).expect("valid");
-    registry.register(&client, &generated()).await.expect("registered");
+    registry.register(&client, Some(&generated())).await.expect("registered");
 
     let now = SystemClock.now();
     let record = AccessTokenRecord {

@@ -1,4 +1,4 @@
-//! Which scope is granted: rows S-* of the protocol's cases (RFC 6749 §3.3).
+//! Which scope is granted: rows S-* of docs/protocol-cases.md (RFC 6749 §3.3).
 
 use crate::support::cli::Registered;
 use crate::support::http::{Answer, Request};

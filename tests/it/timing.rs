@@ -14,18 +14,24 @@ use async_trait::async_trait;
 use tokio::runtime::Runtime;
 
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
-use grantwell::core::client::{AuthMethod, Client, ClientId, ClientMetadata, ClientStatus, RegistrationId};
-use grantwell::core::client_auth::attempts::{AttemptLimits, ClientSource, FailedAttempts};
-use grantwell::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::id::{ClientId, RegistrationId};
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
-use grantwell::core::error::{ClientAuthFailure, OAuthError};
+use grantwell::core::error::{ClientAuthFailure, OAuthError, Refused};
 use grantwell::core::params::Params;
-use grantwell::core::ports::{ClientRegistry, Clock as _, PortError, Registrar as _, SecretSource};
-use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::port_error::PortError;
+use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource};
+use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
+use grantwell::core::source::ClientSource;
 use grantwell::embedded::store::registry::SqliteRegistry;
-use grantwell::metrics::{CountedHits, Metrics, MetricsFormat};
+use grantwell::observe::Observer;
+use grantwell::observe::log::LogLevel;
+use grantwell::observe::metrics::Metrics;
 use grantwell::system::{SystemClock, SystemRandom};
-use grantwell::telemetry::LogLevel;
 
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 /// Attempts of each kind in one round.
@@ -44,12 +50,14 @@ enum Kind {
     Unknown,
     Disabled,
     OtherMethod,
+    WithoutSecret,
 }
 
 /// Authentication as the server does it, or as it must not do it.
 struct Subject {
     runtime: Runtime,
     realm: Realm,
+    issuer: Issuer,
     registry: Arc<dyn ClientRegistry>,
     clients: ClientAuthenticator,
     answers_early: bool,
@@ -60,7 +68,7 @@ struct Subject {
 enum Secrets {
     /// The cache, as in a server and in a function without metrics.
     Cached,
-    /// The same under what counts its hits, as in a function with metrics.
+    /// The same where its hits are counted, as in a function with metrics.
     Counted,
     /// The same without the work for nobody.
     Hasty,
@@ -88,13 +96,14 @@ impl SecretSource for Hasty {
     }
 }
 
-/// The secret of whoever is asked for.
+/// The secret of whoever is asked for and has one.
 struct OneSecret;
 
 #[async_trait]
 impl SecretSource for OneSecret {
-    async fn secrets(&self, _: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        Ok(Some(ClientSecrets::read(SecretDigest::of(SECRET), None)))
+    async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        let has_one = client.client_id != Kind::WithoutSecret.client_id();
+        Ok(has_one.then(|| ClientSecrets::read(SecretDigest::of(SECRET), None)))
     }
 }
 
@@ -105,10 +114,10 @@ impl Subject {
         let realm = Realm::new(RealmName::root());
         runtime.block_on(async {
             let secret = ClientSecret::given(SECRET, false).expect("long enough");
-            for kind in [Kind::WrongSecret, Kind::Disabled, Kind::OtherMethod] {
+            for kind in [Kind::WrongSecret, Kind::Disabled, Kind::OtherMethod, Kind::WithoutSecret] {
                 let methods = match kind {
                     Kind::OtherMethod => [AuthMethod::ClientSecretBasic].into(),
-                    _ => AuthMethod::ALL.into(),
+                    _ => [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
                 };
                 let metadata = ClientMetadata {
                     scope: "read".parse().expect("well formed"),
@@ -122,7 +131,10 @@ impl Subject {
                 if kind == Kind::Disabled {
                     client.status = ClientStatus::Disabled;
                 }
-                registry.register(&client, &secret).await.expect("registered");
+                registry
+                    .register(&client, Some(&secret).filter(|_| kind != Kind::WithoutSecret))
+                    .await
+                    .expect("registered");
             }
         });
         let settings = CacheSettings {
@@ -137,9 +149,8 @@ impl Subject {
         let secrets: Arc<dyn SecretSource> = match secrets {
             Secrets::Cached => Arc::new(cached),
             Secrets::Counted => {
-                let metrics = Metrics::new(MetricsFormat::Emf, "timing".into(), LogLevel::Info, Arc::new(SystemClock));
-                let cache: Arc<dyn SecretSource> = Arc::new(cached);
-                Arc::new(CountedHits { cache, metrics: Arc::new(metrics) })
+                let metrics = Metrics::of_function("timing".into(), LogLevel::Info, Arc::new(SystemClock));
+                Arc::new(cached.observed_by(Arc::new(Observer::counting(metrics))))
             }
             Secrets::Hasty => Arc::new(Hasty(cached)),
         };
@@ -149,7 +160,8 @@ impl Subject {
         let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
             .limited_by(Some(Arc::new(FailedAttempts::new(limits))));
-        Self { runtime, realm, registry, clients, answers_early }
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        Self { runtime, realm, issuer, registry, clients, answers_early }
     }
 
     /// Seconds from a form to its refusal.
@@ -159,8 +171,10 @@ impl Subject {
         let refused = self.runtime.block_on(self.refuse(kind, &form));
         let elapsed = started.elapsed();
         assert!(
-            matches!((kind, refused), (Kind::WrongSecret | Kind::OtherMethod, ClientAuthFailure::WrongSecret))
-                || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
+            matches!(
+                (kind, refused),
+                (Kind::WrongSecret | Kind::OtherMethod | Kind::WithoutSecret, ClientAuthFailure::WrongSecret)
+            ) || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
                 || matches!((kind, refused), (Kind::Disabled, ClientAuthFailure::Disabled))
         );
         elapsed.as_secs_f64()
@@ -168,12 +182,8 @@ impl Subject {
 
     async fn refuse(&self, kind: Kind, form: &str) -> ClientAuthFailure {
         let params = Params::parse(form.as_bytes()).expect("a form");
-        let request = ClientRequest {
-            realm: &self.realm.name,
-            authorization: &[],
-            params: &params,
-            source: Some(ClientSource::of([192, 0, 2, 1].into())),
-        };
+        let source = Some(ClientSource::of([192, 0, 2, 1].into()));
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm.name, &self.issuer, &params) };
         let credentials = Credentials::from_request(&request).expect("credentials");
         if self.answers_early {
             let client = self.registry.client(&self.realm.name, &kind.client_id()).await.expect("answers");
@@ -181,8 +191,8 @@ impl Subject {
                 return ClientAuthFailure::UnknownClient;
             }
         }
-        match self.clients.authenticate(&self.realm, &credentials, &mut None).await {
-            Err(OAuthError::InvalidClient(failure)) => failure,
+        match self.clients.authenticate(&self.realm, &credentials).await {
+            Err(Refused { error: OAuthError::InvalidClient(failure), .. }) => failure,
             other => panic!("{kind:?}: {other:?}"),
         }
     }
@@ -225,6 +235,7 @@ impl Kind {
             Self::Unknown => "timing-unknown-to-anybody",
             Self::Disabled => "timing-disabled-by-someone",
             Self::OtherMethod => "timing-not-by-that-method",
+            Self::WithoutSecret => "timing-one-without-secret",
         };
         id.get(..25).and_then(|id| id.parse().ok()).expect("an id")
     }
@@ -248,10 +259,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[test]
-fn an_unknown_client_a_disabled_one_another_method_and_a_wrong_secret_take_equal_time() {
+fn an_unknown_client_a_disabled_one_another_method_no_secret_and_a_wrong_one_take_equal_time() {
     for secrets in [Secrets::Cached, Secrets::Counted] {
         let server = Subject::new(secrets, false);
-        let measured = [Kind::Unknown, Kind::Disabled, Kind::OtherMethod].map(|other| (other, server.rounds(other)));
+        let others = [Kind::Unknown, Kind::Disabled, Kind::OtherMethod, Kind::WithoutSecret];
+        let measured = others.map(|other| (other, server.rounds(other)));
         eprintln!("{secrets:?}: {measured:.3?}");
         for (other, rounds) in measured {
             assert!(rounds[0] < ALIKE, "{secrets:?}: {other:?} can be told from a wrong secret: {rounds:?}");

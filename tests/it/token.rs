@@ -1,4 +1,4 @@
-//! The token endpoint's grant and its answer: rows G-* and R-* of the protocol's cases, realms, paths and lifetimes.
+//! The token endpoint's grant and its answer: rows G-* and R-* of docs/protocol-cases.md, realms, paths and lifetimes.
 
 use std::collections::HashSet;
 use std::thread;

@@ -1,24 +1,15 @@
-//! What surrounds every invocation: its ids on each of its log lines, the segment that its calls are parts of, and its metrics
-//! once it has ended.
+//! What surrounds every invocation: its ids on each of its log lines, and its metrics once it has ended.
 
 use std::time::Instant;
 
 use lambda_http::{Context, Error};
 use tracing::Instrument as _;
 
-use crate::aws::traces::{self, Segment};
-use crate::metrics::{InvocationIds, Metrics};
-
-/// The ids that Lambda gives an invocation.
-pub(super) struct Ids {
-    logged: InvocationIds,
-    /// Where the invocation is sampled.
-    segment: Option<Segment>,
-}
+use crate::observe::Observer;
+use crate::observe::metrics::InvocationIds;
 
 /// Does the `work` of an invocation. Its log lines carry the ids, by which they are found from a trace, and the trace from them.
-pub(super) async fn observed<T>(metrics: &Metrics, ids: Ids, work: impl Future<Output = T>) -> T {
-    let Ids { logged: ids, segment } = ids;
+pub(super) async fn observed<T>(observer: &Observer, ids: InvocationIds, work: impl Future<Output = T>) -> T {
     let begun = Instant::now();
     // At the most severe level, so that no log level takes it from the lines that are left.
     let span = tracing::error_span!(
@@ -26,8 +17,8 @@ pub(super) async fn observed<T>(metrics: &Metrics, ids: Ids, work: impl Future<O
         request_id = ids.request_id.as_str(),
         trace_id = ids.trace_id.as_deref().unwrap_or_default()
     );
-    let result = traces::within(segment, work.instrument(span)).await;
-    metrics.finish(&ids, begun.elapsed());
+    let result = work.instrument(span).await;
+    observer.end_invocation(&ids, begun.elapsed());
     result
 }
 
@@ -38,17 +29,16 @@ pub(super) fn ended(result: Result<(), Error>) {
     }
 }
 
-/// Reads them.
-pub(super) fn ids(context: &Context) -> Ids {
-    let header = context.xray_trace_id.as_deref();
-    let logged = InvocationIds { request_id: context.request_id.clone(), trace_id: header.and_then(trace_id) };
-    Ids { logged, segment: header.and_then(Segment::sampled) }
+/// The ids that Lambda gives an invocation.
+pub(super) fn ids(context: &Context) -> InvocationIds {
+    let trace_id = context.xray_trace_id.as_deref().and_then(trace_id);
+    InvocationIds { request_id: context.request_id.clone(), trace_id }
 }
 
 /// The trace of a tracing header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=...;Sampled=1`. A caller may send one, and
 /// with it a text for the log: only what has the form of an id is one.
 fn trace_id(header: &str) -> Option<String> {
-    let root = traces::field(header, "Root=")?;
+    let root = header.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
     let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (time, unique) = root.strip_prefix("1-")?.split_once('-')?;
     (is_hex(time, 8) && is_hex(unique, 24)).then(|| root.to_owned())

@@ -21,8 +21,11 @@ use super::secrets::{
     signing_keys_name,
 };
 use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::ports::{PortError, Random, Registrar as _, RegistrarError};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::port_error::PortError;
+use crate::core::ports::{Registrar as _, RegistrarError};
+use crate::core::random::Random;
 use crate::core::realm::RealmName;
 
 /// Binds the secrets of one stack to its registry.
@@ -195,7 +198,7 @@ impl SecretBinding {
         }
         let Some(current) = self.version(secret, CURRENT).await? else { return Ok(Err(LeftAlone(NO_VALUE))) };
         let Ok(stored) = read_stored_secret(&current.text, &client.client_id) else {
-            return Ok(Err(LeftAlone("its value is no secret of this client")));
+            return Ok(Err(LeftAlone("its value is not a secret of this client")));
         };
         if stored.registration_id.as_deref().is_some_and(|id| id != registration) {
             return Ok(Err(LeftAlone("its value is another registration's")));
@@ -260,7 +263,7 @@ impl SecretBinding {
         }
         let Some(current) = self.version(secret, CURRENT).await? else { return Ok(Err(LeftAlone(NO_VALUE))) };
         let Ok(keys) = read_unclaimed_key_set(&current.text) else {
-            return Ok(Err(LeftAlone("its value is no set of signing keys of this server")));
+            return Ok(Err(LeftAlone("its value is not a set of signing keys of this server")));
         };
         let claimed = registry_of(&current.text)?;
         if claimed.is_some() && claimed.as_deref() != registry.map(RegistryId::as_str) {

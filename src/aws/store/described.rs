@@ -16,8 +16,8 @@ use aws_sdk_secretsmanager::types::Tag;
 use super::registry_id::{BIND, RegistryId};
 use super::secrets::{CURRENT, PENDING, label_has_moved};
 use crate::aws::sdk::{SECRETS_MANAGER, foreign, unavailable};
-use crate::core::client::RegistrationId;
-use crate::core::ports::PortError;
+use crate::core::client::id::RegistrationId;
+use crate::core::port_error::PortError;
 
 /// A secret as it was when somebody looked.
 pub(in crate::aws) struct Secret {

@@ -20,10 +20,12 @@ use zeroize::Zeroizing;
 use super::described::{describe, tags, take_label};
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
-use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
+use super::secrets::{CURRENT, KmsKeyArn, PENDING, label_has_moved, signing_keys_name};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
-use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
-use crate::core::ports::{KeyStore, KeyStoreError, PortError, VerificationKeySource};
+use crate::core::keys::published::{PublishedKeys, VerificationKeys};
+use crate::core::keys::set::KeySet;
+use crate::core::port_error::PortError;
+use crate::core::ports::{KeyStore, KeyStoreError, VerificationKeySource};
 use crate::core::realm::RealmName;
 
 /// The public keys of every realm, in the registry table.
@@ -39,6 +41,7 @@ pub struct SecretsManagerKeys {
     prefix: String,
     published: DynamoPublishedKeys,
     identity: Arc<RegistryIdentity>,
+    kms_key: Option<KmsKeyArn>,
 }
 
 /// The attributes of a realm's public keys, besides the key of the item.
@@ -140,7 +143,13 @@ impl SecretsManagerKeys {
         published: DynamoPublishedKeys,
         identity: Arc<RegistryIdentity>,
     ) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), published, identity }
+        Self { secrets_manager, prefix: prefix.into(), published, identity, kms_key: None }
+    }
+
+    /// Has this key encrypt the secrets that it makes; those that there are keep theirs.
+    #[must_use]
+    pub fn encrypted_with(self, kms_key: Option<KmsKeyArn>) -> Self {
+        Self { kms_key, ..self }
     }
 
     /// The keys in use and the name of their version; `None` where the realm has none.
@@ -183,6 +192,7 @@ impl KeyStore for SecretsManagerKeys {
             .name(signing_keys_name(&self.prefix, realm))
             .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
             .set_tags(Some(tags(&registry, None)))
+            .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
             .secret_string(key_set_text(keys, &registry)?.as_str())
             .send()
             .await;
@@ -254,7 +264,7 @@ impl KeyStore for SecretsManagerKeys {
 pub(in crate::aws) fn key_set_text(keys: &KeySet, registry: &RegistryId) -> Result<Zeroizing<String>, PortError> {
     let jwks = keys.to_json()?;
     let members =
-        jwks.strip_prefix('{').ok_or_else(|| corrupt(SECRETS_MANAGER, "signing keys that are no JSON object"))?;
+        jwks.strip_prefix('{').ok_or_else(|| corrupt(SECRETS_MANAGER, "signing keys that are not a JSON object"))?;
     // In a buffer that does not grow: one that grows leaves copies of itself behind. The id needs no escapes.
     let mut text = Zeroizing::new(String::with_capacity(jwks.len() + 128));
     for part in ["{\"", REGISTRY_ID, "\":\"", registry.as_str(), "\",", members] {
@@ -273,7 +283,7 @@ pub(in crate::aws) fn read_key_set(text: &str, registry: &RegistryId) -> Result<
         Some(id) if id == registry.as_str() => Ok(keys),
         Some(_) => Err(foreign(
             SECRETS_MANAGER,
-            "signing keys of another registry, which sign nothing here; give this stack a SecretPrefix that no other has"
+            "signing keys of another registry, which this stack does not use; give this stack a SecretPrefix of its own"
                 .to_owned(),
         )),
         None => Err(foreign(
@@ -300,6 +310,6 @@ pub(super) fn registry_of(text: &str) -> Result<Option<String>, PortError> {
 }
 
 const PUBLISHED: &str = "a realm's public keys";
-const NO_KEYS: &str = "what is no set of signing keys of this server";
+const NO_KEYS: &str = "what is not a set of signing keys of this server";
 /// The label of a version between steps 3 and 5 of a replacement.
 pub(super) const REPLACEMENT: &str = "GRANTWELLREPLACEMENT";

@@ -11,7 +11,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use crate::aws::sdk::{DYNAMODB, corrupt, unavailable};
 use crate::core::client::Client;
-use crate::core::ports::{PortError, QuotaCounter};
+use crate::core::port_error::PortError;
+use crate::core::ports::QuotaCounter;
 use crate::core::quota::QuotaPeriod;
 
 /// Counts for all sandboxes together.
@@ -87,7 +88,7 @@ fn count_of(item: Option<&HashMap<String, AttributeValue>>) -> Result<u64, PortE
 }
 
 fn no_number() -> PortError {
-    corrupt(DYNAMODB, "a count of tokens that is no number")
+    corrupt(DYNAMODB, "a count of tokens that is not a number")
 }
 
 /// What [`DynamoQuotas::count`] makes of an item of these attributes, for the fuzz targets.

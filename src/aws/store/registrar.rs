@@ -30,11 +30,15 @@ use super::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use super::registry_id::{RegistryId, RegistryIdentity};
-use super::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
+use super::secrets::{KmsKeyArn, PENDING, PREVIOUS, secret_name, secret_string};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
-use crate::core::client::{Client, ClientId, ClientStatus, RegistrationId, random_name};
-use crate::core::client_auth::secret::ClientSecret;
-use crate::core::ports::{ClientPage, PortError, Random, Registrar, RegistrarError};
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::ClientSecret;
+use crate::core::client::{Client, ClientStatus};
+use crate::core::client_auth;
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientPage, Registrar, RegistrarError};
+use crate::core::random::{Random, random_name};
 use crate::core::realm::{Realm, RealmName};
 
 /// Manages the registrations and secrets of a deployed stack with the operator's own credentials.
@@ -45,6 +49,7 @@ pub struct AwsRegistrar {
     secret_prefix: String,
     identity: RegistryIdentity,
     random: Arc<dyn Random>,
+    kms_key: Option<KmsKeyArn>,
 }
 
 impl AwsRegistrar {
@@ -59,13 +64,22 @@ impl AwsRegistrar {
     ) -> Self {
         let registry_table = registry_table.into();
         let identity = RegistryIdentity::new(dynamodb.clone(), registry_table.clone()).made_of(Arc::clone(&random));
-        Self { dynamodb, secrets_manager, registry_table, secret_prefix: secret_prefix.into(), identity, random }
+        let secret_prefix = secret_prefix.into();
+        Self { dynamodb, secrets_manager, registry_table, secret_prefix, identity, random, kms_key: None }
+    }
+
+    /// Has this key encrypt the secrets that it makes; those that there are keep theirs.
+    #[must_use]
+    pub fn encrypted_with(self, kms_key: Option<KmsKeyArn>) -> Self {
+        Self { kms_key, ..self }
     }
 }
 
 #[async_trait]
 impl Registrar for AwsRegistrar {
-    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
+    async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError> {
+        let Some(secret) = secret else { return self.register_without_secret(client).await };
+
         // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
         let registry = self.identity.require().await?;
@@ -131,6 +145,9 @@ impl Registrar for AwsRegistrar {
         secret: &ClientSecret,
     ) -> Result<(), RegistrarError> {
         let client = self.read(realm, client_id).await?;
+        if !client_auth::uses_secret(&client.metadata) {
+            return Err(RegistrarError::NoSecret);
+        }
         let registry = self.identity.require().await?;
         let name = secret_name(&self.secret_prefix, realm, client_id);
         if let Some(described) = describe(&self.secrets_manager, &name).await? {
@@ -242,6 +259,15 @@ enum LeftBehindBy {
 
 /// The registry table.
 impl AwsRegistrar {
+    /// One write. What an earlier client of this id may have left in Secrets Manager is another registration's, and no
+    /// method of this one asks for it.
+    async fn register_without_secret(&self, client: &Client) -> Result<(), RegistrarError> {
+        match self.put_client(client, &self.write_id()?, &Condition::Absent).await? {
+            Written::Stored => Ok(()),
+            Written::Refused(_) => Err(RegistrarError::AlreadyExists),
+        }
+    }
+
     async fn put_client(
         &self,
         client: &Client,
@@ -320,7 +346,7 @@ impl AwsRegistrar {
         {
             let error = unavailable(DYNAMODB, "DeleteItem", &error);
             let (realm, client_id) = (&client.realm, &client.client_id);
-            tracing::warn!(%realm, %client_id, %error, "a registration that nobody can use stays behind; delete it");
+            tracing::warn!(%realm, %client_id, %error, "a registration without a usable secret stays behind; delete it");
         }
     }
 
@@ -360,6 +386,7 @@ impl AwsRegistrar {
                 .name(&name)
                 .description("An OAuth 2.0 client secret, managed by grantwell")
                 .set_tags(Some(tags(registry, Some(registration))))
+                .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
                 .secret_string(secret_string(client, secret)?.as_str())
                 .send()
                 .await;

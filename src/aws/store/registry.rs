@@ -13,9 +13,11 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
-use crate::core::client::{Client, ClientId};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
 use crate::core::keys::retention::Retention;
-use crate::core::ports::{ClientRegistry, PortError};
+use crate::core::port_error::PortError;
+use crate::core::ports::ClientRegistry;
 use crate::core::realm::{Realm, RealmName};
 
 /// Reads registrations and realms for the functions.
@@ -256,14 +258,15 @@ pub(super) const REALM_PREFIX: &str = "realm#";
 mod tests {
     use super::*;
     use crate::aws::sdk::to_item;
-    use crate::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
-    use crate::core::client::{
-        AuthMethod, ClientMetadata, GrantType, RegistrationId, SecretRotationDays, TokenLifetime,
-    };
+    use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
+    use crate::core::client::auth_method::AuthMethod;
+    use crate::core::client::grant_type::GrantType;
+    use crate::core::client::id::RegistrationId;
+    use crate::core::client::metadata::{ClientMetadata, SecretRotationDays};
     use crate::core::keys::SigningAlgorithm;
-    use crate::core::ports::UnixSeconds;
     use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;
+    use crate::core::time::UnixSeconds;
     use crate::system::SystemRandom;
 
     fn client() -> Client {
@@ -274,7 +277,7 @@ mod tests {
             scope: "read write".parse().expect("well formed"),
             default_scope: Some("write".parse().expect("well formed")),
             grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: AuthMethod::ALL.into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             access_token_lifetime: Some(TokenLifetime::DEFAULT),
             client_secret_expires_at: UnixSeconds(1_795_415_820),
             client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),

@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 
 use super::registry::{Consistency, ITEM, fetch, registry_key};
 use crate::aws::sdk::{DYNAMODB, corrupt, foreign, unavailable};
-use crate::core::client::random_name;
-use crate::core::ports::{PortError, Random};
+use crate::core::port_error::PortError;
+use crate::core::random::{Random, random_name};
 
 /// 128 random bits that name one registry for ever. No secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

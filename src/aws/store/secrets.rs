@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client as SecretsManager;
@@ -18,9 +19,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::registry_id::BIND;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
-use crate::core::ports::{PortError, SecretSource};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client_auth;
+use crate::core::port_error::PortError;
+use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
 
 /// Reads the clients' secrets for the functions.
@@ -29,10 +33,40 @@ pub struct SecretsManagerSecrets {
     prefix: String,
 }
 
+/// A KMS key of the operator's own, which encrypts the secrets that are made while it is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsKeyArn(String);
+
+/// A text is not the ARN of a KMS key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID")]
+pub struct InvalidKmsKeyArn;
+
 /// A version of a secret, and its name in Secrets Manager.
 struct Version {
     id: String,
     digest: SecretDigest,
+}
+
+impl FromStr for KmsKeyArn {
+    type Err = InvalidKmsKeyArn;
+
+    /// An alias is refused: a policy names keys, and who may move the alias would choose the key.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<_> = text.split(':').collect();
+        match parts.as_slice() {
+            ["arn", _, "kms", _, _, key] if key.strip_prefix("key/").is_some_and(|id| !id.is_empty()) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(InvalidKmsKeyArn),
+        }
+    }
+}
+
+impl fmt::Display for KmsKeyArn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
 impl SecretsManagerSecrets {
@@ -65,6 +99,10 @@ impl SecretsManagerSecrets {
 #[async_trait]
 impl SecretSource for SecretsManagerSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        // A miss is billed, and whoever guesses at a client that has no secret must not be able to cause one.
+        if !client_auth::uses_secret(&client.metadata) {
+            return Ok(None);
+        }
         let Client { realm, client_id, .. } = client;
         let name = secret_name(&self.prefix, realm, client_id);
         // One after the other, in this order: a rotation that moves both labels between the two reads makes the same version
@@ -215,9 +253,9 @@ pub(in crate::aws) const PENDING: &str = "AWSPENDING";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::client::ClientMetadata;
-    use crate::core::ports::UnixSeconds;
+    use crate::core::client::metadata::ClientMetadata;
     use crate::core::realm::Realm;
+    use crate::core::time::UnixSeconds;
 
     fn client() -> Client {
         let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));
@@ -293,6 +331,15 @@ mod tests {
         assert!(!text.contains("old"));
         for broken in ["", "[]", r#"{"client_id":"other","client_secret":"s"}"#, r#"{"client_id":"myClient"}"#] {
             assert!(replaced_secret_string(broken, &client(), &secret).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_kms_key_is_named_by_its_arn_and_by_no_alias() {
+        let arn = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-1";
+        assert_eq!(arn.parse::<KmsKeyArn>().expect("an ARN").to_string(), arn);
+        for text in ["", "alias/own", "arn:aws:kms:eu-west-1:123456789012:alias/own", "arn:aws:kms:eu-west-1:1:key/"] {
+            assert_eq!(text.parse::<KmsKeyArn>(), Err(InvalidKmsKeyArn), "{text}");
         }
     }
 }

@@ -12,10 +12,12 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use super::whole_since::WholeSince;
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, to_item, unavailable};
 use crate::core::access_token::TokenDigest;
-use crate::core::access_token::record::AccessTokenRecord;
-use crate::core::client::ClientId;
-use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::access_token::record::{AccessTokenRecord, Revocation};
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, Denylist, TokenStore};
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// Keeps access tokens for the functions.
 pub struct DynamoTokens {
@@ -175,7 +177,7 @@ const VERSION: &str = "version";
 mod tests {
     use super::*;
     use crate::core::access_token::claims::CustomClaims;
-    use crate::core::client::RegistrationId;
+    use crate::core::client::id::RegistrationId;
     use crate::core::realm::PublicUrl;
     use crate::core::resource::Audience;
     use crate::system::SystemRandom;

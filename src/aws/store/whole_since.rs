@@ -17,7 +17,9 @@ use tokio::sync::Mutex;
 
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::cache::CacheSettings;
-use crate::core::ports::{Clock, Moment, PortError, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
+use crate::core::time::{Moment, UnixSeconds};
 
 /// What a process knows of one table.
 pub(super) struct WholeSince {
@@ -91,7 +93,7 @@ impl WholeSince {
                 let bridge = known.table_made_at.filter(|made_at| self.age(*made_at) < BRIDGED_FOR);
                 return match bridge {
                     Some(made_at) if !is_gone => {
-                        tracing::warn!(%error, "the token table's age is remembered while DynamoDB does not say it");
+                        tracing::warn!(%error, "using the remembered age of the token table because DynamoDB cannot be asked");
                         Ok(made_at.time)
                     }
                     _ => Err(error),

@@ -1,36 +1,37 @@
 //! The options that say how access tokens are made. A client and its realm have them in common.
 
-use std::fmt;
-
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 use grantwell::core::keys::SigningAlgorithm;
 
 /// How access tokens are made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AccessTokenArguments {
-    /// References, or JWTs that resource servers can validate (RFC 9068); '' takes it back [default: the realm's, or opaque]
+    /// References, or JWTs that resource servers can validate (RFC 9068); '' removes the setting (access_token_format)
+    /// [default: the realm's, or opaque]
     #[arg(long, value_name = "opaque|jwt", value_parser = format)]
     access_token_format: Option<Setting<AccessTokenFormat>>,
-    /// Whether the server keeps a record of each JWT; '' takes it back [default: the realm's, or stored]
+    /// Whether the server keeps a record of each JWT; '' removes the setting (access_token_persistence) [default: the realm's,
+    /// or stored]
     #[arg(long, value_name = "stored|stateless", value_parser = persistence)]
     access_token_persistence: Option<Setting<AccessTokenPersistence>>,
-    /// What signs JWTs: ES256, EdDSA, PS256 or RS256; '' takes it back [default: the realm's, or ES256]
+    /// What signs JWTs: ES256, EdDSA, PS256 or RS256; '' removes the setting (access_token_signing_alg) [default: the realm's,
+    /// or ES256]
     #[arg(long, value_name = "ALG", value_parser = signing_alg)]
     signing_alg: Option<Setting<SigningAlgorithm>>,
 }
 
-/// A value of an option that an empty value takes back; then it is `None`.
+/// A value of an option that an empty value removes; then it is `None`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting<T>(pub(crate) Option<T>);
 
-/// The text is none of an option's values.
+/// The text is not one of an option's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum UnknownValue {
-    #[error("a format is opaque or jwt; '' takes the setting back")]
+    #[error("a format is opaque or jwt; '' removes the setting")]
     Format,
-    #[error("a persistence is stored or stateless; '' takes the setting back")]
+    #[error("a persistence is stored or stateless; '' removes the setting")]
     Persistence,
-    #[error("a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back")]
+    #[error("a signing algorithm is ES256, EdDSA, PS256 or RS256; '' removes the setting")]
     SigningAlgorithm,
 }
 
@@ -53,11 +54,6 @@ impl AccessTokenArguments {
     }
 }
 
-/// A setting for people, or who decides where it is not set.
-pub(crate) fn text_or(setting: Option<impl fmt::Display>, otherwise: &str) -> String {
-    setting.map_or_else(|| otherwise.to_owned(), |setting| setting.to_string())
-}
-
 fn format(text: &str) -> Result<Setting<AccessTokenFormat>, UnknownValue> {
     let named = AccessTokenFormat::ALL.into_iter().find(|format| format.as_str() == text);
     setting(text, named, UnknownValue::Format)
@@ -72,14 +68,14 @@ fn signing_alg(text: &str) -> Result<Setting<SigningAlgorithm>, UnknownValue> {
     setting(text, text.parse().ok(), UnknownValue::SigningAlgorithm)
 }
 
-/// Sets a field to what was named or taken back; leaves it where its option was not given.
+/// Sets a field to what was named, or to nothing where it was removed; leaves it where its option was not given.
 pub(crate) fn apply<T>(given: Option<Setting<T>>, field: &mut Option<T>) {
     if let Some(Setting(value)) = given {
         *field = value;
     }
 }
 
-/// The setting that a text names, takes back, or does not know.
+/// The setting that a text names or removes.
 pub(crate) fn setting<T, E>(text: &str, named: Option<T>, unknown: E) -> Result<Setting<T>, E> {
     if named.is_some() || text.is_empty() { Ok(Setting(named)) } else { Err(unknown) }
 }

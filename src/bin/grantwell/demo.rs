@@ -22,25 +22,26 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use ureq::Agent;
 
-use grantwell::core::access_token::AccessTokenFormat;
-use grantwell::core::bearer::{self, Decision, TokenFacts, TokenIntrospection};
-use grantwell::core::client::{Client, TokenLifetime};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::app::{self, App, LOCAL_CACHES};
+use grantwell::core::access_token::facts::TokenFacts;
+use grantwell::core::access_token::settings::AccessTokenFormat;
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::bearer::{self, Decision, TokenIntrospection};
+use grantwell::core::client::Client;
+use grantwell::core::client::information::ClientInformation;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::error::OAuthError;
 use grantwell::core::ports::Registrar as _;
-use grantwell::core::realm::{Realm, RealmDefaults};
+use grantwell::core::realm::Realm;
+use grantwell::core::realms::RealmDefaults;
 use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
+use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::{self, Settings};
-use grantwell::embedded::store::memory::MemoryTokens;
-use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
-use grantwell::system::SystemClock;
-use grantwell::telemetry::{self, LogFormat, LogLevel};
+use grantwell::observe::log::{self, LogFormat, LogLevel};
 
-use crate::authority::{self, IssuedTokens};
-use crate::client::ClientView;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 
@@ -57,25 +58,30 @@ pub(crate) struct Arguments {}
 /// # Errors
 /// A [`Failure`] that names the first step that did not answer as it should.
 pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
-    let _written_at_the_end = telemetry::init_local(LogLevel::Warn, LogFormat::Text)
+    let _written_at_the_end = log::init_local(LogLevel::Warn, LogFormat::Text)
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
 
     // 1. The authorization server, with the two clients of the flow.
-    let registry = Arc::new(SqliteRegistry::in_memory()?);
+    let adapters = EmbeddedAdapters::in_memory()?;
+    let registry = Arc::clone(adapters.sqlite_registry());
     let realm = sample::realm()?;
     let clients = [MY_CLIENT.create(&realm)?, MY_RESOURCE_SERVER.create(&realm)?];
     registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
     let [my_client, my_resource_server] = clients;
+    let settings = app::Settings {
+        realm_defaults: RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT },
+        attempt_limits: None,
+        caches: LOCAL_CACHES,
+    };
+    let app = App::new(adapters.logging_refusals_sparingly(), settings);
     let authorization_server = start(|address| {
-        let issued =
-            IssuedTokens::new(Arc::new(MemoryTokens::new(Arc::new(SystemClock))), Arc::new(MemoryQuotas::default()));
-        let defaults = RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT };
-        let base_url = authority::url_of(address);
+        let base_url = server::url_of(address);
         let public_url = base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?;
-        Ok(authority::service(&registry, &issued, &defaults, public_url, None, Router::new()))
+        let Ok(service) = app.service(public_url, Router::new());
+        Ok(service)
     })
     .await?;
-    let realm_url = format!("{}{}", authority::url_of(authorization_server.address), sample::REALM_PATH);
+    let realm_url = format!("{}{}", server::url_of(authorization_server.address), sample::REALM_PATH);
 
     // 2. The resource server, which knows nothing of the first but its URL.
     let resource_server = Arc::new(ResourceServer {
@@ -94,7 +100,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     let walk = Walk {
         agent: agent(),
         realm_url,
-        orders_url: format!("{}/orders", authority::url_of(api.address)),
+        orders_url: format!("{}/orders", server::url_of(api.address)),
         client: Credentials::new(&MY_CLIENT, my_client),
         introspection: resource_server.introspection.0.clone(),
         registry,
@@ -168,7 +174,7 @@ impl Walk {
     fn jwt_steps(&self, token_url: &str) -> Result<(), Failure> {
         say("A client can have JWTs instead (RFC 9068). This one is registered for them.\n")?;
         let (client, secret) = MY_JWT_CLIENT.create(&self.realm)?;
-        let registered = Handle::current().block_on(self.registry.register(&client, &secret));
+        let registered = Handle::current().block_on(self.registry.register(&client, Some(&secret)));
         registered.map_err(|error| Failure::new(error.to_string()))?;
         let client = Credentials::new(&MY_JWT_CLIENT, (client, secret));
         Self::say_registration(&client)?;
@@ -210,8 +216,9 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered = serde_json::to_string_pretty(&ClientView::created(&credentials.client, &credentials.secret))
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let registered =
+            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, &credentials.secret))
+                .map_err(|error| Failure::new(error.to_string()))?;
         say(&format!("$ {command}\n{registered}\n"))
     }
 

@@ -8,9 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use grantwell::config::ConfigError;
-use grantwell::core::client::InvalidRegistration;
-use grantwell::core::client_auth::secret::WeakSecret;
-use grantwell::core::ports::PortError;
+use grantwell::core::client::id::MalformedClientId;
+use grantwell::core::client::metadata::InvalidRegistration;
+use grantwell::core::client::redirect_uri::InvalidRedirectUri;
+use grantwell::core::client::secret::WeakSecret;
+use grantwell::core::port_error::PortError;
 use grantwell::embedded::store::cause::StorageCause;
 use grantwell::embedded::store::fault::StoreError;
 
@@ -67,6 +69,18 @@ impl From<StoreError> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<MalformedClientId> for Failure {
+    fn from(error: MalformedClientId) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<InvalidRedirectUri> for Failure {
+    fn from(error: InvalidRedirectUri) -> Self {
         Self::new(error.to_string())
     }
 }

@@ -2,19 +2,17 @@
 
 use serde::Serialize;
 
-use grantwell::core::client::Client;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::KeyId;
-use grantwell::core::keys::keyring::{KeyChangeError, Keyring};
-use grantwell::core::keys::set::{
-    JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,
-};
-use grantwell::core::ports::UnixSeconds;
-use grantwell::core::realm::{Realm, RealmName, Realms};
+use grantwell::core::keys::published::{KeyStatus, PublishedKey, PublishedKeys};
+use grantwell::core::keys::set::JWKS_MAX_AGE;
+use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
-use crate::store::{Place, Store, realm_option};
+use crate::store::Place;
+use crate::words;
 
 /// `grantwell key …`
 #[derive(Debug, clap::Args)]
@@ -29,25 +27,24 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Lists the realm's signing keys; never what is private of them
+    /// Lists the realm's signing keys, without their private halves
     ///
-    /// Of each algorithm one key is current and signs, one is next and published in advance, and those before them are
-    /// previous and verify until the last token they signed has expired.
+    /// Each algorithm has one current key, which signs, one next key, which is published in advance, and possibly previous keys,
+    /// which verify until the last token they signed has expired.
     #[command(after_help = "Example:
   grantwell key list --output json")]
     List(List),
-    /// Has the next key sign from now on
+    /// Makes the next key the one that signs
     ///
-    /// Servers do this by themselves every 30 days, or as GRANTWELL_SIGNING_KEY_ROTATION_DAYS says. Tokens that the key
-    /// before it signed stay valid until they expire. A key that has leaked is a case for: grantwell key revoke
+    /// Servers do this by themselves every 30 days, or as often as GRANTWELL_SIGNING_KEY_ROTATION_DAYS says. Tokens that the
+    /// previous key signed stay valid until they expire. If a key has leaked, use: grantwell key revoke
     #[command(after_help = "Example:
   grantwell key rotate --realm alpha")]
     Rotate(Rotate),
-    /// Takes a leaked key out at once: what it signed is valid no more
+    /// Takes a leaked key out at once: tokens that it signed are no longer valid
     ///
-    /// The next key takes its place without delay, even where a resource server may not know it yet; only where the realm has
-    /// keys of another algorithm, they sign until the next key has been published for 15 minutes. A command that did not come
-    /// to its end is simply repeated.
+    /// The next key takes its place at once, even if a resource server may not know it yet. If the realm has keys of another
+    /// algorithm, those sign until the next key has been published for 15 minutes. If the command is interrupted, run it again.
     #[command(after_help = "Example:
   grantwell key revoke NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")]
     Revoke(Revoke),
@@ -102,72 +99,34 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Sees to it that the realm has keys of the algorithm just set, for `client` or for itself, so that they are published
-/// before a token is signed with them. Says so where that takes its time.
-pub(crate) async fn publish_in_advance(store: &Store, realm: &Realm, client: Option<&Client>) -> Result<(), Failure> {
-    let keyring = store.keyring();
-    let realms_own = Realms::signing_alg(realm);
-    let alg = client.map_or(realms_own, |client| client.access_token_settings(realm).signing_alg);
-    let not_added = |error| not_added(&error, realm, client);
-    let before = keyring.read(&realm.name).await.map_err(|error| not_added(error.into()))?;
-    // The first keys of a realm would be the client's alone, and would sign for those that leave the algorithm to the realm.
-    let algs: &[SigningAlgorithm] = if before.is_none() { &[realms_own, alg] } else { &[alg] };
-    add_algorithms(&keyring, &realm.name, algs).await.map_err(not_added)?;
-    if before.is_some_and(|keys| !has_algorithm(&keys, alg)) {
-        output::note(&format!(
-            "tokens are signed with {alg} once its key has been published for {} minutes, so that every resource server \
-             knows it; until then the key before it signs",
-            PUBLISHED_BEFORE_SIGNING / 60
-        ));
-    }
-    Ok(())
-}
-
 impl List {
     async fn run(self, place: &Place) -> Result<(), Failure> {
-        let keys = place.open_existing().await?.keyring().read(&place.realm).await?;
-        print(&self.output, &place.realm, &keys.map(|keys| keys.published()).unwrap_or_default())
+        let store = place.open_existing().await?;
+        print(&self.output, &place.realm, &store.management().keys(&place.realm).await?)
     }
 }
 
 impl Rotate {
     async fn run(self, place: &Place) -> Result<(), Failure> {
         let store = place.open_existing().await?;
-        let (realm, keyring) = (store.realm(&place.realm).await?, store.keyring());
-        let alg = Realms::signing_alg(&realm);
-        let keys = if keyring.read(&realm.name).await?.is_some() {
-            keyring.rotate(&realm.name, alg).await.map_err(|error| change_failure(error, &realm.name))?
-        } else {
-            let first = keyring.read_or_create(&realm.name, &[alg]).await?;
-            output::note(&format!(
-                "realm '{}' had no keys, so there was nothing to rotate; it has its first ones now",
-                realm.name
-            ));
-            first
-        };
-        print(&self.output, &realm.name, &keys.published())
+        let changed = store.management().rotate_keys(&place.realm).await?;
+        words::tell(&changed.notices);
+        print(&self.output, &place.realm, &changed.record)
     }
 }
 
 impl Revoke {
     async fn run(self, place: &Place) -> Result<(), Failure> {
-        let (keyring, realm) = (place.open_existing().await?.keyring(), &place.realm);
-        let kid = KeyId::from(self.kid.as_str());
-        let keys = keyring.revoke(realm, &kid).await.map_err(|error| match error {
-            KeyChangeError::Refused(RotationRefused::UnknownKey) => Failure::new(format!(
-                "realm '{realm}' has no key of this kid; see those it has with: {}",
-                command("list", realm)
-            )),
-            other => change_failure(other, realm),
-        })?;
+        let store = place.open_existing().await?;
+        let keys = store.management().revoke_key(&place.realm, &KeyId::from(self.kid.as_str())).await?;
         output::warn(&format!(
-            "tokens signed with this key are inactive from now on at introspection (a local server follows within seconds, \
-             a deployed stack within 5 minutes, and signs with it for as long, so that some clients have to ask again); \
-             resource servers that validate by themselves follow when they fetch the JWKS again, within {} minutes. If the \
-             whole set has leaked and not one key of it, revoke the next key too",
+            "tokens signed with this key are inactive at introspection from now on. A local server follows within seconds; a deployed \
+             stack follows within 5 minutes and signs with the key until then, so that some clients have to ask for a new token. \
+             Resource servers that validate tokens themselves follow when they next fetch the JWKS, within {} minutes. If the whole \
+             key set has leaked, and not just this key, revoke the next key too",
             2 * JWKS_MAX_AGE / 60
         ));
-        print(&self.output, realm, &keys.published())
+        print(&self.output, &place.realm, &keys)
     }
 }
 
@@ -190,7 +149,7 @@ impl<'a> KeyView<'a> {
             KeyStatus::Current => "current: signs",
             KeyStatus::Previous => "previous: verifies until it expires",
         };
-        output::members([
+        output::record([
             ("kid", self.kid.to_string()),
             ("alg", self.alg.to_string()),
             ("status", status.to_owned()),
@@ -204,7 +163,7 @@ impl<'a> KeyView<'a> {
 impl KeyList<'_> {
     fn table(&self) -> String {
         if self.keys.is_empty() {
-            return format!("realm {} has no keys yet; they are made when it signs for the first time", self.realm);
+            return format!("realm {} has no keys yet; they are made when it first signs a token", self.realm);
         }
         self.keys.iter().map(KeyView::table).collect::<Vec<_>>().join("\n")
     }
@@ -213,64 +172,4 @@ impl KeyList<'_> {
 fn print(output: &OutputArguments, realm: &RealmName, published: &PublishedKeys) -> Result<(), Failure> {
     let list = KeyList { realm, keys: published.keys.iter().map(KeyView::of).collect() };
     output.print(&list, KeyList::table)
-}
-
-/// Adding what is there already changes nothing, so it is simply tried again where somebody else was quicker.
-async fn add_algorithms(keyring: &Keyring, realm: &RealmName, algs: &[SigningAlgorithm]) -> Result<(), KeyChangeError> {
-    const ATTEMPTS: usize = 5;
-    let mut outcome = Err(KeyChangeError::Conflict);
-    for _ in 0..ATTEMPTS {
-        outcome = keyring.add_algorithms(realm, algs).await.map(|_keys| ());
-        if outcome != Err(KeyChangeError::Conflict) {
-            break;
-        }
-    }
-    outcome
-}
-
-/// The setting is stored by now: what is missing is the keys.
-fn not_added(error: &KeyChangeError, realm: &Realm, client: Option<&Client>) -> Failure {
-    let name = &realm.name;
-    let option =
-        |alg: Option<SigningAlgorithm>| format!("--signing-alg {}", alg.map_or("''", SigningAlgorithm::as_str));
-    let command = match client {
-        None => format!("grantwell realm set {name} {}", option(realm.settings.access_token_signing_alg)),
-        Some(client) => {
-            let option = option(client.metadata.access_token_signing_alg);
-            format!("grantwell client update {} {option}{}", client.client_id, realm_option(name))
-        }
-    };
-    Failure::new(format!(
-        "the setting is stored, but realm '{name}' has no key of that algorithm yet: {error}; repeat it with: {command}"
-    ))
-}
-
-fn has_algorithm(keys: &KeySet, alg: SigningAlgorithm) -> bool {
-    keys.published().keys.iter().any(|key| key.jwk.alg == alg && key.status != KeyStatus::Previous)
-}
-
-fn change_failure(error: KeyChangeError, realm: &RealmName) -> Failure {
-    match error {
-        KeyChangeError::Refused(RotationRefused::TooSoon { ready_at }) => Failure::new(format!(
-            "the next key of realm '{realm}' has not been published for {} minutes yet, and a resource server may not know \
-             it; rotate from {} on; a key that has leaked is taken out at once with: {}",
-            PUBLISHED_BEFORE_SIGNING / 60,
-            output::utc(ready_at),
-            command("revoke KID", realm)
-        )),
-        KeyChangeError::Conflict => Failure::new(format!(
-            "the keys of realm '{realm}' were changed by somebody else meanwhile, and nothing was written; look at them with \
-             `{}` and repeat the command",
-            command("list", realm)
-        )),
-        KeyChangeError::Port(error) => error.into(),
-        KeyChangeError::Refused(refused) => {
-            Failure::new(format!("the keys of realm '{realm}' stay as they are: {refused}"))
-        }
-    }
-}
-
-/// A command to suggest, which names the realm where the default is another.
-fn command(rest: &str, realm: &RealmName) -> String {
-    format!("grantwell key {rest}{}", realm_option(realm))
 }

@@ -2,7 +2,6 @@
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
-mod authority;
 mod client;
 mod cost;
 mod demo;
@@ -18,6 +17,7 @@ mod serve;
 mod service_manager;
 mod store;
 mod valid_after;
+mod words;
 
 use std::fs::File;
 use std::io;

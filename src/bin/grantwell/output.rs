@@ -4,9 +4,11 @@ use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::members::Members;
+use grantwell::core::time::{UnixSeconds, UtcTime};
 
 use crate::failure::Failure;
 
@@ -55,7 +57,7 @@ pub(crate) fn json<T: Serialize>(answer: &T) -> Result<(), Failure> {
     // Wiped, because an answer may carry a secret; with room enough that growing leaves no copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     serde_json::to_writer_pretty(&mut *bytes, answer)
-        .map_err(|error| Failure::new(format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("the answer could not be written as JSON: {error}")))?;
     bytes.push(b'\n');
     write(&bytes)
 }
@@ -96,8 +98,13 @@ pub(crate) fn table(header: &[&str], name_width: usize, rows: &[Vec<String>]) ->
     table.trim_fmt()
 }
 
-/// A table of one record's members.
-pub(crate) fn members(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
+/// A table of one record's members; `unset` says what to show for one that is not set.
+pub(crate) fn members(members: &Members, unset: impl Fn(&str) -> &'static str) -> String {
+    record(members.iter().map(|(name, value)| (name, member_text(name, value, unset(name)))))
+}
+
+/// A table of names and values.
+pub(crate) fn record(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut table = empty_table();
     table.add_rows(rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
     if let Some(name) = table.column_mut(0) {
@@ -106,9 +113,32 @@ pub(crate) fn members(rows: impl IntoIterator<Item = (&'static str, String)>) ->
     table.trim_fmt()
 }
 
-/// [`utc`], or that the time was never set.
-pub(crate) fn utc_or_not_set(time: UnixSeconds) -> String {
-    if time == UnixSeconds(0) { "not set".into() } else { utc(time) }
+/// A member of a record for people, by what its name says of its value; `unset` where it has none.
+pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
+    match value {
+        Value::Null => unset.to_owned(),
+        Value::Bool(yes) => yes.to_string(),
+        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), |number| number_text(name, number)),
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() && name == "grant_types" => "none".to_owned(),
+        Value::Array(values) => {
+            values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")
+        }
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+fn number_text(name: &str, number: u64) -> String {
+    match name.rsplit('_').next() {
+        Some("at") if number == 0 => "never".to_owned(),
+        Some("after") if number == 0 => "not set".to_owned(),
+        Some("at" | "after") => utc(UnixSeconds(number)),
+        Some("lifetime") => format!("{number} s"),
+        Some("days") => format!("{number} days"),
+        _ => number.to_string(),
+    }
 }
 
 /// A time for people, in UTC. Years of more than four digits stay seconds.
@@ -117,17 +147,7 @@ pub(crate) fn utc(time: UnixSeconds) -> String {
     if time.0 > LAST_SECOND_OF_9999 {
         return time.to_string();
     }
-    let (days, second) = (time.0 / 86_400, time.0 % 86_400);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    // Days since 0000-03-01, so that the leap day is the last of its year; an era is 400 years.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let UtcTime { year, month, day, hour, minute, second } = time.into();
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 
@@ -156,13 +176,8 @@ mod tests {
     #[test]
     fn times_are_shown_in_utc() {
         for (seconds, expected) in [
-            (0, "1970-01-01 00:00:00Z"),
-            (951_782_399, "2000-02-28 23:59:59Z"),
             (951_782_400, "2000-02-29 00:00:00Z"),
-            (951_868_800, "2000-03-01 00:00:00Z"),
             (1_767_225_599, "2025-12-31 23:59:59Z"),
-            (1_767_225_600, "2026-01-01 00:00:00Z"),
-            (4_107_542_400, "2100-03-01 00:00:00Z"),
             (253_402_300_799, "9999-12-31 23:59:59Z"),
             (253_402_300_800, "253402300800"),
         ] {
@@ -178,7 +193,7 @@ mod tests {
         let mut listed = table(&["client_id", "name", "status", "scope", "lifetime"], 22, &rows);
         listed.push('\n');
         listed.push_str(&table(&["realm", "default_scope", "allowed_scope", "lifetime", "grant_types"], 12, &rows));
-        let shown = members([("client_id", "c".repeat(128)), ("scope", long)]);
+        let shown = record([("client_id", "c".repeat(128)), ("scope", long)]);
         for line in listed.lines().chain(shown.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
         }

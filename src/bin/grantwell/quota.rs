@@ -7,17 +7,19 @@ use crate::access_token::{Setting, apply, setting};
 /// How many tokens a client is issued.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuotaArguments {
-    /// The most tokens of a client in an hour or a day of UTC, or none; '' takes it back [default: the realm's, or none]
+    /// The most tokens a client is issued in an hour or a day (UTC), or none; '' removes the setting (token_quota) [default:
+    /// the realm's, or none]
     #[arg(long, value_name = "NUMBER/hour|NUMBER/day|none", value_parser = quota)]
     token_quota: Option<Setting<QuotaSetting>>,
-    /// Refuses what is beyond the quota, or only records it; '' takes it back [default: the realm's, or enforce]
+    /// Whether requests beyond the quota are refused or only recorded; '' removes the setting (token_quota_mode) [default: the
+    /// realm's, or enforce]
     #[arg(long, value_name = "enforce|observe", value_parser = mode)]
     token_quota_mode: Option<Setting<QuotaMode>>,
 }
 
-/// The text is no mode.
+/// The text is not a mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token quota's mode is enforce or observe; '' takes the setting back")]
+#[error("a token quota's mode is enforce or observe; '' removes the setting")]
 struct UnknownMode;
 
 impl QuotaArguments {

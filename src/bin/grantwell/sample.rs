@@ -1,8 +1,10 @@
 //! The realm and the clients that `serve` gives a first visitor and that `demo` walks the flow with.
 
-use grantwell::core::access_token::AccessTokenFormat;
-use grantwell::core::client::{Client, ClientMetadata, RegistrationId};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::access_token::settings::AccessTokenFormat;
+use grantwell::core::client::Client;
+use grantwell::core::client::id::RegistrationId;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::resource::MalformedResource;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::ports::{KeyStore, Registrar, RegistrarError};
-use grantwell::core::realm::{Realm, RealmName};
+use grantwell::core::management::Management;
+use grantwell::core::ports::{KeyStore, Registrar};
+use grantwell::core::realm::RealmName;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
-use grantwell::system::SystemClock;
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
 use crate::output;
@@ -80,10 +80,9 @@ pub(crate) enum IfAbsent {
     Refuse,
 }
 
-/// An open registry, and the signing keys of its realms.
+/// An open registry, with the signing keys of its realms, and what can be done with it.
 pub(crate) struct Store {
-    registrar: Arc<dyn Registrar>,
-    keys: Arc<dyn KeyStore>,
+    management: Management,
     /// The registry and its path where it is a file.
     file: Option<(Arc<SqliteRegistry>, PathBuf)>,
 }
@@ -128,36 +127,16 @@ impl StoreArguments {
 }
 
 impl Place {
-    /// The store of a command that reads first, and the realm's word that it exists.
+    /// The store of a command that reads first.
     pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
-        let store = self.store.open(IfAbsent::Refuse).await?;
-        store.realm(&self.realm).await?;
-        Ok(store)
+        self.store.open(IfAbsent::Refuse).await
     }
 }
 
 impl Store {
-    /// The registry's writing side.
-    pub(crate) fn registrar(&self) -> &dyn Registrar {
-        self.registrar.as_ref()
-    }
-
-    /// The signing keys of its realms.
-    pub(crate) fn keyring(&self) -> Keyring {
-        Keyring::new(Arc::clone(&self.keys), Arc::new(SystemClock))
-    }
-
-    /// The realm's record, or `None` where there is no such realm. The root realm always exists.
-    pub(crate) async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, Failure> {
-        let stored = self.registrar().read_realm(name).await.map_err(|error| realm_failure(error, name))?;
-        Ok(stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root()))))
-    }
-
-    /// The realm's record.
-    pub(crate) async fn realm(&self, name: &RealmName) -> Result<Realm, Failure> {
-        self.find_realm(name).await?.ok_or_else(|| {
-            Failure::new(format!("there is no realm '{name}'; create it with: grantwell realm set {name}"))
-        })
+    /// The use cases over the registry.
+    pub(crate) fn management(&self) -> &Management {
+        &self.management
     }
 }
 
@@ -174,23 +153,9 @@ impl Drop for Store {
     }
 }
 
-/// The option that names the realm in a command to suggest: nothing where it is the default.
-pub(crate) fn realm_option(realm: &RealmName) -> String {
-    if realm.is_root() { String::new() } else { format!(" --realm {realm}") }
-}
-
-/// Why a realm could not be read or written.
-pub(crate) fn realm_failure(error: RegistrarError, name: &RealmName) -> Failure {
-    match error {
-        RegistrarError::Port(error) => error.into(),
-        RegistrarError::NotFound => {
-            Failure::new(format!("there is no realm '{name}'; create it with: grantwell realm set {name}"))
-        }
-        RegistrarError::AlreadyExists | RegistrarError::Conflict => Failure::new(format!(
-            "realm '{name}' was changed by somebody else meanwhile; look at it with `grantwell realm show {name}` and \
-             repeat the command"
-        )),
-    }
+/// A command to suggest, which names the realm where the default is another.
+pub(crate) fn suggest(command: &str, realm: &RealmName) -> String {
+    if realm.is_root() { format!("grantwell {command}") } else { format!("grantwell {command} --realm {realm}") }
 }
 
 /// Opens `registry.db` only: the tokens belong to the server, which may be running.
@@ -214,7 +179,10 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);
-    Ok(Store { registrar: Arc::clone(&registry) as _, keys: Arc::clone(&registry) as _, file: Some((registry, path)) })
+    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
+        (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
+    let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok(Store { management, file: Some((registry, path)) })
 }
 
 #[cfg(feature = "aws")]
@@ -223,10 +191,10 @@ async fn open_aws() -> Result<Store, Failure> {
     use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::aws::store::registry_id::RegistryIdentity;
-    use grantwell::config::RegistryConfig;
-    use grantwell::system::SystemRandom;
+    use grantwell::config::{self, RegistryConfig};
 
     let config = RegistryConfig::from_env()?;
+    let kms_key = config::kms_key()?;
     let sdk_config = sdk::for_operators().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
     let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
@@ -234,14 +202,18 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = RegistryIdentity::new(dynamodb.clone(), config.registry_table.clone());
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
+    let keys = keys.encrypted_with(kms_key.clone());
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
         config.registry_table,
         config.secret_prefix,
         Arc::new(SystemRandom),
-    );
-    Ok(Store { registrar: Arc::new(registrar), keys: Arc::new(keys), file: None })
+    )
+    .encrypted_with(kms_key);
+    let management =
+        Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok(Store { management: management.with_scheduled_rotation(), file: None })
 }
 
 #[cfg(not(feature = "aws"))]
@@ -265,8 +237,7 @@ pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::Sec
     use grantwell::aws::sdk;
     use grantwell::aws::store::binding::SecretBinding;
     use grantwell::config::RegistryConfig;
-    use grantwell::core::ports::Random;
-    use grantwell::system::SystemRandom;
+    use grantwell::core::random::Random;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;

@@ -3,61 +3,34 @@
 
 use std::time::Duration;
 
-use grantwell::core::access_token::{ValidAfterIsAhead, tokens_valid_after};
-use grantwell::core::ports::{Clock as _, UnixSeconds};
+use grantwell::core::management::TokensValidAfter;
+use grantwell::core::ports::Clock as _;
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
-
-use crate::failure::Failure;
-use crate::output;
 
 /// Which tokens count.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ValidAfterArguments {
-    /// Ends every access token issued so far
+    /// Ends every access token issued so far (tokens_valid_after)
     #[arg(long)]
     revoke_tokens: bool,
-    /// Ends every access token issued before this time, in Unix seconds; an earlier one than before takes that back
+    /// Ends every access token issued before this time, in Unix seconds; an earlier time than before takes that back
+    /// (tokens_valid_after)
     ///
-    /// A time that has not come yet is refused: no token could be issued before it. What a wrong clock has set is lowered with
-    /// this. Tokens that were revoked one by one stay so.
+    /// A time in the future is refused, because no token could be issued before it. Use this option to lower a time that a wrong
+    /// clock has set. Tokens that were revoked one by one stay revoked.
     #[arg(long, value_name = "SECONDS", conflicts_with = "revoke_tokens")]
     tokens_valid_after: Option<u64>,
 }
 
 impl ValidAfterArguments {
-    /// What is to be stored in the place of `stored`. `whose` is a client or a realm for people, and `command` the one that changes
-    /// it.
-    pub(crate) fn apply(&self, stored: UnixSeconds, whose: &str, command: &str) -> Result<UnixSeconds, Failure> {
-        let now = SystemClock.now();
-        if let Some(seconds) = self.tokens_valid_after {
-            let wanted = UnixSeconds(seconds);
-            let set = tokens_valid_after(wanted, now).map_err(|ValidAfterIsAhead { seconds }| {
-                Failure::new(format!(
-                    "--tokens-valid-after {wanted} is {}, {seconds} s ahead of this machine's clock; name a time that has come, \
-                     such as {now}",
-                    output::utc(wanted)
-                ))
-            })?;
-            if set < stored {
-                let which = if set == UnixSeconds(0) {
-                    format!("all tokens of {whose}")
-                } else {
-                    format!("tokens of {whose} that are dated from {} on", output::utc(set))
-                };
-                output::warn(&format!("{which} count again, unless they have expired or were revoked one by one"));
-            }
-            return Ok(set);
+    /// What becomes of the tokens.
+    pub(crate) fn change(&self) -> TokensValidAfter {
+        match self.tokens_valid_after {
+            Some(seconds) => TokensValidAfter::From(UnixSeconds(seconds)),
+            None if self.revoke_tokens => TokensValidAfter::RevokeAll,
+            None => TokensValidAfter::Unchanged,
         }
-        if !self.revoke_tokens {
-            return Ok(stored);
-        }
-        tokens_valid_after(stored.max(next_second(now)), now).map_err(|ValidAfterIsAhead { seconds }| {
-            Failure::new(format!(
-                "tokens_valid_after of {whose} is {} already, {seconds} s ahead of this machine's clock, and no token can be issued \
-                 before; set the clock right if it is wrong, or else lower what is stored with: {command} --tokens-valid-after {now}",
-                output::utc(stored)
-            ))
-        })
     }
 
     /// Returns once tokens can be issued again, which is within a second of having revoked those before. A token issued earlier
@@ -75,10 +48,4 @@ impl ValidAfterArguments {
             tokio::time::sleep(STEP).await;
         }
     }
-}
-
-/// The first second of which no token has been issued yet: what `tokens_valid_after` must be so that every token issued
-/// before now is dead. Tokens are dated in whole seconds, so one issued earlier in this very second carries this second.
-fn next_second(now: UnixSeconds) -> UnixSeconds {
-    now.plus(1)
 }

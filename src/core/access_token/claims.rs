@@ -23,7 +23,7 @@ pub enum InvalidClaims {
     #[error("claims are one JSON object, such as '{{\"tier\":\"gold\"}}'")]
     NotAnObject,
     /// A name of which there are two.
-    #[error("a claim is there twice")]
+    #[error("a claim occurs twice")]
     Twice,
     /// A name that the server or a specification uses.
     #[error("the claim '{0}' is reserved: the server sets it itself, or a specification gives it a meaning")]

@@ -8,17 +8,19 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::claims::Members;
-use super::opaque::base64url;
-use super::record::AccessTokenRecord;
-use super::{AccessToken, AccessTokenPersistence, PresentedToken, TokenDigest};
-use crate::core::client::{ClientId, RegistrationId};
+use super::record::{AccessTokenRecord, PresentedToken};
+use super::settings::AccessTokenPersistence;
+use super::{AccessToken, TokenDigest};
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::encoding::base64url;
 use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::KeyError;
-use crate::core::keys::set::{Signer, VerificationKeys};
-use crate::core::ports::UnixSeconds;
+use crate::core::keys::published::VerificationKeys;
+use crate::core::keys::set::Signer;
 use crate::core::realm::{Issuer, RealmName};
 use crate::core::resource::Audience;
 use crate::core::scope::Scope;
+use crate::core::time::UnixSeconds;
 
 /// The media type in the header, without `application/` (RFC 9068 §2.1).
 pub const TYP: &str = "at+jwt";

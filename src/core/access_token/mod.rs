@@ -1,22 +1,22 @@
 //! Access tokens: what the client carries ([`AccessToken`], of the form [`opaque`] or [`jwt`]), what the server keeps of it
-//! ([`record`]), what an operator adds to it ([`claims`]), and whether a presented one counts ([`validation`]).
+//! ([`record`]), what an operator decides about it ([`settings`]) and adds to it ([`claims`]), whether a presented one counts
+//! ([`validation`]), and what a protected resource is told of it ([`facts`]).
 
 pub mod claims;
+pub mod facts;
 pub mod jwt;
 pub mod opaque;
 pub mod record;
+pub mod settings;
 pub mod validation;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use opaque::base64url;
-use record::AccessTokenRecord;
-
-use crate::core::ports::UnixSeconds;
+use super::encoding::base64url;
+use super::time::UnixSeconds;
 
 /// An access token as the client gets it. Redacted in `Debug`, wiped on drop.
 pub struct AccessToken(Zeroizing<String>);
@@ -24,37 +24,6 @@ pub struct AccessToken(Zeroizing<String>);
 /// SHA-256 of a token: the only form in which a store ever sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
-
-/// A presented text that has the form of a token of this server and, where it is a JWT, the signature: where its facts are.
-#[derive(Debug)]
-pub enum PresentedToken {
-    /// In the record of this digest. Where there is none, it has ended or never was.
-    Stored(TokenDigest),
-    /// In the token itself: the server has no record.
-    Stateless(Box<AccessTokenRecord>),
-}
-
-/// What a client carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessTokenFormat {
-    /// A random reference, which says nothing.
-    #[default]
-    Opaque,
-    /// A signed JWT (RFC 9068), which a resource server can validate by itself.
-    Jwt,
-}
-
-/// What the server keeps of a JWT. Of an opaque token it always keeps a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessTokenPersistence {
-    /// A record until it expires: a token that the server has no record of is inactive, whoever signed it.
-    #[default]
-    Stored,
-    /// Nothing: issuing it writes nothing, and only its revocation is remembered.
-    Stateless,
-}
 
 /// A time from which on tokens are to count that has not come yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,32 +45,6 @@ pub fn tokens_valid_after(wanted: UnixSeconds, now: UnixSeconds) -> Result<UnixS
 
 /// Seconds.
 const CLOCKS_APART: u64 = 60;
-
-impl AccessTokenFormat {
-    /// Every form.
-    pub const ALL: [Self; 2] = [Self::Opaque, Self::Jwt];
-
-    /// The name as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opaque => "opaque",
-            Self::Jwt => "jwt",
-        }
-    }
-}
-
-impl AccessTokenPersistence {
-    /// Both ways.
-    pub const ALL: [Self; 2] = [Self::Stored, Self::Stateless];
-
-    /// The name as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Stateless => "stateless",
-        }
-    }
-}
 
 impl AccessToken {
     /// The digest under which the token is stored.

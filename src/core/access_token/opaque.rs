@@ -3,17 +3,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroize as _;
 
 use super::{AccessToken, TokenDigest};
-use crate::core::ports::{PortError, Random};
+use crate::core::encoding::prefixed_base64url;
 
 /// What every opaque access token starts with.
 pub const PREFIX: &str = "gwt_";
 
 /// The token of these 256 random bits.
 pub fn of_random_bits(bits: &[[u8; 16]; 2]) -> AccessToken {
-    AccessToken(text_of(PREFIX, bits.as_flattened()))
+    AccessToken(prefixed_base64url(PREFIX, bits.as_flattened()))
 }
 
 /// The digest of a presented token, or `None` where the text cannot be an opaque token of this server, which spares the
@@ -24,26 +24,6 @@ pub fn digest_of_presented(unverified_token: &str) -> Option<TokenDigest> {
     let length = bytes.len();
     bytes.zeroize();
     (length == 32).then(|| TokenDigest::of(unverified_token))
-}
-
-/// `prefix` and 256 random bits in base64url.
-pub(crate) fn random_text(prefix: &str, random: &dyn Random) -> Result<Zeroizing<String>, PortError> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    random.fill(&mut *bytes)?;
-    Ok(text_of(prefix, bytes.as_slice()))
-}
-
-fn text_of(prefix: &str, bytes: &[u8]) -> Zeroizing<String> {
-    // Sized in advance: a string that grows leaves copies of itself behind.
-    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 43));
-    text.push_str(prefix);
-    URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
-    text
-}
-
-/// Base64url without padding (RFC 7515 §2).
-pub(crate) fn base64url(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TokenDigest;
 use super::claims::CustomClaims;
-use crate::core::client::{Client, ClientId, RegistrationId};
-use crate::core::ports::UnixSeconds;
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::realm::{Issuer, Realm, RealmName};
 use crate::core::resource::{Audience, spoken_audience};
 use crate::core::scope::Scope;
+use crate::core::time::UnixSeconds;
 
 /// The facts of an access token that introspection reports (RFC 7662 §2.2). Holds no part of the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,29 @@ pub struct AccessTokenRecord {
     /// What the client's registration adds. Where a store has lost it, nothing.
     #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
     pub claims: CustomClaims,
+}
+
+/// A presented text that has the form of a token of this server and, where it is a JWT, the signature: where its facts are.
+#[derive(Debug)]
+pub enum PresentedToken {
+    /// In the record of this digest. Where there is none, it has ended or never was.
+    Stored(TokenDigest),
+    /// In the token itself: the server has no record.
+    Stateless(Box<AccessTokenRecord>),
+}
+
+/// What became of a request to revoke a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The token was active and is no longer.
+    Revoked {
+        /// The token's, for the log.
+        audit_tracking_id: String,
+    },
+    /// No such token, or it has expired: there is nothing to revoke.
+    NotFound,
+    /// The token is another client's and stays as it is.
+    NotOwner,
 }
 
 impl AccessTokenRecord {
@@ -71,5 +96,19 @@ impl AccessTokenRecord {
         self.aud = self.aud.within(&client.metadata.resources)?;
         self.claims.retain_those_of(&client.metadata.access_token_claims);
         Some(self)
+    }
+}
+
+impl Revocation {
+    /// What revoking the token of this record means for the client that asks.
+    pub fn of(record: Option<&AccessTokenRecord>, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
+        match record {
+            Some(record) if record.has_expired(now) => Self::NotFound,
+            Some(record) if record.realm == *realm && record.client_id == *client_id => {
+                Self::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }
+            }
+            Some(_) => Self::NotOwner,
+            None => Self::NotFound,
+        }
     }
 }

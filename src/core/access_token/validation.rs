@@ -7,11 +7,14 @@
 use std::sync::Arc;
 
 use super::jwt::UnverifiedJwt;
-use super::record::AccessTokenRecord;
-use super::{PresentedToken, opaque};
+use super::opaque;
+use super::record::{AccessTokenRecord, PresentedToken};
 use crate::core::error::OAuthError;
-use crate::core::ports::{ClientRegistry, Denylist, PortError, TokenStore, UnixSeconds, VerificationKeySource};
-use crate::core::realm::{Realm, RealmName, Realms};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Denylist, TokenStore, VerificationKeySource};
+use crate::core::realm::{Realm, RealmName};
+use crate::core::realms::Realms;
+use crate::core::time::UnixSeconds;
 
 /// Everything that says something about a presented token.
 pub struct AccessTokenValidator {
@@ -113,13 +116,17 @@ mod tests {
     use super::super::claims::CustomClaims;
     use super::super::jwt;
     use super::*;
-    use crate::core::client::{Client, ClientId, RegistrationId, TokenLifetime};
+    use crate::core::access_token::record::Revocation;
+    use crate::core::access_token::settings::TokenLifetime;
+    use crate::core::client::Client;
+    use crate::core::client::id::{ClientId, RegistrationId};
     use crate::core::introspection::SIGNED_TYP;
     use crate::core::jose;
     use crate::core::keys::SigningAlgorithm;
-    use crate::core::keys::set::{KeySet, PublishedKeys, Signers, VerificationKeys};
-    use crate::core::ports::Revocation;
-    use crate::core::realm::{PublicUrl, RealmDefaults};
+    use crate::core::keys::published::{PublishedKeys, VerificationKeys};
+    use crate::core::keys::set::{KeySet, Signers};
+    use crate::core::realm::PublicUrl;
+    use crate::core::realms::RealmDefaults;
     use crate::core::resource::Audience;
 
     const NOW: UnixSeconds = UnixSeconds(1_795_415_820);

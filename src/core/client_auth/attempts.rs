@@ -7,23 +7,18 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::fmt;
 use std::hash::BuildHasher as _;
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::core::client::Client;
-use crate::core::error::OAuthError;
-use crate::core::ports::{Clock, Moment};
+use crate::core::error::{OAuthError, Refused};
+use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
-
-/// Where a request comes from: an IPv4 address, or the first 64 bits of an IPv6 address, since whoever has one of those has
-/// all the others. All of loopback is one source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientSource(IpAddr);
+use crate::core::source::ClientSource;
+use crate::core::time::Moment;
 
 /// How many failures are let happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,54 +84,6 @@ pub(super) struct Attempt<'a> {
     pub(super) source: ClientSource,
 }
 
-impl ClientSource {
-    /// The source that an address belongs to.
-    pub fn of(address: IpAddr) -> Self {
-        let address = address.to_canonical();
-        Self(match address {
-            _ if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => embedded_ipv4(address)
-                .map_or_else(|| Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(), IpAddr::V4),
-        })
-    }
-
-    /// The first 48 bits of an IPv6 address: the most that one site usually has (RFC 6177).
-    fn site(self) -> Option<Ipv6Addr> {
-        match self.0 {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(network) => Some(Ipv6Addr::from_bits(network.to_bits() & (u128::MAX << 80))),
-        }
-    }
-}
-
-/// The IPv4 address that an IPv6 address stands for, besides the mapped ones: whoever can choose between the two has one
-/// source all the same. An address of this machine is no other's.
-fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let ipv4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    let embedded = match address.segments() {
-        // NAT64: the well-known prefix (RFC 6052 §2.1), and those of RFC 8215 where they have its form. "IPv4-compatible"
-        // (RFC 4291 §2.5.5.1). 6to4 (RFC 3056 §2).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
-        | [0, 0, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => ipv4(high, low),
-        // Teredo, which turns every bit round (RFC 4380 §4).
-        [0x2001, 0, .., high, low] => ipv4(!high, !low),
-        _ => return None,
-    };
-    (!embedded.is_loopback() && !embedded.is_unspecified()).then_some(embedded)
-}
-
-impl fmt::Display for ClientSource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => address.fmt(formatter),
-            IpAddr::V6(network) => write!(formatter, "{network}/64"),
-        }
-    }
-}
-
 impl AttemptLimits {
     /// Ten failures in five minutes: enough for a deployment with an old secret, too few to find any.
     pub const DEFAULT: Self = Self { failures: 10, window_seconds: 300 };
@@ -164,28 +111,20 @@ impl FailedAttempts {
         Self { limits, keys: RandomState::new(), any: AtomicBool::new(false), recent: Mutex::default() }
     }
 
-    /// Whether the attempt may be made at all. `known` becomes the client that it names, where an earlier one found it.
+    /// Whether the attempt may be made at all.
     ///
     /// # Errors
-    /// [`OAuthError::TooManyAttempts`].
-    pub(super) fn admit(
-        &self,
-        attempt: &Attempt<'_>,
-        clock: &dyn Clock,
-        known: &mut Option<Arc<Client>>,
-    ) -> Result<(), OAuthError> {
+    /// [`OAuthError::TooManyAttempts`], with the client that the attempt names, where an earlier one found it.
+    pub(super) fn admit(&self, attempt: &Attempt<'_>, clock: &dyn Clock) -> Result<(), Refused> {
         if !self.any.load(Ordering::Relaxed) {
             return Ok(());
         }
         let now = clock.moment();
         let recent = self.recent(now);
-        let admitted = self.within_limits(attempt, &recent, now);
-        if admitted.is_err()
-            && let Some(failures) = recent.clients.of(self.client_key(attempt), now, self.limits)
-        {
-            known.clone_from(&failures.client);
-        }
-        admitted
+        self.within_limits(attempt, &recent, now).map_err(|error| {
+            let failures = recent.clients.of(self.client_key(attempt), now, self.limits);
+            Refused { named: failures.and_then(|failures| failures.client.clone()), error }
+        })
     }
 
     /// Counts a failure.
@@ -364,9 +303,10 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::Ipv6Addr;
 
-    use crate::core::ports::UnixSeconds;
+    use super::*;
+    use crate::core::time::UnixSeconds;
 
     const LIMITS: AttemptLimits = AttemptLimits { failures: 3, window_seconds: 60 };
 
@@ -403,7 +343,7 @@ mod tests {
 
         /// Seconds to wait, where the attempt is not let happen.
         fn admit(&self, id: &str, address: &str) -> Result<(), u64> {
-            wait(self.attempts.admit(&self.attempt(id, address), self, &mut None))
+            wait(self.attempts.admit(&self.attempt(id, address), self).map_err(|refused| refused.error))
         }
 
         fn fail(&self, id: &str, address: &str) -> Result<(), u64> {
@@ -582,39 +522,6 @@ mod tests {
         }
         table.wall_clock_ahead = 60;
         assert_eq!(table.admit("a", "192.0.2.1"), Ok(()));
-    }
-
-    #[test]
-    fn an_ipv6_source_is_a_network_and_a_mapped_address_the_ipv4_one() {
-        assert_eq!(source("2001:db8:1:2:3:4:5:6"), source("2001:db8:1:2::"));
-        assert_ne!(source("2001:db8:1:2::"), source("2001:db8:1:3::"));
-        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
-        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
-        assert_eq!(source("2001:db8:1:2:3::").to_string(), "2001:db8:1:2::/64");
-    }
-
-    #[test]
-    fn loopback_is_one_source_and_an_ipv4_address_is_one_in_whatever_form() {
-        for address in ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.9"] {
-            assert_eq!(source(address), source("127.0.0.1"), "{address}");
-        }
-        for address in [
-            "::ffff:192.0.2.33",
-            "::192.0.2.33",
-            "64:ff9b::192.0.2.33",
-            "64:ff9b:1::192.0.2.33",
-            "64:ff9b:1:abcd:1:2:192.0.2.33",
-            "2002:c000:221::",
-            "2002:c000:221:1:2:3:4:5",
-            "2001:0:203.0.113.1:8000:63bf:3fff:fdde",
-        ] {
-            let address = address.replace("203.0.113.1", "cb00:7101");
-            assert_eq!(source(&address), source("192.0.2.33"), "{address}");
-        }
-        // What stands for no address, or for this machine's, is as it looks.
-        for address in ["64:ff9b:1:abcd::", "2002:7f00:1::", "64:ff9b::127.0.0.1", "::", "64:ff9c::192.0.2.33"] {
-            assert!(source(address).to_string().ends_with("/64"), "{address}");
-        }
     }
 
     #[test]

@@ -1,30 +1,50 @@
 //! Client authentication (RFC 6749 §2.3): which method a request uses, and whether the client is who it says.
 //!
-//! Unknown client, disabled client and wrong secret are one path: every presented secret is digested and compared,
-//! whether or not there is anything to compare it with, and every failure has the same public answer.
+//! The phases are the same for every method, and none can skip one:
+//!
+//! 1. Find the one method that the request uses.
+//! 2. Refuse a source that has failed too often.
+//! 3. Load the registration that the request names.
+//! 4. Verify the proof, or do the same work for nobody; once more past all that is remembered, where it may be outdated.
+//! 5. Judge: the registration stands, the proof is right, its method is registered.
+//! 6. Count a failure, and say who was named, also in a refusal.
+//!
+//! Unknown client, disabled client and wrong secret are one path: every proof is verified, whether or not there is anything
+//! to verify it against, and every failure has the same public answer.
 
 pub mod attempts;
-pub mod secret;
+mod client_secret_basic;
+mod client_secret_post;
+pub mod method;
+mod secret;
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
+use super::audit::{AuditEvent, AuditSink};
+use super::client::Client;
+use super::client::auth_method::AuthMethod;
+use super::client::id::ClientId;
+use super::client::metadata::ClientMetadata;
+use super::client::secret::ClientSecrets;
+use super::error::{ClientAuthFailure, OAuthError, Refused};
+use super::params::Params;
+use super::ports::{ClientRegistry, Clock, SecretSource};
+use super::realm::{Issuer, Realm, RealmName};
+use super::source::ClientSource;
+use super::time::UnixSeconds;
+use attempts::{Attempt, FailedAttempts};
+use method::{Carrier, Look, Method, Needs, Presented, Proof, Stores};
 
-use super::client::{AuthMethod, Client, ClientId};
-use super::error::{ClientAuthFailure, OAuthError};
-use super::params::{Params, is_vschar};
-use super::ports::{ClientRegistry, Clock, PortError, SecretSource, UnixSeconds};
-use super::realm::{Realm, RealmName};
-use attempts::{Attempt, ClientSource, FailedAttempts};
-use secret::{ClientSecrets, PresentedSecret};
-
-/// Parameters by which a client identifies itself in the request body.
-pub const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+/// Every method that this server implements, as metadata documents list them.
+pub const METHODS: [Method; AuthMethod::ALL.len()] = [client_secret_basic::METHOD, client_secret_post::METHOD];
 
 /// A request of a client as HTTP delivered it.
+#[derive(Clone, Copy)]
 pub struct ClientRequest<'a> {
     /// The realm in the path.
     pub realm: &'a RealmName,
+    /// By which the caller addressed that realm.
+    pub issuer: &'a Issuer,
     /// The values of every Authorization header.
     pub authorization: &'a [&'a [u8]],
     /// The body's parameters.
@@ -36,18 +56,63 @@ pub struct ClientRequest<'a> {
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
     method: AuthMethod,
-    /// Not yet known to be well formed: a registered id is, so anything else is an unknown client.
-    unverified_client_id: Zeroizing<String>,
-    secret: PresentedSecret,
+    presented: Presented,
     source: Option<ClientSource>,
 }
 
 /// Verifies credentials against the registry and the secrets.
 pub struct ClientAuthenticator {
     registry: Arc<dyn ClientRegistry>,
-    secrets: Arc<dyn SecretSource>,
+    stores: Stores,
     clock: Arc<dyn Clock>,
     attempts: Option<Arc<FailedAttempts>>,
+}
+
+/// The names under which metadata documents list the methods.
+pub fn listed_methods() -> impl Iterator<Item = &'static str> {
+    METHODS.into_iter().filter(|method| method.is_listed).map(|method| method.name.as_str())
+}
+
+/// Parameters by which a client identifies itself in the request body. A credential of a method that is not offered is a
+/// credential all the same.
+pub fn parameters() -> impl Iterator<Item = &'static str> {
+    let carried = carriers().flat_map(Carrier::parameters).copied();
+    std::iter::once("client_id").chain(carried)
+}
+
+/// Whether a client of this registration has a secret: one of its methods uses it.
+pub fn uses_secret(metadata: &ClientMetadata) -> bool {
+    methods_with_secret(metadata).next().is_some()
+}
+
+/// The methods by which a client of this registration presents its secret.
+pub fn methods_with_secret(metadata: &ClientMetadata) -> impl Iterator<Item = AuthMethod> {
+    let registered = &metadata.token_endpoint_auth_methods;
+    METHODS
+        .into_iter()
+        .filter(|method| method.needs == Needs::Secret && registered.contains(&method.name))
+        .map(|method| method.name)
+}
+
+impl<'a> ClientRequest<'a> {
+    /// A request that says nothing of who sends it.
+    pub fn new(realm: &'a RealmName, issuer: &'a Issuer, params: &'a Params) -> Self {
+        Self { realm, issuer, authorization: &[], params, source: None }
+    }
+
+    /// Records why `endpoint` refused the request, if it did, and in whose name it came.
+    pub(super) fn record_refusal<T>(
+        &self,
+        sink: &dyn AuditSink,
+        endpoint: &'static str,
+        result: Result<T, Refused>,
+    ) -> Result<T, OAuthError> {
+        result.map_err(|Refused { named, error }| {
+            let (realm, source, client_id) = (self.realm, self.source, named.as_ref().map(|client| &client.client_id));
+            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error: &error });
+            error
+        })
+    }
 }
 
 impl Credentials {
@@ -57,56 +122,45 @@ impl Credentials {
     /// [`OAuthError::InvalidRequest`] for two methods at once or two different client ids (RFC 6749 §2.3);
     /// [`OAuthError::InvalidClient`] for none, one that is not implemented, or a credential that does not decode.
     pub fn from_request(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
-        let credentials = Self::by_method(request)?;
-        Ok(Self { source: request.source, ..credentials })
-    }
-
-    fn by_method(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
-        let ClientRequest { authorization, params, .. } = *request;
-        let body_id = params.single("client_id")?;
-        let body_secret = params.single("client_secret")?;
-        let assertion = params.single("client_assertion")?.or(params.single("client_assertion_type")?);
-
-        let methods = [!authorization.is_empty(), body_secret.is_some(), assertion.is_some()];
-        if methods.iter().filter(|used| **used).count() > 1 {
+        // 1. One carrier is used, and each of its parameters once.
+        parameters().try_for_each(|name| request.params.single(name).map(drop))?;
+        let mut used = carriers().filter(|carrier| carrier.is_used_by(request));
+        let Some(carrier) = used.next() else {
+            return Err(OAuthError::InvalidClient(ClientAuthFailure::NoCredentials));
+        };
+        if used.any(|other| other != carrier) {
             return Err(OAuthError::InvalidRequest("the request uses more than one client authentication method"));
         }
-        if assertion.is_some() {
-            return Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotSupported));
-        }
-        match (authorization, body_id, body_secret) {
-            ([value], body_id, None) => {
-                let credentials = secret::decode_basic(value)?;
-                if body_id.is_some_and(|id| id != credentials.unverified_client_id.as_str()) {
-                    return Err(OAuthError::InvalidRequest(
-                        "client_id differs from the one in the Authorization header",
-                    ));
-                }
-                Ok(credentials)
+
+        // The method that reads what it carries.
+        for method in METHODS.iter().filter(|method| method.carrier == carrier) {
+            if let Some(presented) = (method.find)(request)? {
+                let credentials = Self { method: method.name, presented, source: request.source };
+                return credentials.of_the_client_in(request.params);
             }
-            // HTTP API joins repeated headers with a comma, which no Basic credential has: malformed there, so here too.
-            ([_, _, ..], _, _) => Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed)),
-            ([], Some(id), Some(presented)) => Self::new(AuthMethod::ClientSecretPost, id, presented),
-            ([], _, _) | ([_], _, Some(_)) => Err(OAuthError::InvalidClient(ClientAuthFailure::NoCredentials)),
         }
+        Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotSupported))
     }
 
+    /// What a client presents that authenticates by `method` with this secret.
+    ///
     /// # Errors
-    /// [`OAuthError::InvalidClient`] for an id or a secret that is empty or not VSCHAR (RFC 6749 Appendix A.1, A.2).
-    fn new(method: AuthMethod, client_id: &str, secret: &str) -> Result<Self, OAuthError> {
-        if !is_vschar(client_id) || !is_vschar(secret) {
-            return Err(OAuthError::InvalidClient(ClientAuthFailure::Malformed));
+    /// [`OAuthError::InvalidClient`] for a secret that no request can carry.
+    pub fn of_secret(method: AuthMethod, client_id: &ClientId, secret: &str) -> Result<Self, OAuthError> {
+        Ok(Self { method, presented: secret::presented(client_id.as_str(), secret)?, source: None })
+    }
+
+    /// A `client_id` beside a credential that has one is the same.
+    fn of_the_client_in(self, params: &Params) -> Result<Self, OAuthError> {
+        let named = self.presented.unverified_client_id.as_str();
+        if params.single("client_id")?.is_some_and(|id| id != named) {
+            return Err(OAuthError::InvalidRequest("client_id differs from the one in the Authorization header"));
         }
-        Ok(Self {
-            method,
-            unverified_client_id: Zeroizing::new(client_id.to_owned()),
-            secret: PresentedSecret::new(secret),
-            source: None,
-        })
+        Ok(self)
     }
 
     fn attempt_in<'a>(&'a self, realm: &'a RealmName) -> Option<Attempt<'a>> {
-        let unverified_client_id = self.unverified_client_id.as_str();
+        let unverified_client_id = self.presented.unverified_client_id.as_str();
         self.source.map(|source| Attempt { realm, unverified_client_id, source })
     }
 }
@@ -114,7 +168,7 @@ impl Credentials {
 impl ClientAuthenticator {
     /// Verifies against these stores.
     pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { registry, secrets, clock, attempts: None }
+        Self { registry, stores: Stores { secrets }, clock, attempts: None }
     }
 
     /// With failures counted, and their sources refused when there are too many.
@@ -123,156 +177,201 @@ impl ClientAuthenticator {
         Self { attempts, ..self }
     }
 
-    /// The client that the credentials belong to. `known` becomes the client that they name, as soon as the registry knows
-    /// it and whether or not they belong to it: whoever guesses at a client's secret is to be seen in the log.
+    /// The client that the credentials belong to.
     ///
     /// # Errors
-    /// [`OAuthError::InvalidClient`] where they belong to no active client; [`OAuthError::TooManyAttempts`] where their
-    /// source has failed too often to have them looked at; [`OAuthError::Unavailable`] where a store cannot be asked.
-    pub async fn authenticate(
-        &self,
-        realm: &Realm,
-        credentials: &Credentials,
-        known: &mut Option<Arc<Client>>,
-    ) -> Result<Arc<Client>, OAuthError> {
-        let now = self.clock.now();
-        let Some((attempts, attempt)) = self.attempts.as_ref().zip(credentials.attempt_in(&realm.name)) else {
-            return self.verify(realm, credentials, known, now).await;
-        };
+    /// With the client that they name, as soon as the registry knows it and whether or not they belong to it, since whoever
+    /// guesses at a client's secret is to be seen in the log: [`OAuthError::InvalidClient`] where they belong to no active
+    /// client; [`OAuthError::TooManyAttempts`] where their source has failed too often to have them looked at;
+    /// [`OAuthError::Unavailable`] where a store cannot be asked.
+    pub async fn authenticate(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, Refused> {
+        let limited = self.attempts.as_ref().zip(credentials.attempt_in(&realm.name));
 
-        // Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
-        attempts.admit(&attempt, self.clock.as_ref(), known)?;
-        let result = self.verify(realm, credentials, known, now).await;
-        match &result {
-            Ok(_) => attempts.succeeded(&attempt, self.clock.as_ref()),
-            // The secret was right, which only shows who could show it by the registered method, too: no guess.
-            Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)) => {}
-            Err(OAuthError::InvalidClient(_)) => attempts.failed(&attempt, self.clock.as_ref(), known.as_ref())?,
-            // A store that is away says nothing about the secret.
-            Err(_) => {}
+        // 2. Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
+        if let Some((attempts, attempt)) = &limited {
+            attempts.admit(attempt, self.clock.as_ref())?;
+        }
+
+        // 3. to 5.
+        let result = self.verify(realm, credentials).await;
+
+        // 6. Of any number of guesses made at once, those that are too many are refused as such.
+        if let Some((attempts, attempt)) = &limited {
+            match &result {
+                Ok(_) => attempts.succeeded(attempt, self.clock.as_ref()),
+                Err(Refused { named, error }) if is_guess(error) => {
+                    let counted = attempts.failed(attempt, self.clock.as_ref(), named.as_ref());
+                    counted.map_err(|error| Refused { named: named.clone(), error })?;
+                }
+                Err(_) => {}
+            }
         }
         result
     }
 
-    async fn verify(
-        &self,
-        realm: &Realm,
-        credentials: &Credentials,
-        known: &mut Option<Arc<Client>>,
-        now: UnixSeconds,
-    ) -> Result<Arc<Client>, OAuthError> {
-        // 1. What the registry says. A text that is no client id is an unknown client, without a look-up.
-        let client = match credentials.unverified_client_id.parse::<ClientId>() {
+    async fn verify(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, Refused> {
+        let Presented { unverified_client_id, proof } = &credentials.presented;
+        let now = self.clock.now();
+
+        // 3. What the registry says. A text that is not a client id is an unknown client, without a look-up.
+        let named = match unverified_client_id.parse::<ClientId>() {
             Ok(client_id) => self.registry.client(&realm.name, &client_id).await?,
             Err(_) => None,
         };
-        known.clone_from(&client);
-        let standing = standing(client, now);
+        let standing = standing(named.as_ref(), proof.as_ref(), now);
 
-        // 2. What the secret store says, asked only for a client that may authenticate.
-        let secrets = if let Ok(client) = &standing {
-            self.secrets.secrets(client).await?
-        } else {
-            self.secrets.no_secrets().await;
-            None
-        };
-
-        // 3. One comparison for everybody, known or not.
-        let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
-        if !verified
-            && let Ok(client) = &standing
-            && self.secrets.admits_another_look(client).await
+        // 4. The proof, for which a store is asked only where the client may authenticate.
+        let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores).await;
+        if let (Ok(client), Err(OAuthError::InvalidClient(_))) = (&standing, &verified)
+            && proof.admits_another_look(client, &self.stores).await
         {
-            return self.verify_anew(client, credentials, known, now).await;
+            return self.verify_anew(client, credentials, now).await;
         }
 
-        // 4. Only now, whether there was a client at all, and one that is registered for the method.
-        let standing = self.standing_since(secrets.as_ref().filter(|_| verified), standing, known, now).await?;
-        verdict(standing, verified, credentials.method)
+        // 5. Only now, whether there was a client at all.
+        let client = standing.map_err(|failure| Refused { named, error: OAuthError::InvalidClient(failure) })?;
+        self.judge(client, verified, credentials, now).await
     }
 
-    /// The same past all that is remembered: the secret may be newer. The registration is read anew as well, and before the
+    /// Phases 3 to 5 past all that is remembered: the secret may be newer. The registration is read anew as well, and before the
     /// secrets: an id may have been deleted and registered again, or a right withdrawn before the secret was replaced, and a
     /// new secret must not get what the registration before it had.
     async fn verify_anew(
         &self,
-        remembered: &Client,
+        remembered: &Arc<Client>,
         credentials: &Credentials,
-        known: &mut Option<Arc<Client>>,
         now: UnixSeconds,
-    ) -> Result<Arc<Client>, OAuthError> {
-        let standing = self.read_anew(remembered, known, now).await?;
-        let secrets = match &standing {
-            Ok(client) => self.secrets.secrets_anew(client).await?,
-            Err(_) => None,
-        };
-        let verified = ClientSecrets::verify(secrets.as_ref(), &credentials.secret);
-        let standing = self.standing_since(secrets.as_ref().filter(|_| verified), standing, known, now).await?;
-        verdict(standing, verified, credentials.method)
-    }
-
-    /// The client's standing since there have been the secrets that it has shown one of. Where one of them may be newer than
-    /// the registration, that is read again: a right that was withdrawn before the secret was made must not come with it.
-    /// Only for who has the secret, so that guessing costs nothing.
-    async fn standing_since(
-        &self,
-        shown: Option<&ClientSecrets>,
-        standing: Result<Arc<Client>, ClientAuthFailure>,
-        known: &mut Option<Arc<Client>>,
-        now: UnixSeconds,
-    ) -> Result<Result<Arc<Client>, ClientAuthFailure>, PortError> {
-        let (Ok(older), Some(secrets)) = (&standing, shown.filter(|secrets| secrets.may_be_newer)) else {
-            return Ok(standing);
-        };
-        let newer = self.read_anew(older, known, now).await?;
-        Ok(match newer {
-            Ok(client) if client.registration_id == older.registration_id => {
-                self.secrets.confirm(&client, secrets).await;
-                Ok(client)
+    ) -> Result<Arc<Client>, Refused> {
+        let proof = credentials.presented.proof.as_ref();
+        match self.read_anew(remembered, proof, now).await {
+            Ok(client) => {
+                let verified = proof.verify(Some(&client), Look::Anew, &self.stores).await;
+                self.judge(client, verified, credentials, now).await
             }
-            // Registered again meanwhile: it was its predecessor's secret.
-            Ok(_) => Err(ClientAuthFailure::WrongSecret),
-            failure => failure,
-        })
+            Err(refused) => {
+                // As much work as for a client; the answer is known.
+                let _ = proof.verify(None, Look::Anew, &self.stores).await;
+                Err(refused)
+            }
+        }
     }
 
+    /// Whether a client that may authenticate has done so.
+    async fn judge(
+        &self,
+        client: Arc<Client>,
+        verified: Result<Option<ClientSecrets>, OAuthError>,
+        credentials: &Credentials,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, Refused> {
+        let client = match verified {
+            // A proof that is wrong by any method is a guess.
+            Err(error) => return Err(Refused::of(&client, error)),
+            Ok(None) => client,
+            Ok(Some(newer)) => self.client_since(&newer, &client, credentials, now).await?,
+        };
+        if client.allows_method(credentials.method) {
+            Ok(client)
+        } else {
+            Err(Refused::of(&client, OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)))
+        }
+    }
+
+    /// The client since there have been the secrets that it has shown one of. Where one of them may be newer than the
+    /// registration, that is read again: a right that was withdrawn before the secret was made must not come with it. Only for
+    /// who has the secret, so that guessing costs nothing.
+    async fn client_since(
+        &self,
+        secrets: &ClientSecrets,
+        older: &Arc<Client>,
+        credentials: &Credentials,
+        now: UnixSeconds,
+    ) -> Result<Arc<Client>, Refused> {
+        let client = self.read_anew(older, credentials.presented.proof.as_ref(), now).await?;
+        // Registered again meanwhile: it was its predecessor's secret.
+        if client.registration_id != older.registration_id {
+            return Err(Refused::of(&client, OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)));
+        }
+        self.stores.secrets.confirm(&client, secrets).await;
+        Ok(client)
+    }
+
+    /// The client as it is registered now, where it may still authenticate.
     async fn read_anew(
         &self,
-        remembered: &Client,
-        known: &mut Option<Arc<Client>>,
+        remembered: &Arc<Client>,
+        proof: &dyn Proof,
         now: UnixSeconds,
-    ) -> Result<Result<Arc<Client>, ClientAuthFailure>, PortError> {
-        let client = self.registry.client_anew(&remembered.realm, &remembered.client_id).await?;
+    ) -> Result<Arc<Client>, Refused> {
+        let read = self.registry.client_anew(&remembered.realm, &remembered.client_id).await;
+        let read = read.map_err(|error| Refused::of(remembered, error))?;
         // Whoever is no longer registered is still the client that was named.
-        if client.is_some() {
-            known.clone_from(&client);
-        }
-        Ok(standing(client, now))
+        let named = read.as_ref().unwrap_or(remembered);
+        standing(read.as_ref(), proof, now).map_err(|failure| Refused::of(named, OAuthError::InvalidClient(failure)))
     }
 }
 
-/// A secret that is wrong by any method is a guess.
-fn verdict(
-    standing: Result<Arc<Client>, ClientAuthFailure>,
-    verified: bool,
-    method: AuthMethod,
-) -> Result<Arc<Client>, OAuthError> {
-    match standing {
-        Ok(_) if !verified => Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
-        Ok(client) if client.allows_method(method) => Ok(client),
-        Ok(_) => Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)),
-        Err(failure) => Err(OAuthError::InvalidClient(failure)),
-    }
+/// Every place where a request may carry a proof, those of methods that are not offered included: beside another it is a second
+/// method, and in a URL a credential in a log.
+fn carriers() -> impl Iterator<Item = Carrier> {
+    METHODS.into_iter().map(|method| method.carrier).chain([Carrier::ASSERTION])
 }
 
 /// The client, where it may authenticate now.
-fn standing(client: Option<Arc<Client>>, now: UnixSeconds) -> Result<Arc<Client>, ClientAuthFailure> {
+fn standing(
+    client: Option<&Arc<Client>>,
+    proof: &dyn Proof,
+    now: UnixSeconds,
+) -> Result<Arc<Client>, ClientAuthFailure> {
     let client = client.ok_or(ClientAuthFailure::UnknownClient)?;
     if !client.is_active() {
         return Err(ClientAuthFailure::Disabled);
     }
-    if client.secret_has_expired(now) {
-        return Err(ClientAuthFailure::SecretExpired);
+    proof.can_prove(client, now)?;
+    Ok(Arc::clone(client))
+}
+
+/// Whether a refusal counts as a failed attempt.
+fn is_guess(error: &OAuthError) -> bool {
+    match error {
+        // The secret was right, which only shows who could show it by the registered method, too.
+        OAuthError::InvalidClient(failure) => *failure != ClientAuthFailure::MethodNotRegistered,
+        // A store that is away says nothing about the secret.
+        _ => false,
     }
-    Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::realm::PublicUrl;
+
+    #[test]
+    fn every_method_has_one_row_in_the_order_of_the_names() {
+        let rows: Vec<AuthMethod> = METHODS.iter().map(|method| method.name).collect();
+        assert_eq!(rows, AuthMethod::ALL);
+    }
+
+    #[test]
+    fn a_request_that_uses_two_carriers_uses_two_methods() {
+        let carriers: Vec<Carrier> = carriers().collect();
+        for one in &carriers {
+            for other in carriers.iter().filter(|other| *other != one) {
+                let found = found_in(&[*one, *other]);
+                assert!(matches!(found, Err(OAuthError::InvalidRequest(_))), "{one:?} {other:?}");
+            }
+            assert!(matches!(found_in(&[*one]), Err(OAuthError::InvalidClient(_))), "{one:?}");
+        }
+    }
+
+    /// What a request comes to that uses these carriers, and nothing in them is a credential.
+    fn found_in(carriers: &[Carrier]) -> Result<(), OAuthError> {
+        let form: Vec<String> =
+            carriers.iter().flat_map(|carrier| carrier.parameters()).map(|name| format!("{name}=x")).collect();
+        let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
+        let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
+        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+        let request = ClientRequest { authorization: headers, ..ClientRequest::new(&realm, &issuer, &params) };
+        Credentials::from_request(&request).map(drop)
+    }
 }

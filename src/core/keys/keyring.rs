@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use super::jwk::KeyId;
 use super::retention::Retention;
 use super::set::{KeySet, RotationRefused, Signers};
-use super::{KeyError, SigningAlgorithm};
-use crate::core::ports::{
-    Clock, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SigningKeySource, UnixSeconds,
-};
+use super::{SERVICE, SigningAlgorithm};
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, KeyStore, KeyStoreError, Registrar, RegistrarError, SigningKeySource};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::UnixSeconds;
 
 /// Makes and replaces the keys in a store, and gives out those that sign.
 pub struct Keyring {
@@ -131,7 +131,7 @@ impl Keyring {
                 tracing::warn!(%realm, %error, "signing keys could not be rotated");
             }
             if let Err(error) = self.retire_by(registrar, &realm).await {
-                tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+                tracing::warn!(%realm, %error, "signing keys verify for longer than they need to");
             }
         }
         Ok(())
@@ -200,25 +200,10 @@ impl SigningKeySource for Keyring {
     }
 }
 
-impl From<KeyError> for PortError {
-    fn from(error: KeyError) -> Self {
-        let detail = error.to_string();
-        match error {
-            KeyError::Generation | KeyError::TooManyKeys | KeyError::Signing => {
-                Self::Unavailable { service: SERVICE, detail }
-            }
-            KeyError::Malformed | KeyError::UnknownForm | KeyError::NoCurrentKey => {
-                Self::Corrupt { service: SERVICE, detail }
-            }
-        }
-    }
-}
-
 /// The keys were there, said the store, and then they were not.
 fn lost() -> PortError {
     PortError::Unavailable { service: SERVICE, detail: "they were deleted while they were made".to_owned() }
 }
 
-const SERVICE: &str = "the realm's signing keys";
 /// Registrations that are read at once.
 const PAGE: usize = 100;

@@ -7,6 +7,7 @@
 pub mod jwk;
 pub mod keyring;
 mod older;
+pub mod published;
 pub mod retention;
 pub mod set;
 
@@ -14,6 +15,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::port_error::PortError;
 
 /// A digital signature algorithm for JWS (RFC 7518 §3.1, RFC 8037 §3.1). Asymmetric ones only: a resource server must be
 /// able to verify without being able to sign.
@@ -99,3 +102,19 @@ impl fmt::Display for SigningAlgorithm {
         formatter.write_str(self.as_str())
     }
 }
+
+impl From<KeyError> for PortError {
+    fn from(error: KeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            KeyError::Generation | KeyError::TooManyKeys | KeyError::Signing => {
+                Self::Unavailable { service: SERVICE, detail }
+            }
+            KeyError::Malformed | KeyError::UnknownForm | KeyError::NoCurrentKey => {
+                Self::Corrupt { service: SERVICE, detail }
+            }
+        }
+    }
+}
+
+const SERVICE: &str = "the realm's signing keys";

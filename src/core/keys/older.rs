@@ -10,7 +10,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::jwk::{PrivateKey, SigningKeyPair};
-use super::set::PublishedKey;
+use super::published::PublishedKey;
 use super::{KeyError, SigningAlgorithm};
 
 /// The private JWKs of a realm.

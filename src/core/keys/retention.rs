@@ -5,10 +5,10 @@
 //! that is made shorter leaves behind, in its own record, until when the tokens of before may live. What the registry does not say is the
 //! server's own setting, which is not known here nor what it was, so it counts as the longest that there is.
 
-use super::set::SIGNERS_MAX_AGE;
-use crate::core::client::{Client, TokenLifetime};
-use crate::core::ports::UnixSeconds;
+use crate::core::access_token::settings::TokenLifetime;
+use crate::core::client::Client;
 use crate::core::realm::Realm;
+use crate::core::time::UnixSeconds;
 
 /// What the tokens of a realm ask of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +73,14 @@ fn seconds(lifetime: Option<TokenLifetime>) -> u64 {
     lifetime.map_or(TokenLifetime::MAX, TokenLifetime::seconds)
 }
 
+/// The most seconds for which a process may sign with keys that it remembers.
+pub const SIGNERS_MAX_AGE: u64 = 3900;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::client::{ClientMetadata, RegistrationId};
+    use crate::core::client::id::RegistrationId;
+    use crate::core::client::metadata::ClientMetadata;
     use crate::core::realm::RealmName;
 
     const NOW: UnixSeconds = UnixSeconds(1_795_415_820);

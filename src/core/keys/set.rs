@@ -3,16 +3,16 @@
 //!
 //! Nothing here reads a clock or a store: every change is a new set, one revision later, of the set before it.
 
-use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::jwk::{KeyId, Pkcs8, PublicJwk, SigningKeyPair};
 use super::older::{PrivateJwk, PrivateJwks};
-use super::retention::Retention;
+use super::published::{KeyStatus, PublishedKey, PublishedKeys};
+use super::retention::{Retention, SIGNERS_MAX_AGE};
 use super::{KeyError, SigningAlgorithm};
-use crate::core::client::TokenLifetime;
-use crate::core::ports::UnixSeconds;
+use crate::core::access_token::settings::TokenLifetime;
+use crate::core::time::UnixSeconds;
 
 /// Seconds for which anybody may keep a JWKS (its `Cache-Control: max-age`).
 pub const JWKS_MAX_AGE: u64 = 300;
@@ -21,48 +21,6 @@ pub const PUBLISHED_BEFORE_SIGNING: u64 = 900;
 /// Seconds for which a key verifies after another has taken its place, unless [`KeySet::with_retirements`] finds that its tokens ask less:
 /// the longest life of any token, and the time in which a process that remembers the old set may still sign with it.
 pub const VERIFIES_AFTER_SIGNING: u64 = TokenLifetime::MAX + SIGNERS_MAX_AGE;
-/// The most seconds for which a process may sign with keys that it remembers.
-pub const SIGNERS_MAX_AGE: u64 = 3900;
-
-/// What a key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyStatus {
-    /// Published, and signs nothing yet.
-    Next,
-    /// Signs.
-    Current,
-    /// Signs nothing any more, and verifies.
-    Previous,
-}
-
-/// A key's public half and its place in time: what verifiers are told, and what an operator is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedKey {
-    /// The key.
-    #[serde(flatten)]
-    pub jwk: PublicJwk,
-    /// What it is for.
-    pub status: KeyStatus,
-    /// Since when it is in the JWKS.
-    pub published_at: UnixSeconds,
-    /// Since when it signs; absent while it does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub current_since: Option<UnixSeconds>,
-    /// When it stops verifying; absent while it signs or is about to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<UnixSeconds>,
-}
-
-/// The public halves of a set, as they are stored for those who verify.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedKeys {
-    /// The revision of the set that they are the public halves of.
-    pub revision: u64,
-    /// In the order of the set.
-    pub keys: Vec<PublishedKey>,
-}
-
 /// The private keys of a realm. Redacted in `Debug`, wiped on drop.
 #[derive(Clone, Debug)]
 pub struct KeySet {
@@ -137,27 +95,6 @@ pub struct Signer {
     published_at: UnixSeconds,
     /// The key itself, read once: to read it for each signature would cost about as much as the signature.
     pub(crate) key: SigningKeyPair,
-}
-
-/// The keys of a realm that verify, ready to use, and the document that tells others of them.
-pub struct VerificationKeys {
-    verifiers: Vec<Verifier>,
-    jwks: Jwks,
-}
-
-/// A key that verifies.
-pub struct Verifier {
-    kid: KeyId,
-    /// The only algorithm it verifies, whatever a token's header says.
-    pub(crate) alg: SigningAlgorithm,
-    expires_at: Option<UnixSeconds>,
-    pub(crate) key: DecodingKey,
-}
-
-/// A JWK Set (RFC 7517 §5).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Jwks {
-    keys: Vec<PublicJwk>,
 }
 
 impl KeySet {
@@ -428,50 +365,6 @@ impl PublishedKeys {
     pub fn include_signers_of(&self, set: &KeySet) -> bool {
         let mut current = set.keys.iter().filter(|key| key.status == KeyStatus::Current);
         current.all(|signer| self.keys.iter().any(|key| key.jwk.kid == signer.jwk.kid))
-    }
-
-    /// The keys in the form that verifies.
-    ///
-    /// # Errors
-    /// [`KeyError::Malformed`].
-    pub fn verification_keys(&self) -> Result<VerificationKeys, KeyError> {
-        let verifier = |key: &PublishedKey| {
-            Ok(Verifier {
-                kid: key.jwk.kid.clone(),
-                alg: key.jwk.alg,
-                expires_at: key.expires_at,
-                key: key.jwk.decoding_key()?,
-            })
-        };
-        Ok(VerificationKeys {
-            verifiers: self.keys.iter().map(verifier).collect::<Result<_, KeyError>>()?,
-            jwks: Jwks { keys: self.keys.iter().map(|key| key.jwk.clone()).collect() },
-        })
-    }
-}
-
-impl VerificationKeys {
-    /// The key of this name, if it verifies at `now`.
-    pub fn find(&self, kid: &str, now: UnixSeconds) -> Option<&Verifier> {
-        let verifier = self.verifiers.iter().find(|verifier| verifier.kid.as_str() == kid)?;
-        verifier.expires_at.is_none_or(|expires_at| expires_at > now).then_some(verifier)
-    }
-
-    /// Whether a key of this name is among them.
-    pub fn know(&self, kid: &str) -> bool {
-        self.verifiers.iter().any(|verifier| verifier.kid.as_str() == kid)
-    }
-
-    /// The document that tells resource servers of them.
-    pub fn jwks(&self) -> &Jwks {
-        &self.jwks
-    }
-}
-
-impl Jwks {
-    /// Whether there is no key in it.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
     }
 }
 

@@ -26,8 +26,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use self::limits::Limits;
 use self::places::{Peers, Places};
 use self::workers::Workers;
-use crate::core::client_auth::attempts::ClientSource;
-use crate::core::ports::{Clock as _, UnixSeconds};
+use crate::core::ports::Clock as _;
+use crate::core::source::ClientSource;
+use crate::core::time::UnixSeconds;
 use crate::embedded::store::cause::StorageCause;
 use crate::http::routes::HttpService;
 use crate::system::SystemClock;
@@ -82,6 +83,11 @@ impl Default for Settings {
     fn default() -> Self {
         Self { sources: Sources::Peers, limits: Limits::default(), heartbeat: None }
     }
+}
+
+/// The base URL of a server that listens on `address` and has no other name.
+pub fn url_of(address: SocketAddr) -> String {
+    format!("http://{address}")
 }
 
 /// Serves with `service`, on a thread for each core, until `stop` resolves. Then answers what is in flight for at most
@@ -154,8 +160,8 @@ pub async fn serve(
 ///
 /// # Errors
 /// [`UndatedAnswers`].
-pub fn check_clock(now: UnixSeconds) -> Result<(), UndatedAnswers> {
-    if now < YEAR_10000 { Ok(()) } else { Err(UndatedAnswers) }
+pub fn check_clock() -> Result<(), UndatedAnswers> {
+    if SystemClock.now() < YEAR_10000 { Ok(()) } else { Err(UndatedAnswers) }
 }
 
 /// Listens on `address`; port 0 picks a free one.
@@ -232,7 +238,7 @@ async fn beat_while_alive(heartbeat: Heartbeat, threads: Vec<Handle>) {
 
 /// The stream, to be used on another runtime.
 fn prepared(stream: TcpStream) -> io::Result<std::net::TcpStream> {
-    check_clock(SystemClock.now()).map_err(io::Error::other)?;
+    check_clock().map_err(io::Error::other)?;
     // An answer is one small write: waiting to fill a packet would only delay it.
     let _best_effort = stream.set_nodelay(true);
     stream.into_std()

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Sources;
 use super::activity::{Activity, Told};
-use crate::core::client_auth::attempts::ClientSource;
+use crate::core::source::ClientSource;
 
 /// The places of all connections.
 pub(super) struct Places {

@@ -113,7 +113,7 @@ impl StorageCause {
             }
             Self::ReadOnlyFileSystem => "mount it for writing, or choose another directory with --store file:DIR",
             Self::NoFileDescriptors => "raise the limit (ulimit -n), or end what holds so many, and try again",
-            Self::Busy => "try again when that has come to its end",
+            Self::Busy => "try again when that has ended",
             Self::NoAnswer => "see what keeps the disk busy, and try again",
             Self::Replaced => "put the file back that the server has open, or restart the server on what is there now",
             Self::Damaged => "restore it from a backup, or choose another directory with --store file:DIR",
@@ -130,7 +130,7 @@ impl StorageCause {
         let is_of_tokens = path.file_name().is_some_and(|name| name == "tokens.db");
         match self {
             Self::Damaged if is_of_tokens => {
-                "stop the server, move tokens.db and the files beside it whose names begin so away, and start it: it begins anew, and the tokens end"
+                "stop the server, move away tokens.db and the files beside it whose names begin with tokens.db, and start it: it makes a new one, and every token ends"
             }
             cause => cause.way_out(),
         }

@@ -329,7 +329,7 @@ impl Opened {
         }
         seen.file = Some(there);
         file.is_doubted.store(false, Ordering::Relaxed);
-        tracing::warn!("registry.db is another file than before; this server uses it from now on");
+        tracing::warn!("registry.db has been replaced by another file; this server uses it from now on");
         Ok(())
     }
 

@@ -23,7 +23,8 @@ use super::cause::StorageCause;
 use super::checkpoints::{Checkpoints, checkpoint};
 use super::data_dir::create_private_file;
 use super::fault::StoreError;
-use crate::core::ports::{PortError, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::time::UnixSeconds;
 
 /// When a write counts as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -78,7 +78,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A file of it is a symbolic link, or no file at all: what is written there would be somewhere else.
-    #[error("{} is no regular file, and a symbolic link in a data directory is not followed; put the file itself there", path.display())]
+    #[error("{} is not a regular file, and a symbolic link in a data directory is not followed; put the file itself there", path.display())]
     NoFile {
         /// The file.
         path: PathBuf,

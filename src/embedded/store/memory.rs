@@ -7,10 +7,12 @@ use async_trait::async_trait;
 
 use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::core::access_token::TokenDigest;
-use crate::core::access_token::record::AccessTokenRecord;
-use crate::core::client::ClientId;
-use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::access_token::record::{AccessTokenRecord, Revocation};
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, Denylist, TokenStore};
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// A [`TokenStore`] and a [`Denylist`] in memory. What has expired is dropped whenever the number of entries has doubled.
 pub struct MemoryTokens {

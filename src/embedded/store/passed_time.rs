@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::ports::UnixSeconds;
+use crate::core::time::UnixSeconds;
 
 /// The wall clock, held back: it never runs faster than twice the time that this process has lived through, and is never ahead of
 /// the wall clock. So a clock that is hours ahead for some seconds ages nothing by more than those seconds; and a server that was down for

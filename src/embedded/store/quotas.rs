@@ -8,8 +8,10 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::database::{Database, corrupt, seconds};
 use super::passed_time::MARGIN_OF_CLOCKS;
-use crate::core::client::{Client, RegistrationId};
-use crate::core::ports::{PortError, QuotaCounter};
+use crate::core::client::Client;
+use crate::core::client::id::RegistrationId;
+use crate::core::port_error::PortError;
+use crate::core::ports::QuotaCounter;
 use crate::core::quota::QuotaPeriod;
 
 /// A [`QuotaCounter`] on disk. A count is stored as a token is, and before the token that it counts.
@@ -47,7 +49,7 @@ impl QuotaCounter for SqliteQuotas {
                     .query_row(params![registration_id.as_str(), name], |row| row.get(0))
                     .optional()?;
                 let Ok(counted) = u64::try_from(stored.unwrap_or_default()) else {
-                    return Ok(Err(corrupt("a count of tokens that is no number")));
+                    return Ok(Err(corrupt("a count of tokens that is not a number")));
                 };
                 let Some(count) = next(counted, at_most) else { return Ok(Ok(None)) };
                 connection

@@ -18,13 +18,16 @@ use super::connections::{Connections, NotDone, Opened};
 use super::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
 use super::fault::StoreError;
 use super::registry_health::RegistryHealth;
-use crate::core::client::{Client, ClientId};
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client_auth;
 use crate::core::keys::KeyError;
-use crate::core::keys::set::{KeySet, PublishedKeys, VerificationKeys};
+use crate::core::keys::published::{PublishedKeys, VerificationKeys};
+use crate::core::keys::set::KeySet;
+use crate::core::port_error::PortError;
 use crate::core::ports::{
-    ClientPage, ClientRegistry, KeyStore, KeyStoreError, PortError, Registrar, RegistrarError, SecretSource,
-    VerificationKeySource,
+    ClientPage, ClientRegistry, KeyStore, KeyStoreError, Registrar, RegistrarError, SecretSource, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
 
@@ -104,7 +107,7 @@ impl SqliteRegistry {
         let clients: Vec<_> = clients.iter().map(|(client, secret)| (client.clone(), secret.digest())).collect();
         self.write_with(move |transaction| {
             write_realm(transaction, &realm)?;
-            clients.iter().try_for_each(|(client, digest)| insert_client(transaction, client, digest))
+            clients.iter().try_for_each(|(client, digest)| insert_client(transaction, client, Some(digest)))
         })
         .await
     }
@@ -206,9 +209,9 @@ impl SecretSource for SqliteRegistry {
 
 #[async_trait]
 impl Registrar for SqliteRegistry {
-    async fn register(&self, client: &Client, secret: &ClientSecret) -> Result<(), RegistrarError> {
-        let (client, digest) = (client.clone(), secret.digest());
-        self.write_with(move |transaction| insert_client(transaction, &client, &digest)).await
+    async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError> {
+        let (client, digest) = (client.clone(), secret.map(ClientSecret::digest));
+        self.write_with(move |transaction| insert_client(transaction, &client, digest.as_ref())).await
     }
 
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError> {
@@ -257,13 +260,11 @@ impl Registrar for SqliteRegistry {
     ) -> Result<(), RegistrarError> {
         let (realm, client_id, digest) = (realm.clone(), client_id.clone(), secret.digest());
         self.remove_with(move |transaction| {
-            found(transaction.execute(
-                "UPDATE client_secrets
-                 SET previous_sha256 = current_sha256, previous_revision = current_revision, current_sha256 = ?3,
-                     current_revision = (SELECT revision FROM clients WHERE realm = ?1 AND client_id = ?2)
-                 WHERE realm = ?1 AND client_id = ?2",
-                params![realm.as_str(), client_id.as_str(), digest.as_bytes()],
-            )?)
+            let client = select_client(transaction, &realm, &client_id)?.ok_or(RegistrarError::NotFound)?;
+            if !client_auth::uses_secret(&client.metadata) {
+                return Err(RegistrarError::NoSecret.into());
+            }
+            write_secret(transaction, &client, &digest)
         })
         .await
     }
@@ -271,11 +272,13 @@ impl Registrar for SqliteRegistry {
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
         let (realm, client_id) = (realm.clone(), client_id.clone());
         self.remove_with(move |transaction| {
-            found(transaction.execute(
+            select_client(transaction, &realm, &client_id)?.ok_or(RegistrarError::NotFound)?;
+            transaction.execute(
                 "UPDATE client_secrets SET previous_sha256 = NULL, previous_revision = NULL
                  WHERE realm = ?1 AND client_id = ?2",
                 params![realm.as_str(), client_id.as_str()],
-            )?)
+            )?;
+            Ok(())
         })
         .await
     }
@@ -481,7 +484,7 @@ fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
-fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: &SecretDigest) -> Result<(), Fault> {
+fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: Option<&SecretDigest>) -> Result<(), Fault> {
     let inserted = transaction.execute(
         "INSERT INTO clients (realm, client_id, registration, revision) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         params![client.realm.as_str(), client.client_id.as_str(), to_json(client)?, revision(client.revision)?],
@@ -489,9 +492,17 @@ fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: &Secret
     if inserted == 0 {
         return Err(RegistrarError::AlreadyExists.into());
     }
+    digest.map_or(Ok(()), |digest| write_secret(transaction, client, digest))
+}
+
+/// Makes this the client's secret, and the one that it had the previous one.
+fn write_secret(transaction: &Transaction<'_>, client: &Client, digest: &SecretDigest) -> Result<(), Fault> {
     transaction.execute(
         "INSERT INTO client_secrets (realm, client_id, registration_id, current_revision, current_sha256)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (realm, client_id) DO UPDATE SET
+             previous_sha256 = current_sha256, previous_revision = current_revision,
+             current_sha256 = excluded.current_sha256, current_revision = excluded.current_revision",
         params![
             client.realm.as_str(),
             client.client_id.as_str(),

@@ -20,10 +20,12 @@ use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use super::provenance::{EndsSeen, FileMark};
 use super::quotas::SqliteQuotas;
 use crate::core::access_token::TokenDigest;
-use crate::core::access_token::record::AccessTokenRecord;
-use crate::core::client::ClientId;
-use crate::core::ports::{Clock, Denylist, PortError, Revocation, TokenStore, UnixSeconds};
+use crate::core::access_token::record::{AccessTokenRecord, Revocation};
+use crate::core::client::id::ClientId;
+use crate::core::port_error::PortError;
+use crate::core::ports::{Clock, Denylist, TokenStore};
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// A [`TokenStore`] and a [`Denylist`] on disk.
 pub struct SqliteTokens {
@@ -120,7 +122,7 @@ impl TokenStore for SqliteTokens {
                 .query_row(params![id, rest], |row| Ok(decode(row.get(0)?, row.get_ref(1)?.as_blob()?)))
                 .optional()
         })?;
-        stored.map(|record| record.ok_or_else(|| corrupt("what is no token record"))).transpose()
+        stored.map(|record| record.ok_or_else(|| corrupt("what is not a token record"))).transpose()
     }
 
     async fn revoke(
@@ -452,7 +454,7 @@ mod tests {
 
     use super::*;
     use crate::core::access_token::claims::CustomClaims;
-    use crate::core::client::RegistrationId;
+    use crate::core::client::id::RegistrationId;
     use crate::core::realm::PublicUrl;
     use crate::core::resource::Audience;
     use crate::system::SystemRandom;

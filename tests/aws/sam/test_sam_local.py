@@ -9,11 +9,15 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
+import yaml
 
 import seed
 import template as sam
@@ -22,6 +26,8 @@ from expectations import EVENTS, EXPECTATIONS, ExpectedError, ExpectedPayload, a
 from runtime_api import Answer
 
 BUILT = Path(os.environ.get("GRANTWELL_SAM_BUILD", sam.ROOT / ".sam-test" / "build")).resolve()
+# What `make test-sam` builds, each into a folder of its own there.
+TEMPLATES = {"template": "template.yaml", "authorizer": "authorizer.yaml"}
 IMAGE = "public.ecr.aws/lambda/provided:al2023"
 AMAZON_LINUX_2023_GLIBC = (2, 34)
 
@@ -44,13 +50,14 @@ def local(binaries: Path) -> Iterator[tuple[Emulator, dict[str, str]]]:
 def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> None:
     emulator, environment = local
     expected = EXPECTATIONS[name]
-    if name.startswith("authorizer/"):
+    template = "authorizer" if name.startswith("authorizer/") else "template"
+    if template == "authorizer":
         environment = environment | seed.AUTHORIZER_SETTINGS
     # revoke/own uses up its token.
     seed.put_tokens(emulator.url, emulator.operator, seed.REGISTRY_TABLE, seed.TOKEN_TABLE)
     command = [
         *(os.environ.get("SAM", "sam"), "local", "invoke", name.split("/")[0].capitalize() + "Function"),
-        *("--template", str(BUILT / "template.yaml"), "--event", str(EVENTS / f"{name}.json")),
+        *("--template", str(BUILT / template / "template.yaml"), "--event", str(EVENTS / f"{name}.json")),
         *("--parameter-overrides", "Architecture=x86_64"),
         *(["--skip-pull-image"] if image_is_local() else []),
     ]
@@ -68,10 +75,14 @@ def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> 
         assert_answer(Answer.from_payload(payload), expected)
 
 
-@pytest.mark.parametrize("function", sam.functions(sam.load()), ids=lambda function: function.logical_id)
-def test_the_built_binary_runs_on_amazon_linux_2023(function: sam.Function) -> None:
+@pytest.mark.parametrize(
+    ("template", "function"),
+    [(name, function) for name, path in TEMPLATES.items() for function in sam.functions(sam.load(path))],
+    ids=str,
+)
+def test_the_built_binary_runs_on_amazon_linux_2023(template: str, function: sam.Function) -> None:
     """A binary linked on this machine may need a newer C library than the function's runtime has."""
-    bootstrap = BUILT / function.logical_id / "bootstrap"
+    bootstrap = BUILT / template / function.logical_id / "bootstrap"
     assert shutil.which("objdump"), "objdump is missing: install binutils"
     command = ["objdump", "-T", str(bootstrap)]
     symbols = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -79,6 +90,64 @@ def test_the_built_binary_runs_on_amazon_linux_2023(function: sam.Function) -> N
     needed = {tuple(int(part) for part in version.split(".")) for version in versions}
     assert needed, "no versioned symbol found, so this check proves nothing"
     assert max(needed) <= AMAZON_LINUX_2023_GLIBC
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_what_is_built_is_written_without_anchors_which_cloudformation_does_not_know(template: str) -> None:
+    source = yaml.compose((sam.ROOT / TEMPLATES[template]).read_text(encoding="utf-8"))
+    built = yaml.compose((BUILT / template / "template.yaml").read_text(encoding="utf-8"))
+    assert shared_nodes(source), "the source has no anchor, so this check proves nothing"
+    assert not shared_nodes(built)
+
+
+def shared_nodes(root: yaml.Node) -> bool:
+    """Whether a node is in the document more than once, as only an alias can be."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            return True
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            waiting += [each for pair in node.value for each in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+    return False
+
+
+def test_sam_local_routes_every_path_to_its_function(local: tuple[Emulator, dict[str, str]]) -> None:
+    """`sam local start-api` reads the OpenAPI body."""
+    _, environment = local
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(os.environ.get("SAM", "sam"), "local", "start-api", "--host", "127.0.0.1", "--port", str(port)),
+        *("--template", str(BUILT / "template" / "template.yaml"), "--parameter-overrides", "Architecture=x86_64"),
+        *(["--skip-pull-image"] if image_is_local() else []),
+    ]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        answer = answered(f"http://127.0.0.1:{port}/am/oauth2/access_token", process)
+        # A GET of the token endpoint: our own answer, from the function.
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        metadata = requests.get(f"http://127.0.0.1:{port}/oauth2/.well-known/openid-configuration", timeout=120)
+        assert metadata.status_code == 200 and metadata.json()["issuer"].endswith("/oauth2")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def answered(url: str, process: subprocess.Popen[str]) -> requests.Response:
+    deadline = time.monotonic() + 120
+    while True:
+        assert process.poll() is None, process.communicate()[1]
+        try:
+            return requests.get(url, timeout=120)
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
 
 
 def image_is_local() -> bool:

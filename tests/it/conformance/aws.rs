@@ -25,18 +25,21 @@ use grantwell::aws::store::registry::DynamoRegistry;
 use grantwell::aws::store::registry_id::RegistryIdentity;
 use grantwell::aws::store::secrets::SecretsManagerSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
-use grantwell::core::client::{Client, ClientMetadata, ClientStatus};
-use grantwell::core::client_auth::secret::ClientSecret;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::KeySet;
+use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
-    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, PortError, QuotaCounter, Random as _,
-    Registrar as _, RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds,
-    VerificationKeySource as _,
+    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
+    RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
+use grantwell::core::random::Random as _;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
@@ -82,7 +85,7 @@ async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
     let stack = Stack::create().await;
     for (id, is_scheduled_for_deletion) in [("kept", false), ("deleted", true)] {
         let (earlier, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
-        stack.registrar().register(&earlier, &generated()).await.expect("registered");
+        stack.registrar().register(&earlier, Some(&generated())).await.expect("registered");
         let rotated = stack.registrar().rotate_secret(&earlier.realm, &earlier.client_id, &generated()).await;
         rotated.expect("rotated");
         // As a deletion leaves it that fails halfway.
@@ -94,7 +97,7 @@ async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
         }
 
         let (client, secret) = (client(&realm("alpha"), id), generated());
-        stack.registrar().register(&client, &secret).await.expect("registered");
+        stack.registrar().register(&client, Some(&secret)).await.expect("registered");
         let secrets = stack.secrets().secrets(&client).await.expect("read");
         assert_accepted(secrets.as_ref(), &secret, None);
         assert!(stack.secrets().secrets(&earlier).await.expect("read").is_none(), "nothing is the earlier client's");
@@ -107,12 +110,12 @@ async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
 async fn a_registration_whose_secret_cannot_be_stored_is_taken_back() {
     let stack = Stack::create().await;
     let client = client(&realm("alpha"), "myClient");
-    let registered = stack.registrar_without_secrets_manager().register(&client, &generated()).await;
+    let registered = stack.registrar_without_secrets_manager().register(&client, Some(&generated())).await;
     let detail = "CreateSecret: no connection".to_owned();
     let expected = RegistrarError::Port(PortError::Unavailable { service: "Secrets Manager", detail });
     assert_eq!(registered, Err(expected));
     assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Err(RegistrarError::NotFound));
-    stack.registrar().register(&client, &generated()).await.expect("registered when Secrets Manager is back");
+    stack.registrar().register(&client, Some(&generated())).await.expect("registered when Secrets Manager is back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +127,7 @@ async fn a_client_is_disabled_until_its_secret_is_stored() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let registrar = stack.registrar_with(stack.secrets_manager_at(&silent));
     let registration = client.clone();
-    let waiting = tokio::spawn(async move { registrar.register(&registration, &generated()).await });
+    let waiting = tokio::spawn(async move { registrar.register(&registration, Some(&generated())).await });
     let deadline = Instant::now() + Duration::from_secs(30);
     let stored = loop {
         assert!(Instant::now() < deadline, "the registration is stored before the secret");
@@ -144,7 +147,7 @@ async fn a_client_is_disabled_until_its_secret_is_stored() {
 async fn a_deletion_that_failed_halfway_is_completed_by_the_next() {
     let stack = Stack::create().await;
     let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
-    stack.registrar().register(&client, &secret).await.expect("registered");
+    stack.registrar().register(&client, Some(&secret)).await.expect("registered");
     let (realm, id) = (&client.realm, &client.client_id);
 
     let deleted = stack.registrar_without_secrets_manager().delete(realm, id).await;
@@ -161,7 +164,7 @@ async fn a_deletion_that_failed_halfway_is_completed_by_the_next() {
 async fn a_lost_secret_is_repaired_by_a_rotation() {
     let stack = Stack::create().await;
     let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
-    stack.registrar().register(&client, &generated()).await.expect("registered");
+    stack.registrar().register(&client, Some(&generated())).await.expect("registered");
     let name = format!("{}/alpha/clients/myClient", stack.name);
     let lost = stack.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true);
     lost.send().await.expect("deleted");
@@ -202,7 +205,7 @@ async fn a_secret_of_another_form_is_corrupt_and_reaches_no_error() {
 async fn an_item_of_another_form_is_corrupt_and_reaches_no_error() {
     let stack = Stack::create().await;
     let client = client(&realm("alpha"), "myClient");
-    stack.registrar().register(&client, &generated()).await.expect("registered");
+    stack.registrar().register(&client, Some(&generated())).await.expect("registered");
     stack.overwrite("alpha", "client#myClient", "status", AttributeValue::S("canary".to_owned())).await;
 
     let detail = "a client registration with an attribute of the wrong form".to_owned();
@@ -221,7 +224,7 @@ async fn an_item_of_another_form_is_corrupt_and_reaches_no_error() {
 async fn a_row_copied_by_hand_gives_nobody_anothers_rights() {
     let stack = Stack::create().await;
     let client = client(&realm("alpha"), "myClient");
-    stack.registrar().register(&client, &generated()).await.expect("registered");
+    stack.registrar().register(&client, Some(&generated())).await.expect("registered");
     let mut item = stack.item("alpha", "client#myClient").await;
     item.insert("item".to_owned(), AttributeValue::S("client#other".to_owned()));
     let put = stack.dynamodb.put_item().table_name(&stack.registry_table).set_item(Some(item));
@@ -238,7 +241,7 @@ async fn a_row_copied_by_hand_gives_nobody_anothers_rights() {
 async fn the_tables_hold_no_credential() {
     let stack = Stack::create().await;
     let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
-    stack.registrar().register(&client, &secret).await.expect("registered");
+    stack.registrar().register(&client, Some(&secret)).await.expect("registered");
     let item = format!("{:?}", stack.item("alpha", "client#myClient").await);
     assert!(item.contains("myClient") && !item.contains(secret.expose_client_secret()), "{item}");
 }
@@ -255,7 +258,7 @@ async fn a_long_realm_is_listed_across_answers_of_a_megabyte() {
         },
         ..client(&realm("alpha"), "template")
     };
-    stack.registrar().register(&template, &generated()).await.expect("registered");
+    stack.registrar().register(&template, Some(&generated())).await.expect("registered");
     let item = stack.item("alpha", "client#template").await;
     for number in 0..100 {
         let mut item = item.clone();
@@ -511,13 +514,13 @@ async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
         Arc::new(SystemRandom),
     );
     let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
-    registrar.register(&client, &secret).await.expect("registered");
+    registrar.register(&client, Some(&secret)).await.expect("registered");
     let changed = Client { revision: 2, status: ClientStatus::Disabled, ..client.clone() };
     registrar.replace(&changed).await.expect("replaced");
     registrar.put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("created");
     registrar.put_realm(&Realm { revision: 2, ..realm("alpha") }).await.expect("changed");
     assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Ok(changed));
-    assert_eq!(registrar.register(&client, &secret).await, Err(RegistrarError::AlreadyExists));
+    assert_eq!(registrar.register(&client, Some(&secret)).await, Err(RegistrarError::AlreadyExists));
 
     let tokens = DynamoTokens::new(lossy, &stack.token_table, Arc::new(SystemClock));
     let digest = super::token_store::digest();

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use grantwell::core::access_token::AccessTokenFormat;
-use grantwell::core::client::TokenLifetime;
+use grantwell::core::access_token::settings::{AccessTokenFormat, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{KeySet, SIGNERS_MAX_AGE, VERIFIES_AFTER_SIGNING};
+use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
+use grantwell::core::keys::set::{KeySet, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
-    SecretSource as _, SigningKeySource as _, TokenStore as _, UnixSeconds, VerificationKeySource as _,
+    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
+use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::fault::StoreError;
 use grantwell::embedded::store::memory::MemoryTokens;
@@ -103,7 +104,7 @@ async fn a_registry_opened_again_has_everything_it_had() {
 
     let registry = SqliteRegistry::open(&path).expect("opened");
     registry.put_realm(&alpha).await.expect("created");
-    registry.register(&client, &first).await.expect("registered");
+    registry.register(&client, Some(&first)).await.expect("registered");
     registry.rotate_secret(&client.realm, &client.client_id, &second).await.expect("rotated");
     drop(registry);
 
@@ -121,9 +122,9 @@ async fn what_one_process_registers_another_sees() {
     let (server, command_line) = (SqliteRegistry::open(&path), SqliteRegistry::open(&path));
     let (server, command_line) = (server.expect("opened"), command_line.expect("opened beside it"));
     let client = client(&realm("alpha"), "myClient");
-    command_line.register(&client, &generated()).await.expect("registered");
+    command_line.register(&client, Some(&generated())).await.expect("registered");
     assert_eq!(server.client(&client.realm, &client.client_id).await, Ok(Some(Arc::new(client.clone()))));
-    assert_eq!(server.register(&client, &generated()).await, Err(RegistrarError::AlreadyExists));
+    assert_eq!(server.register(&client, Some(&generated())).await, Err(RegistrarError::AlreadyExists));
 }
 
 #[tokio::test]
@@ -146,7 +147,7 @@ async fn a_look_at_the_keys_counts_the_longest_lifetime_of_a_realm_and_all_its_c
     for number in 0..120 {
         let mut client = client(&alpha, &format!("client{number:03}"));
         client.metadata.access_token_lifetime = lifetime(if number == 119 { 7200 } else { 600 });
-        registry.register(&client, &generated()).await.expect("registered");
+        registry.register(&client, Some(&generated())).await.expect("registered");
     }
     registry.create_keys(&alpha.name, &key_set()).await.expect("created");
     let look = async |now, interval| {
@@ -402,7 +403,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
 async fn a_secret_is_none_of_the_registration_before_a_right_was_withdrawn() {
     let registry = SqliteRegistry::in_memory().expect("opened");
     let (before, first, second) = (client(&realm("alpha"), "myClient"), generated(), generated());
-    registry.register(&before, &first).await.expect("registered");
+    registry.register(&before, Some(&first)).await.expect("registered");
     let mut after = before.clone();
     after.metadata.scope = "read".parse().expect("well formed");
     after.metadata.default_scope = None;

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use grantwell::core::client::{Client, ClientStatus, GrantType, TokenLifetime};
-use grantwell::core::ports::{RegistrarError, UnixSeconds};
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::grant_type::GrantType;
+use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::ports::RegistrarError;
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
+use grantwell::core::time::UnixSeconds;
 
 use super::{NOW, RegistryPorts, assert_accepted, client, client_id, generated, realm, realm_name};
 
@@ -50,7 +53,7 @@ pub(crate) async fn a_registration_of_the_least_reads_back_whole(ports: &Registr
     least.client_secret_expires_at = UnixSeconds(0);
     least.client_secret_rotation_days = None;
     client.status = ClientStatus::Disabled;
-    ports.registrar.register(&client, &generated()).await.expect("registered");
+    ports.registrar.register(&client, Some(&generated())).await.expect("registered");
     assert_stored(ports, &client).await;
 }
 
@@ -73,11 +76,11 @@ pub(crate) async fn an_id_is_registered_once(ports: &RegistryPorts) {
     let mut second = first.clone();
     second.metadata.client_name = Some("Another".to_owned());
     for _ in 0..2 {
-        let registered = ports.registrar.register(&second, &generated()).await;
+        let registered = ports.registrar.register(&second, Some(&generated())).await;
         assert_eq!(registered, Err(RegistrarError::AlreadyExists));
     }
     // Not even the very same registration is a success: its caller would show a secret that is not stored.
-    assert_eq!(ports.registrar.register(&first, &generated()).await, Err(RegistrarError::AlreadyExists));
+    assert_eq!(ports.registrar.register(&first, Some(&generated())).await, Err(RegistrarError::AlreadyExists));
     assert_stored(ports, &first).await;
     let secrets = ports.secrets.secrets(&first).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
@@ -87,7 +90,7 @@ pub(crate) async fn of_two_registrations_at_once_one_wins(ports: &RegistryPorts)
     let client = client(&realm("alpha"), "myClient");
     let (left, right) = (generated(), generated());
     let (left_result, right_result) =
-        tokio::join!(ports.registrar.register(&client, &left), ports.registrar.register(&client, &right));
+        tokio::join!(ports.registrar.register(&client, Some(&left)), ports.registrar.register(&client, Some(&right)));
     let winner = match (left_result, right_result) {
         (Ok(()), Err(RegistrarError::AlreadyExists)) => left,
         (Err(RegistrarError::AlreadyExists), Ok(())) => right,

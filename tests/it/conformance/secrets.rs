@@ -1,9 +1,16 @@
 //! Secret source: the current secret and, during a rotation, the one before it.
 
-use grantwell::core::client_auth::secret::ClientSecret;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client_auth::{ClientAuthenticator, Credentials};
+use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::ports::RegistrarError;
 
-use super::{RegistryPorts, assert_accepted, client, client_id, generated, realm};
+use super::{FixedClock, RegistryPorts, assert_accepted, client, client_id, generated, realm};
 
 /// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
 macro_rules! secrets_suite {
@@ -16,6 +23,10 @@ macro_rules! secrets_suite {
             the_previous_secret_ends_on_its_own,
             the_same_id_in_two_realms_has_two_secrets,
             a_secret_belongs_to_one_registration,
+            a_client_without_a_secret_is_registered_and_deleted,
+            a_client_without_a_secret_is_refused_with_any,
+            a_client_whose_methods_use_no_secret_gets_none_by_rotation,
+            a_client_that_has_no_secret_yet_gets_its_first_by_rotation,
         }
     };
 }
@@ -42,7 +53,7 @@ pub(crate) async fn a_secret_of_any_characters_is_kept(ports: &RegistryPorts) {
     // Every character that a secret may have (RFC 6749 Appendix A.2).
     let text: String = (0x20..=0x7e_u8).map(char::from).collect();
     let (client, secret) = (client(&realm("alpha"), "myClient"), ClientSecret::given(&text, false).expect("a secret"));
-    ports.registrar.register(&client, &secret).await.expect("registered");
+    ports.registrar.register(&client, Some(&secret)).await.expect("registered");
     let secrets = ports.secrets.secrets(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }
@@ -106,4 +117,62 @@ pub(crate) async fn a_secret_belongs_to_one_registration(ports: &RegistryPorts) 
     ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
     assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none(), "its successor's secret");
     assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &second, Some(&first));
+}
+
+pub(crate) async fn a_client_without_a_secret_is_registered_and_deleted(ports: &RegistryPorts) {
+    let client = without_methods("keyless");
+    let (realm, id) = (&client.realm, &client.client_id);
+    ports.registrar.register(&client, None).await.expect("registered");
+    assert_eq!(ports.registrar.read(realm, id).await, Ok(client.clone()));
+    assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
+    assert_eq!(ports.registrar.register(&client, None).await, Err(RegistrarError::AlreadyExists));
+
+    ports.registrar.delete(realm, id).await.expect("deleted");
+    assert_eq!(ports.registrar.read(realm, id).await, Err(RegistrarError::NotFound));
+    let (successor, secret) = ports.registered(&super::realm("alpha"), "keyless").await;
+    assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &secret, None);
+}
+
+pub(crate) async fn a_client_without_a_secret_is_refused_with_any(ports: &RegistryPorts) {
+    let realm = realm("alpha");
+    let clients = ClientAuthenticator::new(ports.registry.clone(), ports.secrets.clone(), Arc::new(FixedClock));
+    for client in [without_methods("no-methods"), client(&realm, "no-secret")] {
+        ports.registrar.register(&client, None).await.expect("registered");
+        for method in [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost] {
+            let credentials =
+                Credentials::of_secret(method, &client.client_id, "a-secret-0123456789").expect("a secret");
+            let refused = clients.authenticate(&realm, &credentials).await.expect_err("it has none");
+            assert!(
+                matches!(refused.error, OAuthError::InvalidClient(ClientAuthFailure::WrongSecret)),
+                "{method:?}: {refused:?}"
+            );
+            assert_eq!(refused.named.as_deref(), Some(&client), "who is guessed at is named");
+        }
+    }
+}
+
+pub(crate) async fn a_client_whose_methods_use_no_secret_gets_none_by_rotation(ports: &RegistryPorts) {
+    let client = without_methods("keyless");
+    let (realm, id) = (&client.realm, &client.client_id);
+    ports.registrar.register(&client, None).await.expect("registered");
+    let rotated = ports.registrar.rotate_secret(realm, id, &generated()).await;
+    assert_eq!(rotated, Err(RegistrarError::NoSecret));
+    assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
+    ports.registrar.revoke_previous_secret(realm, id).await.expect("there is none, which is what was asked for");
+}
+
+pub(crate) async fn a_client_that_has_no_secret_yet_gets_its_first_by_rotation(ports: &RegistryPorts) {
+    let client = client(&realm("alpha"), "myClient");
+    ports.registrar.register(&client, None).await.expect("registered");
+    assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
+    let first = generated();
+    ports.registrar.rotate_secret(&client.realm, &client.client_id, &first).await.expect("rotated");
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, None);
+}
+
+/// A client none of whose methods uses a secret: today's all do, so it has no method.
+fn without_methods(id: &str) -> Client {
+    let mut client = client(&realm("alpha"), id);
+    client.metadata.token_endpoint_auth_methods = BTreeSet::new();
+    client
 }

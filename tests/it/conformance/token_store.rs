@@ -1,10 +1,11 @@
 //! Token store: what is put is there, until its owner ends it.
 
-use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::record::{AccessTokenRecord, Revocation};
 use grantwell::core::access_token::{TokenDigest, opaque};
-use grantwell::core::ports::{Random as _, Revocation, UnixSeconds};
+use grantwell::core::random::Random as _;
 use grantwell::core::realm::PublicUrl;
 use grantwell::core::resource::Audience;
+use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemRandom;
 use tokio::task::JoinSet;
 

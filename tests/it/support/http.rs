@@ -225,7 +225,7 @@ impl Answer {
         (self.status, headers, self.body.clone())
     }
 
-    /// Asserts what every answer of every endpoint has in common (issue 2; RFC 6749 §5.1).
+    /// Asserts what every answer of every endpoint has in common (RFC 6749 §5.1).
     #[track_caller]
     pub(crate) fn assert_common(&self) {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");

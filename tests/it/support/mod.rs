@@ -14,7 +14,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to notice what the command line changed (issue 2: within a minute).
+/// How long a server may take to notice what the command line changed (a function within a minute).
 pub(crate) const NOTICED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Checks every row of a table and names all those that failed, so that one run shows every mismatch.

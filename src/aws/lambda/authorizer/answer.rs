@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Denied;
 use super::event::RequestArn;
 use super::routes::RouteScopes;
-use crate::core::bearer::TokenFacts;
+use crate::core::access_token::facts::TokenFacts;
 use crate::core::scope::Scope;
 
 /// Yes or no. The gateway keeps it for every route whose identity sources are the same.

@@ -26,12 +26,12 @@ use self::event::{AuthorizerEvent, Gateway};
 use self::routes::RouteScopes;
 use super::gateway::time_left;
 use super::invocation;
-use crate::core::audit::AuditEvent;
-use crate::core::bearer::{self, Decision, Denial, TokenFacts, TokenIntrospection};
+use crate::core::access_token::facts::TokenFacts;
+use crate::core::audit::{AuditEvent, AuditSink};
+use crate::core::bearer::{self, Decision, Denial, TokenIntrospection};
 use crate::core::error::OAuthError;
-use crate::core::ports::AuditSink;
 use crate::core::scope::Scope;
-use crate::metrics::{MALFORMED, Metric, Metrics, OUT_OF_TIME};
+use crate::observe::{Event, Observer};
 
 /// Decides about the requests of any number of APIs.
 pub struct Authorizer {
@@ -41,10 +41,8 @@ pub struct Authorizer {
     pub scopes: RouteScopes,
     /// What the HTTP APIs with payload 2.0 expect for an answer.
     pub response: ResponseForm,
-    /// Records each decision.
-    pub audit: Arc<dyn AuditSink>,
-    /// Counts what is none.
-    pub metrics: Arc<Metrics>,
+    /// Is told of each decision, and of what is none.
+    pub observer: Arc<Observer>,
 }
 
 /// The two answers that an HTTP API with payload 2.0 can be set to expect. Its events do not say which.
@@ -97,7 +95,7 @@ enum Failure {
     #[error("{0}")]
     Undecided(&'static str),
     /// The function was called by something else.
-    #[error("the event is no request to an authorizer")]
+    #[error("the event is not a request to an authorizer")]
     NoRequest,
 }
 
@@ -113,7 +111,7 @@ pub async fn serve(authorizer: Authorizer) {
         // The runtime would keep the path to each member that it reads, for an error that nobody reads.
         let event = serde_json::from_str(payload.get()).unwrap_or_default();
         let answer = authorizer.answer(LambdaEvent::new(event, context));
-        invocation::observed(&authorizer.metrics, ids, answer).await
+        invocation::observed(&authorizer.observer, ids, answer).await
     }))
     .await;
     invocation::ended(ended);
@@ -143,9 +141,8 @@ impl Authorizer {
             Ok(Ok(decision)) => decision,
             Ok(Err(error)) => return Err(self.undecided(route, &error)),
             Err(_) => {
-                tracing::warn!(route, time_limit_milliseconds = time_left.as_millis(), "a request ran out of time");
-                self.metrics.refused(Metric::RequestsRefused, OUT_OF_TIME);
-                self.metrics.count(Metric::AnswersUnavailable);
+                self.observer.tell(Event::OutOfTime { route, limit: time_left });
+                self.observer.tell(Event::Answered { status: 503 });
                 return Err(Failure::Undecided("temporarily_unavailable"));
             }
         };
@@ -167,23 +164,22 @@ impl Authorizer {
     }
 
     fn no_request(&self) -> Failure {
-        tracing::warn!("an event was no request to an authorizer");
-        self.metrics.refused(Metric::RequestsRefused, MALFORMED);
+        self.observer.tell(Event::NotAnAuthorizerRequest);
         Failure::NoRequest
     }
 
     /// Never a denial: a cache would keep it beyond the fault.
     fn undecided(&self, route: Option<&str>, error: &OAuthError) -> Failure {
-        self.audit.record(&AuditEvent::AccessUndecided { route, error });
+        self.observer.record(&AuditEvent::AccessUndecided { route, error });
         let is_transient = matches!(error, OAuthError::Unavailable(_));
-        self.metrics.count(if is_transient { Metric::AnswersUnavailable } else { Metric::AnswersFailed });
+        self.observer.tell(Event::Answered { status: if is_transient { 503 } else { 500 } });
         Failure::Undecided(error.code())
     }
 
     /// One event. A path is in none: clumsy clients put credentials there. The route stands for it, as the gateway or the
     /// configuration names it.
     fn record(&self, route: Option<&str>, route_is_named: bool, decision: &Result<TokenFacts, Denied>) {
-        self.audit.record(&match decision {
+        self.observer.record(&match decision {
             Ok(token) => AuditEvent::AccessAllowed { route, token },
             Err(denied) => {
                 AuditEvent::AccessDenied { route, route_is_named, token: denied.token(), reason: denied.code() }
@@ -238,7 +234,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::telemetry::TracingAudit;
 
     const SCOPES: &str = r#"{"GET /orders":"orders:read","POST /orders":"orders:write","GET /orders/{id}":"orders:read",
         "GET /health":"","ANY /files/{path+}":"","$default":"orders:read"}"#;
@@ -270,8 +265,7 @@ mod tests {
             tokens: Box::new(Known),
             scopes: SCOPES.parse().expect("routes"),
             response,
-            audit: Arc::new(TracingAudit),
-            metrics: Arc::new(Metrics::off()),
+            observer: Arc::default(),
         }
     }
 

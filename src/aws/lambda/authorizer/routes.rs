@@ -19,7 +19,7 @@ pub struct RouteScopes(Vec<Route>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedRoutes {
     /// No JSON, or not of this form.
-    #[error(r#"it is no JSON object of texts, such as {{"GET /orders":"orders:read"}}"#)]
+    #[error(r#"it is not a JSON object of texts, such as {{"GET /orders":"orders:read"}}"#)]
     Json,
     /// A member's name is no route.
     #[error(
@@ -27,10 +27,10 @@ pub enum MalformedRoutes {
     )]
     Route,
     /// A member's value is no scope.
-    #[error("a route's scope is empty, or scope tokens divided by single spaces")]
+    #[error("a route's scope is empty, or scope tokens separated by single spaces")]
     Scope,
     /// Two members name one route. Which of them counts is not for this server to guess.
-    #[error("a route is there twice")]
+    #[error("a route occurs twice")]
     Repeated,
 }
 

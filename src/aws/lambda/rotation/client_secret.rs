@@ -3,22 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use url::form_urlencoded::byte_serialize;
-use zeroize::Zeroizing;
 
 use super::RotationError;
 use super::versions::Versions;
 use crate::aws::store::described::Secret;
 use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};
-use crate::core::client::{AuthMethod, Client, ClientId};
-use crate::core::client_auth::secret::{ClientSecret, ClientSecrets, SecretDigest};
-use crate::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
-use crate::core::error::OAuthError;
-use crate::core::params::Params;
-use crate::core::ports::{ClientRegistry, Clock, PortError, Random, SecretSource};
-use crate::core::realm::{RealmName, Realms};
+use crate::core::client::Client;
+use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client_auth::{self, ClientAuthenticator, Credentials};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry, Clock, SecretSource};
+use crate::core::random::Random;
+use crate::core::realms::Realms;
 
 /// Rotates the secrets of clients.
 pub(super) struct ClientSecretRotation {
@@ -67,17 +63,17 @@ impl ClientSecretRotation {
         self.succession(secret, client, version).await.map(drop)
     }
 
-    /// Authenticates the client with the pending secret, by each of its methods, as the token endpoint would.
+    /// Authenticates the client with the pending secret, by each method that carries one, as the token endpoint would.
     pub(super) async fn test(&self, secret: &Secret, client: &Client, version: &str) -> Result<(), RotationError> {
         let stored = self.succession(secret, client, version).await?;
         let realm = self.realms.find(&client.realm).await.map_err(RotationError::Authentication)?;
         let pending = Arc::new(PendingSecret(SecretDigest::of(&stored.client_secret)));
         let authenticator = ClientAuthenticator::new(Arc::clone(&self.registry), pending, Arc::clone(&self.clock));
-        for method in &client.metadata.token_endpoint_auth_methods {
-            let credentials = presented(*method, &realm.name, &client.client_id, &stored.client_secret);
+        for method in client_auth::methods_with_secret(&client.metadata) {
+            let credentials = Credentials::of_secret(method, &client.client_id, &stored.client_secret);
             let credentials = credentials.map_err(RotationError::Authentication)?;
-            let authenticated = authenticator.authenticate(&realm, &credentials, &mut None).await;
-            authenticated.map_err(RotationError::Authentication)?;
+            let authenticated = authenticator.authenticate(&realm, &credentials).await;
+            authenticated.map_err(|refused| RotationError::Authentication(refused.error))?;
         }
         Ok(())
     }
@@ -112,26 +108,4 @@ impl SecretSource for PendingSecret {
         // It opens nothing yet: the registration is only looked at.
         Ok(Some(ClientSecrets { current: self.0.clone(), previous: None, may_be_newer: false }))
     }
-}
-
-/// What a client sends to authenticate by this method (RFC 6749 §2.3.1).
-fn presented(
-    method: AuthMethod,
-    realm: &RealmName,
-    client_id: &ClientId,
-    secret: &str,
-) -> Result<Credentials, OAuthError> {
-    let encoded = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
-    let (id, secret) = (encoded(client_id.as_str()), encoded(secret));
-    let (header, body) = match method {
-        AuthMethod::ClientSecretBasic => {
-            let pair = Zeroizing::new(format!("{}:{}", *id, *secret));
-            let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-            (Some(Zeroizing::new(format!("Basic {}", *pair))), Zeroizing::default())
-        }
-        AuthMethod::ClientSecretPost => (None, Zeroizing::new(format!("client_id={}&client_secret={}", *id, *secret))),
-    };
-    let authorization: Vec<&[u8]> = header.iter().map(|header| header.as_bytes()).collect();
-    let params = Params::parse(body.as_bytes())?;
-    Credentials::from_request(&ClientRequest { realm, authorization: &authorization, params: &params, source: None })
 }

@@ -30,21 +30,26 @@ use crate::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use crate::aws::store::registry::DynamoRegistry;
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{PENDING, secret_name, signing_keys_name};
-use crate::core::client::{Client, ClientId};
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::keyring::{KeyChangeError, Keyring};
 use crate::core::keys::set::{KeySet, RotationRefused};
-use crate::core::ports::{ClientRegistry as _, Clock, PortError, Random};
-use crate::core::realm::{RealmName, Realms};
-use crate::metrics::{Metric, Metrics};
+use crate::core::port_error::PortError;
+use crate::core::ports::{ClientRegistry as _, Clock};
+use crate::core::random::Random;
+use crate::core::realm::RealmName;
+use crate::core::realms::Realms;
+use crate::observe::event::{Progress, Rotated, Step as ObservedStep};
+use crate::observe::{Event, Observer};
 
 /// Answers events until Lambda ends the process.
 pub async fn serve(rotation: Rotation) {
     let rotation = &rotation;
     let ended = lambda_runtime::run(service_fn(async |LambdaEvent { payload, context }: LambdaEvent<Value>| {
         let work = Box::pin(rotation.handle(&payload));
-        invocation::observed(&rotation.metrics, invocation::ids(&context), work)
+        invocation::observed(&rotation.observer, invocation::ids(&context), work)
             .await
             .map_err(|error| Diagnostic { error_type: "RotationError".to_owned(), error_message: error.to_string() })
     }))
@@ -71,7 +76,7 @@ pub struct Rotation {
     keyring: Keyring,
     key_interval: u64,
     random: Arc<dyn Random>,
-    metrics: Arc<Metrics>,
+    observer: Arc<Observer>,
 }
 
 /// Where a stack keeps what is rotated, and what a new version is tested against.
@@ -100,13 +105,13 @@ pub enum RotationError {
     #[error("the secret is neither a client's secret nor a realm's signing keys of this stack")]
     ForeignSecret,
     /// AWSPENDING is not on the version of the step.
-    #[error("the version is not the one that is pending; start the rotation anew")]
+    #[error("the version is not the one that is pending; start the rotation again")]
     NotPending,
     /// createSecret comes first.
     #[error("the pending version has no value; createSecret comes first")]
     NoValue,
     /// AWSCURRENT moved to another version while the step ran.
-    #[error("somebody else made another version current meanwhile; start the rotation anew")]
+    #[error("somebody else made another version current meanwhile; start the rotation again")]
     Conflict,
     /// There is nobody to rotate the secret for.
     #[error("no client is registered for the secret")]
@@ -117,16 +122,16 @@ pub enum RotationError {
     )]
     OtherRegistration,
     /// Somebody has stored another secret since the pending one was made.
-    #[error("the pending secret is older than the one in use and stays out of use; start the rotation anew")]
+    #[error("the pending secret is older than the one in use and stays out of use; start the rotation again")]
     OutdatedSecret,
     /// What the token endpoint would answer.
     #[error("the pending secret does not authenticate its client: {0}")]
     Authentication(OAuthError),
     /// The keys that are current are not the ones that the pending version was made from.
-    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation anew")]
+    #[error("the pending keys were made from keys that have been replaced meanwhile; start the rotation again")]
     OutdatedKeys,
     /// The pending keys say of themselves that they were published, long before they were.
-    #[error("the pending keys were made too long ago to be published now; start the rotation anew")]
+    #[error("the pending keys were made too long ago to be published now; start the rotation again")]
     LateKeys,
     /// A key that signs has been taken out of what is published: the command that did so did not come to its end.
     #[error("a key that signs is not published; repeat `grantwell key revoke`")]
@@ -195,7 +200,7 @@ impl Rotation {
         key_interval: u64,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        metrics: Arc<Metrics>,
+        observer: Arc<Observer>,
     ) -> Self {
         let RotationStores { secrets_manager, secret_prefix, published, registry, identity, realms } = stores;
         let store = SecretsManagerKeys::new(
@@ -227,7 +232,7 @@ impl Rotation {
             identity,
             key_interval,
             random,
-            metrics,
+            observer,
         }
     }
 
@@ -240,8 +245,7 @@ impl Rotation {
             Some(RotationEvent::Step { step, secret_id, token }) => self.step(step, secret_id, token).await,
             Some(RotationEvent::Schedule) => self.rotate_what_is_due().await,
             None => {
-                tracing::error!("an event was refused that is neither a rotation step nor a scheduled event");
-                self.metrics.count(Metric::RotationsFailed);
+                self.observer.tell(Event::NotARotationEvent);
                 Err(RotationError::UnknownEvent)
             }
         }
@@ -250,14 +254,10 @@ impl Rotation {
     async fn step(&self, step: Step, secret_id: &str, token: &str) -> Result<(), RotationError> {
         // 1. Which secret it is: by the name it has, not by the one in the event, which may be an ARN.
         let described = self.versions.describe(secret_id).await;
-        let secret = described.inspect_err(|error| {
-            tracing::error!(%error, "a secret could not be described");
-            self.metrics.count(Metric::RotationsFailed);
-        })?;
+        let secret = described.inspect_err(|error| self.observer.tell(Event::SecretNotDescribed { error }))?;
         let held = secret.as_ref().and_then(|secret| Held::by(&self.prefix, secret.name()));
         let (Some(secret), Some(held)) = (secret, held) else {
-            tracing::error!("a step was refused for a secret that is not of this stack");
-            self.metrics.count(Metric::RotationsFailed);
+            self.observer.tell(Event::ForeignSecret);
             return Err(RotationError::ForeignSecret);
         };
 
@@ -266,8 +266,7 @@ impl Rotation {
             Ok(claimed) => self.step_of(step, &secret, &claimed, token).await,
             Err(error) => Err(error),
         };
-        log(&held, step.as_str(), &outcome);
-        self.count(step, &held, &outcome);
+        self.observer.tell(Event::RotationStep(held.after(step, &outcome)));
         outcome.map(drop)
     }
 
@@ -318,14 +317,6 @@ impl Rotation {
         Ok(now.and_then(|now| now.standing(version)) == Some(Standing::Current))
     }
 
-    fn count(&self, step: Step, held: &Held, outcome: &Result<Outcome, RotationError>) {
-        match outcome {
-            Ok(Outcome::Done) if step == Step::Finish => self.metrics.count(held.metric()),
-            Ok(_) => {}
-            Err(_) => self.metrics.count(Metric::RotationsFailed),
-        }
-    }
-
     async fn run(&self, step: Step, secret: &Secret, claimed: &Claimed, token: &str) -> Result<(), RotationError> {
         let (clients, keys) = (&self.client_secrets, &self.signing_keys);
         match claimed {
@@ -354,7 +345,7 @@ impl Rotation {
         let (mut failed, mut overdue) = (0, 0);
         for name in names {
             let Ok(realm) = name.parse() else {
-                let error = corrupt(DYNAMODB, "a realm record whose name is none");
+                let error = corrupt(DYNAMODB, "a realm record whose name is malformed");
                 tracing::error!(%error, "a realm was left out");
                 overdue += 1;
                 continue;
@@ -364,14 +355,14 @@ impl Rotation {
                 Ok(()) => {
                     let retired = self.retire_keys(&realm).await;
                     let _ = retired.inspect_err(|error| {
-                        tracing::warn!(%realm, %error, "signing keys verify for longer than they have to");
+                        tracing::warn!(%realm, %error, "signing keys verify for longer than they need to");
                     });
                 }
                 Err(_) => overdue += 1,
             }
             failed += self.rotate_due_client_secrets(&realm).await;
         }
-        self.metrics.add(Metric::SigningKeysOverdue, overdue);
+        self.observer.tell(Event::SigningKeysLookedAt { overdue });
         failed += overdue;
         if failed == 0 { Ok(()) } else { Err(RotationError::Schedule { failed }) }
     }
@@ -424,15 +415,15 @@ impl Rotation {
     async fn rotate_client_secret_if_due(&self, client: &Client) -> Result<(), RotationError> {
         let held = Held::ClientSecret { realm: client.realm.clone(), client_id: client.client_id.clone() };
         let due = self.due_secret(client).await;
-        let Some((secret, claimed, token)) = due.inspect_err(|error| log_failure(&held, SCHEDULE, error))? else {
+        let due = due.inspect_err(|error| self.tell_of_failed_look(&held, error))?;
+        let Some((secret, claimed, token)) = due else {
             return Ok(());
         };
         // All with the secret as it was found due: AWSCURRENT then moves from that version or not at all, and two runs at once
         // never come to two rotations, the second of which would end the secret that the application still has.
         for step in Step::ALL {
             let outcome = self.run(step, &secret, &claimed, &token).await.map(|()| Outcome::Done);
-            log(&held, step.as_str(), &outcome);
-            self.count(step, &held, &outcome);
+            self.observer.tell(Event::RotationStep(held.after(step, &outcome)));
             outcome?;
         }
         Ok(())
@@ -468,15 +459,21 @@ impl Rotation {
         Ok(Some((secret, Claimed::ClientSecret(Arc::new(client.clone())), version)))
     }
 
+    fn tell_of_failed_look(&self, held: &Held, error: &RotationError) {
+        let step = ObservedStep { secret: held.rotated(), name: SCHEDULE, outcome: Err(error) };
+        self.observer.tell(Event::ScheduledRotation(step));
+    }
+
     async fn rotate_keys_if_due(&self, realm: &RealmName) -> Result<(), RotationError> {
         let held = Held::SigningKeys { realm: realm.clone() };
         let due = self.due_version(realm).await;
-        let Some((secret, token)) = due.inspect_err(|error| log_failure(&held, SCHEDULE, error))? else {
+        let due = due.inspect_err(|error| self.tell_of_failed_look(&held, error))?;
+        let Some((secret, token)) = due else {
             return Ok(());
         };
         // Secrets Manager stages the version before it calls the first step; here nobody has.
         let created = self.signing_keys.create(&secret, realm, &token).await.map(|()| Outcome::Done);
-        log(&held, Step::Create.as_str(), &created);
+        self.observer.tell(Event::ScheduledRotation(held.after(Step::Create, &created)));
         created?;
         for step in [Step::Set, Step::Test, Step::Finish] {
             self.step(step, secret.id(), &token).await?;
@@ -565,40 +562,22 @@ impl Held {
         }
     }
 
-    /// What counts the rotations that were finished.
-    fn metric(&self) -> Metric {
+    fn rotated(&self) -> Rotated<'_> {
         match self {
-            Self::ClientSecret { .. } => Metric::ClientSecretsRotated,
-            Self::SigningKeys { .. } => Metric::SigningKeysRotated,
+            Self::ClientSecret { realm, client_id } => Rotated::ClientSecret(realm, client_id),
+            Self::SigningKeys { realm } => Rotated::SigningKeys(realm),
         }
     }
-}
 
-/// One line for each step.
-fn log(held: &Held, step: &str, outcome: &Result<Outcome, RotationError>) {
-    let outcome = match outcome {
-        Ok(Outcome::Done) => "done",
-        Ok(Outcome::NothingToDo) => "nothing to do",
-        Err(error) => return log_failure(held, step, error),
-    };
-    match held {
-        Held::ClientSecret { realm, client_id } => {
-            tracing::info!(secret = CLIENT_SECRET, %realm, %client_id, step, outcome, "rotation step");
-        }
-        Held::SigningKeys { realm } => {
-            tracing::info!(secret = SIGNING_KEYS, %realm, step, outcome, "rotation step");
-        }
-    }
-}
-
-fn log_failure(held: &Held, step: &str, error: &RotationError) {
-    match held {
-        Held::ClientSecret { realm, client_id } => {
-            tracing::error!(secret = CLIENT_SECRET, %realm, %client_id, step, outcome = FAILED, %error, "rotation step");
-        }
-        Held::SigningKeys { realm } => {
-            tracing::error!(secret = SIGNING_KEYS, %realm, step, outcome = FAILED, %error, "rotation step");
-        }
+    /// What there is to tell of a step with it.
+    fn after<'a>(&'a self, step: Step, outcome: &'a Result<Outcome, RotationError>) -> ObservedStep<'a> {
+        let outcome = match outcome {
+            Ok(Outcome::Done) if step == Step::Finish => Ok(Progress::Finished),
+            Ok(Outcome::Done) => Ok(Progress::Done),
+            Ok(Outcome::NothingToDo) => Ok(Progress::NothingToDo),
+            Err(error) => Err(error as _),
+        };
+        ObservedStep { secret: self.rotated(), name: step.as_str(), outcome }
     }
 }
 
@@ -612,9 +591,6 @@ impl From<KeyError> for RotationError {
     }
 }
 
-const CLIENT_SECRET: &str = "client secret";
-const SIGNING_KEYS: &str = "signing keys";
-const FAILED: &str = "failed";
 /// Where a step would stand in the log, as long as there is none.
 const SCHEDULE: &str = "schedule";
 

@@ -11,11 +11,12 @@ use crate::aws::store::described::Secret;
 use crate::aws::store::keys::{DynamoPublishedKeys, key_set_text, read_key_set};
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::core::jose::{self, UnverifiedJws};
-use crate::core::keys::set::{
-    JWKS_MAX_AGE, KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKey, PublishedKeys, RotationRefused,
-};
-use crate::core::ports::{Clock, PortError, UnixSeconds};
+use crate::core::keys::published::{KeyStatus, PublishedKey, PublishedKeys};
+use crate::core::keys::set::{JWKS_MAX_AGE, KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use crate::core::port_error::PortError;
+use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// Rotates the signing keys of realms.
 pub(super) struct SigningKeyRotation {

@@ -10,7 +10,8 @@ use super::RotationError;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, unavailable};
 use crate::aws::store::described::{Secret, Standing, describe, take_label};
 use crate::aws::store::secrets::{CURRENT, PENDING, label_has_moved};
-use crate::core::ports::{PortError, UnixSeconds};
+use crate::core::port_error::PortError;
+use crate::core::time::UnixSeconds;
 
 /// Reads and labels versions.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
 use super::calls::{
     Calls, CountedCalls, Forgetting, KEY_TTL, KNOWN_SECRET_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use grantwell::cache::CacheSettings;
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
 /// Calls, as AWS bills them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
-use grantwell::core::access_token::{AccessTokenFormat, AccessTokenPersistence};
+use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
 use self::bill::{Bill, LOG_BYTES, LogBytesByEndpoint, Part};
 use self::calls::{CountedCalls, REGISTRATION_TTL, SECRET_TTL};

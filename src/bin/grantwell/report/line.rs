@@ -1,10 +1,11 @@
-//! One line of a server's log, as far as it is about a token: the JSON that `grantwell::telemetry` writes, whatever stands before
+//! One line of a server's log, as far as it is about a token: the JSON that `grantwell::observe` writes, whatever stands before
 //! and after it.
 
 use std::borrow::Cow;
 
-use grantwell::core::client::ClientId;
+use grantwell::core::client::id::ClientId;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::{UnixSeconds, UtcTime};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -93,19 +94,7 @@ fn unix_microseconds(text: &str) -> Option<UnixMicroseconds> {
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let (hour, minute, second) = numbers(time, ':')?;
     let microseconds: u64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-    let in_range = (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    if !in_range {
-        return None;
-    }
-    // Days since 0000-03-01, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    let seconds = (days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let UnixSeconds(seconds) = UtcTime { year, month, day, hour, minute, second }.unix_seconds()?;
     Some(UnixMicroseconds(seconds * 1_000_000 + microseconds))
 }
 
@@ -120,7 +109,7 @@ mod tests {
     use super::*;
 
     const TOKEN: Uuid = Uuid::from_u128(0xa9ab_2e1e_6a5a_4d8f_8e0d_4c1d_5e0f_2a3b);
-    const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell::telemetry"}"#;
+    const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell"}"#;
 
     fn issued() -> Decision {
         Decision::Issued(Issuance {

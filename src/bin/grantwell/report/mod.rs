@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::time::UnixSeconds;
 
 use self::log::{Lines, read};
 use self::tally::{ClientUsage, Tally};

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use grantwell::core::client::ClientId;
-use grantwell::core::ports::UnixSeconds;
+use grantwell::core::client::id::ClientId;
 use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
 use serde::Serialize;
 use uuid::Uuid;
 

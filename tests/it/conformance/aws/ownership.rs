@@ -3,7 +3,7 @@
 
 use aws_sdk_secretsmanager::types::Tag;
 use grantwell::aws::store::binding::{BoundSecret, Outcome, SecretBinding};
-use grantwell::core::ports::Random;
+use grantwell::core::random::Random;
 use serde_json::{Value, json};
 
 use super::*;
@@ -14,10 +14,10 @@ async fn a_client_registered_again_has_nothing_of_its_predecessor_nor_the_other_
     let stack = Stack::create().await;
     let (first, second) = (client(&realm("alpha"), "myClient"), client(&realm("alpha"), "myClient"));
     let (old, new) = (generated(), generated());
-    stack.registrar().register(&first, &old).await.expect("registered");
+    stack.registrar().register(&first, Some(&old)).await.expect("registered");
     stack.registrar().delete(&first.realm, &first.client_id).await.expect("deleted");
     assert!(stack.secrets().secrets(&first).await.expect("read").is_none());
-    stack.registrar().register(&second, &new).await.expect("registered again");
+    stack.registrar().register(&second, Some(&new)).await.expect("registered again");
     // A function may remember the first registration for a minute, and reads the second one's secret meanwhile.
     assert!(stack.secrets().secrets(&first).await.expect("read").is_none(), "the new secret, the old registration");
     assert_accepted(stack.secrets().secrets(&second).await.expect("read").as_ref(), &new, None);
@@ -57,7 +57,7 @@ async fn two_stacks_with_one_prefix_leave_each_others_secrets_alone() {
     let one = Stack::create().await;
     let two = one.neighbour().await;
     let (ours, secret) = (client(&realm("alpha"), "myClient"), generated());
-    one.registrar().register(&ours, &secret).await.expect("registered");
+    one.registrar().register(&ours, Some(&secret)).await.expect("registered");
     let (name, keys) = (one.client_secret("alpha", "myClient"), format!("{}/alpha/signing-keys", one.name));
     let alpha = realm_name("alpha");
     let signing = keyring(&one).signers(&alpha, SigningAlgorithm::Es256).await;
@@ -66,7 +66,7 @@ async fn two_stacks_with_one_prefix_leave_each_others_secrets_alone() {
 
     // 1. `client create` does not take it over, and leaves no registration behind.
     let theirs = client(&realm("alpha"), "myClient");
-    let error = two.registrar().register(&theirs, &generated()).await.expect_err("another registry's");
+    let error = two.registrar().register(&theirs, Some(&generated())).await.expect_err("another registry's");
     assert_says(&error, "tag grantwell:registry of another registry");
     assert_eq!(two.registrar().read(&alpha, &theirs.client_id).await, Err(RegistrarError::NotFound));
 
@@ -104,7 +104,7 @@ async fn two_stacks_with_one_prefix_leave_each_others_secrets_alone() {
 async fn a_secret_with_other_tags_or_none_is_neither_changed_nor_deleted() {
     let stack = Stack::create().await;
     let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
-    stack.registrar().register(&client, &secret).await.expect("registered");
+    stack.registrar().register(&client, Some(&secret)).await.expect("registered");
     let registry = stack.identity().require().await.expect("an id");
     let (own, registration) = (registry.as_str(), client.registration_id.as_str());
     let name = stack.client_secret("alpha", "myClient");
@@ -146,7 +146,7 @@ async fn a_secret_put_by_hand_is_not_taken_over() {
     let name = stack.client_secret("alpha", "myClient");
     stack.secrets_manager.create_secret().name(&name).secret_string("theirs").send().await.expect("created");
     let before = stack.state(&name).await;
-    let error = stack.registrar().register(&client, &generated()).await.expect_err("nobody's");
+    let error = stack.registrar().register(&client, Some(&generated())).await.expect_err("nobody's");
     assert_says(&error, "no tag grantwell:registry");
     assert_says(&error, "grantwell secrets bind --store aws");
     assert_eq!(stack.registrar().read(&client.realm, &client.client_id).await, Err(RegistrarError::NotFound));
@@ -158,7 +158,7 @@ async fn a_secret_put_by_hand_is_not_taken_over() {
 async fn the_tags_say_which_registry_and_which_registration() {
     let stack = Stack::create().await;
     let client = client(&realm("alpha"), "myClient");
-    stack.registrar().register(&client, &generated()).await.expect("registered");
+    stack.registrar().register(&client, Some(&generated())).await.expect("registered");
     stack.keys().create_keys(&client.realm, &key_set()).await.expect("created");
     let item = stack.item("root", "registry").await;
     let id = item["registry_id"].as_s().expect("text").clone();
@@ -178,7 +178,7 @@ async fn the_tags_say_which_registry_and_which_registration() {
 async fn a_registry_restored_into_another_table_is_the_same_registry() {
     let stack = Stack::create().await;
     let (client, secret) = (client(&realm("alpha"), "myClient"), generated());
-    stack.registrar().register(&client, &secret).await.expect("registered");
+    stack.registrar().register(&client, Some(&secret)).await.expect("registered");
     keyring(&stack).signers(&client.realm, SigningAlgorithm::Es256).await.expect("signers");
     let restored = stack.neighbour().await;
     let items =
@@ -224,7 +224,7 @@ async fn the_secrets_of_a_stack_from_before_the_tags_are_bound_by_a_command_and_
     let mut clients = Vec::new();
     for id in ids {
         let (client, first, second) = (client(&alpha, id), generated(), generated());
-        stack.registrar().register(&client, &first).await.expect("registered");
+        stack.registrar().register(&client, Some(&first)).await.expect("registered");
         if id != "once" {
             stack.registrar().rotate_secret(&client.realm, &client.client_id, &second).await.expect("rotated");
         }
@@ -274,7 +274,7 @@ async fn the_secrets_of_a_stack_from_before_the_tags_are_bound_by_a_command_and_
     keyring(&stack).signers(&alpha.name, SigningAlgorithm::Es256).await.expect("the same keys sign");
     for (name, reason) in [
         (stack.client_secret("alpha", "theirs"), "it has the tag of another registry"),
-        (unreadable.clone(), "its value is no secret of this client"),
+        (unreadable.clone(), "its value is not a secret of this client"),
     ] {
         let secret = bound.iter().find(|secret| secret.secret == name).expect("listed");
         assert_eq!(secret.reason, Some(reason));
@@ -292,7 +292,7 @@ async fn the_secrets_of_a_stack_from_before_the_tags_are_bound_by_a_command_and_
 async fn a_binding_that_ended_halfway_is_completed_by_the_next() {
     let stack = Stack::create().await;
     let (client, first, second) = (client(&realm("root"), "myClient"), generated(), generated());
-    stack.registrar().register(&client, &first).await.expect("registered");
+    stack.registrar().register(&client, Some(&first)).await.expect("registered");
     stack.registrar().rotate_secret(&client.realm, &client.client_id, &second).await.expect("rotated");
     let name = stack.client_secret("root", "myClient");
     let (current, previous) = (stack.value(&name, "AWSCURRENT").await, stack.value(&name, "AWSPREVIOUS").await);

@@ -8,18 +8,18 @@ use aws_sdk_secretsmanager::types::Tag;
 use grantwell::aws::lambda::rotation::{Rotation, RotationError, RotationStores};
 use grantwell::aws::store::keys::DynamoPublishedKeys;
 use grantwell::aws::store::registry_id::RegistryIdentity;
-use grantwell::core::client::{SecretRotationDays, TokenLifetime};
-use grantwell::core::client_auth::secret::ClientSecrets;
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::metadata::SecretRotationDays;
+use grantwell::core::client::secret::ClientSecrets;
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
-use grantwell::core::keys::set::{
-    KeySet, KeyStatus, PUBLISHED_BEFORE_SIGNING, PublishedKeys, RotationRefused, SIGNERS_MAX_AGE,
-    VERIFIES_AFTER_SIGNING,
-};
-use grantwell::core::ports::{Clock, UnixSeconds};
-use grantwell::core::realm::{RealmDefaults, Realms};
-use grantwell::metrics::Metrics;
+use grantwell::core::keys::published::{KeyStatus, PublishedKeys};
+use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
+use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefused, VERIFIES_AFTER_SIGNING};
+use grantwell::core::ports::Clock;
+use grantwell::core::realms::{RealmDefaults, Realms};
+use grantwell::core::time::UnixSeconds;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -397,7 +397,7 @@ async fn the_schedule_has_a_key_that_signs_no_more_verify_for_as_long_as_its_tok
     world.stack.registrar().put_realm(&alpha).await.expect("changed");
     let mut longest = client(&world.realm, "longest");
     longest.metadata.access_token_lifetime = lifetime(2 * DAY);
-    world.stack.registrar().register(&longest, &generated()).await.expect("registered");
+    world.stack.registrar().register(&longest, Some(&generated())).await.expect("registered");
     world.keys().await;
     world.clock.advance(PUBLISHED_BEFORE_SIGNING);
     let retired = kid(&world.current_keys().await, KeyStatus::Current);
@@ -859,7 +859,7 @@ impl World {
             identity: Arc::new(RegistryIdentity::new(stack.dynamodb.clone(), &stack.registry_table)),
             registry,
         };
-        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::new(Metrics::off()))
+        Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::default())
     }
 
     /// One that finds every key due whose successor is ready.
@@ -886,7 +886,7 @@ impl World {
         let (mut client, secret) = (client(realm, id), generated());
         client.metadata.client_secret_rotation_days = days;
         client.metadata.client_secret_expires_at = UnixSeconds(0);
-        self.stack.registrar().register(&client, &secret).await.expect("registered");
+        self.stack.registrar().register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 
@@ -909,7 +909,7 @@ impl World {
 
     async fn client(&self, id: &str) -> (Client, ClientSecret) {
         let (client, secret) = (client(&self.realm, id), generated());
-        self.stack.registrar().register(&client, &secret).await.expect("registered");
+        self.stack.registrar().register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }
 

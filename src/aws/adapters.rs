@@ -1,0 +1,142 @@
+//! The adapters of a Lambda function, on one SDK configuration.
+
+use std::sync::{Arc, OnceLock};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_secretsmanager::Client as SecretsManager;
+
+use super::sdk::ObservedCalls;
+use super::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use super::store::quotas::DynamoQuotas;
+use super::store::registry::DynamoRegistry;
+use super::store::registry_id::RegistryIdentity;
+use super::store::secrets::SecretsManagerSecrets;
+use super::store::tokens::DynamoTokens;
+use crate::app::Adapters;
+use crate::config::{self, ConfigError, RegistryConfig};
+use crate::core::audit::AuditSink;
+use crate::core::keys::keyring::Keyring;
+use crate::core::ports::{
+    ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+};
+use crate::observe::Observer;
+use crate::observe::event::Service;
+
+/// DynamoDB and Secrets Manager. The names of tables and secrets are read when something of them is asked for.
+pub struct AwsAdapters {
+    sdk: SdkConfig,
+    dynamodb: OnceLock<DynamoDb>,
+    secrets_manager: OnceLock<SecretsManager>,
+    observer: Arc<Observer>,
+}
+
+impl AwsAdapters {
+    /// Calls AWS as `sdk` says, and tells `observer` of it.
+    pub(super) fn new(sdk: SdkConfig, observer: Arc<Observer>) -> Self {
+        Self { sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new(), observer }
+    }
+
+    /// The registry for who changes what it says: it is never behind.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn consistent_registry(&self) -> Result<Arc<DynamoRegistry>, ConfigError> {
+        Ok(Arc::new(self.dynamo_registry()?.strongly_consistent()))
+    }
+
+    /// Which registry's the secrets of this stack are.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn identity(&self) -> Result<Arc<RegistryIdentity>, ConfigError> {
+        Ok(Arc::new(RegistryIdentity::new(self.dynamodb(), config::registry_table()?)))
+    }
+
+    /// What the realms publish to verify their tokens with.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {
+        Ok(DynamoPublishedKeys::new(self.dynamodb(), config::registry_table()?))
+    }
+
+    /// One client of a service serves all its adapters, and a function that asks for no secret makes none for them.
+    pub(super) fn secrets_manager(&self) -> SecretsManager {
+        let make = || {
+            let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
+            if self.observer.counts() {
+                config = config.interceptor(ObservedCalls::to(Service::SecretsManager, self.observer()));
+            }
+            SecretsManager::from_conf(config.build())
+        };
+        self.secrets_manager.get_or_init(make).clone()
+    }
+
+    fn dynamodb(&self) -> DynamoDb {
+        let make = || {
+            let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
+            if self.observer.counts() {
+                config = config.interceptor(ObservedCalls::to(Service::DynamoDb, self.observer()));
+            }
+            DynamoDb::from_conf(config.build())
+        };
+        self.dynamodb.get_or_init(make).clone()
+    }
+
+    fn dynamo_registry(&self) -> Result<DynamoRegistry, ConfigError> {
+        Ok(DynamoRegistry::new(self.dynamodb(), config::registry_table()?))
+    }
+
+    fn dynamo_tokens(&self) -> Result<DynamoTokens, ConfigError> {
+        Ok(DynamoTokens::new(self.dynamodb(), config::token_table()?, self.clock()))
+    }
+}
+
+impl Adapters for AwsAdapters {
+    type Error = ConfigError;
+
+    fn registry(&self) -> Result<Arc<dyn ClientRegistry>, ConfigError> {
+        Ok(Arc::new(self.dynamo_registry()?))
+    }
+
+    fn secrets(&self) -> Result<Arc<dyn SecretSource>, ConfigError> {
+        let prefix = RegistryConfig::from_env()?.secret_prefix;
+        Ok(Arc::new(SecretsManagerSecrets::new(self.secrets_manager(), prefix)))
+    }
+
+    fn tokens(&self) -> Result<Arc<dyn TokenStore>, ConfigError> {
+        Ok(Arc::new(self.dynamo_tokens()?))
+    }
+
+    fn denylist(&self) -> Result<Arc<dyn Denylist>, ConfigError> {
+        Ok(Arc::new(self.dynamo_tokens()?))
+    }
+
+    fn denylist_of_issuer(&self) -> Result<Arc<dyn Denylist>, ConfigError> {
+        Ok(Arc::new(self.dynamo_tokens()?.keeping_whole_since()))
+    }
+
+    fn quotas(&self) -> Result<Arc<dyn QuotaCounter>, ConfigError> {
+        Ok(Arc::new(DynamoQuotas::new(self.dynamodb(), config::token_table()?)))
+    }
+
+    fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
+        let prefix = RegistryConfig::from_env()?.secret_prefix;
+        let store = SecretsManagerKeys::new(self.secrets_manager(), prefix, self.published_keys()?, self.identity()?)
+            .encrypted_with(config::kms_key()?);
+        Ok(Arc::new(Keyring::new(Arc::new(store), self.clock())))
+    }
+
+    fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, ConfigError> {
+        Ok(Arc::new(self.published_keys()?))
+    }
+
+    fn audit(&self) -> Arc<dyn AuditSink> {
+        self.observer()
+    }
+
+    fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
+    }
+}

@@ -1,0 +1,119 @@
+//! `grantwell client`: registers clients, changes them, and rotates their secrets.
+
+mod create;
+mod list;
+mod options;
+mod secret;
+mod show;
+mod update;
+
+use clap::ArgGroup;
+
+use grantwell::core::client::ClientStatus;
+use grantwell::core::client::id::ClientId;
+
+use crate::failure::Failure;
+use crate::store::Place;
+
+/// `grantwell client …`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell client create --id myClient --scope write --default-scope write")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Registers a client and prints its secret, which is shown only this once
+    ///
+    /// Prints one JSON object with the members of RFC 7591, the secret among them. Keep the secret: afterwards the registry
+    /// has only its digest (with --store aws, the secret stays in Secrets Manager). A running server knows the client within
+    /// a minute.
+    ///
+    /// A resource server that may introspect every token of its realm has the scope am-introspect-all-tokens.
+    #[command(after_help = "Examples:
+  grantwell client create --id myClient --name 'My client' --owner alice@example.com \\
+      --scope write --default-scope write --redirect-uri https://www.example.com:443/callback
+  grantwell client create --id reports --scope read --access-token-format jwt --resource https://api.example.com/reports")]
+    Create(Box<create::Create>),
+    /// Lists the realm's clients in the order of their ids
+    #[command(after_help = "Example:
+  grantwell client list --output json --max-items 100")]
+    List(list::List),
+    /// Shows a client's registration, without its secret
+    #[command(after_help = "Example:
+  grantwell client show myClient")]
+    Show(show::Show),
+    /// Changes the settings that you name in a client's registration
+    ///
+    /// All other settings stay as they are. A list replaces the list before it, and an empty value ('') removes what was
+    /// set. A running server follows within a minute.
+    #[command(
+        override_usage = "grantwell client update [OPTIONS] <ID|--id <ID>> <WHAT TO CHANGE>...",
+        after_help = "Examples:
+  grantwell client update myClient --scope 'read write' --token-lifetime 900
+  grantwell client update myClient --token-quota 1000/hour --token-quota-mode observe
+  grantwell client update myClient --default-scope '' --revoke-tokens",
+        group = ArgGroup::new("changes").required(true).multiple(true).args(update::changes())
+    )]
+    Update(Box<update::Update>),
+    /// Gives a client a new secret; the previous one stays valid until the next rotation
+    ///
+    /// Prints one JSON object with the new secret, which is shown only this once. The previous secret works beside it, so that
+    /// the client can change over without an interruption. When it has, end the previous one with --revoke-previous, which
+    /// makes no new secret.
+    #[command(after_help = "Examples:
+  grantwell client rotate-secret myClient
+  grantwell client rotate-secret myClient --revoke-previous")]
+    RotateSecret(secret::RotateSecret),
+    /// Stops a client: it can no longer authenticate, and its tokens are inactive
+    #[command(after_help = "Example:
+  grantwell client disable myClient")]
+    Disable(show::Show),
+    /// Lets a disabled client work again, with the tokens it still has
+    #[command(after_help = "Example:
+  grantwell client enable myClient")]
+    Enable(show::Show),
+    /// Deletes a client and its secrets at once, without asking; its tokens become inactive
+    #[command(after_help = "Example:
+  grantwell client delete myClient")]
+    Delete(show::Show),
+}
+
+/// The client that a command is about, by position or by `--id`.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct WhichClient {
+    /// The client's id
+    #[arg(value_name = "ID")]
+    positional_id: Option<ClientId>,
+    /// The client's id, as an option
+    #[arg(long, value_name = "ID")]
+    id: Option<ClientId>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { command, place } = arguments;
+    match command {
+        Command::Create(create) => create.run(&place).await,
+        Command::List(list) => list.run(&place).await,
+        Command::Show(show) => show.run(&place).await,
+        Command::Update(update) => update.run(&place).await,
+        Command::RotateSecret(rotate) => rotate.run(&place).await,
+        Command::Disable(which) => which.set_status(&place, ClientStatus::Disabled).await,
+        Command::Enable(which) => which.set_status(&place, ClientStatus::Active).await,
+        Command::Delete(which) => which.delete(&place).await,
+    }
+}
+
+impl WhichClient {
+    fn id(&self) -> Result<&ClientId, Failure> {
+        // clap has made sure that one of the two is there.
+        self.positional_id.as_ref().or(self.id.as_ref()).ok_or_else(|| Failure::new("name the client: --id ID"))
+    }
+}

@@ -1,0 +1,153 @@
+//! `grantwell client rotate-secret`, and the secrets that an operator brings along.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use grantwell::core::client::Client;
+use grantwell::core::client::id::ClientId;
+use grantwell::core::client::secret::{ClientSecret, WeakSecret};
+use grantwell::core::management::SecretLifetime;
+use grantwell::core::realm::RealmName;
+use grantwell::core::time::UnixSeconds;
+
+use super::WhichClient;
+use super::options::secret_lifetime;
+use crate::failure::Failure;
+use crate::output::{self, JsonOutputArguments};
+use crate::store::{Place, suggest};
+use crate::words;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RotateSecret {
+    #[command(flatten)]
+    client: WhichClient,
+    #[command(flatten)]
+    secret: SecretArguments,
+    /// Seconds from now until the secrets stop working; 0 for never (client_secret_expires_at) [default: the time set before]
+    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime())]
+    secret_lifetime: Option<SecretLifetime>,
+    /// Makes no new secret: ends the previous one, so that only the current one is valid
+    #[arg(long, conflicts_with_all = ["secret_stdin", "allow_weak_secret", "secret_lifetime"])]
+    revoke_previous: bool,
+    #[command(flatten)]
+    output: JsonOutputArguments,
+}
+
+/// Where a secret comes from. Never from an argument: those are in the process list and the shell's history.
+#[derive(Debug, clap::Args)]
+pub(super) struct SecretArguments {
+    /// Takes the secret from the first line of standard input instead of generating one
+    #[arg(long)]
+    secret_stdin: bool,
+    /// Accepts a secret of fewer than 16 characters
+    #[arg(long, requires = "secret_stdin")]
+    allow_weak_secret: bool,
+}
+
+#[derive(Serialize)]
+struct Rotated<'a> {
+    client_id: &'a ClientId,
+    client_secret: &'a str,
+    client_secret_expires_at: UnixSeconds,
+    realm: &'a RealmName,
+    previous_secret_valid: bool,
+}
+
+#[derive(Serialize)]
+struct PreviousSecretEnded<'a> {
+    client_id: &'a ClientId,
+    realm: &'a RealmName,
+    previous_secret_valid: bool,
+}
+
+impl RotateSecret {
+    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
+        if self.revoke_previous { self.revoke_previous(place).await } else { self.rotate(place).await }
+    }
+
+    async fn rotate(self, place: &Place) -> Result<(), Failure> {
+        let (client_id, given) = (self.client.id()?, self.secret.given()?);
+        let store = place.open_existing().await?;
+        let rotation = store.management().rotate_secret(&place.realm, client_id, given, self.secret_lifetime);
+        let rotated = rotation.await?;
+
+        // The secret is current whatever came after it, so it is shown in every case.
+        let answer = Rotated {
+            client_id,
+            client_secret: rotated.secret.expose_client_secret(),
+            client_secret_expires_at: rotated.client.metadata.client_secret_expires_at,
+            realm: &place.realm,
+            previous_secret_valid: rotated.previous_is_valid,
+        };
+        output::json(&answer).map_err(|failure| secret_not_delivered(failure, &rotated.client))?;
+        words::tell(&rotated.notices);
+        rotated.unfinished.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    async fn revoke_previous(self, place: &Place) -> Result<(), Failure> {
+        let (client_id, store) = (self.client.id()?, place.open_existing().await?);
+        store.management().revoke_previous_secret(&place.realm, client_id).await?;
+        output::note(&format!(
+            "NO NEW SECRET WAS MADE: the current secret of client '{client_id}' stays valid, and the previous one no longer works (a \
+             local server follows within seconds, a deployed stack within 5 minutes)"
+        ));
+        output::json(&PreviousSecretEnded { client_id, realm: &place.realm, previous_secret_valid: false })
+    }
+}
+
+impl SecretArguments {
+    /// The secret that the operator brings along, if there is one.
+    pub(super) fn given(&self) -> Result<Option<ClientSecret>, Failure> {
+        if !self.secret_stdin {
+            return Ok(None);
+        }
+        let line = read_secret_line()?;
+        let secret = std::str::from_utf8(&line).map_err(|_| WeakSecret::NotVschar)?;
+        Ok(Some(ClientSecret::given(secret, self.allow_weak_secret)?))
+    }
+}
+
+/// The registration is stored, and nobody has its secret.
+pub(super) fn secret_not_delivered(failure: Failure, client: &Client) -> Failure {
+    let reason = match failure {
+        Failure::Sentence(sentence) => sentence,
+        Failure::OutputClosed => "standard output was closed".into(),
+    };
+    let id = &client.client_id;
+    Failure::new(format!(
+        "client '{id}' has a new secret, but it could not be shown to you: {reason}; make another one with: {}",
+        suggest(&format!("client rotate-secret {id}"), &client.realm)
+    ))
+}
+
+/// The first line of standard input without its end. Reads from the descriptor itself, because nothing wipes the buffer of
+/// [`io::stdin`].
+fn read_secret_line() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = |error: io::Error| Failure::new(format!("the secret could not be read from standard input: {error}"));
+    if io::stdin().is_terminal() {
+        output::note("type the secret and press Enter; it is visible while you type");
+    }
+    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?);
+    let mut line = Zeroizing::new(Vec::with_capacity(ClientSecret::MAX_LENGTH + 2));
+    let mut byte = Zeroizing::new([0]);
+    // Longer than any secret is as far as reading goes: what is too long is refused below, whatever comes after it.
+    while line.len() <= ClientSecret::MAX_LENGTH + 1 {
+        match stdin.read(&mut *byte) {
+            Ok(0) => break,
+            Ok(_) if *byte == [b'\n'] => {
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                break;
+            }
+            Ok(_) => line.extend_from_slice(&*byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(line)
+}

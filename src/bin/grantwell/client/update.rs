@@ -1,0 +1,61 @@
+//! `grantwell client update`.
+
+use clap::{Args as _, Command, Id};
+
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::management::ClientChange;
+
+use super::WhichClient;
+use super::options::Settings;
+use super::show;
+use crate::failure::Failure;
+use crate::output::OutputArguments;
+use crate::store::Place;
+use crate::valid_after::ValidAfterArguments;
+use crate::words;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Update {
+    #[command(flatten)]
+    client: WhichClient,
+    #[command(flatten)]
+    settings: Settings,
+    /// Removes the client's own token lifetime, so that the realm's applies again
+    #[arg(long, conflicts_with = "token_lifetime")]
+    inherit_token_lifetime: bool,
+    #[command(flatten)]
+    valid_after: ValidAfterArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+impl Update {
+    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
+        self.settings.check()?;
+        let change = ClientChange {
+            metadata: &|metadata| self.apply(metadata),
+            names_signing_alg: self.settings.name_signing_alg(),
+            secret_lifetime: self.settings.secret_lifetime,
+            tokens_valid_after: self.valid_after.change(),
+        };
+        let store = place.open_existing().await?;
+        let changed = store.management().update(&place.realm, self.client.id()?, &change).await?;
+        words::tell(&changed.notices);
+        self.valid_after.wait_until_over(changed.record.tokens_valid_after).await;
+        show::print(&self.output, &changed.record)
+    }
+
+    fn apply(&self, metadata: &mut ClientMetadata) {
+        self.settings.apply(metadata);
+        if self.inherit_token_lifetime {
+            metadata.access_token_lifetime = None;
+        }
+    }
+}
+
+/// The options that change something, one of which is required.
+pub(super) fn changes() -> Vec<Id> {
+    let options = ValidAfterArguments::augment_args(Settings::augment_args(Command::new("update")));
+    let named = options.get_arguments().map(|option| option.get_id().clone());
+    named.chain(["inherit_token_lifetime".into()]).collect()
+}

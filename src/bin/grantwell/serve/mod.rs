@@ -1,0 +1,233 @@
+//! `grantwell serve`: the authorization server on this machine.
+
+mod demo_clients;
+mod signals;
+mod stores;
+mod upkeep;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path;
+use std::sync::Arc;
+use std::thread;
+
+use grantwell::app::{self, App};
+use grantwell::config::ServerConfig;
+use grantwell::core::realm::PublicUrl;
+use grantwell::embedded::server::health::Health;
+use grantwell::embedded::server::limits::{self, Limits};
+use grantwell::embedded::server::{self, Settings, Sources};
+use grantwell::observe::log::{self, LogFormat};
+
+use self::demo_clients::DemoSecrets;
+use self::stores::{Stores, SyncWrites};
+use crate::failure::Failure;
+use crate::service_manager;
+use crate::store::StoreName;
+
+/// Runs the authorization server on this machine until SIGINT, SIGTERM or SIGHUP.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
+  grantwell serve --demo
+
+With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
+them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
+It is refused where others reach the server: behind a proxy, and with an issuer that is not on this machine.
+`grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
+The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
+Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
+address (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). A proxy in front, on this
+machine too, has to say whose address it is: pass --trust-forwarded-for. Without it nothing is counted with --behind-tls-proxy,
+nor of requests from this machine that carry X-Forwarded-For.
+GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
+pub(crate) struct Arguments {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit
+    #[arg(long, value_name = "file:DIR|memory", env = "GRANTWELL_STORE", default_value = StoreName::DEFAULT)]
+    store: StoreName,
+    /// When a token or its end counts as stored: `os` survives kill -9, `always` a power cut too
+    ///
+    /// os: as soon as the operating system has it, which writes it to the disk within about half a minute; a power cut or a
+    /// crash of the machine can undo what was issued and revoked in that time. always: once the disk has confirmed it, which takes
+    /// as long as the disk does; requests that come at once share one confirmation.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = SyncWrites::Os)]
+    sync: SyncWrites,
+    /// The URL by which the world reaches this server; issuers start with it
+    #[arg(long, value_name = "URL")]
+    issuer_base: Option<PublicUrl>,
+    /// Listen on other than loopback addresses: a proxy in front of the server ends TLS
+    #[arg(long)]
+    behind_tls_proxy: bool,
+    /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
+    #[arg(long)]
+    trust_forwarded_for: bool,
+    /// Register two clients to try the server with, where the registry is empty, and print their secrets
+    #[arg(long, conflicts_with_all = ["behind_tls_proxy", "trust_forwarded_for"])]
+    demo: bool,
+    /// What the log on stderr looks like: lines for people, or one JSON object a line, as `grantwell report` reads it
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LineFormat::Text)]
+    log_format: LineFormat,
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LineFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl From<LineFormat> for LogFormat {
+    fn from(format: LineFormat) -> Self {
+        match format {
+            LineFormat::Text => Self::Text,
+            LineFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A [`Failure`] where a setting is wrong, the store cannot be opened or the address cannot be listened on.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    // 1. Settings.
+    let config = ServerConfig::from_env()?;
+    let descriptors = limits::raise_descriptor_limit();
+    let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
+    server::check_clock().map_err(|error| Failure::new(error.to_string()))?;
+    let _written_at_the_end = log::init_local(config.log_level, arguments.log_format.into())
+        .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
+    let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;
+    let configured_url = arguments.issuer_base.or(config.public_url.clone());
+    if arguments.demo
+        && let Some(url) = configured_url.as_ref().filter(|url| !url.is_loopback())
+    {
+        return Err(Failure::new(format!(
+            "--demo registers clients whose secrets are printed, and others reach this server by {}; leave out --demo, or \
+             --issuer-base and GRANTWELL_PUBLIC_URL",
+            url.as_str()
+        )));
+    }
+    if arguments.behind_tls_proxy && configured_url.is_none() {
+        tracing::warn!("without --issuer-base the issuer is this server's own http address, not the proxy's URL");
+    }
+
+    let sources = match (arguments.trust_forwarded_for, arguments.behind_tls_proxy) {
+        (true, _) => Sources::ForwardedFor,
+        (false, true) => Sources::Unknown,
+        (false, false) => Sources::Peers,
+    };
+    if sources == Sources::Unknown {
+        tracing::warn!("without --trust-forwarded-for failed authentications are not limited: all come from the proxy");
+    }
+
+    // 2. Stores. Opened before the port, so that a second server on the same directory does not answer for a moment.
+    let Stores { adapters, on_disk, health } = stores::open(&arguments.store, arguments.sync)?;
+    let registry = Arc::clone(adapters.sqlite_registry());
+
+    // 3. The port, and the signals that end it.
+    let listener = server::listen(address)
+        .await
+        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}; choose another with --listen")))?;
+    let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+    let stop = signals::stop_signal()?;
+
+    // 4. The endpoints.
+    let base_url = server::url_of(address);
+    let public_url = match configured_url {
+        Some(url) => url,
+        None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
+    };
+    let issuer_base = public_url.as_str().to_owned();
+    let app = App::new(adapters.logging_refusals_sparingly(), app::Settings::of_local_server(&config));
+    let Ok(service) = app.service(public_url, Health::of(health).routes());
+    drop(app);
+
+    // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
+    let demo = if arguments.demo { demo_clients::register_demo_clients(&registry).await? } else { None };
+    announce(&base_url, demo.as_ref())?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %address,
+        issuer_base,
+        store = store_path(&arguments.store),
+        connections = limits.connections,
+        descriptors,
+        failed_auth_limit = config.attempt_limits.map_or(0, |limits| limits.failures),
+        "started"
+    );
+    if sources != Sources::Peers {
+        demo_clients::warn_of_demo_clients(&registry, &arguments.store).await?;
+    }
+    if demo.is_none() {
+        demo_clients::advise_on_clients(&registry, &arguments.store, arguments.demo).await?;
+    }
+    service_manager::is_ready();
+    let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), config.signing_key_rotation_interval);
+    let rotation = tokio::spawn(rotation);
+    let erasing = tokio::spawn(upkeep::forget_removed(registry));
+    server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
+        .await
+        .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
+    rotation.abort();
+    erasing.abort();
+    if let Some(tokens) = on_disk {
+        tokens.sync().map_err(|cause| {
+            Failure::new(format!(
+                "tokens.db could not take up its log: {cause}; leave tokens.db-wal where it is: what was acknowledged is in it, which the next start \
+                 reads; {}",
+                cause.way_out()
+            ))
+        })?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Secrets travel in the clear over this server's plain HTTP, so it stays on the machine unless a proxy ends TLS.
+fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, Failure> {
+    let resolved = listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    let address = resolved.ok_or_else(|| Failure::new(format!("--listen {listen} is no HOST:PORT")))?;
+    if address.ip().is_loopback() || behind_tls_proxy {
+        return Ok(address);
+    }
+    Err(Failure::new(format!(
+        "{address} is not a loopback address, and client secrets would cross the network in the clear; put a proxy that \
+         ends TLS in front and pass --behind-tls-proxy"
+    )))
+}
+
+/// The store with its absolute path: a relative one says nothing to who does not know where the server was started.
+fn store_path(store: &StoreName) -> String {
+    match store {
+        StoreName::File(path) => {
+            let absolute = fs::canonicalize(path).or_else(|_| path::absolute(path));
+            format!("file:{}", absolute.as_ref().unwrap_or(path).display())
+        }
+        StoreName::Memory => "memory".to_owned(),
+        StoreName::Aws => "aws".to_owned(),
+    }
+}
+
+/// The first line is for programs that wait for the server; what follows is for a person, once. Written by a thread of its own: a
+/// server whose stdout nobody reads serves all the same, and ends when it is told to.
+fn announce(base_url: &str, demo: Option<&DemoSecrets>) -> Result<(), Failure> {
+    let mut text = format!("listening on {base_url}\n");
+    if let Some(demo) = demo {
+        text.push_str(&demo_clients::first_steps(base_url, demo));
+    }
+    let write = move || {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            tracing::warn!(%error, "the address could not be written to standard output");
+        }
+    };
+    let started = thread::Builder::new().name("announce".to_owned()).spawn(write);
+    started.map(drop).map_err(|error| Failure::new(format!("no thread could be started: {error}")))
+}

@@ -1,0 +1,31 @@
+//! Authentication methods of clients by their registered names (RFC 7591 §2).
+
+use serde::{Deserialize, Serialize};
+
+/// How a client may authenticate at the token, introspection and revocation endpoints (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// HTTP Basic (RFC 6749 §2.3.1).
+    ClientSecretBasic,
+    /// `client_id` and `client_secret` in the request body (RFC 6749 §2.3.1).
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    /// Every method that this server implements; `client_auth` has a row for each.
+    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// The registered name (RFC 7591 §2).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+
+    /// The names of all of them, for a sentence.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Self::as_str).join(" or ")
+    }
+}

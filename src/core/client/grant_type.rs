@@ -1,0 +1,51 @@
+//! Grant types by their registered names (RFC 7591 §2).
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::conversions::text_conversions;
+
+/// A grant type's registered name (RFC 7591 §2), such as `client_credentials`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GrantType(String);
+
+/// The text is no name that RFC 7591 knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a grant type; name client_credentials, another of RFC 7591 section 2, or none")]
+pub struct UnknownGrantType(String);
+
+impl GrantType {
+    /// The grant this server implements (RFC 6749 §4.4).
+    pub const CLIENT_CREDENTIALS: &str = "client_credentials";
+
+    /// The grant this server implements.
+    pub fn client_credentials() -> Self {
+        Self(Self::CLIENT_CREDENTIALS.to_owned())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GrantType {
+    type Err = UnknownGrantType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownGrantType> {
+        let registered = ["authorization_code", "implicit", "password", Self::CLIENT_CREDENTIALS, "refresh_token"]
+            .contains(&text)
+            || text.strip_prefix("urn:ietf:params:oauth:grant-type:").is_some_and(|rest| {
+                !rest.is_empty() && rest.len() <= 64 && rest.bytes().all(|byte| byte.is_ascii_graphic())
+            });
+        if registered {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(UnknownGrantType(text.escape_default().take(64).collect()))
+        }
+    }
+}
+
+text_conversions!(GrantType);

@@ -1,0 +1,304 @@
+//! What an operator decides about a client (member names of RFC 7591 §2), and what of it fits together.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::auth_method::AuthMethod;
+use super::grant_type::GrantType;
+use super::redirect_uri::RedirectUri;
+use crate::core::access_token::claims::{CustomClaims, InvalidClaims};
+use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
+use crate::core::conversions::number_conversions;
+use crate::core::keys::SigningAlgorithm;
+use crate::core::quota::{QuotaMode, QuotaSetting};
+use crate::core::realm::{Realm, RealmName};
+use crate::core::resource::{MalformedResource, ResourceUri};
+use crate::core::scope::Scope;
+use crate::core::time::UnixSeconds;
+
+/// What an operator decides about a client; everything else about a [`Client`] follows or is counted. It is shown in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMetadata {
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never, which a record has to say.
+    pub client_secret_expires_at: UnixSeconds,
+    /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
+    /// must not have it: the second rotation would lock it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_rotation_days: Option<SecretRotationDays>,
+    /// Human-readable name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// Owners: people responsible for the application.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    /// Every scope the client can be granted.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Granted where a request names no scope; always a subset of `scope`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_scope: Option<Scope>,
+    /// Grant types the client may use.
+    #[serde(default)]
+    pub grant_types: BTreeSet<GrantType>,
+    /// Authentication methods the client may use; never empty.
+    pub token_endpoint_auth_methods: BTreeSet<AuthMethod>,
+    /// Sign-in URLs.
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Seconds the client's access tokens live; the realm's setting where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<TokenLifetime>,
+    /// The form of the client's access tokens; the realm's setting where absent, as for the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_format: Option<AccessTokenFormat>,
+    /// What is kept of those that are JWTs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_persistence: Option<AccessTokenPersistence>,
+    /// What those are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_signing_alg: Option<SigningAlgorithm>,
+    /// How many tokens the client may be issued; the realm's setting where absent, as for the one below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_quota: Option<QuotaSetting>,
+    /// What becomes of requests beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_quota_mode: Option<QuotaMode>,
+    /// The protected resources that the client may ask for tokens for (RFC 8707); the first is the default.
+    #[serde(default)]
+    pub resources: Vec<ResourceUri>,
+    /// What every token of the client says besides.
+    #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
+    pub access_token_claims: CustomClaims,
+}
+
+/// Days after which a deployed stack replaces a client's secret by itself: 1 to [`SecretRotationDays::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct SecretRotationDays(u64);
+
+/// Why a registration was refused. The texts say what to do and never repeat a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRegistration {
+    /// A default scope is not among the client's scopes.
+    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope or drop it")]
+    DefaultScope(String),
+    /// The realm does not allow a scope of the client.
+    #[error("realm {realm} does not allow the scope '{scope}'; its allowed scopes are '{allowed}'")]
+    ScopeOutsideRealm {
+        /// The realm.
+        realm: RealmName,
+        /// The first scope token that the realm does not allow.
+        scope: String,
+        /// What it allows.
+        allowed: Scope,
+    },
+    /// A protected resource is no resource indicator.
+    #[error(transparent)]
+    Resource(#[from] MalformedResource),
+    /// The claims are no claims, or not the operator's to set.
+    #[error(transparent)]
+    Claims(#[from] InvalidClaims),
+    /// No authentication method is left.
+    #[error("a client needs at least one authentication method: {}", AuthMethod::names())]
+    NoAuthMethod,
+    /// A name or owner is empty, too long or has control characters.
+    #[error("the {0} is empty, longer than 256 characters, or has control characters")]
+    Text(&'static str),
+    /// Values that are too long together.
+    #[error("the client's {what} have more than {max} characters together")]
+    TooLarge {
+        /// What is too long.
+        what: &'static str,
+        /// The most it may have.
+        max: usize,
+    },
+    /// More protected resources than a token could name.
+    #[error("a client has at most {max} resources", max = ClientMetadata::MAX_RESOURCES)]
+    TooManyResources,
+    /// More values of one kind than a registration may hold.
+    #[error("a client has at most {max} {what}", max = ClientMetadata::MAX_VALUES)]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+    },
+}
+
+/// The days between two rotations of the secret are out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a secret is rotated by schedule every 1 to {max} days", max = SecretRotationDays::MAX)]
+pub struct InvalidSecretRotationDays;
+
+impl ClientMetadata {
+    /// A client of the client credentials grant that authenticates by HTTP Basic, and nothing more yet.
+    pub fn new() -> Self {
+        Self {
+            client_name: None,
+            contacts: Vec::new(),
+            redirect_uris: Vec::new(),
+            scope: Scope::empty(),
+            default_scope: None,
+            grant_types: [GrantType::client_credentials()].into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
+            access_token_lifetime: None,
+            client_secret_expires_at: UnixSeconds(0),
+            client_secret_rotation_days: None,
+            access_token_format: None,
+            access_token_persistence: None,
+            access_token_signing_alg: None,
+            token_quota: None,
+            token_quota_mode: None,
+            resources: Vec::new(),
+            access_token_claims: CustomClaims::default(),
+        }
+    }
+
+    /// The most owners, sign-in URLs, scope tokens or grant types of one client.
+    pub const MAX_VALUES: usize = 200;
+    /// The most bytes of all of them together; DynamoDB's items end at 400 KB.
+    pub const MAX_BYTES: usize = 64 * 1024;
+    /// The most bytes of all scopes together: every token's record has them, and is billed by the kilobyte.
+    pub const MAX_SCOPE_BYTES: usize = 8 * 1024;
+
+    /// The most resources of one client: a token may be for all of them.
+    pub const MAX_RESOURCES: usize = 16;
+
+    /// Checks what one member says against the others and against the realm.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self, realm: &Realm) -> Result<(), InvalidRegistration> {
+        for (what, count) in [
+            ("owners", self.contacts.len()),
+            ("sign-in URLs", self.redirect_uris.len()),
+            ("scopes", self.scope.tokens().count()),
+            ("grant types", self.grant_types.len()),
+        ] {
+            if count > Self::MAX_VALUES {
+                return Err(InvalidRegistration::TooMany { what });
+            }
+        }
+        if self.resources.len() > Self::MAX_RESOURCES {
+            return Err(InvalidRegistration::TooManyResources);
+        }
+        if self.scope.to_string().len() > Self::MAX_SCOPE_BYTES {
+            return Err(InvalidRegistration::TooLarge { what: "scopes", max: Self::MAX_SCOPE_BYTES });
+        }
+        if serde_json::to_vec(self).is_ok_and(|json| json.len() > Self::MAX_BYTES) {
+            return Err(InvalidRegistration::TooLarge { what: "values", max: Self::MAX_BYTES });
+        }
+        if let Some(name) = &self.client_name {
+            check_text("name", name)?;
+        }
+        for owner in &self.contacts {
+            check_text("owner", owner)?;
+        }
+        if self.token_endpoint_auth_methods.is_empty() {
+            return Err(InvalidRegistration::NoAuthMethod);
+        }
+        if let Some(outside) =
+            self.default_scope.iter().flat_map(Scope::tokens).find(|token| !self.scope.contains(token))
+        {
+            return Err(InvalidRegistration::DefaultScope(outside.to_owned()));
+        }
+        if let Some(allowed) = &realm.settings.allowed_scope
+            && let Some(outside) = self.scope.tokens().find(|token| !allowed.contains(token))
+        {
+            return Err(InvalidRegistration::ScopeOutsideRealm {
+                realm: realm.name.clone(),
+                scope: outside.to_owned(),
+                allowed: allowed.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Default for ClientMetadata {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SecretRotationDays {
+    /// A year.
+    pub const MAX: u64 = 365;
+
+    /// A rotation every `days`.
+    ///
+    /// # Errors
+    /// [`InvalidSecretRotationDays`] outside 1 to [`Self::MAX`].
+    pub fn new(days: u64) -> Result<Self, InvalidSecretRotationDays> {
+        if (1..=Self::MAX).contains(&days) { Ok(Self(days)) } else { Err(InvalidSecretRotationDays) }
+    }
+
+    /// The days.
+    pub fn days(self) -> u64 {
+        self.0
+    }
+
+    /// The same time in seconds.
+    pub fn seconds(self) -> u64 {
+        self.0 * 24 * 3600
+    }
+}
+
+number_conversions!(SecretRotationDays: InvalidSecretRotationDays);
+
+fn check_text(what: &'static str, text: &str) -> Result<(), InvalidRegistration> {
+    let length = text.chars().count();
+    // A control character would let a registration forge lines of a terminal or a log.
+    if length == 0 || length > 256 || text.chars().any(char::is_control) {
+        return Err(InvalidRegistration::Text(what));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> ClientMetadata {
+        ClientMetadata {
+            client_name: Some("My client".into()),
+            contacts: vec!["owner@example.com".into()],
+            redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
+            scope: "read write".parse().expect("well formed"),
+            default_scope: Some("write".parse().expect("well formed")),
+            grant_types: [GrantType::client_credentials()].into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
+            ..ClientMetadata::new()
+        }
+    }
+
+    fn realm() -> Realm {
+        Realm::new(RealmName::root())
+    }
+
+    #[test]
+    fn a_default_scope_is_one_of_the_clients_scopes() {
+        let mut wrong = metadata();
+        wrong.default_scope = Some("admin".parse().expect("well formed"));
+        assert_eq!(wrong.check(&realm()), Err(InvalidRegistration::DefaultScope("admin".into())));
+    }
+
+    #[test]
+    fn names_cannot_forge_terminal_output() {
+        let mut forged = metadata();
+        forged.client_name = Some("a\u{1b}[2J".into());
+        assert_eq!(forged.check(&realm()), Err(InvalidRegistration::Text("name")));
+    }
+
+    #[test]
+    fn a_secret_is_rotated_by_schedule_every_1_to_365_days() {
+        for days in [0, 366, u64::MAX] {
+            assert_eq!(SecretRotationDays::new(days), Err(InvalidSecretRotationDays), "{days}");
+            assert!(serde_json::from_value::<SecretRotationDays>(days.into()).is_err(), "{days}");
+        }
+        for days in [1, 365] {
+            let every = SecretRotationDays::new(days).expect("in range");
+            assert_eq!((every.days(), every.seconds()), (days, days * 86_400));
+            assert_eq!(serde_json::to_value(every).expect("serializes"), days);
+        }
+    }
+}

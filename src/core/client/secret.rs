@@ -1,0 +1,179 @@
+//! The secrets of clients: in the clear while they are handed over, and as the digests that are kept of them.
+//!
+//! A generated secret is 256 random bits, so its SHA-256 can be stored and compared as it is: there is no dictionary to
+//! slow down.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::core::encoding::is_vschar;
+use crate::core::port_error::PortError;
+use crate::core::random::{Random, random_text};
+
+/// A client secret in the clear, on its way from the generator or the operator to a store.
+pub struct ClientSecret(SecretString);
+
+/// SHA-256 of a client secret. No `PartialEq`: it is compared by client authentication only.
+#[derive(Clone)]
+pub struct SecretDigest([u8; 32]);
+
+/// What a client may authenticate with: its current secret, and during a rotation the previous one.
+#[derive(Clone, Debug)]
+pub struct ClientSecrets {
+    /// The newest secret.
+    pub current: SecretDigest,
+    /// The secret before it, until the next rotation or until it is revoked.
+    pub previous: Option<SecretDigest>,
+    /// Whether one of them may be newer than the registration that they were asked for. A right may have been withdrawn from
+    /// it before that secret was made, so they open it only once it has been read again.
+    pub may_be_newer: bool,
+}
+
+/// Why a secret brought along was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeakSecret {
+    /// Fewer than [`ClientSecret::MIN_LENGTH`] characters.
+    #[error(
+        "the secret has fewer than {min} characters; let one be generated, or pass --allow-weak-secret",
+        min = ClientSecret::MIN_LENGTH
+    )]
+    TooShort,
+    /// Empty, longer than [`ClientSecret::MAX_LENGTH`], or with characters that no request can carry.
+    #[error(
+        "a secret has 1 to {max} printable ASCII characters (RFC 6749 Appendix A.2)",
+        max = ClientSecret::MAX_LENGTH
+    )]
+    NotVschar,
+}
+
+impl ClientSecret {
+    /// What every generated secret starts with, so that secret scanners find a leak.
+    pub const PREFIX: &str = "gws_";
+    /// The fewest characters of a secret brought along.
+    pub const MIN_LENGTH: usize = 16;
+    /// The most characters of a secret brought along.
+    pub const MAX_LENGTH: usize = 512;
+
+    /// A new secret of 256 random bits.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where the random source fails.
+    pub fn generate(random: &dyn Random) -> Result<Self, PortError> {
+        let text = random_text(Self::PREFIX, random)?;
+        Ok(Self(SecretString::from(text.as_str())))
+    }
+
+    /// A secret that somebody brought along.
+    ///
+    /// # Errors
+    /// [`WeakSecret`]; a short one is accepted with `allow_weak`.
+    pub fn given(text: &str, allow_weak: bool) -> Result<Self, WeakSecret> {
+        if text.len() > Self::MAX_LENGTH || !is_vschar(text) {
+            return Err(WeakSecret::NotVschar);
+        }
+        if text.len() < Self::MIN_LENGTH && !allow_weak {
+            return Err(WeakSecret::TooShort);
+        }
+        Ok(Self(SecretString::from(text)))
+    }
+
+    /// Whether Basic carries the secret unchanged whether or not the client form-encodes it (RFC 6749 Appendix B).
+    pub fn survives_form_encoding(&self) -> bool {
+        self.0.expose_secret().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+    }
+
+    /// The digest to store and compare.
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest::of(self.0.expose_secret())
+    }
+
+    /// The secret itself: for the operator who registers the client, and for Secrets Manager.
+    pub fn expose_client_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ClientSecret([REDACTED])")
+    }
+}
+
+impl SecretDigest {
+    /// The digest of a secret.
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// A digest that was stored.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes, for storage.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl ClientSecrets {
+    /// As a store has just read them.
+    pub fn read(current: SecretDigest, previous: Option<SecretDigest>) -> Self {
+        Self { current, previous, may_be_newer: true }
+    }
+
+    /// Whether each of them is one of `others`.
+    pub fn are_among(&self, others: &Self) -> bool {
+        let is_among = |digest: &SecretDigest| {
+            let is_previous = others.previous.as_ref().map_or(Choice::from(0), |previous| digest.0.ct_eq(&previous.0));
+            bool::from(digest.0.ct_eq(&others.current.0) | is_previous)
+        };
+        is_among(&self.current) && self.previous.as_ref().is_none_or(is_among)
+    }
+}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretDigest([REDACTED])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_unprintable_secrets_are_refused() {
+        assert_eq!(ClientSecret::given("123456789012345", false).err(), Some(WeakSecret::TooShort));
+        assert!(ClientSecret::given("123456789012345", true).is_ok());
+        assert!(ClientSecret::given("1234567890123456", false).is_ok());
+        for text in ["", "sixteen chars \u{e9}\u{e9}\u{e9}", "line\nline line line"] {
+            assert_eq!(ClientSecret::given(text, true).err(), Some(WeakSecret::NotVschar), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_among_others_where_none_of_them_is_new() {
+        let secrets = |current: &str, previous: Option<&str>| {
+            ClientSecrets::read(SecretDigest::of(current), previous.map(SecretDigest::of))
+        };
+        let others = secrets("b", Some("a"));
+        for (current, previous) in [("b", Some("a")), ("b", None), ("a", None), ("a", Some("b")), ("b", Some("b"))] {
+            assert!(secrets(current, previous).are_among(&others), "{current} {previous:?}");
+        }
+        for (current, previous) in [("c", Some("b")), ("c", None), ("b", Some("c"))] {
+            assert!(!secrets(current, previous).are_among(&others), "{current} {previous:?}");
+        }
+        assert!(!secrets("b", Some("a")).are_among(&secrets("b", None)));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let secret = ClientSecret::given("canary-canary-canary", false).expect("long enough");
+        let shown = format!("{secret:?} {:?}", ClientSecrets::read(secret.digest(), None));
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

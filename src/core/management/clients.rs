@@ -1,0 +1,216 @@
+//! Clients: registered, changed, stopped, removed.
+
+use super::secrets;
+use super::{
+    Changed, Management, ManagementError, Notice, SecretLifetime, Subject, TokensValidAfter, notices_of_grants,
+};
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret::ClientSecret;
+use crate::core::client::{Client, ClientStatus};
+use crate::core::ports::ClientPage;
+use crate::core::realm::RealmName;
+
+/// A client to register.
+pub struct Registration {
+    /// Its id; 128 random bits where absent.
+    pub client_id: Option<ClientId>,
+    /// What its operator decides.
+    pub metadata: ClientMetadata,
+    /// How long its secrets work from now on, in place of what `metadata` says.
+    pub secret_lifetime: Option<SecretLifetime>,
+    /// A secret that the operator brings along; one is generated where absent.
+    pub secret: Option<ClientSecret>,
+}
+
+/// A client that was registered, and the one answer that has its secret.
+#[derive(Debug)]
+pub struct Registered {
+    /// The registration.
+    pub client: Client,
+    /// Its secret, which is known to nobody else.
+    pub secret: ClientSecret,
+    /// What to know about it.
+    pub notices: Vec<Notice>,
+    /// What was to be done besides and could not be. The client is registered, and its secret must be handed over first.
+    pub unfinished: Option<ManagementError>,
+}
+
+/// A change of a registration. What is not named stays as it is.
+pub struct ClientChange<'a> {
+    /// What becomes of what the operator decided before.
+    pub metadata: &'a (dyn Fn(&mut ClientMetadata) + Sync),
+    /// Whether that speaks of what signs: then there are keys of that algorithm when the change returns.
+    pub names_signing_alg: bool,
+    /// How long its secrets work from now on.
+    pub secret_lifetime: Option<SecretLifetime>,
+    /// Which of its tokens count.
+    pub tokens_valid_after: TokensValidAfter,
+}
+
+impl Management {
+    /// Registers a client in `realm`.
+    ///
+    /// # Errors
+    /// [`ManagementError`]; then nothing is registered.
+    pub async fn register(&self, realm: &RealmName, registration: Registration) -> Result<Registered, ManagementError> {
+        let Registration { client_id, mut metadata, secret_lifetime, secret } = registration;
+        let now = self.clock.now();
+        SecretLifetime::apply(secret_lifetime, &mut metadata, now);
+        let (client_id, secret) = (self.id_or_generated(client_id)?, self.secret_or_generated(secret)?);
+        let realm = self.realm(realm).await?;
+        let registration_id = RegistrationId::generate(self.random.as_ref())?;
+        let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
+        let subject = Subject::client(&client.realm, &client.client_id);
+        self.registrar.register(&client, Some(&secret)).await.map_err(|error| subject.refused(error))?;
+
+        let mut notices = self.notices_of(None, &client);
+        notices.extend(secrets::notice_of(&secret));
+        let is_signed_for = client.metadata.access_token_signing_alg.is_some();
+        let published = if is_signed_for { self.publish_in_advance(&realm, Some(&client)).await } else { Ok(None) };
+        let (notice, unfinished) = match published {
+            Ok(notice) => (notice, None),
+            Err(error) => (None, Some(error)),
+        };
+        notices.extend(notice);
+        Ok(Registered { client, secret, notices, unfinished })
+    }
+
+    /// A registration as it is stored now.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn client(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, ManagementError> {
+        self.realm(realm).await?;
+        let read = self.registrar.read(realm, client_id).await;
+        read.map_err(|error| Subject::client(realm, client_id).refused(error))
+    }
+
+    /// Registrations of `realm` in ascending order of client id, those after `cursor`, at most `at_most`; the store is asked for
+    /// `page_size` of them at a time.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn clients(
+        &self,
+        realm: &RealmName,
+        cursor: Option<ClientId>,
+        at_most: usize,
+        page_size: usize,
+    ) -> Result<ClientPage, ManagementError> {
+        self.realm(realm).await?;
+        let mut list = ClientPage { clients: Vec::new(), next: cursor };
+        loop {
+            let limit = at_most.saturating_sub(list.clients.len()).min(page_size);
+            if limit == 0 {
+                return Ok(list);
+            }
+            let page = self.registrar.list(realm, list.next.as_ref(), limit).await;
+            let page = page.map_err(|error| Subject::Realm(realm.clone()).refused(error))?;
+            list.clients.extend(page.clients);
+            list.next = page.next;
+            if list.next.is_none() {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// Changes a registration, unless somebody else does meanwhile.
+    ///
+    /// # Errors
+    /// [`ManagementError`]; nothing is changed but where it says so.
+    pub async fn update(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        change: &ClientChange<'_>,
+    ) -> Result<Changed<Client>, ManagementError> {
+        let before = self.client(realm, client_id).await?;
+        let (now, mut client) = (self.clock.now(), before.clone());
+        (change.metadata)(&mut client.metadata);
+        SecretLifetime::apply(change.secret_lifetime, &mut client.metadata, now);
+        // Only a changed registration answers to the rules: revoking tokens must work though the realm has meanwhile
+        // withdrawn a scope.
+        if client.metadata != before.metadata {
+            client.metadata.check(&self.realm(realm).await?)?;
+        }
+        client.keep_longer_tokens_of(&before, now);
+        let subject = Subject::client(realm, client_id);
+        let (valid_after, notice) = change.tokens_valid_after.replaces(before.tokens_valid_after, subject, now)?;
+        client.tokens_valid_after = valid_after;
+        let client = self.replace(&before, client).await?;
+
+        let mut notices: Vec<Notice> = notice.into_iter().chain(self.notices_of(Some(&before), &client)).collect();
+        if change.names_signing_alg {
+            notices.extend(self.publish_in_advance(&self.realm(realm).await?, Some(&client)).await?);
+        }
+        Ok(Changed { record: client, notices })
+    }
+
+    /// Stops a client or lets it work again. Asks the realm for nothing: a client must be stoppable even where the realm no longer
+    /// allows what it has.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn set_status(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        status: ClientStatus,
+    ) -> Result<Client, ManagementError> {
+        let before = self.client(realm, client_id).await?;
+        let client = Client { status, ..before.clone() };
+        self.replace(&before, client).await
+    }
+
+    /// Removes a registration and its secrets. Its tokens end with it.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), ManagementError> {
+        self.realm(realm).await?;
+        let deleted = self.registrar.delete(realm, client_id).await;
+        deleted.map_err(|error| Subject::client(realm, client_id).refused(error))
+    }
+
+    /// Writes `client` over `before`, unless somebody else did meanwhile. Writes nothing where nothing changed.
+    pub(super) async fn replace(&self, before: &Client, client: Client) -> Result<Client, ManagementError> {
+        if client == *before {
+            return Ok(client);
+        }
+        let client = Client { revision: before.revision.saturating_add(1), ..client };
+        let replaced = self.registrar.replace(&client).await;
+        replaced.map_err(|error| Subject::client(&client.realm, &client.client_id).refused(error))?;
+        Ok(client)
+    }
+
+    fn id_or_generated(&self, client_id: Option<ClientId>) -> Result<ClientId, ManagementError> {
+        Ok(client_id.map_or_else(|| ClientId::generate(self.random.as_ref()), Ok)?)
+    }
+
+    /// What the operator should know of what the registration says that it did not say before.
+    fn notices_of(&self, before: Option<&Client>, client: &Client) -> Vec<Notice> {
+        let before = before.map(|before| &before.metadata);
+        let is_new = |grant_type: &&_| before.is_none_or(|before| !before.grant_types.contains(*grant_type));
+        let mut notices: Vec<Notice> = notices_of_grants(client.metadata.grant_types.iter().filter(is_new)).collect();
+        let days = client.metadata.client_secret_rotation_days;
+        // A rotation that nobody carries out is not a mistake, but nothing to rely on either.
+        if !self.rotates_secrets
+            && days.is_some()
+            && days != before.and_then(|before| before.client_secret_rotation_days)
+        {
+            notices.push(Notice::NothingRotatesSecrets(Subject::client(&client.realm, &client.client_id)));
+        }
+        notices
+    }
+}
+
+impl ClientChange<'_> {
+    /// A change of nothing.
+    pub const NOTHING: ClientChange<'static> = ClientChange {
+        metadata: &|_| (),
+        names_signing_alg: false,
+        secret_lifetime: None,
+        tokens_valid_after: TokensValidAfter::Unchanged,
+    };
+}

@@ -1,0 +1,101 @@
+//! Signing keys of realms: published before they sign, replaced, taken out.
+
+use super::{Changed, Management, ManagementError, Notice, Subject};
+use crate::core::client::Client;
+use crate::core::keys::SigningAlgorithm;
+use crate::core::keys::jwk::KeyId;
+use crate::core::keys::keyring::KeyChangeError;
+use crate::core::keys::published::{KeyStatus, PublishedKeys};
+use crate::core::keys::set::KeySet;
+use crate::core::realm::{Realm, RealmName};
+use crate::core::realms::Realms;
+
+impl Management {
+    /// The public halves of the realm's keys; none where it has signed nothing yet.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn keys(&self, realm: &RealmName) -> Result<PublishedKeys, ManagementError> {
+        self.realm(realm).await?;
+        Ok(self.keyring.read(realm).await?.map(|keys| keys.published()).unwrap_or_default())
+    }
+
+    /// Has the next keys of the realm sign from now on.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn rotate_keys(&self, realm: &RealmName) -> Result<Changed<PublishedKeys>, ManagementError> {
+        let realm = self.realm(realm).await?;
+        let alg = Realms::signing_alg(&realm);
+        if self.keyring.read(&realm.name).await?.is_none() {
+            let first = self.keyring.read_or_create(&realm.name, &[alg]).await?;
+            return Ok(Changed { record: first.published(), notices: vec![Notice::FirstKeysMade(realm.name)] });
+        }
+        let rotated = self.keyring.rotate(&realm.name, alg).await;
+        let rotated = rotated.map_err(|error| not_changed(error, &realm.name))?;
+        Ok(Changed { record: rotated.published(), notices: Vec::new() })
+    }
+
+    /// Takes a leaked key out at once.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn revoke_key(&self, realm: &RealmName, kid: &KeyId) -> Result<PublishedKeys, ManagementError> {
+        self.realm(realm).await?;
+        let keys = self.keyring.revoke(realm, kid).await.map_err(|error| not_changed(error, realm))?;
+        Ok(keys.published())
+    }
+
+    /// Sees to it that the realm has keys of the algorithm just set, for `client` or for itself, so that they are published
+    /// before a token is signed with them. Says so where that takes its time.
+    pub(super) async fn publish_in_advance(
+        &self,
+        realm: &Realm,
+        client: Option<&Client>,
+    ) -> Result<Option<Notice>, ManagementError> {
+        let realms_own = Realms::signing_alg(realm);
+        let alg = client.map_or(realms_own, |client| client.access_token_settings(realm).signing_alg);
+        let not_made = |error: KeyChangeError| match client {
+            None => ManagementError::KeysNotMade {
+                of: Subject::Realm(realm.name.clone()),
+                setting: realm.settings.access_token_signing_alg,
+                error,
+            },
+            Some(client) => ManagementError::KeysNotMade {
+                of: Subject::client(&client.realm, &client.client_id),
+                setting: client.metadata.access_token_signing_alg,
+                error,
+            },
+        };
+        let before = self.keyring.read(&realm.name).await.map_err(|error| not_made(error.into()))?;
+        // The first keys of a realm would be the client's alone, and would sign for those that leave the algorithm to the realm.
+        let algs: &[SigningAlgorithm] = if before.is_none() { &[realms_own, alg] } else { &[alg] };
+        self.add_algorithms(&realm.name, algs).await.map_err(not_made)?;
+        let has_to_wait = before.is_some_and(|keys| !has_algorithm(&keys, alg));
+        Ok(has_to_wait.then_some(Notice::SignsOncePublished(alg)))
+    }
+
+    /// Adding what is there already changes nothing, so it is simply tried again where somebody else was quicker.
+    async fn add_algorithms(&self, realm: &RealmName, algs: &[SigningAlgorithm]) -> Result<(), KeyChangeError> {
+        const ATTEMPTS: usize = 5;
+        let mut outcome = Err(KeyChangeError::Conflict);
+        for _ in 0..ATTEMPTS {
+            outcome = self.keyring.add_algorithms(realm, algs).await.map(|_keys| ());
+            if outcome != Err(KeyChangeError::Conflict) {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+fn has_algorithm(keys: &KeySet, alg: SigningAlgorithm) -> bool {
+    keys.published().keys.iter().any(|key| key.jwk.alg == alg && key.status != KeyStatus::Previous)
+}
+
+fn not_changed(error: KeyChangeError, realm: &RealmName) -> ManagementError {
+    match error {
+        KeyChangeError::Port(error) => ManagementError::Port(error),
+        error => ManagementError::Keys { realm: realm.clone(), error },
+    }
+}

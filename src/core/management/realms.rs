@@ -1,0 +1,101 @@
+//! Realms: made, changed, read.
+
+use super::{Changed, Management, ManagementError, Notice, Subject, TokensValidAfter, notices_of_grants};
+use crate::core::realm::{Realm, RealmName, RealmSettings};
+
+/// A change of a realm. What is not named stays as it is.
+pub struct RealmChange<'a> {
+    /// What becomes of its settings.
+    pub settings: &'a (dyn Fn(&mut RealmSettings) + Sync),
+    /// Whether that speaks of what signs: then there are keys of that algorithm when the change returns.
+    pub names_signing_alg: bool,
+    /// Which of its tokens count.
+    pub tokens_valid_after: TokensValidAfter,
+}
+
+impl Management {
+    /// The realm's record. The root realm always exists.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn realm(&self, name: &RealmName) -> Result<Realm, ManagementError> {
+        self.find_realm(name).await?.ok_or_else(|| ManagementError::Unknown(Subject::Realm(name.clone())))
+    }
+
+    /// Every realm: root first, as the parent of the others, which follow in the order of their names.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn realms(&self) -> Result<Vec<Realm>, ManagementError> {
+        let listed = self.registrar.list_realms().await;
+        let mut realms = listed.map_err(|error| Subject::Realm(RealmName::root()).refused(error))?;
+        if !realms.iter().any(|realm| realm.name.is_root()) {
+            realms.push(Realm::new(RealmName::root()));
+        }
+        realms.sort_by_key(|realm| !realm.name.is_root());
+        Ok(realms)
+    }
+
+    /// Changes a realm, or makes it, unless somebody else does meanwhile.
+    ///
+    /// # Errors
+    /// [`ManagementError`]; nothing is changed but where it says so.
+    pub async fn set_realm(
+        &self,
+        name: &RealmName,
+        change: &RealmChange<'_>,
+    ) -> Result<Changed<Realm>, ManagementError> {
+        let before = self.find_realm(name).await?.unwrap_or_else(|| Realm::new(name.clone()));
+        let (now, mut realm) = (self.clock.now(), before.clone());
+        (change.settings)(&mut realm.settings);
+        check(&realm.settings)?;
+        let (subject, stored) = (Subject::Realm(name.clone()), before.settings.tokens_valid_after);
+        let (valid_after, notice) = change.tokens_valid_after.replaces(stored, subject, now)?;
+        realm.settings.tokens_valid_after = valid_after;
+        realm.keep_longer_tokens_of(&before, now);
+
+        // Revision 0 is a realm without a record: writing one is what makes it, even where nothing is set.
+        if realm != before || before.revision == 0 {
+            realm.revision = before.revision.saturating_add(1);
+            let written = self.registrar.put_realm(&realm).await;
+            written.map_err(|error| match Subject::Realm(name.clone()).refused(error) {
+                // Whoever has made the realm meanwhile was quicker, like whoever has changed it.
+                ManagementError::Exists(realm) => ManagementError::Conflict(realm),
+                other => other,
+            })?;
+        }
+        let mut notices: Vec<Notice> =
+            notice.into_iter().chain(notices_of(&before.settings, &realm.settings)).collect();
+        if change.names_signing_alg {
+            notices.extend(self.publish_in_advance(&realm, None).await?);
+        }
+        Ok(Changed { record: realm, notices })
+    }
+
+    async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
+        let stored = self.registrar.read_realm(name).await;
+        let stored = stored.map_err(|error| Subject::Realm(name.clone()).refused(error))?;
+        Ok(stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root()))))
+    }
+}
+
+impl RealmChange<'_> {
+    /// A change of nothing, which makes a realm that is not there yet.
+    pub const NOTHING: RealmChange<'static> =
+        RealmChange { settings: &|_| (), names_signing_alg: false, tokens_valid_after: TokensValidAfter::Unchanged };
+}
+
+/// A default that the realm itself does not allow would turn every request without a scope into `invalid_scope`.
+fn check(settings: &RealmSettings) -> Result<(), ManagementError> {
+    if let (Some(default), Some(allowed)) = (&settings.default_scope, &settings.allowed_scope)
+        && let Some(outside) = default.tokens().find(|token| !allowed.contains(token))
+    {
+        return Err(ManagementError::DefaultScopeOutsideRealm { scope: outside.to_owned(), allowed: allowed.clone() });
+    }
+    Ok(())
+}
+
+fn notices_of(before: &RealmSettings, settings: &RealmSettings) -> impl Iterator<Item = Notice> {
+    let is_new = |grant_type: &&_| before.grant_types.as_ref().is_none_or(|before| !before.contains(*grant_type));
+    notices_of_grants(settings.grant_types.iter().flatten().filter(is_new))
+}

@@ -1,0 +1,60 @@
+//! Which realm a request addresses, with the defaults of the server filled in.
+
+use std::sync::Arc;
+
+use super::access_token::settings::TokenLifetime;
+use super::error::OAuthError;
+use super::keys::SigningAlgorithm;
+use super::ports::ClientRegistry;
+use super::realm::{Realm, RealmName};
+use super::scope::Scope;
+
+/// Finds realms, and gives the root realm, which always exists, its configured defaults.
+pub struct Realms {
+    registry: Arc<dyn ClientRegistry>,
+    defaults: RealmDefaults,
+}
+
+/// What the server's configuration says for realms that do not say it themselves.
+#[derive(Clone, Debug)]
+pub struct RealmDefaults {
+    /// Default scope of the root realm while it has no record of its own.
+    pub root_default_scope: Option<Scope>,
+    /// Seconds an access token lives where neither client nor realm say.
+    pub access_token_lifetime: TokenLifetime,
+}
+
+impl Realms {
+    /// Looks realms up in `registry`.
+    pub fn new(registry: Arc<dyn ClientRegistry>, defaults: RealmDefaults) -> Self {
+        Self { registry, defaults }
+    }
+
+    /// The realm of this name with every default filled in that a realm has.
+    ///
+    /// # Errors
+    /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
+    pub async fn find(&self, name: &RealmName) -> Result<Arc<Realm>, OAuthError> {
+        let realm = match self.registry.realm(name).await? {
+            Some(realm) => realm,
+            None if name.is_root() => Arc::new(Realm::new(RealmName::root())),
+            None => return Err(OAuthError::UnknownRealm),
+        };
+        if !name.is_root() || realm.settings.default_scope.is_some() || self.defaults.root_default_scope.is_none() {
+            return Ok(realm);
+        }
+        let mut root = Realm::clone(&realm);
+        root.settings.default_scope.clone_from(&self.defaults.root_default_scope);
+        Ok(Arc::new(root))
+    }
+
+    /// What signs for the realm where no client is concerned.
+    pub fn signing_alg(realm: &Realm) -> SigningAlgorithm {
+        realm.settings.access_token_signing_alg.unwrap_or_default()
+    }
+
+    /// Seconds a token of this realm lives where its client does not say.
+    pub fn access_token_lifetime(&self, realm: &Realm) -> TokenLifetime {
+        realm.settings.access_token_lifetime.unwrap_or(self.defaults.access_token_lifetime)
+    }
+}

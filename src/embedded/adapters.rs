@@ -1,0 +1,120 @@
+//! One machine's adapters: a registry in SQLite, and issued tokens on the disk or in memory.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::store::fault::StoreError;
+use super::store::memory::MemoryTokens;
+use super::store::quotas::MemoryQuotas;
+use super::store::registry::SqliteRegistry;
+use super::store::tokens::SqliteTokens;
+use crate::app::Adapters;
+use crate::core::audit::AuditSink;
+use crate::core::keys::keyring::Keyring;
+use crate::core::ports::{
+    ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+};
+use crate::observe::{LogRefusalsSparingly, Observer};
+use crate::system::SystemClock;
+
+/// What one process keeps on its machine. Clones share it.
+#[derive(Clone)]
+pub struct EmbeddedAdapters {
+    registry: Arc<SqliteRegistry>,
+    tokens: Arc<dyn TokenStore>,
+    denylist: Arc<dyn Denylist>,
+    quotas: Arc<dyn QuotaCounter>,
+    audit: Arc<dyn AuditSink>,
+    observer: Arc<Observer>,
+}
+
+impl EmbeddedAdapters {
+    /// Everything in memory: gone when the process ends.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let tokens = Arc::new(MemoryTokens::new(Arc::new(SystemClock)));
+        Ok(Self::over(Arc::new(SqliteRegistry::in_memory()?), tokens, Arc::new(MemoryQuotas::default())))
+    }
+
+    /// Everything in the files of `registry` and `tokens`.
+    pub fn on_disk(registry: Arc<SqliteRegistry>, tokens: &Arc<SqliteTokens>) -> Self {
+        Self::over(registry, Arc::clone(tokens), tokens.quotas())
+    }
+
+    /// Over any store of tokens, which remembers their ends too.
+    pub fn over(
+        registry: Arc<SqliteRegistry>,
+        tokens: Arc<impl TokenStore + Denylist + 'static>,
+        quotas: Arc<dyn QuotaCounter>,
+    ) -> Self {
+        let observer: Arc<Observer> = Arc::default();
+        let audit = Arc::clone(&observer) as _;
+        Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, audit, observer }
+    }
+
+    /// Logs refusals of one kind once in a while, however many there are. What was left out is logged for as long as this is used,
+    /// and once more at its end.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[must_use]
+    pub fn logging_refusals_sparingly(self) -> Self {
+        let audit = Arc::new(LogRefusalsSparingly::new(self.observer(), self.clock()));
+        let used = Arc::downgrade(&audit);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LogRefusalsSparingly::INTERVAL / 2).await;
+                let Some(audit) = used.upgrade() else { return };
+                audit.tell_when_due();
+            }
+        });
+        Self { audit, ..self }
+    }
+
+    /// The registry as who registers clients sees it.
+    pub fn sqlite_registry(&self) -> &Arc<SqliteRegistry> {
+        &self.registry
+    }
+}
+
+impl Adapters for EmbeddedAdapters {
+    type Error = Infallible;
+
+    fn registry(&self) -> Result<Arc<dyn ClientRegistry>, Infallible> {
+        Ok(Arc::clone(&self.registry) as _)
+    }
+
+    fn secrets(&self) -> Result<Arc<dyn SecretSource>, Infallible> {
+        Ok(Arc::clone(&self.registry) as _)
+    }
+
+    fn tokens(&self) -> Result<Arc<dyn TokenStore>, Infallible> {
+        Ok(Arc::clone(&self.tokens))
+    }
+
+    fn denylist(&self) -> Result<Arc<dyn Denylist>, Infallible> {
+        Ok(Arc::clone(&self.denylist))
+    }
+
+    fn quotas(&self) -> Result<Arc<dyn QuotaCounter>, Infallible> {
+        Ok(Arc::clone(&self.quotas))
+    }
+
+    fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, Infallible> {
+        Ok(Arc::new(Keyring::new(Arc::clone(&self.registry) as _, self.clock())))
+    }
+
+    fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, Infallible> {
+        Ok(Arc::clone(&self.registry) as _)
+    }
+
+    fn audit(&self) -> Arc<dyn AuditSink> {
+        Arc::clone(&self.audit)
+    }
+
+    fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
+    }
+}

@@ -1,0 +1,168 @@
+//! What a process counts and measures, and how that is written: today in CloudWatch's embedded metric format ([`emf`]), one line of
+//! the log for each invocation. Nothing is sent, so no metric can fail a request or hold it up.
+
+mod emf;
+mod table;
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+use self::emf::{Line, level_of_lines};
+pub use self::table::{Metric, Row, Split, Unit};
+use super::log::LogLevel;
+use crate::core::ports::Clock;
+use crate::core::realm::RealmName;
+
+/// Whether a process writes metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// It writes none.
+    #[default]
+    Off,
+    /// In the embedded metric format, into the log.
+    Emf,
+}
+
+/// The text is not a format of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("metrics are off or emf")]
+pub struct UnknownMetricsFormat;
+
+/// What the process has done since its last line.
+pub struct Metrics {
+    /// The dimension of every metric.
+    function_name: String,
+    level: LogLevel,
+    clock: Arc<dyn Clock>,
+    pending: Mutex<Pending>,
+}
+
+/// By which a line is found from other lines and from a trace. Nothing in it is a caller's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvocationIds {
+    /// Lambda's own id of the invocation.
+    pub request_id: String,
+    /// X-Ray's id of the trace, where there is one.
+    pub trace_id: Option<String>,
+}
+
+/// The value by which one thing that is counted is split up.
+#[derive(Clone, Copy, Debug)]
+pub enum Label<'a> {
+    /// Nothing: only the sum is of interest.
+    None,
+    /// A registered realm.
+    Realm(&'a RealmName),
+    /// One of few reasons that this program knows, never anything of a request.
+    Reason(&'a str),
+}
+
+#[derive(Default)]
+struct Pending {
+    values: [Option<u64>; Metric::ALL.len()],
+    latency: Duration,
+    realm: Option<RealmName>,
+    reason: Option<String>,
+}
+
+impl FromStr for MetricsFormat {
+    type Err = UnknownMetricsFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMetricsFormat> {
+        match text {
+            "off" => Ok(Self::Off),
+            "emf" => Ok(Self::Emf),
+            _ => Err(UnknownMetricsFormat),
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").field("function_name", &self.function_name).finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// The metrics of a function that has just started. `level` is the least severe that is logged: Lambda drops what is below.
+    pub fn of_function(function_name: String, level: LogLevel, clock: Arc<dyn Clock>) -> Self {
+        let metrics = Self { function_name, level, clock, pending: Mutex::default() };
+        metrics.add(Metric::ColdStarts, 1, Label::None);
+        metrics
+    }
+
+    /// Counts `number`; 0 says that there was a look, and nothing to count.
+    pub fn add(&self, metric: Metric, number: usize, label: Label<'_>) {
+        let mut pending = self.pending();
+        match label {
+            Label::None => {}
+            Label::Realm(realm) => pending.realm = Some(realm.clone()),
+            Label::Reason(reason) => pending.reason = Some(reason.to_owned()),
+        }
+        if let Some(value) = pending.values.get_mut(metric as usize) {
+            *value = Some(value.unwrap_or_default().saturating_add(number.try_into().unwrap_or(u64::MAX)));
+        }
+    }
+
+    /// Writes the line of the invocation that has just ended, and begins anew.
+    pub(super) fn write_line(&self, ids: &InvocationIds, latency: Duration) {
+        if let Some(mut line) = self.take_line(ids, latency) {
+            line.push('\n');
+            // One write, so that no other line comes between. Where nobody reads stdout there is nobody to tell.
+            let _lost = io::stdout().lock().write_all(line.as_bytes());
+        }
+    }
+
+    /// The line of the invocation that has just ended. Begins anew.
+    pub fn take_line(&self, ids: &InvocationIds, latency: Duration) -> Option<String> {
+        let mut pending = std::mem::take(&mut *self.pending());
+        pending.latency = latency;
+        if let Some(value) = pending.values.get_mut(Metric::Latency as usize) {
+            *value = Some(1);
+        }
+        let mut written_at = String::new();
+        let _infallible = SystemTime.format_time(&mut Writer::new(&mut written_at));
+        let line = Line {
+            function_name: &self.function_name,
+            level: level_of_lines(self.level),
+            ids,
+            now: self.clock.now(),
+            written_at: &written_at,
+            pending: &pending,
+        };
+        serde_json::to_string(&line).ok()
+    }
+
+    /// Counts are whole whatever panicked while it held the lock.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn recorded(&self) -> impl Iterator<Item = (Metric, u64)> + Clone {
+        Metric::ALL.into_iter().zip(self.values).filter_map(|(metric, value)| Some((metric, value?)))
+    }
+}
+
+#[cfg(test)]
+impl Metrics {
+    /// Those of a function in tests.
+    pub(crate) fn in_tests() -> Self {
+        Self::of_function("stack-token".into(), LogLevel::Info, Arc::new(crate::system::SystemClock))
+    }
+
+    /// The line of an invocation in tests.
+    pub(super) fn line(&self) -> serde_json::Value {
+        let trace_id = Some("1-5759e988-bd862e3fe1be46a994272793".into());
+        let ids = InvocationIds { request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".into(), trace_id };
+        let line = self.take_line(&ids, Duration::from_nanos(1_234_567)).expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    }
+}

@@ -1,0 +1,114 @@
+//! The table of the metrics: a row each, in the order in which they are written.
+
+/// What a metric is called and how it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The name in CloudWatch.
+    pub name: &'static str,
+    /// In what it is measured.
+    pub unit: Unit,
+    /// By what it is split up, besides the function's name.
+    pub split: Split,
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// In what a metric is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// How often something happened.
+    Count,
+    /// How long it took.
+    Milliseconds,
+}
+
+/// By what a metric is split up. Each value is a metric of its own that somebody pays for, so it is never a caller's word, and never
+/// a client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// By nothing.
+    Nothing,
+    /// By the realm, where it is a registered one.
+    Realm,
+    /// By the reason of a refusal, which is one of few that this program knows.
+    Reason,
+}
+
+macro_rules! metrics {
+    ($($name:ident, $unit:ident, $split:ident, $help:literal;)+) => {
+        /// What is counted or measured.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Metric {
+            $(#[doc = $help] $name,)+
+        }
+
+        impl Metric {
+            /// Every metric.
+            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
+
+            /// Its row of the table.
+            pub const fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row {
+                        name: stringify!($name),
+                        unit: Unit::$unit,
+                        split: Split::$split,
+                        help: $help,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    ColdStarts, Count, Nothing, "Invocations that were the first of their process.";
+    Latency, Milliseconds, Nothing, "Time from the event to the answer.";
+    RequestsRefused, Count, Reason, "Requests that were refused, whoever is to blame.";
+    AnswersUnavailable, Count, Nothing, "Answers with status 503, or an authorizer's equivalent.";
+    AnswersFailed, Count, Nothing, "Answers with status 500, or an authorizer's equivalent.";
+    TokensIssued, Count, Realm, "Tokens issued.";
+    TokensBeyondQuota, Count, Realm, "Tokens issued beyond a quota that is only observed.";
+    IntrospectionsActive, Count, Nothing, "Tokens of which a caller was told that they are active.";
+    IntrospectionsInactive, Count, Nothing, "Tokens of which a caller was told that they are not active.";
+    TokensRevoked, Count, Nothing, "Tokens that ended before their time.";
+    AccessAllowed, Count, Nothing, "Requests that an authorizer let pass.";
+    AccessDenied, Count, Reason, "Requests that an authorizer turned away.";
+    ClientSecretsRotated, Count, Nothing, "Client secrets that a rotation made current.";
+    SigningKeysRotated, Count, Nothing, "Sets of signing keys that a rotation made current.";
+    RotationsFailed, Count, Nothing, "Rotation steps that failed.";
+    SigningKeysOverdue, Count, Nothing, "Realms whose signing keys the schedule could not look at or replace; 0 where all is well.";
+    ClientCacheHits, Count, Nothing, "Look-ups of a registration that needed no call.";
+    ClientCacheMisses, Count, Nothing, "Look-ups of a registration that needed one.";
+    RealmCacheHits, Count, Nothing, "Look-ups of a realm that needed no call.";
+    RealmCacheMisses, Count, Nothing, "Look-ups of a realm that needed one.";
+    SecretCacheHits, Count, Nothing, "Look-ups of a client's secret that needed no call.";
+    SecretCacheMisses, Count, Nothing, "Look-ups of a client's secret that needed one.";
+    VerificationKeyCacheHits, Count, Nothing, "Look-ups of a realm's public keys that needed no call.";
+    VerificationKeyCacheMisses, Count, Nothing, "Look-ups of a realm's public keys that needed one.";
+    SigningKeyCacheHits, Count, Nothing, "Look-ups of a realm's private keys that needed no call.";
+    SigningKeyCacheMisses, Count, Nothing, "Look-ups of a realm's private keys that needed calls.";
+    DynamoDbCalls, Count, Nothing, "Attempts of calls to DynamoDB.";
+    DynamoDbThrottles, Count, Nothing, "Attempts that DynamoDB throttled.";
+    DynamoDbFailures, Count, Nothing, "Attempts that DynamoDB did not answer, or answered with a fault of its own.";
+    SecretsManagerCalls, Count, Nothing, "Attempts of calls to Secrets Manager.";
+    SecretsManagerThrottles, Count, Nothing, "Attempts that Secrets Manager throttled.";
+    SecretsManagerFailures, Count, Nothing, "Attempts that Secrets Manager did not answer, or answered with a fault of its own.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_list_where_its_number_says_and_has_a_sentence() {
+        for (position, metric) in Metric::ALL.into_iter().enumerate() {
+            assert_eq!(metric as usize, position, "{metric:?}");
+            let Row { name, help, .. } = metric.row();
+            assert_eq!(name, format!("{metric:?}"));
+            assert!(help.ends_with('.') && !help.contains('\n'), "{help}");
+        }
+        // CloudWatch's embedded format allows 100 metrics a directive.
+        assert!(Metric::ALL.len() <= 100);
+    }
+}

@@ -1,0 +1,316 @@
+//! `grantwell key`, and the rotation of keys by `grantwell serve` itself.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::operator::{CREATE, Operator, keys, now, roles, text, utc};
+use crate::support::cli::basic;
+use crate::support::http::Request;
+use crate::support::poll;
+use crate::support::server::Start;
+
+#[test]
+fn a_realm_that_has_signed_nothing_has_no_keys_and_says_so() {
+    let operator = Operator::with_client();
+    assert_eq!(operator.json(&["key", "list"]), json!({ "realm": "root", "keys": [] }));
+    let table = operator.run(&["key", "list", "--output", "table"]).stdout;
+    assert_eq!(table, "realm root has no keys yet; they are made when it signs for the first time\n");
+
+    let ended = operator.run(&["key", "rotate"]);
+    assert_eq!(roles(&ended.json()), ["ES256 current", "ES256 next"]);
+    assert_eq!(
+        ended.stderr,
+        "note: realm 'root' had no keys, so there was nothing to rotate; it has its first ones now\n"
+    );
+}
+
+#[test]
+fn a_listing_of_keys_has_their_place_in_time_and_nothing_private() {
+    let operator = Operator::new();
+    operator.json(&["realm", "set", "alpha", "--signing-alg", "PS256"]);
+    operator.json(&["realm", "set", "alpha", "--signing-alg", "EdDSA"]);
+    operator.age_keys("alpha", 1000);
+    let rotated = operator.run(&["key", "rotate", "--realm", "alpha"]);
+    let listed = operator.run_with(|command| {
+        command.args(["key", "list"]).env("GRANTWELL_REALM", "alpha");
+    });
+    assert_eq!(listed.json(), rotated.json());
+    assert_eq!(
+        roles(&listed.json()),
+        ["PS256 previous", "PS256 current", "EdDSA previous", "EdDSA current", "PS256 next", "EdDSA next"]
+    );
+    let mut members = ["kid", "alg", "status", "published_at", "current_since", "expires_at"].to_vec();
+    members.sort_unstable();
+    for key in keys(&listed.json()) {
+        let mut shown: Vec<&str> = key.as_object().expect("an object").keys().map(String::as_str).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, members);
+    }
+
+    let kid = text(&keys(&listed.json())[1]["kid"]).to_owned();
+    let table = operator.run(&["key", "list", "--realm", "alpha", "--output", "table"]);
+    let revoked = operator.run(&["key", "revoke", &kid, "--realm", "alpha"]);
+    let stored = operator.stored_keys("alpha").to_json().expect("JSON");
+    let stored: Value = serde_json::from_str(&stored).expect("JSON");
+    let private: Vec<&str> = keys(&stored).iter().filter_map(|key| key["pkcs8"].as_str()).collect();
+    assert_eq!(private.len(), 4, "every key that signs, or will, has a private half");
+    for ended in [rotated, listed, table, revoked] {
+        assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+        for value in &private {
+            assert!(!ended.stdout.contains(value) && !ended.stderr.contains(value));
+        }
+    }
+}
+
+#[test]
+fn an_algorithm_is_published_from_when_it_is_set() {
+    const NOTE: &str = "once its key has been published for 15 minutes, so that every resource server knows it; until then the \
+                        key before it signs\n";
+    let operator = Operator::new();
+    // The first keys sign at once, so there is nothing to say.
+    let first = operator.run(&["realm", "set", "root", "--signing-alg", "ES256"]);
+    assert_eq!((first.status, first.stderr.as_str()), (Some(0), ""));
+    assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 current", "ES256 next"]);
+
+    let create = operator.run(&[&CREATE[..], &["--signing-alg", "EdDSA"]].concat());
+    assert_eq!(create.json()["access_token_signing_alg"], "EdDSA");
+    assert_eq!(create.stderr, format!("note: tokens are signed with EdDSA {NOTE}"));
+    let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
+    assert_eq!(roles(&operator.json(&["key", "list"])), both);
+
+    // Known algorithms change nothing, and a setting taken back is the realm's.
+    for alg in ["EdDSA", "ES256", ""] {
+        let ended = operator.run(&["client", "update", "myClient", "--signing-alg", alg]);
+        assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""), "{alg}");
+    }
+    operator.json(&["realm", "set", "root", "--signing-alg", ""]);
+    assert_eq!(roles(&operator.json(&["key", "list"])), both);
+
+    let update = operator.run(&["client", "update", "myClient", "--signing-alg", "RS256"]);
+    assert_eq!((update.status, update.stderr), (Some(0), format!("note: tokens are signed with RS256 {NOTE}")));
+    let realm = operator.run(&["realm", "set", "--signing-alg", "PS256"]);
+    assert_eq!((realm.status, realm.stderr), (Some(0), format!("note: tokens are signed with PS256 {NOTE}")));
+    let more = ["RS256 current", "RS256 next", "PS256 current", "PS256 next"];
+    assert_eq!(roles(&operator.json(&["key", "list"])), [&both[..], &more].concat());
+}
+
+#[test]
+fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm() {
+    let operator = Operator::new();
+    let create = operator.run(&[&CREATE[..], &["--signing-alg", "EdDSA"]].concat());
+    assert_eq!((create.status, create.stderr.as_str()), (Some(0), ""));
+    let listed = operator.json(&["key", "list"]);
+    assert_eq!(roles(&listed), ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"]);
+    // Made at one time: neither has to wait until the other is known.
+    assert!(keys(&listed).iter().all(|key| key["published_at"] == keys(&listed)[0]["published_at"]), "{listed}");
+}
+
+#[test]
+fn a_setting_whose_keys_could_not_be_made_is_reported_after_the_secret() {
+    let operator = Operator::new();
+    operator.store_last_keys("alpha", now());
+    let created = operator.run(&[&CREATE[..], &["--realm", "alpha", "--signing-alg", "EdDSA"]].concat());
+    assert_eq!(created.status, Some(1));
+    let shown: Value = serde_json::from_str(&created.stdout).expect("the one answer that has the secret");
+    assert!(text(&shown["client_secret"]).starts_with("gws_"));
+    for (ended, repeat) in [
+        (created, "grantwell client update myClient --signing-alg EdDSA --realm alpha\n"),
+        (
+            operator.run(&["realm", "set", "alpha", "--signing-alg", "PS256"]),
+            "grantwell realm set alpha --signing-alg PS256\n",
+        ),
+    ] {
+        let sentence = "error: the setting is stored, but realm 'alpha' has no key of that algorithm yet: ";
+        assert!(ended.stderr.starts_with(sentence) && ended.stderr.ends_with(repeat), "{}", ended.stderr);
+    }
+    let client = operator.json(&["client", "show", "myClient", "--realm", "alpha"]);
+    assert_eq!(client["access_token_signing_alg"], "EdDSA");
+    assert_eq!(operator.json(&["realm", "show", "alpha"])["access_token_signing_alg"], "PS256");
+}
+
+#[test]
+fn rotation_waits_until_the_next_key_is_known_everywhere() {
+    let operator = Operator::new();
+    operator.json(&["realm", "set", "alpha"]);
+    let first = operator.json(&["key", "rotate", "--realm", "alpha"]);
+    let ready_at = keys(&first)[1]["published_at"].as_u64().expect("seconds") + 900;
+    let ready_at = format!("rotate from {} on;", utc(ready_at));
+    let too_soon = operator.run(&["key", "rotate", "--realm", "alpha"]);
+    too_soon.is_refusal(
+        1,
+        "the next key of realm 'alpha' has not been published for 15 minutes yet, and a resource server",
+    );
+    too_soon.is_refusal(1, &ready_at);
+    too_soon.is_refusal(1, "is taken out at once with: grantwell key revoke KID --realm alpha");
+    assert_eq!(operator.json(&["key", "list", "--realm", "alpha"]), first);
+
+    operator.age_keys("alpha", 900);
+    let before = now();
+    let rotated = operator.run(&["key", "rotate", "--realm", "alpha"]);
+    let (after, was) = (rotated.json(), keys(&first));
+    assert_eq!(rotated.stderr, "");
+    let rotated_at = keys(&after)[1]["current_since"].as_u64().expect("seconds");
+    assert!((before..=now()).contains(&rotated_at), "{after}");
+    let expires_at = rotated_at + 2_592_000 + 3900;
+    let aged = |key: &Value| key["published_at"].as_u64().expect("seconds") - 900;
+    assert_eq!(
+        after,
+        json!({
+            "realm": "alpha",
+            "keys": [
+                {
+                    "kid": was[0]["kid"],
+                    "alg": "ES256",
+                    "status": "previous",
+                    "published_at": aged(&was[0]),
+                    "current_since": aged(&was[0]),
+                    "expires_at": expires_at,
+                },
+                {
+                    "kid": was[1]["kid"],
+                    "alg": "ES256",
+                    "status": "current",
+                    "published_at": aged(&was[1]),
+                    "current_since": rotated_at,
+                    "expires_at": null,
+                },
+                {
+                    "kid": keys(&after)[2]["kid"],
+                    "alg": "ES256",
+                    "status": "next",
+                    "published_at": rotated_at,
+                    "current_since": null,
+                    "expires_at": null,
+                },
+            ],
+        })
+    );
+    operator.refused(&["key", "rotate", "--realm", "alpha"], 1, "has not been published for 15 minutes yet");
+}
+
+#[test]
+fn rotations_at_once_rotate_once() {
+    let operator = Operator::with_client();
+    operator.json(&["key", "rotate"]);
+    operator.age_keys("root", 900);
+    let outcomes = thread::scope(|scope| {
+        let rotations = [(); 4].map(|()| scope.spawn(|| operator.run(&["key", "rotate"])));
+        rotations.map(|rotation| rotation.join().expect("no panic"))
+    });
+    assert_eq!(outcomes.iter().filter(|ended| ended.status == Some(0)).count(), 1);
+    for ended in outcomes.iter().filter(|ended| ended.status != Some(0)) {
+        let conflict = "the keys of realm 'root' were changed by somebody else meanwhile, and nothing was written; look at them \
+                        with `grantwell key list` and repeat the command";
+        assert!(ended.stderr.contains(conflict) || ended.stderr.contains("for 15 minutes yet"), "{}", ended.stderr);
+    }
+    assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 previous", "ES256 current", "ES256 next"]);
+}
+
+#[test]
+fn a_leaked_key_is_out_at_once_and_the_next_one_signs() {
+    let operator = Operator::with_client();
+    let before = operator.json(&["key", "rotate"]);
+    let (leaked, next) = (text(&keys(&before)[0]["kid"]), &keys(&before)[1]["kid"]);
+    let revoked = operator.run(&["key", "revoke", leaked]);
+    assert_eq!(
+        revoked.stderr,
+        "warning: tokens signed with this key are inactive from now on at introspection (a local server follows within \
+         seconds, a deployed stack within 5 minutes, and signs with it for as long, so that some clients have to ask again); \
+         resource servers that validate by themselves follow when they fetch the JWKS again, within 10 minutes. If the whole \
+         set has leaked and not one key of it, revoke the next key too\n"
+    );
+    let after = revoked.json();
+    assert_eq!((roles(&after), &keys(&after)[0]["kid"]), (vec!["ES256 current".into(), "ES256 next".into()], next));
+    assert!(!revoked.stdout.contains(leaked), "{after}");
+    assert_eq!(operator.json(&["key", "list"]), after);
+
+    // A kid may begin with a hyphen, and with what would otherwise be an option.
+    for unknown in [leaked, "-unknown", "-hV", "--", "bogus\u{1b}[2J"] {
+        operator.refused(
+            &["key", "revoke", "--output", "json", "--", unknown],
+            1,
+            "realm 'root' has no key of this kid; see those it has with: grantwell key list",
+        );
+    }
+    operator.refused(&["key", "revoke", "-unknown"], 1, "realm 'root' has no key of this kid");
+    operator.refused(&["key", "revoke", "-hV"], 1, "realm 'root' has no key of this kid");
+    operator.json(&["realm", "set", "alpha"]);
+    operator.refused(&["key", "revoke", leaked, "--realm", "alpha"], 1, "with: grantwell key list --realm alpha");
+    operator.refused(&["key", "revoke"], 2, "the following required arguments were not provided");
+    assert_eq!(operator.json(&["key", "list"]), after);
+}
+
+#[test]
+fn a_running_server_follows_when_a_key_is_revoked() {
+    let operator = Operator::new();
+    let client = operator.json(&[&CREATE[..], &["--scope", "write", "--access-token-format", "jwt"]].concat());
+    let resource_server = operator.json(&["client", "create", "--scope", "am-introspect-all-tokens"]);
+    let [client, resource_server] =
+        [&client, &resource_server].map(|shown| basic(text(&shown["client_id"]), text(&shown["client_secret"])));
+    let server = operator.server(|start| start);
+    let ask =
+        |path: &str, form: &str, by: &str| Request::form(path, form).header("Authorization", by).send(&server).json();
+    let issue = || {
+        let answer = ask("/oauth2/access_token", "grant_type=client_credentials&scope=write", &client);
+        text(&answer["access_token"]).to_owned()
+    };
+    let introspect = |token: &str| ask("/oauth2/introspect", &format!("token={token}"), &resource_server);
+
+    let token = issue();
+    assert_eq!(introspect(&token)["active"], true);
+    let listed = operator.json(&["key", "list"]);
+    operator.json(&["key", "revoke", text(&keys(&listed)[0]["kid"])]);
+    poll("the token ends", Duration::from_secs(30), || {
+        (introspect(&token) == json!({ "active": false })).then_some(())
+    });
+    poll("the next key signs", Duration::from_secs(30), || (introspect(&issue())["active"] == true).then_some(()));
+}
+
+#[test]
+fn a_server_rotates_the_keys_of_every_realm_that_are_due() {
+    const DAY: u64 = 24 * 3600;
+    let operator = Operator::with_client();
+    for realm in ["root", "alpha", "young"] {
+        operator.json(&["realm", "set", realm]);
+        operator.json(&["key", "rotate", "--realm", realm]);
+    }
+    for (realm, days) in [("root", 3), ("alpha", 2), ("young", 1)] {
+        operator.age_keys(realm, days * DAY);
+    }
+    operator.store_last_keys("zz-full", now() - 9 * DAY);
+    operator.json(&["realm", "set", "zeta"]);
+
+    let server = operator.server(|start| start.environment("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", "2"));
+    for realm in ["root", "alpha"] {
+        poll("the server rotates", Duration::from_secs(30), || {
+            let listed = operator.json(&["key", "list", "--realm", realm]);
+            (roles(&listed) == ["ES256 previous", "ES256 current", "ES256 next"]).then_some(())
+        });
+    }
+    // Realms are looked at in the order of their names: the last warning comes after young was passed over.
+    poll("the server warns", Duration::from_secs(30), || server.stderr().contains("realm=zz-full").then_some(()));
+    let warning = server.stderr();
+    let warning = warning.lines().find(|line| line.contains("realm=zz-full")).expect("a line");
+    assert!(warning.contains(" WARN ") && warning.contains("signing keys could not be rotated"), "{warning}");
+    assert_eq!(roles(&operator.json(&["key", "list", "--realm", "young"])), ["ES256 current", "ES256 next"]);
+    assert_eq!(operator.json(&["key", "list", "--realm", "zeta"])["keys"], json!([]), "keys are made by signing");
+}
+
+#[test]
+fn a_server_refuses_a_rotation_that_is_no_number_of_days() {
+    let operator = Operator::new();
+    for value in ["0", "366", "monthly", "-1", "1.5"] {
+        let refused = Start::on("memory").environment("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", value).expect_refusal();
+        assert_eq!(refused.status.code(), Some(1), "{value}");
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            stderr.ends_with(
+                "error: GRANTWELL_SIGNING_KEY_ROTATION_DAYS cannot be read: it is a number of days from 1 to 365\n"
+            ),
+            "{stderr}"
+        );
+    }
+    assert!(!operator.data().exists());
+}

@@ -1,0 +1,12 @@
+//! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
+//! on disk; and the rotation of keys by `grantwell serve` itself.
+
+mod create;
+mod help;
+mod keys;
+mod list;
+mod operator;
+mod realms;
+mod secrets;
+mod stores;
+mod update;
