@@ -151,8 +151,8 @@ pub async fn serve(
 ///
 /// # Errors
 /// [`UndatedAnswers`].
-pub fn check_clock(now: UnixSeconds) -> Result<(), UndatedAnswers> {
-    if now < YEAR_10000 { Ok(()) } else { Err(UndatedAnswers) }
+pub fn check_clock() -> Result<(), UndatedAnswers> {
+    if SystemClock.now() < YEAR_10000 { Ok(()) } else { Err(UndatedAnswers) }
 }
 
 /// Listens on `address`; port 0 picks a free one.
@@ -229,7 +229,7 @@ async fn beat_while_alive(heartbeat: Heartbeat, threads: Vec<Handle>) {
 
 /// The stream, to be used on another runtime.
 fn prepared(stream: TcpStream) -> io::Result<std::net::TcpStream> {
-    check_clock(SystemClock.now()).map_err(io::Error::other)?;
+    check_clock().map_err(io::Error::other)?;
     // An answer is one small write: waiting to fill a packet would only delay it.
     let _best_effort = stream.set_nodelay(true);
     stream.into_std()
