@@ -101,14 +101,12 @@ fn paths_are_found_wherever_they_stand_but_for_tests() {
 
 #[test]
 fn a_circle_is_named_in_its_order() {
-    let uses = |targets: &[&str]| Uses { files: targets.iter().map(|&file| file.into()).collect(), ..Uses::default() };
-    let files = [("a", uses(&["b"])), ("b", uses(&["c", "a/leaf"])), ("c", uses(&["b"])), ("a/leaf", uses(&[]))];
-    let sources = Sources(files.into_iter().map(|(file, uses)| (format!("r/{file}"), prefixed(uses))).collect());
-    assert_eq!(sources.circle_in("r").as_deref(), Some("r/b -> r/c -> r/b"));
-
-    fn prefixed(uses: Uses) -> Uses {
-        Uses { files: uses.files.into_iter().map(|file| format!("r/{file}")).collect(), ..uses }
-    }
+    let files = [("r/a", vec!["r/b"]), ("r/b", vec!["r/c", "r/a/leaf"]), ("r/c", vec!["r/b"]), ("r/a/leaf", vec![])];
+    let sources = files.map(|(file, targets)| {
+        let files = targets.into_iter().map(str::to_owned).collect();
+        (file.to_owned(), Uses { files, ..Uses::default() })
+    });
+    assert_eq!(Sources(sources.into()).circle_in("r").as_deref(), Some("r/b -> r/c -> r/b"));
 }
 
 /// The layers of core, lowest first.
@@ -372,7 +370,7 @@ fn read_folder(folder: &Path, name: &str, texts: &mut BTreeMap<String, String>) 
         let name = if name.is_empty() { file.to_owned() } else { format!("{name}/{file}") };
         if path.is_dir() {
             read_folder(&path, &name, texts);
-        } else if file.ends_with(".rs") && file != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && file != "tests.rs" {
             texts.insert(name, fs::read_to_string(&path).expect("text"));
         }
     }
