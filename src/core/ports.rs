@@ -154,7 +154,7 @@ pub trait KeyStore: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyStoreError {
     /// There are keys already, or of another revision than the one to replace.
-    #[error("the keys were changed by somebody else meanwhile")]
+    #[error("somebody else changed the keys in the meantime")]
     Conflict,
     /// The store could not do its work.
     #[error(transparent)]
@@ -240,7 +240,7 @@ pub enum RegistrarError {
     #[error("the client has no secret: none of its authentication methods uses one")]
     NoSecret,
     /// Somebody else changed the record between reading and writing.
-    #[error("the record was changed by somebody else meanwhile; read it again and repeat the change")]
+    #[error("somebody else changed the record in the meantime; read it again and repeat the change")]
     Conflict,
     /// The store could not do its work.
     #[error(transparent)]

@@ -204,7 +204,7 @@ def test_two_stacks_with_one_prefix_refuse_what_is_the_others(store: Store) -> N
     bound = other.grantwell("secrets", "bind", "--output", "json", may_fail=True)
     outcomes = {each["secret"]: each["outcome"] for each in json.loads(bound.stdout)["secrets"]}
     assert outcomes == {keys: "left_alone", other.secret_of("ownClient"): "bound_already"}
-    assert bound.returncode == 1 and "1 of 2 secrets are left alone" in bound.stderr, bound
+    assert bound.returncode == 1 and "1 of 2 secrets were left alone" in bound.stderr, bound
     assert (store.state(name), store.state(keys)) == before
 
 

@@ -413,7 +413,7 @@ fn the_first_start_with_demo_prints_curl_lines_that_work_and_the_second_none() {
     let url = server.url();
     wait_for_log(
         &server,
-        "--demo registered nobody, because the registry is not empty; for a new secret of the demo client",
+        "--demo registered no clients, because the registry is not empty; for a new secret of the demo client",
     );
     wait_for_log(
         &server,
@@ -427,7 +427,7 @@ fn the_first_start_with_demo_prints_curl_lines_that_work_and_the_second_none() {
     let store = Store::new();
     store.register("root", "own", &["--scope", "a"]);
     let mut server = Start::on(&store.argument()).arguments(&["--demo"]).spawn();
-    wait_for_log(&server, "--demo registered nobody, because the registry is not empty");
+    wait_for_log(&server, "--demo registered no clients, because the registry is not empty");
     server.kill();
     assert!(!server.into_output().1.contains("rotate-secret"));
 }
@@ -437,12 +437,12 @@ fn without_demo_nobody_is_registered_and_who_started_it_is_told_once_how_to() {
     let store = Store::new();
     let mut server = Start::on(&store.argument()).spawn();
     let url = server.url();
-    wait_for_log(&server, "nobody is registered");
+    wait_for_log(&server, "no client is registered");
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     let (stdout, stderr) = server.into_output();
     assert_eq!(stdout, format!("listening on {url}\n"));
-    let told: Vec<&str> = stderr.lines().filter(|line| line.contains("nobody is registered")).collect();
+    let told: Vec<&str> = stderr.lines().filter(|line| line.contains("no client is registered")).collect();
     assert_eq!(told.len(), 1, "{stderr}");
     // What it says works as it stands.
     let (_, command) = told[0].split_once("grantwell client create ").expect("a command");
@@ -453,7 +453,7 @@ fn without_demo_nobody_is_registered_and_who_started_it_is_told_once_how_to() {
     let mut server = Start::on(&store.argument()).spawn();
     server.signal("TERM");
     server.wait();
-    assert!(!server.into_output().1.contains("nobody is registered"));
+    assert!(!server.into_output().1.contains("no client is registered"));
 }
 
 #[test]

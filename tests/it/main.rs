@@ -9,6 +9,7 @@
 )]
 
 mod access_token;
+mod architecture;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
 mod clocks;
@@ -28,6 +29,7 @@ mod introspection_signed;
 mod jwt_forms;
 mod keys;
 mod logging;
+mod management;
 mod memory;
 mod metadata;
 mod parameters;

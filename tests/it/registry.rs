@@ -442,7 +442,7 @@ fn a_missing_permission_is_named_and_never_taken_for_a_registry_that_is_not_ther
         .into();
         fs::set_permissions(path, before).expect("ours");
         for refused in refused {
-            assert_sentence(&refused, &["permission denied; run grantwell as the user whose directory it is"]);
+            assert_sentence(&refused, &["permission denied; run grantwell as the owner of the directory"]);
         }
     }
     let list = as_somebody(&["client", "list"]);

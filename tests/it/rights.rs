@@ -695,7 +695,7 @@ fn a_time_far_ahead_of_the_clock_is_refused_when_it_is_set_and_what_a_wrong_cloc
         // 1. Nobody sets it ahead.
         for ahead in [120, 3600, u64::from(u32::MAX)] {
             let refused = set(command, now() + ahead);
-            assert_is_sentence(&refused, &["s ahead of this machine's clock; name a time that has come, such as "]);
+            assert_is_sentence(&refused, &["s ahead of this machine's clock; give a time that has passed, such as "]);
         }
         server.introspect(&client, &token).assert_active();
 
@@ -714,11 +714,11 @@ fn a_time_far_ahead_of_the_clock_is_refused_when_it_is_set_and_what_a_wrong_cloc
         let lowered = set(command, 1_000_000_000);
         let stderr = String::from_utf8_lossy(&lowered.stderr);
         assert!(lowered.status.success(), "{stderr}");
-        let warning = format!("warning: tokens of {whose} that are dated from 2001-09-09 01:46:40Z on count again");
+        let warning = format!("warning: tokens of {whose} issued at 2001-09-09 01:46:40Z or later are valid again");
         assert!(stderr.contains(&warning), "{stderr}");
         let taken_back = set(command, 0);
         let stderr = String::from_utf8_lossy(&taken_back.stderr);
-        assert!(stderr.contains(&format!("warning: all tokens of {whose} count again, unless")), "{stderr}");
+        assert!(stderr.contains(&format!("warning: all tokens of {whose} are valid again, unless")), "{stderr}");
         poll_until(NOTICED_WITHIN, || Some(server.token_request(&client, "")).filter(|answer| answer.status == 200))
             .expect("tokens are issued again");
         server.introspect(&client, &token).assert_active();

@@ -269,26 +269,15 @@ mod tests {
     use crate::core::time::UnixSeconds;
     use crate::system::SystemRandom;
 
+    /// A registration that sets every member.
+    const EVERY_MEMBER: &str = include_str!("../../../tests/it/support/registration.json");
+
     fn client() -> Client {
-        let metadata = ClientMetadata {
-            client_name: Some("My client".into()),
-            contacts: vec!["owner@example.com".into()],
-            redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
-            scope: "read write".parse().expect("well formed"),
-            default_scope: Some("write".parse().expect("well formed")),
-            grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
-            access_token_lifetime: Some(TokenLifetime::DEFAULT),
-            client_secret_expires_at: UnixSeconds(1_795_415_820),
-            client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),
-            access_token_format: Some(AccessTokenFormat::Jwt),
-            access_token_persistence: Some(AccessTokenPersistence::Stateless),
-            access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
-            token_quota: Some("1000/hour".parse().expect("a quota")),
-            token_quota_mode: Some(QuotaMode::Observe),
-            resources: vec!["https://api.example.com/".parse().expect("absolute")],
-            access_token_claims: r#"{"tier":"gold"}"#.parse().expect("claims"),
-        };
+        let members: Vec<Value> = serde_json::from_str(EVERY_MEMBER).expect("a list of members");
+        let members = members
+            .iter()
+            .map(|member| (member["member"].as_str().expect("a name").to_owned(), member["stored"].clone()));
+        let metadata = serde_json::from_value(Value::Object(members.collect())).expect("a registration");
         let realm = Realm::new("alpha".parse().expect("a name"));
         let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
         Client::register("myClient".parse().expect("an id"), &realm, metadata, registration_id, UnixSeconds(7))

@@ -228,7 +228,8 @@ impl Walk {
         let curl = format!("curl -s -H 'Authorization: Bearer {token}' {}", self.orders_url);
         let answer = Exchange::of(curl, request.call())?;
         let introspection = self.introspection.take_last();
-        let introspection = introspection.ok_or_else(|| Failure::new("the resource server asked nobody"))?;
+        let introspection =
+            introspection.ok_or_else(|| Failure::new("the resource server did not ask the authorization server"))?;
 
         say(&format!("$ {}\n\n  Meanwhile the resource server asks:\n", answer.curl))?;
         say(&format!("  {}\n", introspection.text().trim_end().replace('\n', "\n  ")))?;
@@ -310,7 +311,7 @@ impl Exchange {
     }
 
     fn json(&self) -> Result<Value, Failure> {
-        serde_json::from_str(&self.body).map_err(|error| Failure::new(format!("the last answer is no JSON: {error}")))
+        serde_json::from_str(&self.body).map_err(|error| Failure::new(format!("the last answer is not JSON: {error}")))
     }
 
     /// The token of a complete answer for `scope` (RFC 6749 §5.1).

@@ -101,8 +101,8 @@ impl From<PortError> for Failure {
     fn from(error: PortError) -> Self {
         let advice = match &error {
             PortError::Unavailable { service: "DynamoDB" | "Secrets Manager", .. } => {
-                "try again; if it stays so, check the AWS credentials and region, and that the variables of the stack's \
-                 export block are this stack's"
+                "try again; if the problem stays, check the AWS credentials and region, and that the variables of the \
+                 export block belong to this stack"
             }
             // A store of this machine says why in words that there is a way out for.
             PortError::Unavailable { detail, .. } => {

@@ -64,7 +64,7 @@ enum Command {
     Realm(realm::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
-    /// Has the secrets of an existing stack say whose they are
+    /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),

@@ -23,7 +23,7 @@ pub(crate) struct OutputArguments {
 /// `--output` of commands that print a secret: they have one format, so that no secret ends up in a table's wrapped cell.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JsonOutputArguments {
-    /// Always json; accepted for scripts that say it everywhere
+    /// The answer is always JSON; the option exists for scripts that pass it to every command
     #[arg(long, value_name = "FORMAT", value_parser = ["json"])]
     output: Option<String>,
 }

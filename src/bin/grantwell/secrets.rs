@@ -24,13 +24,13 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Has the secrets of an existing stack say whose they are
+    /// Marks the secrets of an existing stack as its own
     ///
     /// Each secret carries the tags grantwell:registry and grantwell:registration, and its value names the registration, so that
-    /// no other stack and no later client of the same id uses, changes or deletes it. Those that an earlier version or somebody
-    /// by hand has made do not, and are refused until this command has bound them. It goes through every realm, its signing
-    /// keys and its clients, leaves alone what belongs to somebody else, and may be repeated. The secrets stay as they are: an
-    /// application notices nothing.
+    /// another stack or a later client with the same id cannot use, change or delete it. Secrets made by an earlier version or by
+    /// hand lack these marks, and are refused until this command has bound them. The command goes through every realm, its
+    /// signing keys and its clients, leaves other stacks' secrets alone, and may be repeated. The secrets themselves do not change,
+    /// so applications are not affected.
     #[command(after_help = "Examples:
   grantwell secrets bind --store aws --dry-run
   grantwell secrets bind --store aws")]
@@ -39,7 +39,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Bind {
-    /// Only says what would be done
+    /// Only prints what would be done
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command: Command::Bind(bind), store } = arguments;
     if !store.is_deployed() {
         return Err(Failure::new(
-            "only a deployed stack keeps secrets outside its registry, so there is nothing to bind here; name it with: \
+            "only a deployed stack keeps secrets outside its registry, so there is nothing to bind in this store; name the stack with: \
              --store aws",
         ));
     }
@@ -80,8 +80,8 @@ impl Bind {
         match secrets.iter().filter(|secret| secret.outcome == Outcome::LeftAlone).count() {
             0 => Ok(()),
             count => Err(Failure::new(format!(
-                "{count} of {} secrets are left alone, for the reasons above; give this stack a SecretPrefix that no other \
-                 has, or delete what belongs to nobody, and repeat the command",
+                "{count} of {} secrets were left alone, for the reasons above; give this stack a SecretPrefix of its own, or delete \
+                 the secrets that are no longer used, and repeat the command",
                 secrets.len()
             ))),
         }

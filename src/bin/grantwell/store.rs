@@ -17,7 +17,7 @@ use crate::output;
 /// `--store` of the commands that manage a registry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArguments {
-    /// The registry: `file:DIR` as `grantwell serve` has it, or `aws` for the deployed stack
+    /// Where the registry is: `file:DIR` as for `grantwell serve`, or `aws` for the deployed stack
     #[arg(
         long,
         global = true,
@@ -67,7 +67,7 @@ pub(crate) enum UnknownStore {
     #[error("file: needs a directory, such as file:grantwell-data")]
     NoDirectory,
     /// The shell replaces `~` at the beginning of a word only, and the word begins with `file:`.
-    #[error("the shell leaves '~' after file: as it is; write file:$HOME/...")]
+    #[error("the shell does not expand '~' after file:; write file:$HOME/...")]
     Tilde,
 }
 
@@ -118,8 +118,8 @@ impl StoreArguments {
         match &self.store {
             StoreName::File(directory) => open_file(directory, if_absent),
             StoreName::Memory => Err(Failure::new(
-                "the memory store ends with the process that has it, so there is nothing to manage in it; use \
-                 --store file:DIR, and run the server on the same one",
+                "the memory store exists only inside the server's process, so this command cannot manage it; use \
+                 --store file:DIR, and run the server with the same directory",
             )),
             StoreName::Aws => open_aws().await,
         }
@@ -145,8 +145,8 @@ impl Drop for Store {
     fn drop(&mut self) {
         if let Some((_, path)) = self.file.as_ref().filter(|(registry, _)| registry.holds_removed()) {
             output::warn(&format!(
-                "what was removed can still be read in {0} or {0}-wal, because another process is reading it; a server that runs on it \
-                 erases it within seconds of that process's end, and without one the next grantwell command does",
+                "what was removed can still be read in {0} or {0}-wal, because another process is reading the file; when that process ends, \
+                 a running server erases it within seconds, and without a server the next grantwell command does",
                 path.display()
             ));
         }
@@ -226,7 +226,7 @@ async fn open_aws() -> Result<Store, Failure> {
 #[cfg(not(feature = "aws"))]
 pub(crate) fn no_aws() -> Failure {
     Failure::new(
-        "this build of grantwell has no AWS in it; install the full one with `cargo install --path . --bin grantwell` and \
+        "this build of grantwell does not support AWS; install the full one with `cargo install --path . --bin grantwell` and \
          run that",
     )
 }

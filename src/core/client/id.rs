@@ -19,8 +19,8 @@ pub struct ClientId(String);
 /// The client id is outside its alphabet or length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-', the first of them no '-', and does not \
-     begin with signing-keys"
+    "a client id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', '@' and '-', and begins neither with '-' nor with \
+     signing-keys"
 )]
 pub struct MalformedClientId;
 

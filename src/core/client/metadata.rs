@@ -82,7 +82,7 @@ pub struct SecretRotationDays(u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRegistration {
     /// A default scope is not among the client's scopes.
-    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope or drop it")]
+    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope, or leave it out")]
     DefaultScope(String),
     /// The realm does not allow a scope of the client.
     #[error("realm {realm} does not allow the scope '{scope}'; its allowed scopes are '{allowed}'")]
@@ -127,7 +127,7 @@ pub enum InvalidRegistration {
 
 /// The days between two rotations of the secret are out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a secret is rotated by schedule every 1 to {max} days", max = SecretRotationDays::MAX)]
+#[error("secrets are rotated on a schedule every 1 to {max} days", max = SecretRotationDays::MAX)]
 pub struct InvalidSecretRotationDays;
 
 impl ClientMetadata {

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::ClientRequest;
-use super::method::{Carrier, Method, Needs, Presented};
-use super::secret::presented;
+use super::method::{Carrier, Method, Presented};
+use super::secret::{CLIENT_SECRET, presented};
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::encoding::decode_form;
 use crate::core::error::{ClientAuthFailure, OAuthError};
@@ -14,7 +14,7 @@ use crate::core::error::{ClientAuthFailure, OAuthError};
 pub(super) const METHOD: Method = Method {
     name: AuthMethod::ClientSecretBasic,
     carrier: Carrier::Authorization,
-    needs: Needs::Secret,
+    needs: &[CLIENT_SECRET],
     is_listed: true,
     find,
 };

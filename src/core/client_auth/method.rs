@@ -20,8 +20,9 @@ pub struct Method {
     pub name: AuthMethod,
     /// Where a request carries its proof.
     pub carrier: Carrier,
-    /// What a registration must have for it.
-    pub needs: Needs,
+    /// The members of a registration of which it needs one. `client_secret` is kept beside the registration, where one of its
+    /// methods needs it.
+    pub needs: &'static [&'static str],
     /// Whether metadata documents name it.
     pub is_listed: bool,
     /// Reads what a request carries there. `None` where it is another method's; an error where it is this one's, and malformed.
@@ -35,13 +36,6 @@ pub enum Carrier {
     Authorization,
     /// Parameters of the body, besides `client_id`.
     Parameters(&'static [&'static str]),
-}
-
-/// What a registration must have so that its client can authenticate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// A secret, which a store keeps beside the registration.
-    Secret,
 }
 
 /// What a request presents, decoded.

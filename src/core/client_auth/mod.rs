@@ -33,7 +33,8 @@ use super::realm::{Issuer, Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
 use attempts::{Attempt, FailedAttempts};
-use method::{Carrier, Look, Method, Needs, Presented, Proof, Stores};
+use method::{Carrier, Look, Method, Presented, Proof, Stores};
+use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
 pub const METHODS: [Method; AuthMethod::ALL.len()] = [client_secret_basic::METHOD, client_secret_post::METHOD];
@@ -90,7 +91,7 @@ pub fn methods_with_secret(metadata: &ClientMetadata) -> impl Iterator<Item = Au
     let registered = &metadata.token_endpoint_auth_methods;
     METHODS
         .into_iter()
-        .filter(|method| method.needs == Needs::Secret && registered.contains(&method.name))
+        .filter(|method| method.needs.contains(&CLIENT_SECRET) && registered.contains(&method.name))
         .map(|method| method.name)
 }
 

@@ -84,6 +84,9 @@ fn compare(stored: Option<&SecretDigest>, presented: &PresentedSecret) -> Choice
     equal
 }
 
+/// A secret's name in a registration and in the body of a request.
+pub(super) const CLIENT_SECRET: &str = "client_secret";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ pub enum KeyChangeError {
     #[error(transparent)]
     Refused(#[from] RotationRefused),
     /// Somebody else changed the keys between reading and writing.
-    #[error("the keys were changed by somebody else meanwhile; look at them and repeat the change")]
+    #[error("somebody else changed the keys in the meantime; look at them and repeat the change")]
     Conflict,
     /// The store could not do its work.
     #[error(transparent)]

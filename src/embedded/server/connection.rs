@@ -17,10 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 
-use super::Sources;
 use super::activity::{Noting, Told, Verdict, Watched};
 use super::limits::Limits;
 use super::places::Place;
+use super::sources::Sources;
 use crate::http::response::Refusal;
 use crate::http::routes::HttpService;
 

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::places::MOST_ENDING;
-
 /// What connections may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -105,6 +103,8 @@ const MOST_THREADS: usize = 64;
 /// With fewer, a handful of idle clients would be all.
 const LEAST_CONNECTIONS: usize = 32;
 const ADVISED: usize = 4096;
+/// Connections that have been told to end and have not yet: the budget of descriptors has room for them beside those that have places.
+pub(super) const MOST_ENDING: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ mod connection;
 pub mod health;
 pub mod limits;
 mod places;
+pub mod sources;
 mod workers;
 
 use std::future::pending;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::limits::Limits;
 use self::places::{Peers, Places};
+use self::sources::Sources;
 use self::workers::Workers;
 use crate::core::source::ClientSource;
 use crate::embedded::store::cause::StorageCause;
@@ -32,17 +34,6 @@ use crate::http::routes::HttpService;
 
 /// How long requests in flight may take to finish once the server is told to stop.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-
-/// Who says where a request comes from, so that failed authentications can be counted by source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sources {
-    /// The connection: clients connect to this server themselves. A proxy on this machine is known by what it says.
-    Peers,
-    /// The last element of X-Forwarded-For, which the proxy in front has appended; the others a caller may have written.
-    ForwardedFor,
-    /// Nobody: a proxy is in front and says nothing. Its address stands for everybody, so that a guesser would lock out all.
-    Unknown,
-}
 
 /// How a server serves.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Sources;
 use super::activity::{Activity, Told};
+use super::limits::MOST_ENDING;
+use super::sources::Sources;
 use crate::core::source::ClientSource;
 
 /// The places of all connections.
@@ -174,8 +175,6 @@ impl Drop for Place {
     }
 }
 
-/// For which the budget of descriptors has room beside those that have places.
-pub(super) const MOST_ENDING: usize = 16;
 /// How long the next waits for one of them: where the threads are busy, others wait in the queue of the kernel rather than being refused.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
 

@@ -109,7 +109,7 @@ impl StorageCause {
         match self {
             Self::DiskFull => "free some space and try again",
             Self::PermissionDenied => {
-                "run grantwell as the user whose directory it is, or choose another with --store file:DIR"
+                "run grantwell as the owner of the directory, or choose another with --store file:DIR"
             }
             Self::ReadOnlyFileSystem => "mount it for writing, or choose another directory with --store file:DIR",
             Self::NoFileDescriptors => "raise the limit (ulimit -n), or end what holds so many, and try again",
@@ -130,7 +130,8 @@ impl StorageCause {
         let is_of_tokens = path.file_name().is_some_and(|name| name == "tokens.db");
         match self {
             Self::Damaged if is_of_tokens => {
-                "stop the server, move away tokens.db and the files beside it whose names begin with tokens.db, and start it: it makes a new one, and every token ends"
+                "stop the server, move away tokens.db and the files beside it whose names begin with tokens.db, and start it: it \
+                 makes a new one, and every token ends"
             }
             cause => cause.way_out(),
         }

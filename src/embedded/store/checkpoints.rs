@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use rustix::fs::fstatvfs;
 
 use super::cause::StorageCause;
-use super::database::{BUSY_TIMEOUT, GROUP_LIMIT, LOOKS_EVERY, Outage, PAGE_BYTES};
+use super::outage::{LOOKS_EVERY, Outage};
 
 /// The thread, and how much is in the log. Dropped, it ends the thread.
 pub(super) struct Checkpoints {
@@ -292,6 +292,10 @@ const MOST_WRITES_IN_LOG: u32 = 16 * DUE_AFTER;
 const MOST_ROUNDS: usize = 8;
 const SHORT_ROUND: Duration = Duration::from_millis(4);
 const PATIENCE_WITH_READERS: Duration = Duration::from_millis(20);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most writes of one transaction.
+const GROUP_LIMIT: usize = 1024;
+const PAGE_BYTES: u64 = 2048;
 /// A page, and what the log says of it.
 const FRAME_BYTES: u64 = PAGE_BYTES + 24;
 /// Bytes of log from which on it is begun anew, besides what is due by the number of writes: as long as there is eight times as much room.

@@ -14,15 +14,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::cause::StorageCause;
-use super::checkpoints::{Checkpoints, checkpoint};
+use super::checkpoints::{BUSY_TIMEOUT, Checkpoints, checkpoint};
 use super::data_dir::create_private_file;
 use super::fault::StoreError;
+use super::outage::{LOOKS_EVERY, Outage};
 use crate::core::port_error::PortError;
 use crate::core::time::UnixSeconds;
 
@@ -319,53 +320,6 @@ impl<U: Upkeep> Writer<U> {
     }
 }
 
-/// Says once that something fails, and once that it no longer does.
-pub(super) struct Outage {
-    begins: &'static str,
-    ends: &'static str,
-    /// What began it, and when that or another was last seen.
-    current: Option<(StorageCause, Instant)>,
-}
-
-impl Outage {
-    fn of_writes() -> Self {
-        Self { begins: "tokens cannot be written", ends: "tokens are written again", current: None }
-    }
-
-    pub(super) fn of_checkpoints() -> Self {
-        Self {
-            begins: "the log of the token database cannot be emptied, and grows",
-            ends: "the log of the token database is emptied again",
-            current: None,
-        }
-    }
-
-    fn cause(&self) -> Option<StorageCause> {
-        self.current.map(|(cause, _last)| cause)
-    }
-
-    pub(super) fn note(&mut self, failure: Option<StorageCause>) {
-        match (failure, self.current) {
-            (Some(cause), None) => {
-                tracing::error!(
-                    cause = cause.as_str(),
-                    "{}: {cause}; {}",
-                    self.begins,
-                    cause.way_out_at(Path::new("tokens.db"))
-                );
-                self.current = Some((cause, Instant::now()));
-            }
-            (Some(_another), Some((cause, _last))) => self.current = Some((cause, Instant::now())),
-            // A disk that is full for one write and not for the next is still full.
-            (None, Some((cause, last))) if last.elapsed() >= LOOKS_EVERY => {
-                tracing::warn!(cause = cause.as_str(), "{}", self.ends);
-                self.current = None;
-            }
-            (None, _) => {}
-        }
-    }
-}
-
 fn lock_directory(directory: &Path) -> Result<File, StoreError> {
     let of_io = |error| StoreError::of_io(directory, &error);
     let lock = File::open(directory).map_err(of_io)?;
@@ -433,11 +387,6 @@ pub(super) fn seconds(time: UnixSeconds) -> i64 {
 const SERVICE: &str = "the token database";
 /// "gwtk", by which a person can tell what the file is.
 const APPLICATION_ID: i32 = 0x6777_746B;
-pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(1);
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The most writes of one transaction.
-pub(super) const GROUP_LIMIT: usize = 1024;
-pub(super) const PAGE_BYTES: u64 = 2048;
 /// What a reader remembers it forgets whenever somebody has written, so that more of them would bring little.
 const MOST_READERS: usize = 8;
 /// A token is a page that is written to the log and from there to the file: in smaller pages fewer bytes, and more of them to split. Checkpoints

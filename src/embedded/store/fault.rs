@@ -49,8 +49,8 @@ pub enum StoreError {
     },
     /// A file in a directory of the user of this process is another user's. That user cannot use the directory.
     #[error(
-        "{} belongs to the user with the id {owner}, and the directory that it is in to {user}, as whom this process runs; run: sudo \
-         chown {user} '{}'",
+        "{} belongs to the user with the id {owner}, but its directory to {user}, the user of this process; run: sudo chown {user} \
+         '{}'",
         path.display(), path.display()
     )]
     FileNotOwned {
@@ -70,7 +70,7 @@ pub enum StoreError {
     /// There is the log of a database, and no database.
     #[error(
         "{0} was moved away or removed, and {0}-wal is its log; put it back, or stop the server on that directory and remove {0}-wal and \
-         {0}-shm to begin anew",
+         {0}-shm to start over",
         path.display()
     )]
     MovedAway {
@@ -97,8 +97,8 @@ pub enum StoreError {
     },
     /// An earlier build has written it, with another engine.
     #[error(
-        "{} was written by an earlier version of grantwell; remove it, which ends the tokens in it, and if JWTs that are stored \
-         nowhere were revoked take out the keys that signed them (grantwell key revoke): only that directory knows which",
+        "{} was written by an earlier version of grantwell; remove it, which ends the tokens in it. If stateless JWTs were \
+         revoked, also revoke the keys that signed them (grantwell key revoke): only that directory has the revocations",
         path.display()
     )]
     Older {

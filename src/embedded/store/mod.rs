@@ -7,6 +7,7 @@ pub mod data_dir;
 mod database;
 pub mod fault;
 pub mod memory;
+mod outage;
 mod passed_time;
 mod provenance;
 pub mod quotas;

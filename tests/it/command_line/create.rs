@@ -1,125 +1,76 @@
 //! `grantwell client create`: what it prints, and what it refuses.
 
-use serde_json::json;
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::members::names_of;
+use serde_json::{Value, json};
 
 use super::operator::{CREATE, Operator, is_base64url, now, text};
+use crate::support::registration::{Member, members, show};
 
 #[test]
 fn create_prints_one_json_object_with_every_setting() {
     let operator = Operator::new();
     let before = now();
-    let client = operator.json(&[
-        "client",
-        "create",
-        "--id",
-        "myClient",
-        "--name",
-        "My client",
-        "--owner",
-        "alice@example.com",
-        "--owner",
-        "bob@example.com",
-        "--scope",
-        "write read",
-        "--scope",
-        "admin",
-        "--default-scope",
-        "write",
-        "--redirect-uri",
-        "https://www.example.com:443/callback",
-        "--redirect-uri",
-        "https://www.example.com/other",
-        "--grant-type",
-        "client_credentials",
-        "--token-lifetime",
-        "900",
-        "--auth-method",
-        "client_secret_post",
-        "--auth-method",
-        "client_secret_basic",
-        "--secret-lifetime",
-        "60",
-        "--access-token-format",
-        "jwt",
-        "--access-token-persistence",
-        "stateless",
-        "--signing-alg",
-        "EdDSA",
-        "--token-quota",
-        "1000/hour",
-        "--token-quota-mode",
-        "observe",
-        "--resource",
-        "https://api.example.com/orders",
-        "--resource",
-        "urn:example:invoices",
-        "--claims",
-        r#"{"tier": "gold", "limits": {"rate": 1.5}}"#,
-    ]);
+    let options: Vec<String> = members().into_iter().flat_map(|member| member.create).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let client = operator.json(&[&CREATE[..], &options].concat());
     let issued_at = client["client_id_issued_at"].as_u64().expect("seconds");
     assert!((before..=now()).contains(&issued_at), "{client}");
-    assert_eq!(
-        client,
-        json!({
-            "client_id": "myClient",
-            "client_secret": client["client_secret"],
-            "client_secret_expires_at": issued_at + 60,
-            "client_secret_rotation_days": null,
-            "client_name": "My client",
-            "contacts": ["alice@example.com", "bob@example.com"],
-            "scope": "admin read write",
-            "default_scope": "write",
-            "grant_types": ["client_credentials"],
-            "token_endpoint_auth_method": "client_secret_basic",
-            "token_endpoint_auth_methods": ["client_secret_basic", "client_secret_post"],
-            "redirect_uris": ["https://www.example.com:443/callback", "https://www.example.com/other"],
-            "access_token_lifetime": 900,
-            "access_token_format": "jwt",
-            "access_token_persistence": "stateless",
-            "access_token_signing_alg": "EdDSA",
-            "token_quota": "1000/hour",
-            "token_quota_mode": "observe",
-            "resources": ["https://api.example.com/orders", "urn:example:invoices"],
-            "access_token_claims": { "tier": "gold", "limits": { "rate": 1.5 } },
-            "realm": "root",
-            "status": "active",
-            "client_id_issued_at": issued_at,
-        })
-    );
+    let mut expected = registered(&client, |member| &member.stored);
+    expected["client_secret_expires_at"] = json!(issued_at + 60);
+    assert_eq!(client, expected);
 }
 
 #[test]
 fn create_without_options_gives_a_client_of_the_root_realm_that_may_only_authenticate() {
     let operator = Operator::new();
     let client = operator.json(&["client", "create"]);
-    let expected = json!({
-        "client_id": client["client_id"],
-        "client_secret": client["client_secret"],
-        "client_secret_expires_at": 0,
-        "client_secret_rotation_days": null,
-        "client_name": null,
-        "contacts": [],
-        "scope": "",
-        "default_scope": null,
-        "grant_types": ["client_credentials"],
-        "token_endpoint_auth_method": "client_secret_basic",
-        "redirect_uris": [],
-        "access_token_lifetime": null,
-        "access_token_format": null,
-        "access_token_persistence": null,
-        "access_token_signing_alg": null,
-        "token_quota": null,
-        "token_quota_mode": null,
-        "resources": [],
-        "access_token_claims": {},
-        "realm": "root",
-        "status": "active",
-        "client_id_issued_at": client["client_id_issued_at"],
-    });
-    assert_eq!(client, expected);
+    assert_eq!(client, registered(&client, |member| &member.unset));
     let id = text(&client["client_id"]);
     assert!(id.len() == 22 && is_base64url(id) && !id.starts_with('-'), "{id}");
     assert_eq!(operator.json(&["client", "show", id])["client_id"], id);
+}
+
+/// What `client create` prints of a client: these values of its members, and what the registry says of it.
+fn registered(client: &Value, value: impl Fn(&Member) -> &Value) -> Value {
+    let mut expected = json!({
+        "client_id": client["client_id"],
+        "client_secret": client["client_secret"],
+        "client_id_issued_at": client["client_id_issued_at"],
+        "realm": "root",
+        "status": "active",
+    });
+    for member in members() {
+        show(&mut expected, &member.member, value(&member));
+    }
+    expected
+}
+
+#[test]
+fn a_registration_is_printed_in_the_order_in_which_it_is_read() {
+    let operator = Operator::new();
+    let printed = operator.run(&CREATE).stdout;
+    let names = printed.lines().filter_map(|line| line.trim_start().strip_prefix('"')?.split_once("\":"));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    assert_eq!(names[..3], ["client_id", "client_secret", "client_secret_expires_at"], "{printed}");
+    assert_eq!(names[names.len() - 3..], ["realm", "status", "client_id_issued_at"], "{printed}");
+}
+
+#[test]
+fn the_members_that_tests_know_are_those_of_the_registration_and_each_has_an_option_that_names_it() {
+    let mut known: Vec<String> = members().into_iter().map(|member| member.member).collect();
+    known.sort_unstable();
+    let mut names = names_of::<ClientMetadata>().to_vec();
+    names.sort_unstable();
+    assert_eq!(known, names);
+    let operator = Operator::new();
+    for command in ["create", "update"] {
+        let help = operator.run(&["client", command, "--help"]).stdout;
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for name in &names {
+            assert!(help.contains(&format!("({name})")), "no option of client {command} says that it sets {name}");
+        }
+    }
 }
 
 #[test]
@@ -151,7 +102,7 @@ fn a_second_create_is_refused_and_leaves_the_first_client_as_it_was() {
     operator.refused(
         &[&CREATE[..], &["--name", "Second"]].concat(),
         1,
-        "realm 'root' has a client 'myClient' already, which stays as it is; change that with `grantwell client update \
+        "realm 'root' already has a client 'myClient', which stays as it is; change it with `grantwell client update \
          myClient`, or choose another --id",
     );
     assert_eq!(operator.json(&["client", "show", "myClient"]), before);
@@ -173,7 +124,7 @@ fn the_same_id_in_another_realm_is_another_client() {
     operator.refused(
         &["client", "show", "nobody", "--realm", "alpha"],
         1,
-        "realm 'alpha' has no client 'nobody'; see those it has with: grantwell client list --realm alpha",
+        "realm 'alpha' has no client 'nobody'; list its clients with: grantwell client list --realm alpha",
     );
 }
 
@@ -214,7 +165,7 @@ fn a_client_without_grants_and_one_with_grants_of_other_servers_can_be_registere
     assert_eq!(other.json()["grant_types"], json!(["client_credentials", "refresh_token"]));
     assert_eq!(
         other.stderr,
-        "warning: this server only implements client_credentials; 'refresh_token' is recorded and gets nobody a token\n"
+        "warning: this server implements only client_credentials; 'refresh_token' is recorded, but no client can get a token with it\n"
     );
 }
 
@@ -225,7 +176,7 @@ fn settings_that_contradict_each_other_or_the_realm_are_refused() {
     for (arguments, sentence) in [
         (
             &["--scope", "read", "--default-scope", "write"][..],
-            "the default scope 'write' is not among the client's scopes; add it with --scope or drop it",
+            "the default scope 'write' is not among the client's scopes; add it with --scope, or leave it out",
         ),
         (
             &["--scope", "read write", "--realm", "narrow"],
@@ -233,7 +184,7 @@ fn settings_that_contradict_each_other_or_the_realm_are_refused() {
         ),
         (
             &["--grant-type", "none", "--grant-type", "client_credentials"],
-            "--grant-type none and '' stand alone; drop them, or the grant types beside them",
+            "--grant-type none and --grant-type '' cannot be combined with other grant types; leave out one or the other",
         ),
         (&["--name", "a\u{1b}[2J"], "the name is empty, longer than 256 characters, or has control characters"),
         (&["--owner", "a", "--owner", ""], "the owner is empty, longer than 256 characters, or has control characters"),
@@ -256,12 +207,12 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--token-lifetime", "0"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "2592001"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "1h"], "a token lifetime is 1 to 2592000 seconds"),
-        (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post]"),
+        (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post"),
         (&["--secret-lifetime", "3153600001"], "3153600001 is not in 0..=3153600000"),
-        (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' takes the setting back"),
-        (&["--access-token-persistence", "forever"], "a persistence is stored or stateless; '' takes the setting back"),
-        (&["--signing-alg", "HS256"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back"),
-        (&["--signing-alg", "none"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' takes the setting back"),
+        (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' removes the setting"),
+        (&["--access-token-persistence", "forever"], "a persistence is stored or stateless; '' removes the setting"),
+        (&["--signing-alg", "HS256"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' removes the setting"),
+        (&["--signing-alg", "none"], "a signing algorithm is ES256, EdDSA, PS256 or RS256; '' removes the setting"),
         (
             &["--token-quota", "0/hour"],
             "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
@@ -274,7 +225,7 @@ fn values_outside_their_grammar_are_usage_errors() {
             &["--token-quota", "1/week"],
             "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to 1000000000, or none",
         ),
-        (&["--token-quota-mode", "log"], "a token quota's mode is enforce or observe; '' takes the setting back"),
+        (&["--token-quota-mode", "log"], "a token quota's mode is enforce or observe; '' removes the setting"),
         (&["--resource", "/orders"], "a resource is an absolute URI of at most 512 characters without a fragment"),
         (&["--resource", "https://a.example/#f"], "a resource is an absolute URI of at most 512 characters"),
         (&["--claims", "tier=gold"], r#"claims are one JSON object, such as '{"tier":"gold"}'"#),

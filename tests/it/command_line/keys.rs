@@ -16,14 +16,11 @@ fn a_realm_that_has_signed_nothing_has_no_keys_and_says_so() {
     let operator = Operator::with_client();
     assert_eq!(operator.json(&["key", "list"]), json!({ "realm": "root", "keys": [] }));
     let table = operator.run(&["key", "list", "--output", "table"]).stdout;
-    assert_eq!(table, "realm root has no keys yet; they are made when it signs for the first time\n");
+    assert_eq!(table, "realm root has no keys yet; they are made when it first signs a token\n");
 
     let ended = operator.run(&["key", "rotate"]);
     assert_eq!(roles(&ended.json()), ["ES256 current", "ES256 next"]);
-    assert_eq!(
-        ended.stderr,
-        "note: realm 'root' had no keys, so there was nothing to rotate; it has its first ones now\n"
-    );
+    assert_eq!(ended.stderr, "note: realm 'root' had no keys to rotate, so its first ones were made\n");
 }
 
 #[test]
@@ -67,7 +64,7 @@ fn a_listing_of_keys_has_their_place_in_time_and_nothing_private() {
 #[test]
 fn an_algorithm_is_published_from_when_it_is_set() {
     const NOTE: &str = "once its key has been published for 15 minutes, so that every resource server knows it; until then the \
-                        key before it signs\n";
+                        previous key signs\n";
     let operator = Operator::new();
     // The first keys sign at once, so there is nothing to say.
     let first = operator.run(&["realm", "set", "root", "--signing-alg", "ES256"]);
@@ -136,14 +133,14 @@ fn rotation_waits_until_the_next_key_is_known_everywhere() {
     operator.json(&["realm", "set", "alpha"]);
     let first = operator.json(&["key", "rotate", "--realm", "alpha"]);
     let ready_at = keys(&first)[1]["published_at"].as_u64().expect("seconds") + 900;
-    let ready_at = format!("rotate from {} on;", utc(ready_at));
+    let ready_at = format!("rotate at {} or later;", utc(ready_at));
     let too_soon = operator.run(&["key", "rotate", "--realm", "alpha"]);
     too_soon.is_refusal(
         1,
-        "the next key of realm 'alpha' has not been published for 15 minutes yet, and a resource server",
+        "the next key of realm 'alpha' has been published for less than 15 minutes, so a resource server",
     );
     too_soon.is_refusal(1, &ready_at);
-    too_soon.is_refusal(1, "is taken out at once with: grantwell key revoke KID --realm alpha");
+    too_soon.is_refusal(1, "take a leaked key out at once with: grantwell key revoke KID --realm alpha");
     assert_eq!(operator.json(&["key", "list", "--realm", "alpha"]), first);
 
     operator.age_keys("alpha", 900);
@@ -187,7 +184,7 @@ fn rotation_waits_until_the_next_key_is_known_everywhere() {
             ],
         })
     );
-    operator.refused(&["key", "rotate", "--realm", "alpha"], 1, "has not been published for 15 minutes yet");
+    operator.refused(&["key", "rotate", "--realm", "alpha"], 1, "has been published for less than 15 minutes");
 }
 
 #[test]
@@ -201,9 +198,13 @@ fn rotations_at_once_rotate_once() {
     });
     assert_eq!(outcomes.iter().filter(|ended| ended.status == Some(0)).count(), 1);
     for ended in outcomes.iter().filter(|ended| ended.status != Some(0)) {
-        let conflict = "the keys of realm 'root' were changed by somebody else meanwhile, and nothing was written; look at them \
-                        with `grantwell key list` and repeat the command";
-        assert!(ended.stderr.contains(conflict) || ended.stderr.contains("for 15 minutes yet"), "{}", ended.stderr);
+        let conflict = "somebody else changed the keys of realm 'root' in the meantime, so nothing was written; look at them with \
+                        `grantwell key list` and repeat the command";
+        assert!(
+            ended.stderr.contains(conflict) || ended.stderr.contains("for less than 15 minutes"),
+            "{}",
+            ended.stderr
+        );
     }
     assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 previous", "ES256 current", "ES256 next"]);
 }
@@ -216,10 +217,10 @@ fn a_leaked_key_is_out_at_once_and_the_next_one_signs() {
     let revoked = operator.run(&["key", "revoke", leaked]);
     assert_eq!(
         revoked.stderr,
-        "warning: tokens signed with this key are inactive from now on at introspection (a local server follows within \
-         seconds, a deployed stack within 5 minutes, and signs with it for as long, so that some clients have to ask again); \
-         resource servers that validate by themselves follow when they fetch the JWKS again, within 10 minutes. If the whole \
-         set has leaked and not one key of it, revoke the next key too\n"
+        "warning: tokens signed with this key are inactive at introspection from now on. A local server follows within seconds; a \
+         deployed stack follows within 5 minutes and signs with the key until then, so that some clients have to ask for a new \
+         token. Resource servers that validate tokens themselves follow when they next fetch the JWKS, within 10 minutes. If \
+         the whole key set has leaked, and not just this key, revoke the next key too\n"
     );
     let after = revoked.json();
     assert_eq!((roles(&after), &keys(&after)[0]["kid"]), (vec!["ES256 current".into(), "ES256 next".into()], next));
@@ -231,11 +232,11 @@ fn a_leaked_key_is_out_at_once_and_the_next_one_signs() {
         operator.refused(
             &["key", "revoke", "--output", "json", "--", unknown],
             1,
-            "realm 'root' has no key of this kid; see those it has with: grantwell key list",
+            "realm 'root' has no key with this kid; list its keys with: grantwell key list",
         );
     }
-    operator.refused(&["key", "revoke", "-unknown"], 1, "realm 'root' has no key of this kid");
-    operator.refused(&["key", "revoke", "-hV"], 1, "realm 'root' has no key of this kid");
+    operator.refused(&["key", "revoke", "-unknown"], 1, "realm 'root' has no key with this kid");
+    operator.refused(&["key", "revoke", "-hV"], 1, "realm 'root' has no key with this kid");
     operator.json(&["realm", "set", "alpha"]);
     operator.refused(&["key", "revoke", leaked, "--realm", "alpha"], 1, "with: grantwell key list --realm alpha");
     operator.refused(&["key", "revoke"], 2, "the following required arguments were not provided");
@@ -299,7 +300,7 @@ fn a_server_rotates_the_keys_of_every_realm_that_are_due() {
 }
 
 #[test]
-fn a_server_refuses_a_rotation_that_is_no_number_of_days() {
+fn a_server_refuses_a_rotation_that_is_not_a_number_of_days() {
     let operator = Operator::new();
     for value in ["0", "366", "monthly", "-1", "1.5"] {
         let refused = Start::on("memory").environment("GRANTWELL_SIGNING_KEY_ROTATION_DAYS", value).expect_refusal();

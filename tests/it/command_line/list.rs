@@ -23,22 +23,22 @@ fn a_listing_that_stops_says_how_to_go_on() {
     loop {
         let list = operator.json(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         seen.extend(ids(&list));
-        let Some(token) = list["next_page_token"].as_str() else { break };
+        let Some(cursor) = list["next_page_token"].as_str() else { break };
         arguments.truncate(6);
-        arguments.extend(["--starting-token".to_owned(), token.to_owned()]);
+        arguments.extend(["--cursor".to_owned(), cursor.to_owned()]);
     }
     assert_eq!(seen, ["a", "b", "c", "d", "e"]);
 
     let exact = operator.json(&["client", "list", "--max-items", "5"]);
     assert_eq!((ids(&exact).len(), &exact["next_page_token"]), (5, &Value::Null));
     let table = operator.run(&["client", "list", "--max-items", "2", "--output", "table"]).stdout;
-    assert!(table.ends_with("There are more; go on with: --starting-token b\n"), "{table}");
+    assert!(table.ends_with("There are more; continue with: --cursor b\n"), "{table}");
 }
 
 #[test]
-fn a_listing_refuses_sizes_and_tokens_that_mean_nothing() {
+fn a_listing_refuses_sizes_and_cursors_that_mean_nothing() {
     let operator = Operator::with_client();
-    for arguments in [["--page-size", "0"], ["--page-size", "1001"], ["--max-items", "0"], ["--starting-token", "/"]] {
+    for arguments in [["--page-size", "0"], ["--page-size", "1001"], ["--max-items", "0"], ["--cursor", "/"]] {
         operator.refused(&[&["client", "list"][..], &arguments].concat(), 2, arguments[0]);
     }
 }
@@ -88,7 +88,7 @@ fn a_client_that_does_not_exist_is_an_error_of_every_command() {
         operator.refused(
             command,
             1,
-            "realm 'root' has no client 'nobody'; see those it has with: grantwell client list",
+            "realm 'root' has no client 'nobody'; list its clients with: grantwell client list",
         );
     }
 }

@@ -115,8 +115,8 @@ fn realm_commands_refuse_what_they_cannot_do() {
         (
             &["set", "beta", "--default-scope", "write", "--allowed-scope", "read"],
             1,
-            "the default scope 'write' is not among the realm's allowed scopes 'read'; add it with --allowed-scope or drop \
-             it",
+            "the default scope 'write' is not among the realm's allowed scopes 'read'; add it with --allowed-scope, or \
+             leave it out",
         ),
         (&["set", "a/b"], 2, "a realm name has 1 to 64 characters"),
         (&["set", "beta", "--realm", "beta"], 2, "cannot be used with"),
@@ -124,7 +124,7 @@ fn realm_commands_refuse_what_they_cannot_do() {
         (&["set", "beta", "--token-lifetime", "1", "--inherit-token-lifetime"], 2, "cannot be used with"),
         (&["set", "beta", "--default-scope", "\\"], 2, "a scope is one or more tokens"),
         (&["set", "beta", "--grant-type", "magic"], 2, "'magic' is not a grant type"),
-        (&["set", "beta", "--access-token-format", "xml"], 2, "a format is opaque or jwt; '' takes the setting back"),
+        (&["set", "beta", "--access-token-format", "xml"], 2, "a format is opaque or jwt; '' removes the setting"),
         (&["set", "beta", "--access-token-persistence", "no"], 2, "a persistence is stored or stateless; ''"),
         (&["set", "beta", "--signing-alg", "es256"], 2, "a signing algorithm is ES256, EdDSA, PS256 or RS256; ''"),
         (
@@ -134,7 +134,11 @@ fn realm_commands_refuse_what_they_cannot_do() {
         ),
         (&["set", "beta", "--token-quota-mode", "off"], 2, "a token quota's mode is enforce or observe; ''"),
         (&["set", "beta", "--resource", "urn:a"], 2, "unexpected argument '--resource'"),
-        (&["set", "beta", "--grant-type", "", "--grant-type", "client_credentials"], 1, "stand alone"),
+        (
+            &["set", "beta", "--grant-type", "", "--grant-type", "client_credentials"],
+            1,
+            "cannot be combined with other grant types",
+        ),
     ] {
         operator.refused(&[&["realm"], arguments].concat(), status, sentence);
     }

@@ -129,7 +129,7 @@ fn revoking_the_previous_secret_makes_no_new_one_and_says_so() {
         assert!(
             ended
                 .stderr
-                .starts_with("note: NO NEW SECRET WAS MADE: the current secret of client 'myClient' stays as it is"),
+                .starts_with("note: NO NEW SECRET WAS MADE: the current secret of client 'myClient' stays valid"),
             "{}",
             ended.stderr
         );
@@ -144,8 +144,8 @@ fn revoking_the_previous_secret_makes_no_new_one_and_says_so() {
 fn a_rotation_by_schedule_is_recorded_with_the_warning_that_a_file_has_none() {
     let warning = |id: &str| {
         format!(
-            "warning: only a deployed stack rotates secrets by schedule; the days are recorded, and the secret stays until \
-             you run: grantwell client rotate-secret {id} --realm alpha\n"
+            "warning: only a deployed stack rotates secrets on a schedule; the number of days is recorded, but the secret stays the same \
+             until you run: grantwell client rotate-secret {id} --realm alpha\n"
         )
     };
     let operator = Operator::new();
@@ -207,12 +207,15 @@ fn a_secret_that_could_not_be_printed_is_reported() {
     });
     closed.is_refusal(
         1,
-        "client 'myClient' has its secret, but you do not: standard output was closed; make a new one with: grantwell \
+        "client 'myClient' has a new secret, but it could not be shown to you: standard output was closed; make another one with: grantwell \
          client rotate-secret myClient",
     );
     let full = operator.run_with(|command| {
         let full = File::options().write(true).open("/dev/full").expect("a device that is always full");
         command.args(["client", "rotate-secret", "myClient"]).stdout(full);
     });
-    full.is_refusal(1, "client 'myClient' has its secret, but you do not: the answer could not be written");
+    full.is_refusal(
+        1,
+        "client 'myClient' has a new secret, but it could not be shown to you: the answer could not be written",
+    );
 }

@@ -2,75 +2,26 @@
 
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::operator::{CREATE, Operator, now};
+use crate::support::registration::{members, show};
 
 #[test]
 fn update_changes_what_is_named_and_nothing_else() {
     let operator = Operator::new();
-    operator.json(
-        &[
-            &CREATE[..],
-            &["--name", "n", "--owner", "o", "--scope", "read write", "--default-scope", "write"],
-            &["--redirect-uri", "https://a.example/", "--token-lifetime", "900"],
-        ]
-        .concat(),
-    );
+    let options: Vec<String> = members().into_iter().flat_map(|member| member.create).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    operator.json(&[&CREATE[..], &options].concat());
     let mut expected = operator.json(&["client", "show", "myClient"]);
-    for (arguments, member, value) in [
-        (&["--name", "m"][..], "client_name", json!("m")),
-        (&["--name", ""], "client_name", Value::Null),
-        (&["--owner", "p", "--owner", "q"], "contacts", json!(["p", "q"])),
-        (&["--owner", ""], "contacts", json!([])),
-        (&["--scope", "write", "--scope", "admin"], "scope", json!("admin write")),
-        (&["--default-scope", "admin write"], "default_scope", json!("admin write")),
-        (&["--default-scope", ""], "default_scope", Value::Null),
-        (&["--scope", ""], "scope", json!("")),
-        (&["--redirect-uri", "https://b.example/"], "redirect_uris", json!(["https://b.example/"])),
-        (&["--redirect-uri", ""], "redirect_uris", json!([])),
-        (&["--grant-type", "none"], "grant_types", json!([])),
-        (&["--grant-type", "client_credentials"], "grant_types", json!(["client_credentials"])),
-        (&["--token-lifetime", "60"], "access_token_lifetime", json!(60)),
-        (&["--inherit-token-lifetime"], "access_token_lifetime", Value::Null),
-        (&["--auth-method", "client_secret_post"], "token_endpoint_auth_method", json!("client_secret_post")),
-        (&["--secret-lifetime", "0"], "client_secret_expires_at", json!(0)),
-        (&["--secret-rotation-days", "365"], "client_secret_rotation_days", json!(365)),
-        (&["--secret-rotation-days", ""], "client_secret_rotation_days", Value::Null),
-        (&["--secret-rotation-days", "1"], "client_secret_rotation_days", json!(1)),
-        (&["--secret-rotation-days", "0"], "client_secret_rotation_days", Value::Null),
-        (&["--access-token-format", "jwt"], "access_token_format", json!("jwt")),
-        (&["--access-token-format", "opaque"], "access_token_format", json!("opaque")),
-        (&["--access-token-format", ""], "access_token_format", Value::Null),
-        (&["--access-token-persistence", "stateless"], "access_token_persistence", json!("stateless")),
-        (&["--access-token-persistence", "stored"], "access_token_persistence", json!("stored")),
-        (&["--access-token-persistence", ""], "access_token_persistence", Value::Null),
-        (&["--signing-alg", "ES256"], "access_token_signing_alg", json!("ES256")),
-        (&["--signing-alg", "EdDSA"], "access_token_signing_alg", json!("EdDSA")),
-        (&["--signing-alg", "PS256"], "access_token_signing_alg", json!("PS256")),
-        (&["--signing-alg", "RS256"], "access_token_signing_alg", json!("RS256")),
-        (&["--signing-alg", ""], "access_token_signing_alg", Value::Null),
-        (&["--token-quota", "1000/hour"], "token_quota", json!("1000/hour")),
-        (&["--token-quota-mode", "observe"], "token_quota_mode", json!("observe")),
-        (&["--token-quota-mode", "enforce"], "token_quota_mode", json!("enforce")),
-        (&["--token-quota", "1000000000/day"], "token_quota", json!("1000000000/day")),
-        (&["--token-quota-mode", ""], "token_quota_mode", Value::Null),
-        (&["--token-quota", "none"], "token_quota", json!("none")),
-        (&["--token-quota", ""], "token_quota", Value::Null),
-        (
-            &["--resource", "urn:b", "--resource", "https://a.example"],
-            "resources",
-            json!(["urn:b", "https://a.example"]),
-        ),
-        (&["--resource", "https://c.example/"], "resources", json!(["https://c.example/"])),
-        (&["--resource", ""], "resources", json!([])),
-        (&["--claims", r#"{"tier":"gold"}"#], "access_token_claims", json!({ "tier": "gold" })),
-        (&["--claims", r#"{"a":[1,null]}"#], "access_token_claims", json!({ "a": [1, null] })),
-        (&["--claims", ""], "access_token_claims", json!({})),
-    ] {
-        expected[member] = value;
-        assert_eq!(operator.json(&[&["client", "update", "myClient"], arguments].concat()), expected, "{arguments:?}");
-        assert_eq!(operator.json(&["client", "show", "myClient"]), expected, "{arguments:?}");
+    for member in members() {
+        for (options, value) in member.changes {
+            show(&mut expected, &member.member, &value);
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            let changed = operator.json(&[&["client", "update", "myClient"], &options[..]].concat());
+            assert_eq!(changed, expected, "{options:?}");
+            assert_eq!(operator.json(&["client", "show", "myClient"]), expected, "{options:?}");
+        }
     }
 }
 
@@ -83,9 +34,9 @@ fn update_refuses_what_create_refuses_and_a_change_of_nothing() {
         (&[][..], 2, "the following required arguments were not provided"),
         (&["--inherit-token-lifetime", "--token-lifetime", "1"], 2, "cannot be used with"),
         (&["--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
-        (&["--secret-rotation-days", "366"], 2, "a secret is rotated by schedule every 1 to 365 days"),
+        (&["--secret-rotation-days", "366"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
         (&["--secret-rotation-days", "-1"], 2, "'-1'"),
-        (&["--secret-rotation-days", "monthly"], 2, "a secret is rotated by schedule every 1 to 365 days"),
+        (&["--secret-rotation-days", "monthly"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
         (&["--status", "disabled"], 2, "unexpected argument '--status'"),
         (&["--scope", "read"], 1, "the default scope 'write' is not among the client's scopes"),
     ] {
@@ -143,8 +94,8 @@ fn changes_made_at_once_never_undo_each_other() {
         } else {
             outcome.is_refusal(
                 1,
-                "client 'myClient' was changed by somebody else meanwhile, and nothing was written; look at it with \
-                 `grantwell client show myClient` and repeat the command",
+                "somebody else changed client 'myClient' in the meantime, so nothing was written; look at it with `grantwell \
+                 client show myClient` and repeat the command",
             );
         }
     }

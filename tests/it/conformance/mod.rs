@@ -132,26 +132,7 @@ impl Clock for FixedClock {
 
 /// A client that sets everything a registration can say.
 fn client(realm: &Realm, id: &str) -> Client {
-    let metadata = ClientMetadata {
-        client_name: Some("My client, \"quoted\" and Zoë".to_owned()),
-        contacts: vec!["owner@example.com".to_owned(), "other@example.com".to_owned()],
-        redirect_uris: vec!["https://www.example.com:443/callback".parse().expect("absolute")],
-        scope: "read write".parse().expect("well formed"),
-        default_scope: Some("write".parse().expect("well formed")),
-        grant_types: [GrantType::client_credentials()].into(),
-        token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
-        access_token_lifetime: Some(TokenLifetime::new(60).expect("in range")),
-        client_secret_expires_at: NOW.plus(3600),
-        client_secret_rotation_days: Some(SecretRotationDays::new(30).expect("in range")),
-        access_token_format: Some(AccessTokenFormat::Jwt),
-        access_token_persistence: Some(AccessTokenPersistence::Stateless),
-        access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
-        token_quota: Some("1000/hour".parse().expect("a quota")),
-        token_quota_mode: Some(QuotaMode::Observe),
-        resources: vec!["https://api.example.com/orders".parse().expect("absolute")],
-        access_token_claims: r#"{"tier":"gold","limits":{"rate":1.0}}"#.parse().expect("claims"),
-    };
-    Client::register(client_id(id), realm, metadata, registration_id(), NOW).expect("valid")
+    Client::register(client_id(id), realm, every_member(), registration_id(), NOW).expect("valid")
 }
 
 fn registration_id() -> RegistrationId {

@@ -1,12 +1,13 @@
 //! What the black-box tests share: a server of their own ([`server`]), the real command line ([`cli`]), HTTP as a
-//! well-behaved client speaks it and as nobody should ([`http`]), JWTs as a resource server reads them ([`jwt`]), and one server
-//! that most tests share ([`shared`]).
+//! well-behaved client speaks it and as nobody should ([`http`]), JWTs as a resource server reads them ([`jwt`]), every member
+//! of a registration ([`registration`]), and one server that most tests share ([`shared`]).
 
 pub(crate) mod cli;
 #[cfg(target_os = "linux")]
 pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod jwt;
+pub(crate) mod registration;
 pub(crate) mod server;
 pub(crate) mod shared;
 

@@ -31,7 +31,7 @@ docs/cost.md explains each number.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     usage: Usage,
-    /// The region whose prices apply: us-east-1, or that of --prices
+    /// The region whose prices apply: us-east-1, or the region of --prices
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
     region: String,
     /// A file with other prices, in the form of src/bin/grantwell/cost/prices.json
@@ -59,10 +59,10 @@ struct Usage {
     /// What the clients get
     #[arg(long, value_name = "FORMAT", default_value = AccessTokenFormat::Opaque.as_str(), value_parser = format())]
     format: AccessTokenFormat,
-    /// Whether a record of each token is kept; of an opaque one always
+    /// Whether a record of each token is kept; opaque tokens always have one
     #[arg(long, value_name = "PERSISTENCE", default_value = AccessTokenPersistence::Stored.as_str(), value_parser = persistence())]
     persistence: AccessTokenPersistence,
-    /// The clients have a token quota, enforced or observed: each token is counted by a write
+    /// The clients have a token quota, enforced or observed, so that each token is counted by a write
     #[arg(long)]
     token_quota: bool,
     /// Memory of each function, in MB
@@ -71,19 +71,19 @@ struct Usage {
     /// Time that Lambda bills for a request, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     duration_ms: u32,
-    /// Processor of the functions
+    /// The functions' processor
     #[arg(long, value_name = "ARCHITECTURE", value_enum, default_value_t = Architecture::Arm64)]
     architecture: Architecture,
-    /// Level of the functions' log
+    /// The functions' log level
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
-    /// Processes of each function that run at a time; each remembers for itself
+    /// Processes of each function that run at a time, each with its own cache
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     sandboxes: u32,
-    /// Processes of each function that start in a month, each with nothing remembered
+    /// Processes of each function that start in a month, each with an empty cache
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     cold_starts: u32,
-    /// Time that Lambda bills for such a start, in milliseconds
+    /// Time that Lambda bills for each start, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100)]
     init_ms: u32,
 }
@@ -161,7 +161,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     if prices.region != region {
         return Err(Failure::new(format!(
-            "these are the prices of {}; give those of {region} in a file with --prices",
+            "the built-in prices are those of {}; give those of {region} in a file with --prices",
             prices.region
         )));
     }
@@ -173,7 +173,7 @@ fn read_prices(file: &Path) -> Result<Prices, Failure> {
         .map_err(|error| Failure::new(format!("the prices in {} cannot be read: {error}", file.display())))?;
     serde_json::from_str(&text).map_err(|error| {
         Failure::new(format!(
-            "{} holds no prices of the form of src/bin/grantwell/cost/prices.json: {error}",
+            "{} is not a list of prices in the form of src/bin/grantwell/cost/prices.json: {error}",
             file.display()
         ))
     })

@@ -32,7 +32,7 @@ enum Command {
     ///
     /// Reads the lines of a log and asks no server: those of `grantwell serve --log-format json`, or those of the functions as
     /// `aws logs tail --format short` prints them, of all log groups together. What stands before and after the JSON of a line does
-    /// not matter; lines that are about no token are skipped, and counted. It remembers some 100 bytes for each token.
+    /// not matter; other lines are skipped, and counted. It remembers some 100 bytes for each token.
     ///
     /// issued: tokens that the client got. used: those that an introspection found active or the Lambda authorizer let pass. A JWT that
     /// a resource server validates by itself is never asked about: a token that is not among the used ones need not be unused.
@@ -52,7 +52,7 @@ struct Tokens {
     /// The log; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
-    /// Only clients with this ratio or more
+    /// Lists only clients with at least this ratio
     #[arg(long, value_name = "RATIO", default_value_t = 1.0, value_parser = ratio)]
     min_ratio: f64,
     #[command(flatten)]

@@ -20,21 +20,21 @@ pub(super) async fn advise_on_clients(
         let (realm, demo) = (sample::realm()?.name, DEMO_CLIENT.client_id);
         if registry.client(&realm, &demo.parse()?).await?.is_some() {
             tracing::warn!(
-                "--demo registered nobody, because the registry is not empty; for a new secret of the demo client of an earlier \
-                 start: grantwell client rotate-secret {demo} --realm {realm} --store '{}'",
+                "--demo registered no clients, because the registry is not empty; make a new secret for the demo client of an earlier \
+                 start with: grantwell client rotate-secret {demo} --realm {realm} --store '{}'",
                 store_path(store)
             );
         } else {
-            tracing::warn!("--demo registered nobody, because the registry is not empty");
+            tracing::warn!("--demo registered no clients, because the registry is not empty");
         }
     } else if registry.is_empty().await? {
         if *store == StoreName::Memory {
             tracing::warn!(
-                "nobody is registered, and nobody can be in a store in memory; pass --demo to try the server"
+                "no client is registered, and the command line cannot reach a store in memory; pass --demo to try the server"
             );
         } else {
             tracing::warn!(
-                "nobody is registered; register a client with: grantwell client create --store '{}' --id myClient \
+                "no client is registered; register one with: grantwell client create --store '{}' --id myClient \
                  --scope write --default-scope write",
                 store_path(store)
             );

@@ -17,7 +17,8 @@ use grantwell::config::ServerConfig;
 use grantwell::core::realm::PublicUrl;
 use grantwell::embedded::server::health::Health;
 use grantwell::embedded::server::limits::{self, Limits};
-use grantwell::embedded::server::{self, Settings, Sources};
+use grantwell::embedded::server::sources::Sources;
+use grantwell::embedded::server::{self, Settings};
 use grantwell::observe::log::{self, LogFormat};
 
 use self::demo_clients::DemoSecrets;
@@ -33,15 +34,15 @@ use crate::store::StoreName;
   grantwell serve --demo
 
 With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
-them. Their secrets are shown then only; for new ones: grantwell client rotate-secret demo-client --realm alpha
-It is refused where others reach the server: behind a proxy, and with an issuer that is not on this machine.
+them. Their secrets are shown only then; make a new one with: grantwell client rotate-secret demo-client --realm alpha
+--demo is refused if other machines can reach the server: behind a proxy, and with an issuer that is not on this machine.
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
-The server replaces the keys that sign its JWTs by itself, every 30 days or GRANTWELL_SIGNING_KEY_ROTATION_DAYS.
-Whoever fails to authenticate as a client ten times is not listened to for five minutes, as that client and from that
-address (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). A proxy in front, on this
-machine too, has to say whose address it is: pass --trust-forwarded-for. Without it nothing is counted with --behind-tls-proxy,
-nor of requests from this machine that carry X-Forwarded-For.
-GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set what the README's table says.")]
+The server replaces the keys that sign its JWTs by itself, every 30 days or as GRANTWELL_SIGNING_KEY_ROTATION_DAYS says.
+After ten failed authentications as one client from one address, the server refuses that client from that address for five
+minutes (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). If a proxy is in front, even
+on this machine, pass --trust-forwarded-for so that the server sees the caller's address. Without it, failures are not counted
+with --behind-tls-proxy, nor for requests from this machine that carry X-Forwarded-For.
+GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set further defaults.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
@@ -49,26 +50,26 @@ pub(crate) struct Arguments {
     /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit
     #[arg(long, value_name = "file:DIR|memory", env = "GRANTWELL_STORE", default_value = StoreName::DEFAULT)]
     store: StoreName,
-    /// When a token or its end counts as stored: `os` survives kill -9, `always` a power cut too
+    /// When a token or its revocation counts as stored: `os` survives kill -9, `always` also a power cut
     ///
     /// os: as soon as the operating system has it, which writes it to the disk within about half a minute; a power cut or a
     /// crash of the machine can undo what was issued and revoked in that time. always: once the disk has confirmed it, which takes
     /// as long as the disk does; requests that come at once share one confirmation.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = SyncWrites::Os)]
     sync: SyncWrites,
-    /// The URL by which the world reaches this server; issuers start with it
+    /// The URL at which clients reach this server; issuers start with it
     #[arg(long, value_name = "URL")]
     issuer_base: Option<PublicUrl>,
-    /// Listen on other than loopback addresses: a proxy in front of the server ends TLS
+    /// Listen on an address other than loopback, because a proxy in front of the server ends TLS
     #[arg(long)]
     behind_tls_proxy: bool,
-    /// Take a caller's address from the last element of X-Forwarded-For: the proxy in front appends it
+    /// Take a caller's address from the last element of X-Forwarded-For, which the proxy in front appends
     #[arg(long)]
     trust_forwarded_for: bool,
-    /// Register two clients to try the server with, where the registry is empty, and print their secrets
+    /// Register two clients to try the server with, if the registry is empty, and print their secrets
     #[arg(long, conflicts_with_all = ["behind_tls_proxy", "trust_forwarded_for"])]
     demo: bool,
-    /// What the log on stderr looks like: lines for people, or one JSON object a line, as `grantwell report` reads it
+    /// The form of the log on stderr: lines for people, or one JSON object per line, as `grantwell report` reads it
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LineFormat::Text)]
     log_format: LineFormat,
 }
@@ -108,7 +109,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         && let Some(url) = configured_url.as_ref().filter(|url| !url.is_loopback())
     {
         return Err(Failure::new(format!(
-            "--demo registers clients whose secrets are printed, and others reach this server by {}; leave out --demo, or \
+            "--demo prints the secrets of the clients that it registers, and others can reach this server at {}; leave out --demo, or \
              --issuer-base and GRANTWELL_PUBLIC_URL",
             url.as_str()
         )));
@@ -123,7 +124,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         (false, false) => Sources::Peers,
     };
     if sources == Sources::Unknown {
-        tracing::warn!("without --trust-forwarded-for failed authentications are not limited: all come from the proxy");
+        tracing::warn!(
+            "without --trust-forwarded-for failed authentications are not limited, because all requests come from the proxy"
+        );
     }
 
     // 2. Stores. Opened before the port, so that a second server on the same directory does not answer for a moment.
@@ -192,12 +195,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// Secrets travel in the clear over this server's plain HTTP, so it stays on the machine unless a proxy ends TLS.
 fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, Failure> {
     let resolved = listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    let address = resolved.ok_or_else(|| Failure::new(format!("--listen {listen} is no HOST:PORT")))?;
+    let address = resolved.ok_or_else(|| Failure::new(format!("--listen {listen} is not HOST:PORT")))?;
     if address.ip().is_loopback() || behind_tls_proxy {
         return Ok(address);
     }
     Err(Failure::new(format!(
-        "{address} is not a loopback address, and client secrets would cross the network in the clear; put a proxy that \
+        "{address} is not a loopback address, so client secrets would cross the network in the clear; put a proxy that \
          ends TLS in front and pass --behind-tls-proxy"
     )))
 }

@@ -26,7 +26,7 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
             _ = hung_up => {}
         }
         service_manager::is_stopping();
-        tracing::info!("stopping: answering what is in flight");
+        tracing::info!("stopping: answering the requests in flight");
     })
 }
 

@@ -47,11 +47,11 @@ pub(super) struct Stores {
 pub(super) fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failure> {
     match store {
         StoreName::Aws => Err(Failure::new(
-            "a local server keeps no stack's store: deployed, the functions are the server; use --store file:DIR or memory",
+            "a local server cannot run on the store of a stack, whose functions are its server; use --store file:DIR or memory",
         )),
-        StoreName::Memory if sync == SyncWrites::Always => Err(Failure::new(
-            "the memory store has no disk to wait for; leave out --sync always, or use --store file:DIR",
-        )),
+        StoreName::Memory if sync == SyncWrites::Always => {
+            Err(Failure::new("the memory store does not use a disk; leave out --sync always, or use --store file:DIR"))
+        }
         StoreName::Memory => Ok(Stores { adapters: EmbeddedAdapters::in_memory()?, on_disk: None, health: Vec::new() }),
         StoreName::File(path) => {
             let directory = DataDir::open(path)?;

@@ -48,7 +48,7 @@ pub(super) async fn forget_removed(registry: Arc<SqliteRegistry>) {
         in_vain = in_vain.saturating_add(1);
         if in_vain == TOLD_AFTER {
             tracing::warn!(
-                "what was removed from the registry may still be in its files: {why}; it is tried until it is erased"
+                "what was removed from the registry may still be in its files: {why}; the server keeps trying until it is erased"
             );
         }
     }

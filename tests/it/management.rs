@@ -1,0 +1,370 @@
+//! What an operator does, whatever face he does it through: the use cases over the store in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use grantwell::core::access_token::settings::TokenLifetime;
+use grantwell::core::client::id::ClientId;
+use grantwell::core::client::metadata::{ClientMetadata, InvalidRegistration, SecretRotationDays};
+use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::jwk::KeyId;
+use grantwell::core::keys::keyring::KeyChangeError;
+use grantwell::core::keys::published::PublishedKeys;
+use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use grantwell::core::management::{
+    ClientChange, Management, ManagementError, Notice, RealmChange, Registered, Registration, SecretLifetime, Subject,
+    TokensValidAfter,
+};
+use grantwell::core::ports::{Clock, SecretSource as _};
+use grantwell::core::realm::{RealmName, RealmSettings};
+use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::SystemRandom;
+use tokio::runtime::Handle;
+
+/// A registry in memory, what is done with it, and the time.
+struct House {
+    registry: Arc<SqliteRegistry>,
+    clock: Arc<SetClock>,
+    management: Management,
+}
+
+/// A clock that a test sets.
+struct SetClock(AtomicU64);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_registered_once_in_a_realm_that_exists() {
+    let house = House::new();
+    let registered = house.register("c", ClientMetadata::new()).await;
+    let (client, secret) = (registered.client, registered.secret);
+    assert_eq!((client.revision, client.client_id_issued_at), (1, START));
+    assert_eq!(house.management.client(&root(), &id("c")).await.as_ref(), Ok(&client));
+    let stored = house.registry.secrets(&client).await.expect("readable").expect("a secret");
+    assert_eq!(stored.current.as_bytes(), secret.digest().as_bytes());
+
+    let again = house.management.register(&root(), registration(Some("c"), named("Second"))).await;
+    assert_eq!(again.err(), Some(ManagementError::Exists(subject("c"))));
+    assert_eq!(house.management.client(&root(), &id("c")).await, Ok(client), "the first stays as it is");
+
+    let nowhere: RealmName = "beta".parse().expect("a name");
+    let refused = house.management.register(&nowhere, registration(None, ClientMetadata::new())).await;
+    assert_eq!(refused.err(), Some(ManagementError::Unknown(Subject::Realm(nowhere))));
+    let broken = ClientMetadata { default_scope: Some("a".parse().expect("a scope")), ..ClientMetadata::new() };
+    let refused = house.management.register(&root(), registration(Some("d"), broken)).await;
+    assert_eq!(refused.err(), Some(InvalidRegistration::DefaultScope("a".to_owned()).into()));
+    assert_eq!(house.management.client(&root(), &id("d")).await, Err(ManagementError::Unknown(subject("d"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registration_brings_and_nobody_carries_out_is_told_once() {
+    let house = House::new();
+    let refresh = "refresh_token".parse().expect("a grant type");
+    let metadata = ClientMetadata {
+        client_secret_rotation_days: SecretRotationDays::new(30).ok(),
+        grant_types: [refresh].into(),
+        ..ClientMetadata::new()
+    };
+    let given = ClientSecret::given("with+plus/and/slash", false).expect("strong enough");
+    let registration = Registration { secret: Some(given), ..registration(Some("c"), metadata.clone()) };
+    let registered = house.management.register(&root(), registration).await.expect("registered");
+    let refresh = || Notice::GrantTypeNotImplemented("refresh_token".parse().expect("a grant type"));
+    assert_eq!(
+        registered.notices,
+        [refresh(), Notice::NothingRotatesSecrets(subject("c")), Notice::SecretNeedsFormEncoding]
+    );
+
+    // Of a change only what it changes; and nothing of days where a schedule cares for them.
+    let longer = house.update("c", &|metadata| metadata.client_secret_rotation_days = SecretRotationDays::new(31).ok());
+    assert_eq!(longer.await.expect("changed").1, [Notice::NothingRotatesSecrets(subject("c"))]);
+    let renamed = house.update("c", &|metadata| metadata.client_name = Some("n".to_owned()));
+    assert_eq!(renamed.await.expect("changed").1, []);
+    let stack = House::new();
+    let management = stack.management.with_scheduled_rotation();
+    let registered = management.register(&root(), self::registration(Some("c"), metadata)).await.expect("registered");
+    assert_eq!(registered.notices, [refresh()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_written_where_it_changes_something_and_nobody_was_quicker() {
+    let house = House::new();
+    house.register("c", ClientMetadata::new()).await;
+    let nothing = house.update("c", &|_| ()).await.expect("nothing to do").0;
+    assert_eq!(nothing.revision, 1, "nothing was written");
+    let renamed = house.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.expect("changed").0;
+    assert_eq!(renamed.revision, 2);
+
+    // Somebody else changes it between reading and writing.
+    let realm = root();
+    let meddle = |metadata: &mut ClientMetadata| {
+        let other = house.management.set_status(&realm, &renamed.client_id, ClientStatus::Disabled);
+        tokio::task::block_in_place(|| Handle::current().block_on(other).expect("changed"));
+        metadata.client_name = Some("m".to_owned());
+    };
+    assert_eq!(house.update("c", &meddle).await.err(), Some(ManagementError::Conflict(subject("c"))));
+    let stored = house.management.client(&root(), &id("c")).await.expect("there");
+    assert_eq!((stored.revision, stored.status), (3, ClientStatus::Disabled));
+    assert_eq!(stored.metadata, renamed.metadata);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_changed_registration_answers_to_its_realm() {
+    let house = House::new();
+    let scope = |text: &str| text.parse().expect("a scope");
+    house.register("c", ClientMetadata { scope: scope("write"), ..ClientMetadata::new() }).await;
+    house
+        .set_realm(&|settings| settings.allowed_scope = Some("read".parse().expect("a scope")))
+        .await
+        .expect("changed");
+    let refused = house.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.err();
+    assert!(matches!(refused, Some(ManagementError::Invalid(InvalidRegistration::ScopeOutsideRealm { .. }))));
+    house.valid_after("c", TokensValidAfter::RevokeAll).await.expect("an emergency is not held up");
+    let disabled = house.management.set_status(&root(), &id("c"), ClientStatus::Disabled).await.expect("stopped");
+    assert_eq!(disabled.status, ClientStatus::Disabled);
+    house.management.delete(&root(), &id("c")).await.expect("removed");
+    let gone = house.management.delete(&root(), &id("c")).await;
+    assert_eq!(gone, Err(ManagementError::Unknown(subject("c"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_secret_keeps_its_end_and_an_expired_one_stays_dead() {
+    let house = House::new();
+    let lifetime = Some(SecretLifetime::of_seconds(100));
+    let registration = Registration { secret_lifetime: lifetime, ..registration(Some("c"), ClientMetadata::new()) };
+    let registered = house.management.register(&root(), registration).await.expect("registered");
+    let ends_at = START.plus(100);
+    assert_eq!(registered.client.metadata.client_secret_expires_at, ends_at);
+
+    let kept = house.management.rotate_secret(&root(), &id("c"), None, None).await.expect("rotated");
+    assert_eq!((kept.previous_is_valid, &kept.notices[..]), (true, &[Notice::NewSecretEndsAt(ends_at)][..]));
+    assert_eq!(kept.client.metadata.client_secret_expires_at, ends_at);
+
+    house.clock.set(ends_at);
+    let refused = house.management.rotate_secret(&root(), &id("c"), None, None).await.err();
+    assert_eq!(refused, Some(ManagementError::SecretsExpired { of: subject("c"), at: ends_at }));
+    let stored = house.registry.secrets(&kept.client).await.expect("readable").expect("secrets");
+    assert_eq!(stored.current.as_bytes(), kept.secret.digest().as_bytes(), "nothing was rotated");
+
+    let never = Some(SecretLifetime::of_seconds(0));
+    let renewed = house.management.rotate_secret(&root(), &id("c"), None, never).await.expect("rotated");
+    assert_eq!((renewed.previous_is_valid, renewed.client.metadata.client_secret_expires_at), (false, UnixSeconds(0)));
+    let stored = house.registry.secrets(&renewed.client).await.expect("readable").expect("secrets");
+    assert_eq!(stored.current.as_bytes(), renewed.secret.digest().as_bytes());
+    assert!(stored.previous.is_none(), "whoever found the expired one does not see it come back");
+
+    let another = house.management.rotate_secret(&root(), &id("c"), None, None).await.expect("rotated");
+    assert_eq!((another.previous_is_valid, another.notices), (true, vec![]));
+    house.management.revoke_previous_secret(&root(), &id("c")).await.expect("ended");
+    let stored = house.registry.secrets(&another.client).await.expect("readable").expect("secrets");
+    assert!(stored.previous.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_revoked_with_this_second_and_given_back_with_a_notice() {
+    let house = House::new();
+    house.register("c", ClientMetadata::new()).await;
+    let (revoked, notices) = house.valid_after("c", TokensValidAfter::RevokeAll).await.expect("revoked");
+    assert_eq!((revoked, notices), (START.plus(1), vec![]), "one issued in this very second carries this second");
+    let (back, notices) = house.valid_after("c", TokensValidAfter::From(UnixSeconds(7))).await.expect("lowered");
+    assert_eq!((back, notices), (UnixSeconds(7), vec![Notice::TokensCountAgain { of: subject("c"), from: back }]));
+
+    let wanted = START.plus(3600);
+    let ahead = house.valid_after("c", TokensValidAfter::From(wanted)).await.err();
+    assert_eq!(ahead, Some(ManagementError::ValidAfterIsAhead { wanted, seconds: 3600, now: START }));
+    // The clock that set it was wrong, and revoking all once more would leave it so.
+    house.clock.set(wanted);
+    house.valid_after("c", TokensValidAfter::From(wanted)).await.expect("set");
+    house.clock.set(START);
+    let ahead = house.valid_after("c", TokensValidAfter::RevokeAll).await.err();
+    let expected =
+        ManagementError::StoredValidAfterIsAhead { of: subject("c"), stored: wanted, seconds: 3600, now: START };
+    assert_eq!(ahead, Some(expected));
+    assert_eq!(house.management.client(&root(), &id("c")).await.expect("there").tokens_valid_after, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_lifetime_is_remembered_by_who_has_it() {
+    let house = House::new();
+    let lifetime = |seconds| TokenLifetime::new(seconds).ok();
+    house.register("c", ClientMetadata { access_token_lifetime: lifetime(600), ..ClientMetadata::new() }).await;
+    let shorter =
+        house.update("c", &|metadata| metadata.access_token_lifetime = lifetime(60)).await.expect("changed").0;
+    assert!(shorter.longer_tokens_until.is_some_and(|until| until >= START.plus(600)), "{shorter:?}");
+    let longer =
+        house.update("c", &|metadata| metadata.access_token_lifetime = lifetime(900)).await.expect("changed").0;
+    assert_eq!(longer.longer_tokens_until, shorter.longer_tokens_until, "and not forgotten by the next change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_is_made_by_setting_nothing_and_does_not_contradict_itself() {
+    let house = House::new();
+    assert_eq!(house.names().await, ["root"], "it needs no record");
+    for name in ["zeta", "alpha", "alpha"] {
+        let name: RealmName = name.parse().expect("a name");
+        let set = house.management.set_realm(&name, &RealmChange::NOTHING).await.expect("made");
+        assert_eq!(set.record.revision, 1, "the second time nothing is written");
+    }
+    assert_eq!(house.names().await, ["root", "alpha", "zeta"]);
+
+    let scope = |text: &str| Some(text.parse().expect("a scope"));
+    let contradict = |settings: &mut RealmSettings| {
+        settings.allowed_scope = scope("read");
+        settings.default_scope = scope("read write");
+    };
+    let allowed = "read".parse().expect("a scope");
+    let expected = ManagementError::DefaultScopeOutsideRealm { scope: "write".to_owned(), allowed };
+    assert_eq!(house.set_realm(&contradict).await.err(), Some(expected));
+    let grants = house.set_realm(&|settings| settings.grant_types = Some(["password".parse().expect("a type")].into()));
+    let unimplemented = Notice::GrantTypeNotImplemented("password".parse().expect("a type"));
+    assert_eq!(grants.await.expect("changed"), [unimplemented]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_published_before_it_signs_whoever_asks_for_its_algorithm() {
+    let house = House::new();
+    let with_alg = |alg| ClientMetadata { access_token_signing_alg: Some(alg), ..ClientMetadata::new() };
+    let first = house.register("c", with_alg(SigningAlgorithm::EdDsa)).await;
+    assert_eq!((first.notices, first.unfinished), (vec![], None), "the first keys sign at once");
+    let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
+    assert_eq!(house.keys().await, both, "the client does not decide for its realm");
+
+    let second = house.register("d", with_alg(SigningAlgorithm::Ps256)).await;
+    assert_eq!(second.notices, [Notice::SignsOncePublished(SigningAlgorithm::Ps256)]);
+    let change = RealmChange {
+        settings: &|settings| settings.access_token_signing_alg = Some(SigningAlgorithm::Ps256),
+        names_signing_alg: true,
+        ..RealmChange::NOTHING
+    };
+    let realm = house.management.set_realm(&root(), &change).await.expect("changed");
+    assert_eq!(realm.notices, [], "there is one already");
+
+    // Not to be rotated before everybody knows the next one; and one that has leaked is out whenever that is.
+    let soon = house.management.rotate_keys(&root()).await.err();
+    let refused = |error| Some(ManagementError::Keys { realm: root(), error: KeyChangeError::Refused(error) });
+    assert_eq!(soon, refused(RotationRefused::TooSoon { ready_at: START.plus(PUBLISHED_BEFORE_SIGNING) }));
+    let unknown = house.management.revoke_key(&root(), &KeyId::from("unknown")).await.err();
+    assert_eq!(unknown, refused(RotationRefused::UnknownKey));
+    let keys = house.management.keys(&root()).await.expect("keys");
+    let leaked = keys.keys[0].jwk.kid.clone();
+    let left = house.management.revoke_key(&root(), &leaked).await.expect("revoked");
+    assert!(left.keys.iter().all(|key| key.jwk.kid != leaked));
+
+    let empty = House::new();
+    let made = empty.management.rotate_keys(&root()).await.expect("made");
+    assert_eq!(made.notices, [Notice::FirstKeysMade(root())]);
+    assert_eq!(roles(&made.record), ["ES256 current", "ES256 next"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_goes_on_where_it_stopped_whatever_the_size_of_its_pages() {
+    let house = House::new();
+    for id in ["c", "a", "e", "b", "d"] {
+        house.register(id, ClientMetadata::new()).await;
+    }
+    for page_size in [1, 2, 5, 100] {
+        let (mut cursor, mut seen) = (None, Vec::new());
+        loop {
+            let page = house.management.clients(&root(), cursor, 2, page_size).await.expect("listed");
+            assert!(page.clients.len() <= 2, "{page_size}");
+            seen.extend(page.clients.into_iter().map(|client| client.client_id.as_str().to_owned()));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, ["a", "b", "c", "d", "e"], "{page_size}");
+    }
+}
+
+impl House {
+    fn new() -> Self {
+        let registry = Arc::new(SqliteRegistry::in_memory().expect("a store"));
+        let clock = Arc::new(SetClock(AtomicU64::new(START.0)));
+        let management = Management::new(
+            Arc::clone(&registry) as _,
+            Arc::clone(&registry) as _,
+            Arc::clone(&clock) as _,
+            Arc::new(SystemRandom),
+        );
+        Self { registry, clock, management }
+    }
+
+    async fn register(&self, id: &str, metadata: ClientMetadata) -> Registered {
+        self.management.register(&root(), registration(Some(id), metadata)).await.expect("registered")
+    }
+
+    async fn update(
+        &self,
+        id: &str,
+        metadata: &(dyn Fn(&mut ClientMetadata) + Sync),
+    ) -> Result<(Client, Vec<Notice>), ManagementError> {
+        let change = ClientChange { metadata, ..ClientChange::NOTHING };
+        let changed = self.management.update(&root(), &self::id(id), &change).await?;
+        Ok((changed.record, changed.notices))
+    }
+
+    async fn valid_after(
+        &self,
+        id: &str,
+        tokens_valid_after: TokensValidAfter,
+    ) -> Result<(UnixSeconds, Vec<Notice>), ManagementError> {
+        let change = ClientChange { tokens_valid_after, ..ClientChange::NOTHING };
+        let changed = self.management.update(&root(), &self::id(id), &change).await?;
+        Ok((changed.record.tokens_valid_after, changed.notices))
+    }
+
+    async fn set_realm(&self, settings: &(dyn Fn(&mut RealmSettings) + Sync)) -> Result<Vec<Notice>, ManagementError> {
+        let change = RealmChange { settings, ..RealmChange::NOTHING };
+        Ok(self.management.set_realm(&root(), &change).await?.notices)
+    }
+
+    async fn names(&self) -> Vec<String> {
+        let realms = self.management.realms().await.expect("listed");
+        realms.into_iter().map(|realm| realm.name.as_str().to_owned()).collect()
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        roles(&self.management.keys(&root()).await.expect("readable"))
+    }
+}
+
+impl SetClock {
+    fn set(&self, time: UnixSeconds) {
+        self.0.store(time.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixSeconds {
+        UnixSeconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+fn registration(id: Option<&str>, metadata: ClientMetadata) -> Registration {
+    Registration { client_id: id.map(self::id), metadata, secret_lifetime: None, secret: None }
+}
+
+fn named(name: &str) -> ClientMetadata {
+    ClientMetadata { client_name: Some(name.to_owned()), ..ClientMetadata::new() }
+}
+
+fn id(text: &str) -> ClientId {
+    text.parse().expect("an id")
+}
+
+fn root() -> RealmName {
+    RealmName::root()
+}
+
+fn subject(client_id: &str) -> Subject {
+    Subject::Client { realm: root(), client_id: id(client_id) }
+}
+
+fn roles(keys: &PublishedKeys) -> Vec<String> {
+    let role = |status| serde_json::to_value(status).expect("JSON").as_str().expect("text").to_owned();
+    keys.keys.iter().map(|key| format!("{} {}", key.jwk.alg, role(key.status))).collect()
+}
+
+/// 23 November 2026.
+const START: UnixSeconds = UnixSeconds(1_795_415_820);

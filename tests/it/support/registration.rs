@@ -1,0 +1,52 @@
+//! Every member of a registration, each with the options that set it and the values that it takes: the one place where tests name
+//! them all. `registration.json` has the members as they are stored.
+
+use grantwell::core::client::metadata::ClientMetadata;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// A member of the registration.
+#[derive(Deserialize)]
+pub(crate) struct Member {
+    /// Its name.
+    pub(crate) member: String,
+    /// A value that says something, as it is stored.
+    pub(crate) stored: Value,
+    /// What a client has that was registered without it.
+    pub(crate) unset: Value,
+    /// The options of `client create` that set it to `stored`.
+    pub(crate) create: Vec<String>,
+    /// Options of `client update`, and what they change it to.
+    pub(crate) changes: Vec<(Vec<String>, Value)>,
+}
+
+/// Every member.
+pub(crate) fn members() -> Vec<Member> {
+    serde_json::from_str(include_str!("registration.json")).expect("a list of members")
+}
+
+/// A registration that sets every member.
+pub(crate) fn every_member() -> ClientMetadata {
+    let set: Map<String, Value> = members().into_iter().map(|member| (member.member, member.stored)).collect();
+    serde_json::from_value(set.into()).expect("a registration")
+}
+
+/// Writes a member as the command line shows it over what `shown` has of it.
+pub(crate) fn show(shown: &mut Value, member: &str, stored: &Value) {
+    match (member, stored) {
+        // RFC 7591 knows one method a client: the first, and all of them where there are several.
+        ("token_endpoint_auth_methods", Value::Array(methods)) => {
+            shown["token_endpoint_auth_method"] = methods[0].clone();
+            let shown = shown.as_object_mut().expect("an object");
+            shown.remove(member);
+            if methods.len() > 1 {
+                shown.insert(member.to_owned(), stored.clone());
+            }
+        }
+        ("access_token_claims", Value::String(text)) => {
+            let text = if text.is_empty() { "{}" } else { text };
+            shown[member] = serde_json::from_str(text).expect("claims");
+        }
+        _ => shown[member] = json!(stored),
+    }
+}
