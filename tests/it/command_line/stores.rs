@@ -80,7 +80,10 @@ fn the_memory_store_has_nothing_to_manage() {
     for arguments in [&["client", "list"][..], &["client", "create"], &["realm", "set", "alpha"], &["key", "list"]] {
         let mut command = operator.bare_command();
         let ended = Ended::of(&command.args(arguments).args(["--store", "memory"]).output().expect("grantwell starts"));
-        ended.is_refusal(1, "the memory store exists only inside the server's process, so this command cannot manage it;");
+        ended.is_refusal(
+            1,
+            "the memory store exists only inside the server's process, so this command cannot manage it;",
+        );
     }
 }
 

@@ -10,6 +10,7 @@
 //! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
 
 mod secret;
+mod written;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
-use self::secret::{LeftBehindBy, SecretWritten};
+use self::written::{LeftBehindBy, SecretWritten, Written};
 use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailable};
 use crate::aws::store::described::describe;
 use crate::aws::store::registry::{
@@ -229,13 +230,6 @@ enum Condition<'a> {
     Revision(u64),
     /// The stored item comes from this write.
     WrittenBy(&'a str),
-}
-
-/// What became of a conditional write.
-enum Written {
-    Stored,
-    /// The condition did not hold; with what is stored, if anything is.
-    Refused(Option<HashMap<String, AttributeValue>>),
 }
 
 /// The registry table.

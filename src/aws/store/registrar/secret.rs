@@ -11,6 +11,7 @@ use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
 use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
 
 use super::AwsRegistrar;
+use super::written::{LeftBehindBy, SecretWritten};
 use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
 use crate::aws::store::described::{Secret, describe, tags, take_label};
 use crate::aws::store::registry::{Consistency, client_key, fetch};
@@ -21,22 +22,6 @@ use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::secret::ClientSecret;
 use crate::core::port_error::PortError;
 use crate::core::realm::RealmName;
-
-/// What became of a new version of a secret.
-pub(super) enum SecretWritten {
-    Stored,
-    /// There is no secret of this name, or it is scheduled for deletion.
-    Gone,
-}
-
-/// Whose leftover a first secret may take the place of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum LeftBehindBy {
-    /// That of an earlier registration of the client's id.
-    AnyRegistration,
-    /// Its own, that somebody has scheduled for deletion.
-    ThisRegistration,
-}
 
 impl AwsRegistrar {
     /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
