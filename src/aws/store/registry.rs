@@ -256,13 +256,13 @@ pub(super) const REALM_PREFIX: &str = "realm#";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::aws::sdk::to_item;
     use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
-    use crate::core::client::auth_method::AuthMethod;
     use crate::core::client::grant_type::GrantType;
     use crate::core::client::id::RegistrationId;
-    use crate::core::client::metadata::{ClientMetadata, SecretRotationDays};
     use crate::core::keys::SigningAlgorithm;
     use crate::core::quota::QuotaMode;
     use crate::core::scope::Scope;

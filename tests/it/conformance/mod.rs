@@ -31,21 +31,17 @@ mod token_store;
 use std::any::Any;
 use std::sync::Arc;
 
-use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use grantwell::core::client::Client;
-use grantwell::core::client::auth_method::AuthMethod;
-use grantwell::core::client::grant_type::GrantType;
 use grantwell::core::client::id::{ClientId, RegistrationId};
-use grantwell::core::client::metadata::{ClientMetadata, SecretRotationDays};
 use grantwell::core::client::secret::{ClientSecret, ClientSecrets};
-use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::ports::{
     ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
 };
-use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemRandom;
+
+use crate::support::registration::every_member;
 
 /// An adapter under test, opened on a store of its own that goes when this is dropped.
 pub(crate) struct Opened<P> {
