@@ -66,26 +66,26 @@ impl<S> HttpService for S where
 
 /// The routes of the token endpoint.
 pub fn token_routes(endpoint: TokenEndpoint) -> Router {
-    at_every_base(TokenEndpoint::ENDPOINT, issue_token).with_state(Arc::new(endpoint))
+    at_every_base(TokenEndpoint::ENDPOINT, &issue_token).with_state(Arc::new(endpoint))
 }
 
 /// The routes of introspection.
 pub fn introspection_routes(endpoint: IntrospectionEndpoint) -> Router {
-    at_every_base(IntrospectionEndpoint::ENDPOINT, introspect).with_state(Arc::new(endpoint))
+    at_every_base(IntrospectionEndpoint::ENDPOINT, &introspect).with_state(Arc::new(endpoint))
 }
 
 /// The routes of revocation.
 pub fn revocation_routes(endpoint: RevocationEndpoint) -> Router {
-    at_every_base(RevocationEndpoint::ENDPOINT, revoke).with_state(Arc::new(endpoint))
+    at_every_base(RevocationEndpoint::ENDPOINT, &revoke).with_state(Arc::new(endpoint))
 }
 
 /// The routes of the metadata document, of its OpenID alias, and of RFC 8414 §3.1's own form with the base after the well-known
 /// path; and those of the realm's keys.
 pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
     let openid = Endpoint { path: MetadataEndpoint::OPENID_PATH, ..MetadataEndpoint::DOCUMENT };
-    let mut router = at_every_base(MetadataEndpoint::DOCUMENT, metadata)
-        .merge(at_every_base(openid, metadata))
-        .merge(at_every_base(MetadataEndpoint::JWKS, jwks));
+    let mut router = at_every_base(MetadataEndpoint::DOCUMENT, &metadata)
+        .merge(at_every_base(openid, &metadata))
+        .merge(at_every_base(MetadataEndpoint::JWKS, &jwks));
     for base in BASE_PATHS {
         router = router.route(
             &format!("/{}{base}", MetadataEndpoint::DOCUMENT.path),
@@ -122,7 +122,7 @@ async fn caught(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_panic| response::after_panic())
 }
 
-fn at_every_base<H, T, S>(endpoint: Endpoint, handler: H) -> Router<S>
+fn at_every_base<H, T, S>(endpoint: Endpoint, handler: &H) -> Router<S>
 where
     H: Handler<T, S>,
     T: 'static,
