@@ -72,6 +72,27 @@ test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Ru
 	@$(MAKE) --no-print-directory $(IAM)/.ready || echo 'test-aws: the policies are not evaluated (tests/aws/test_iam.py)' >&2
 	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam
 
+##@ Tests of the tests
+
+MUTANTS := .venv/mutants
+MUTANTS_VERSION := 27.1.0
+# Which part of all mutants: the first of sixteen is 0/16, the last 15/16.
+SHARD ?= 0/16
+# What is mutated.
+MUTATED ?= --file 'src/core/**/*.rs' --file 'src/cache/**/*.rs'
+
+# Not in CI. It installs cargo-mutants (some minutes, once) and builds in a copy of the sources of its own, which takes 2 GB and a clean
+# build. Then each mutant costs an incremental build and the tests until one fails: a shard of sixteen takes tens of minutes on two cores.
+# The unit tests and the suite `it` are asked, without what needs AWS. Survivors are listed in target/mutants/mutants.out/missed.txt.
+.PHONY: mutants
+mutants: $(MUTANTS)/bin/cargo-mutants ## Changes core and the caches in small ways and lists what no test noticed: SHARD=1/16
+	mkdir -p $(TARGET)/mutants
+	PATH="$(abspath $(MUTANTS))/bin:$$PATH" cargo mutants $(MUTATED) --shard $(SHARD) --output $(TARGET)/mutants \
+	  --no-default-features --features embedded --jobs 1 --timeout 300 --no-shuffle --cargo-arg=--locked -- --lib --test it
+
+$(MUTANTS)/bin/cargo-mutants:
+	cargo install --quiet --root $(MUTANTS) --version $(MUTANTS_VERSION) --locked cargo-mutants
+
 ##@ Fuzzing
 
 # Seconds for each target.

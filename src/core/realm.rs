@@ -58,8 +58,7 @@ pub struct RealmSettings {
     /// What becomes of requests beyond a quota where the client does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_quota_mode: Option<QuotaMode>,
-    /// Tokens of this realm issued before this time are inactive.
-    #[serde(default)]
+    /// Tokens of this realm issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that were issued while the lifetime was longer. Absent: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

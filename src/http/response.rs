@@ -68,13 +68,8 @@ impl From<OAuthError> for Refusal {
 impl Refusal {
     /// The answer. `realm` names the protection space of a 401 (RFC 9110 §11.5).
     pub fn into_response_for(self, realm: Option<&RealmName>) -> Response {
-        let error = match &self {
-            Self::OAuth(error) => error.code(),
-            Self::NotFound => "not_found",
-            Self::PastTheFront => "access_denied",
-            _ => "invalid_request",
-        };
-        let mut response = json(self.status(), &ErrorBody { error, error_description: self.description() });
+        let body = ErrorBody { error: self.code(), error_description: self.description() };
+        let mut response = json(self.status(), &body);
         if let Some((name, value)) = self.header(realm) {
             response.headers_mut().insert(name, value);
         }
@@ -82,6 +77,16 @@ impl Refusal {
             tell_quota(response.headers_mut(), quota);
         }
         response
+    }
+
+    /// The `error` member of the answer.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OAuth(error) => error.code(),
+            Self::NotFound => "not_found",
+            Self::PastTheFront => "access_denied",
+            _ => "invalid_request",
+        }
     }
 
     /// What the caller is told, without anything from the request.
@@ -98,7 +103,8 @@ impl Refusal {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::OAuth(error) => status_of(error),
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,

@@ -64,35 +64,38 @@ impl<S> HttpService for S where
 {
 }
 
+/// Every path of an endpoint: one below each base path. The metadata document has two more of each, one for clients of OpenID
+/// Connect, and RFC 8414 §3.1's own form with the base after the well-known path.
+pub fn paths_of(endpoint: Endpoint) -> Vec<String> {
+    let below = |path: &str| BASE_PATHS.map(|base| format!("{base}/{path}"));
+    let mut paths = below(endpoint.path).to_vec();
+    if endpoint == MetadataEndpoint::DOCUMENT {
+        paths.extend(below(MetadataEndpoint::OPENID_PATH));
+        paths.extend(BASE_PATHS.map(|base| format!("/{}{base}", endpoint.path)));
+    }
+    paths
+}
+
 /// The routes of the token endpoint.
 pub fn token_routes(endpoint: TokenEndpoint) -> Router {
-    at_every_base(TokenEndpoint::ENDPOINT, &issue_token).with_state(Arc::new(endpoint))
+    at_every_path(TokenEndpoint::ENDPOINT, &issue_token).with_state(Arc::new(endpoint))
 }
 
 /// The routes of introspection.
 pub fn introspection_routes(endpoint: IntrospectionEndpoint) -> Router {
-    at_every_base(IntrospectionEndpoint::ENDPOINT, &introspect).with_state(Arc::new(endpoint))
+    at_every_path(IntrospectionEndpoint::ENDPOINT, &introspect).with_state(Arc::new(endpoint))
 }
 
 /// The routes of revocation.
 pub fn revocation_routes(endpoint: RevocationEndpoint) -> Router {
-    at_every_base(RevocationEndpoint::ENDPOINT, &revoke).with_state(Arc::new(endpoint))
+    at_every_path(RevocationEndpoint::ENDPOINT, &revoke).with_state(Arc::new(endpoint))
 }
 
-/// The routes of the metadata document, of its OpenID alias, and of RFC 8414 §3.1's own form with the base after the well-known
-/// path; and those of the realm's keys.
+/// The routes of the metadata document, and those of the realm's keys.
 pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
-    let openid = Endpoint { path: MetadataEndpoint::OPENID_PATH, ..MetadataEndpoint::DOCUMENT };
-    let mut router = at_every_base(MetadataEndpoint::DOCUMENT, &metadata)
-        .merge(at_every_base(openid, &metadata))
-        .merge(at_every_base(MetadataEndpoint::JWKS, &jwks));
-    for base in BASE_PATHS {
-        router = router.route(
-            &format!("/{}{base}", MetadataEndpoint::DOCUMENT.path),
-            method_router(MetadataEndpoint::DOCUMENT, metadata),
-        );
-    }
-    router.with_state(Arc::new(endpoint))
+    at_every_path(MetadataEndpoint::DOCUMENT, &metadata)
+        .merge(at_every_path(MetadataEndpoint::JWKS, &jwks))
+        .with_state(Arc::new(endpoint))
 }
 
 /// What a function puts around its routes: a JSON 404 for other paths, and a JSON 500 in place of a panic.
@@ -122,15 +125,14 @@ async fn caught(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_panic| response::after_panic())
 }
 
-fn at_every_base<H, T, S>(endpoint: Endpoint, handler: &H) -> Router<S>
+fn at_every_path<H, T, S>(endpoint: Endpoint, handler: &H) -> Router<S>
 where
     H: Handler<T, S>,
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    BASE_PATHS.iter().fold(Router::new(), |router, base| {
-        router.route(&format!("{base}/{}", endpoint.path), method_router(endpoint, handler.clone()))
-    })
+    let router = Router::new();
+    paths_of(endpoint).iter().fold(router, |router, path| router.route(path, method_router(endpoint, handler.clone())))
 }
 
 fn method_router<H, T, S>(endpoint: Endpoint, handler: H) -> MethodRouter<S>

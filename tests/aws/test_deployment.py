@@ -492,6 +492,28 @@ def test_a_second_stack_with_other_parameters_works_beside_the_first(
 
 
 @pytest.mark.parametrize(
+    ("message", "name", "given"),
+    [
+        ("token issued", "TokenFunction", "token/basic"),
+        ("token introspected", "IntrospectFunction", "introspect/active"),
+        ("access allowed", "AuthorizerFunction", "authorizer/http-api-v2"),
+    ],
+)
+def test_a_function_writes_the_line_that_the_saved_queries_read(
+    message: str, name: str, given: str, seeded: Stack, start: StartFunction
+) -> None:
+    """At the level that is logged by default, with what its lines have in common."""
+    for path in ("observability.yaml", "authorizer.yaml"):
+        (query,) = sam.resources(sam.load(path), "AWS::Logs::QueryDefinition").values()
+        reads = f'"{message}"' in query["Properties"]["QueryString"]
+        assert reads or (path, name) == ("observability.yaml", "AuthorizerFunction")
+    running = start(seeded.functions[name])
+    assert_outcome(running, event(given), EXPECTATIONS[given])
+    (line,) = [line for line in running.log_lines() if line["message"] == message]
+    assert line["level"] == "INFO" and line["audit_tracking_id"]
+
+
+@pytest.mark.parametrize(
     ("settings", "named"),
     [
         ('{"access_token_lifetime":"canary"}', "access_token_lifetime"),

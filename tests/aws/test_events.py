@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 import seed
+import tables
 from conftest import StartFunction
 from expectations import EXPECTATIONS, Expected, assert_outcome, event, files
 from runtime_api import FunctionError, LambdaRuntime
@@ -26,6 +28,14 @@ def function_of(name: str) -> str:
 
 def test_every_event_has_an_expected_answer_and_the_reverse() -> None:
     assert files().keys() == EXPECTATIONS.keys()
+
+
+def test_every_expected_error_is_one_of_the_codes_own_with_its_status() -> None:
+    known = {(each["status"], each["error"]) for each in tables.described()["errors"]}
+    assert (500, "server_error") in known and (501, "invalid_request") in known, "the table is not whole"
+    bodies = [(each.status, each.body) for each in EXPECTATIONS.values() if isinstance(each, Expected)]
+    expected = {(status, body["error"]) for status, body in bodies if isinstance(body, Mapping) and "error" in body}
+    assert expected and expected - known == set()
 
 
 @pytest.mark.parametrize("name", EXPECTATIONS)

@@ -9,23 +9,16 @@ import tomllib
 import pytest
 
 import seed
+import tables
 import template as sam
 from stack import sets_only
 
-# The server's own route table, so that the template cannot drift from it.
-BASES = re.findall(
-    r'"(/[^"]*)"',
-    (sam.ROOT / "src/http/routes.rs").read_text().split("pub const BASE_PATHS", 1)[1].split("];", 1)[0],
-)
-WELL_KNOWN = "/.well-known/oauth-authorization-server"
+# The code's own route table, so that the template cannot drift from it.
 ROUTES = {
-    "TokenFunction": {f"{base}/access_token" for base in BASES},
-    "IntrospectFunction": {f"{base}/introspect" for base in BASES},
-    "RevokeFunction": {f"{base}/token/revoke" for base in BASES},
-    "MetadataFunction": {f"{base}{WELL_KNOWN}" for base in BASES}
-    | {f"{base}/.well-known/openid-configuration" for base in BASES}
-    | {f"{WELL_KNOWN}{base}" for base in BASES}
-    | {f"{base}/connect/jwk_uri" for base in BASES},
+    "TokenFunction": tables.paths("token"),
+    "IntrospectFunction": tables.paths("introspection"),
+    "RevokeFunction": tables.paths("revocation"),
+    "MetadataFunction": tables.paths("metadata", "jwks"),
 }
 REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
 TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
@@ -628,17 +621,9 @@ AWS_METRICS = {
     ("AWS/DynamoDB", "WriteThrottleEvents"): ["TableName"],
     ("AWS/DynamoDB", "SystemErrors"): ["TableName", "Operation"],
 }
-# What is in this repository's own namespace, from the table in the code: name, unit, by what it is split up.
-METRICS_TABLE = (sam.ROOT / "src/observe/metrics/table.rs").read_text(encoding="utf-8")
-OWN_METRICS = {
-    name: {"Nothing": [["FunctionName"]], "Realm": [["FunctionName"], ["FunctionName", "Realm"]]}.get(
-        split, [["FunctionName"], ["FunctionName", "Reason"]]
-    )
-    for name, split in re.findall(r'^    (\w+), (?:Count|Milliseconds), (\w+), ".+";$', METRICS_TABLE, re.MULTILINE)
-}
-REASONS = set(
-    re.findall(r'#\[error\("([^"{]+)"\)\]', (sam.ROOT / "src/core/error.rs").read_text(encoding="utf-8"))
-)
+# What is in this repository's own namespace.
+OWN_METRICS = tables.metrics()
+REASONS = set(tables.described()["reasons"])
 
 
 def assert_is_measured(namespace: str, metric: str, dimensions: dict[str, object]) -> None:
@@ -655,11 +640,6 @@ def looked_at(alarm: sam.Json) -> list[tuple[str, str, dict[str, object]]]:
     return [
         (each["Namespace"], each["MetricName"], {d["Name"]: d["Value"] for d in each["Dimensions"]}) for each in metrics
     ]
-
-
-def test_the_table_of_metrics_in_the_code_is_read_whole() -> None:
-    (rows,) = re.findall(r"^metrics! \{\n(.+?)^\}$", METRICS_TABLE, re.MULTILINE | re.DOTALL)
-    assert len(OWN_METRICS) == len(rows.splitlines()) > 0
 
 
 ALARMS = {
@@ -768,7 +748,8 @@ QUERIES: dict[str, tuple[list[sam.Json], list[str]]] = {
 
 
 @pytest.mark.parametrize("path", QUERIES)
-def test_the_saved_query_reads_the_lines_that_the_functions_write(path: str, translated: sam.Json) -> None:
+def test_the_saved_query_reads_the_lines_of_its_functions(path: str, translated: sam.Json) -> None:
+    """That the functions write them is seen in test_deployment.py."""
     (query,) = sam.resources(sam.load(path), "AWS::Logs::QueryDefinition").values()
     groups, known = QUERIES[path]
     assert query["Properties"]["LogGroupNames"] == groups
@@ -778,10 +759,6 @@ def test_the_saved_query_reads_the_lines_that_the_functions_write(path: str, tra
     commands = [each.strip() for each in query["Properties"]["QueryString"].split("|")]
     messages = re.findall(r'"([^"]+)"', commands[0])
     assert messages == known
-    decisions = (sam.ROOT / "src/observe/event/audit.rs").read_text(encoding="utf-8")
-    for message in messages:
-        (line,) = re.findall(rf'line!\(([^;]*)"{message}"', decisions)
-        assert "INFO" in line and "audit_tracking_id" in line, message
     # Each word picks the lines of one message.
     for word, message in zip(re.findall(r'strcontains\(message, "(\w+)"\)', commands[1]), messages, strict=True):
         assert [each for each in messages if word in each] == [message]

@@ -1,6 +1,8 @@
 //! A server whose clock is set: what it remembers, it remembers for its time and no longer.
 
 use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -38,11 +40,14 @@ impl WallClock {
     }
 
     fn serve(&self, store: &Store, settings: &[(&str, &str)]) -> Server {
+        settings.iter().fold(self.start(store), |start, (name, value)| start.environment(name, value)).spawn()
+    }
+
+    fn start(&self, store: &Store) -> Start {
         let path = |name| self.0.path().join(name).display().to_string();
-        let start = Start::on(&store.argument())
+        Start::on(&store.argument())
             .environment("LD_PRELOAD", &path("shifted_clock.so"))
-            .environment("SHIFTED_CLOCK", &path("shift"));
-        settings.iter().fold(start, |start, (name, value)| start.environment(name, value)).spawn()
+            .environment("SHIFTED_CLOCK", &path("shift"))
     }
 }
 
@@ -130,4 +135,34 @@ fn failed_attempts_are_forgotten_after_their_window_though_the_clock_is_set_back
     poll("the window ends", Duration::from_secs(20), || {
         (server.token_request(&client, "").status == 200).then_some(())
     });
+}
+
+/// No answer can carry such a date.
+#[test]
+fn a_clock_beyond_the_year_9999_is_refused_at_the_start_and_a_server_answers_again_when_it_is_set_right() {
+    const AHEAD: i64 = 31_000 * 365 * 86_400;
+    let (store, clock) = (Store::new(), WallClock::new());
+    let client = store.register("root", "dated", &SCOPE);
+    let mut server = clock.serve(&store, &[]);
+    let token = server.token(&client, "a");
+
+    clock.set(AHEAD);
+    let mut ended = TcpStream::connect(server.address()).expect("it listens");
+    ended.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    ended.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket option");
+    let mut answer = Vec::new();
+    // Reset or closed: nobody is kept waiting.
+    let _ended = ended.read_to_end(&mut answer).map_err(|error| assert_ne!(error.kind(), ErrorKind::WouldBlock));
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    let sentence = "this machine's clock is before the year 1970 or after 9999; set it right";
+    poll("the log says why", Duration::from_secs(20), || server.stderr().contains(sentence).then_some(()));
+    let refused = clock.start(&Store::new()).expect_refusal();
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{refused:?}");
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), format!("error: {sentence}\n"));
+
+    clock.set(0);
+    server.introspect(&client, &token).assert_active();
+    assert!(!server.stderr().contains("panic"), "{}", server.stderr());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
 }

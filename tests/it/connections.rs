@@ -1,7 +1,8 @@
 //! Connections: how many there are, from whom, and that no peer holds one for ever, whatever it does or leaves undone.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,19 +42,40 @@ fn is_closed(mut stream: &TcpStream) -> bool {
     }
 }
 
-/// Sends requests, one after the other, and reads no answer, until the server takes no more.
-fn ask_and_never_read(server: &Server) -> TcpStream {
-    let mut stream = connect(server);
-    let requests = format!("GET {DOCUMENT} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(100);
-    let mut taken = Instant::now();
-    while taken.elapsed() < Duration::from_secs(1) {
-        match stream.write(requests.as_bytes()) {
-            Ok(_) => taken = Instant::now(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(20)),
-            Err(error) => panic!("the server ended it at once: {error}"),
+/// A peer that sends requests, one after the other, and reads no answer.
+struct NeverReads {
+    stream: TcpStream,
+    sent: usize,
+}
+
+impl NeverReads {
+    fn new(server: &Server) -> Self {
+        Self { stream: connect(server), sent: 0 }
+    }
+
+    /// Has sent requests until the server took no more for a second.
+    fn connect(server: &Server) -> Self {
+        let mut peer = Self::new(server);
+        let mut taken = Instant::now();
+        while taken.elapsed() < Duration::from_secs(1) {
+            match peer.ask() {
+                Ok(0) => thread::sleep(Duration::from_millis(20)),
+                Ok(_) => taken = Instant::now(),
+                Err(error) => panic!("the server ended it at once: {error}"),
+            }
+        }
+        peer
+    }
+
+    /// Sends on, as far as the server takes it now; how many bytes.
+    fn ask(&mut self) -> io::Result<usize> {
+        let request = format!("GET {DOCUMENT} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let rest = self.sent % request.len();
+        match self.stream.write(&request.repeat(100).as_bytes()[rest..]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            outcome => outcome.inspect(|sent| self.sent += sent),
         }
     }
-    stream
 }
 
 /// A number in the line that the server writes when it starts.
@@ -118,31 +140,62 @@ fn those_who_never_read_or_stop_half_way_shut_nobody_out_and_lose_their_connecti
     let form = Request::form("/oauth2/access_token", "grant_type=client_credentials").by(&client).to_bytes(&server);
     let (head, body) = (&form[..40], &form[..form.len() - 1]);
     // As many as loopback may have, all of them in the middle of something.
-    let hold = |number: usize| {
-        let never_reads = number.is_multiple_of(3);
-        if never_reads {
-            return (never_reads, ask_and_never_read(&server));
-        }
-        let mut stream = connect(&server);
-        stream.write_all(if number % 3 == 1 { head } else { body }).expect("sent");
-        (never_reads, stream)
-    };
-    let mut holding: Vec<(bool, TcpStream)> = thread::scope(|scope| {
-        let hold = &hold;
-        let several: Vec<_> = (0..most - most.div_ceil(10)).map(|number| scope.spawn(move || hold(number))).collect();
+    let (third, rest) = ((most - most.div_ceil(10)) / 3, (most - most.div_ceil(10)) % 3);
+    let mut never_read: Vec<NeverReads> = thread::scope(|scope| {
+        let several: Vec<_> = (0..third + rest).map(|_| scope.spawn(|| NeverReads::connect(&server))).collect();
         several.into_iter().map(|each| each.join().expect("no panic")).collect()
     });
+    let stop_at = |part: &[u8]| {
+        let mut stream = connect(&server);
+        stream.write_all(part).expect("sent");
+        stream
+    };
+    let mut stopped: Vec<TcpStream> = (0..third).flat_map(|_| [stop_at(head), stop_at(body)]).collect();
     thread::sleep(Duration::from_secs(1));
     let asked = Instant::now();
     server.token(&client, "a");
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     poll("the server ends them", ENDS_WITHIN, || {
-        // To read would be to go on.
-        let is_reset = |stream: &TcpStream| !matches!(stream.take_error(), Ok(None));
-        holding.retain(|(never_reads, stream)| if *never_reads { !is_reset(stream) } else { !is_closed(stream) });
-        holding.is_empty().then_some(())
+        // To read would be to let it go on. A server that is slow may take more after a second of nothing.
+        never_read.retain_mut(|peer| peer.ask().is_ok());
+        stopped.retain(|stream| !is_closed(stream));
+        (never_read.is_empty() && stopped.is_empty()).then_some(())
     });
     server.token(&client, "a");
+}
+
+/// More of them than may connect, so that some of them always stand at the door.
+#[test]
+fn those_who_never_read_and_come_back_at_once_shut_nobody_out() {
+    let (_store, _client, server) = server_with(200);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut peers: Vec<NeverReads> = (0..180).map(|_| NeverReads::new(&server)).collect();
+            while !is_over.load(Ordering::Relaxed) {
+                for peer in &mut peers {
+                    if peer.ask().is_err() {
+                        *peer = NeverReads::new(&server);
+                    }
+                }
+            }
+        });
+        thread::sleep(Duration::from_secs(1));
+        let unanswered: Vec<_> = (0..40).filter_map(|_| is_answered(&server, Duration::from_secs(10)).err()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(unanswered.is_empty(), "{} of 40: {:?}", unanswered.len(), unanswered[0]);
+    });
+}
+
+/// Whether somebody who comes anew gets an answer in time.
+fn is_answered(server: &Server, within: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect(server.address())?;
+    stream.set_read_timeout(Some(within))?;
+    stream.write_all(format!("GET {DOCUMENT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    assert_eq!(&status, b"HTTP/1.1 200");
+    Ok(())
 }
 
 #[test]
@@ -219,7 +272,7 @@ fn no_peer_keeps_a_server_from_stopping() {
         let wire = form.header("Expect", "100-continue").to_bytes(&server);
         slow.send(&wire[..wire.len() - 20]);
         assert_eq!(slow.interim(), 100);
-        let _never_reading = ask_and_never_read(&server);
+        let _never_reading = NeverReads::connect(&server);
         server.signal(signal);
         let told = Instant::now();
         assert_eq!(server.wait().code(), Some(0), "SIG{signal}");

@@ -106,6 +106,18 @@ fn every_variable_that_the_code_reads_has_a_row() {
 }
 
 #[test]
+fn every_parameter_of_the_template_has_a_row() {
+    let (page, template) = (read("docs/configuration.md"), read("template.yaml"));
+    let (_, section) = template.split_once("\nParameters:\n").expect("the template has parameters");
+    let section = section.lines().take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
+    let named = section.filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let parameters: Vec<_> = named.filter(|name| name.starts_with(char::is_uppercase)).collect();
+    assert!(parameters.len() > 10, "{parameters:?}");
+    let missing: Vec<_> = parameters.iter().filter(|name| !page.contains(&format!("\n| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "docs/configuration.md has no row for {missing:?}");
+}
+
+#[test]
 fn nothing_speaks_of_an_issue_by_its_number() {
     let mut numbered = BTreeSet::new();
     for (path, text) in texts(&["src", "tests", "benches", "fuzz", "docs", "examples"]) {

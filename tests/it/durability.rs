@@ -554,6 +554,29 @@ fn e_06_a_corrupt_record_is_500_and_never_a_guess() {
     assert!(!server.stderr().contains("canary"), "a log names the fault, not the data:\n{}", server.stderr());
 }
 
+/// What its absence would mean, tokens and a secret that never end, is not taken for what somebody decided.
+#[test]
+fn a_record_that_has_lost_what_ends_tokens_or_a_secret_opens_nothing() {
+    let store = Store::new();
+    store.set_realm("alpha", &[]);
+    let client = store.register("alpha", "lost", &CLIENT);
+    let server = Start::on(&store.argument()).spawn();
+    let token = server.token(&client, "a");
+    for (table, column, member) in [
+        ("clients", "registration", "tokens_valid_after"),
+        ("clients", "registration", "client_secret_expires_at"),
+        ("realms", "settings", "tokens_valid_after"),
+    ] {
+        let path = format!("'$.{member}'");
+        sql(&store, &format!("UPDATE {table} SET {column} = json_remove({column}, {path})"));
+        wait_for_status(500, || server.token_request(&client, "")).assert_refused(500, "server_error");
+        server.introspect(&client, &token).assert_refused(500, "server_error");
+        sql(&store, &format!("UPDATE {table} SET {column} = json_set({column}, {path}, 0)"));
+        wait_for_status(200, || server.token_request(&client, "")).assert_token("a");
+    }
+    server.introspect(&client, &token).assert_active();
+}
+
 /// The log is read by another thread, which may be behind the answer.
 fn wait_for_log(server: &Server, text: &str) {
     poll("the operator is told", Duration::from_secs(20), || server.stderr().contains(text).then_some(()));

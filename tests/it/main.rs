@@ -18,6 +18,7 @@ mod conformance;
 mod connections;
 mod cost;
 mod demo;
+mod described;
 mod documents;
 mod durability;
 mod envelope;

@@ -13,10 +13,11 @@ use grantwell::core::keys::jwk::KeyId;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::published::PublishedKeys;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
-use grantwell::core::management::{
-    ClientChange, Management, ManagementError, Notice, RealmChange, Registered, Registration, SecretLifetime, Subject,
-    TokensValidAfter,
-};
+use grantwell::core::management::RealmChange;
+use grantwell::core::management::SecretLifetime;
+use grantwell::core::management::TokensValidAfter;
+use grantwell::core::management::{ClientChange, Registered, Registration};
+use grantwell::core::management::{Management, ManagementError, Notice, Subject};
 use grantwell::core::ports::{Clock, SecretSource as _};
 use grantwell::core::realm::{RealmName, RealmSettings};
 use grantwell::core::time::UnixSeconds;
@@ -38,7 +39,7 @@ struct SetClock(AtomicU64);
 async fn a_client_is_registered_once_in_a_realm_that_exists() {
     let house = House::new();
     let registered = house.register("c", ClientMetadata::new()).await;
-    let (client, secret) = (registered.client, registered.secret);
+    let (client, secret) = (registered.client, registered.secret.expect("it authenticates with one"));
     assert_eq!((client.revision, client.client_id_issued_at), (1, START));
     assert_eq!(house.management.client(&root(), &id("c")).await.as_ref(), Ok(&client));
     let stored = house.registry.secrets(&client).await.expect("readable").expect("a secret");

@@ -322,6 +322,9 @@ mod tests {
                 None,
                 "a client registration without attribute token_endpoint_auth_methods",
             ),
+            // What it had may have ended tokens, or its secret.
+            ("tokens_valid_after", None, "a client registration without attribute tokens_valid_after"),
+            ("client_secret_expires_at", None, "a client registration without attribute client_secret_expires_at"),
             (
                 "status",
                 Some(AttributeValue::S("canary".into())),

@@ -217,7 +217,7 @@ impl Walk {
             }
         }
         let registered =
-            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, &credentials.secret))
+            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, Some(&credentials.secret)))
                 .map_err(|error| Failure::new(error.to_string()))?;
         say(&format!("$ {command}\n{registered}\n"))
     }

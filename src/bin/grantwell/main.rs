@@ -5,6 +5,7 @@ mod access_token;
 mod client;
 mod cost;
 mod demo;
+mod describe;
 mod failure;
 mod key;
 mod output;
@@ -70,6 +71,9 @@ enum Command {
     Report(report::Arguments),
     /// Computes what a month on AWS costs
     Cost(cost::Arguments),
+    /// Writes what this program knows as tables, as JSON: for tests of what is deployed, and no promise to anybody
+    #[command(hide = true)]
+    Describe,
 }
 
 fn main() -> ExitCode {
@@ -108,6 +112,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
+        Command::Describe => describe::run(),
     }
 }
 

@@ -49,3 +49,31 @@ impl FromStr for GrantType {
 }
 
 text_conversions!(GrantType);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_type_has_a_name_of_rfc_7591_or_one_that_an_extension_has_registered() {
+        let extension = |rest: &str| format!("urn:ietf:params:oauth:grant-type:{rest}");
+        let registered = ["authorization_code", "implicit", "password", "client_credentials", "refresh_token"];
+        let extensions = [extension("jwt-bearer"), extension("!"), extension(&"x".repeat(64))];
+        for name in registered.into_iter().chain(extensions.iter().map(String::as_str)) {
+            assert_eq!(name.parse::<GrantType>().map(String::from), Ok(name.to_owned()));
+        }
+        for text in [
+            "",
+            "jwt-bearer",
+            "Client_Credentials",
+            "client_credentials ",
+            "urn:example:jwt-bearer",
+            &extension(""),
+            &extension("jwt bearer"),
+            &extension("jwt\u{e9}"),
+            &extension(&"x".repeat(65)),
+        ] {
+            assert!(text.parse::<GrantType>().is_err(), "{text:?}");
+        }
+    }
+}

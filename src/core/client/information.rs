@@ -26,9 +26,9 @@ impl<'a> ClientInformation<'a> {
         Self { members: members.collect(), secret: None }
     }
 
-    /// A client just registered, with its secret: the one answer that has it.
-    pub fn created(client: &Client, secret: &'a ClientSecret) -> Self {
-        Self { members: registered_members(client).collect(), secret: Some(secret) }
+    /// A client just registered, with its secret if it has one: the one answer that has it.
+    pub fn created(client: &Client, secret: Option<&'a ClientSecret>) -> Self {
+        Self { members: registered_members(client).collect(), secret }
     }
 
     /// Every member but the secret.
@@ -75,3 +75,59 @@ fn shown((name, stored): (&'static str, Value), metadata: &ClientMetadata) -> Ve
 }
 
 const CLIENT_ID: &str = "client_id";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::client::id::RegistrationId;
+    use crate::core::realm::{Realm, RealmName};
+    use crate::core::time::UnixSeconds;
+
+    fn client(metadata: ClientMetadata) -> Client {
+        let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));
+        Client::register(id, &realm, metadata, RegistrationId::from_text("r"), UnixSeconds(7)).expect("valid")
+    }
+
+    fn shown(information: &ClientInformation<'_>) -> Value {
+        serde_json::to_value(information).expect("JSON")
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_registered_and_none_of_what_the_server_keeps_for_itself() {
+        let client = client(ClientMetadata {
+            access_token_claims: r#"{"tier":"gold"}"#.parse().expect("claims"),
+            ..ClientMetadata::new()
+        });
+        let shown = shown(&ClientInformation::of(&client));
+        assert_eq!(shown["client_name"], Value::Null, "not set");
+        assert_eq!((&shown["resources"], &shown["contacts"]), (&json!([]), &json!([])));
+        assert_eq!(shown["access_token_claims"], json!({ "tier": "gold" }));
+        assert_eq!(shown["tokens_valid_after"], 0);
+        for kept in ["client_secret", "registration_id", "revision", "longer_tokens_until"] {
+            assert_eq!(shown.get(kept), None, "{kept}");
+        }
+    }
+
+    #[test]
+    fn several_methods_are_shown_besides_the_one_that_rfc_7591_knows() {
+        let basic = client(ClientMetadata::new());
+        let one = shown(&ClientInformation::of(&basic));
+        assert_eq!(one["token_endpoint_auth_method"], "client_secret_basic");
+        assert_eq!(one.get("token_endpoint_auth_methods"), None);
+        let methods = [AuthMethod::ClientSecretPost, AuthMethod::ClientSecretBasic];
+        let both = client(ClientMetadata { token_endpoint_auth_methods: methods.into(), ..ClientMetadata::new() });
+        let both = shown(&ClientInformation::of(&both));
+        assert_eq!(both["token_endpoint_auth_method"], "client_secret_basic");
+        assert_eq!(both["token_endpoint_auth_methods"], json!(["client_secret_basic", "client_secret_post"]));
+    }
+
+    #[test]
+    fn the_secret_is_in_the_one_answer_that_has_it() {
+        let (client, secret) = (client(ClientMetadata::new()), ClientSecret::given("0123456789abcdef", false));
+        let secret = secret.expect("strong enough");
+        let created = ClientInformation::created(&client, Some(&secret));
+        assert_eq!(shown(&created)["client_secret"], "0123456789abcdef");
+        assert!(created.members().iter().all(|(_, value)| value != "0123456789abcdef"));
+        assert_eq!(shown(&ClientInformation::created(&client, None)).get("client_secret"), None);
+    }
+}

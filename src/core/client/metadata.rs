@@ -20,8 +20,7 @@ use crate::core::time::UnixSeconds;
 /// What an operator decides about a client; everything else about a [`Client`] follows or is counted. It is shown in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
-    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never.
-    #[serde(default)]
+    /// When the secret stops working (RFC 7591 §3.2.1); 0 means never, which a record has to say.
     pub client_secret_expires_at: UnixSeconds,
     /// How long a secret is in use before a schedule replaces it; never where absent. A client that was handed its secret once
     /// must not have it: the second rotation would lock it out.
@@ -281,6 +280,78 @@ mod tests {
         let mut wrong = metadata();
         wrong.default_scope = Some("admin".parse().expect("well formed"));
         assert_eq!(wrong.check(&realm()), Err(InvalidRegistration::DefaultScope("admin".into())));
+    }
+
+    #[test]
+    fn a_registration_holds_as_much_as_its_bounds_say_and_not_one_more() {
+        let numbered = |count: usize| (0..count).map(|number| format!("https://a.example/{number}"));
+        let uris = |count| numbered(count).map(|uri| uri.parse().expect("a URL")).collect::<Vec<RedirectUri>>();
+        let resources = |count| numbered(count).map(|uri| uri.parse().expect("a URI")).collect::<Vec<ResourceUri>>();
+        let scope = |count: usize| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+        let grants = |count: usize| (0..count).map(|number| format!("urn:ietf:params:oauth:grant-type:{number}"));
+        let grants = |count| grants(count).map(|name| name.parse().expect("a grant type")).collect::<BTreeSet<_>>();
+        let most = ClientMetadata::MAX_VALUES;
+        let with = |change: &dyn Fn(&mut ClientMetadata)| {
+            let mut metadata = ClientMetadata::new();
+            change(&mut metadata);
+            metadata.check(&realm())
+        };
+
+        for (count, too_many) in [(most, false), (most + 1, true)] {
+            let checked = |what: &'static str, change: &dyn Fn(&mut ClientMetadata)| {
+                let expected = if too_many { Err(InvalidRegistration::TooMany { what }) } else { Ok(()) };
+                assert_eq!(with(change), expected, "{count} {what}");
+            };
+            checked("owners", &|metadata| metadata.contacts = vec!["a".into(); count]);
+            checked("sign-in URLs", &|metadata| metadata.redirect_uris = uris(count));
+            checked("scopes", &|metadata| metadata.scope = scope(count).parse().expect("well formed"));
+            checked("grant types", &|metadata| metadata.grant_types = grants(count));
+        }
+
+        let most = ClientMetadata::MAX_RESOURCES;
+        assert_eq!(with(&|metadata| metadata.resources = resources(most)), Ok(()));
+        let one_more = with(&|metadata| metadata.resources = resources(most + 1));
+        assert_eq!(one_more, Err(InvalidRegistration::TooManyResources));
+
+        // One token as long as all of them may be.
+        let most = ClientMetadata::MAX_SCOPE_BYTES;
+        let of_length = |length: usize| {
+            move |metadata: &mut ClientMetadata| {
+                metadata.scope = "s".repeat(length).parse().expect("well formed");
+            }
+        };
+        assert_eq!(with(&of_length(most)), Ok(()));
+        let one_more = with(&of_length(most + 1));
+        assert_eq!(one_more, Err(InvalidRegistration::TooLarge { what: "scopes", max: most }));
+    }
+
+    #[test]
+    fn a_registration_fits_into_an_item_to_the_byte() {
+        let most = ClientMetadata::MAX_BYTES;
+        // Owners of 256 characters of four bytes each, and a name that takes what is left.
+        let mut metadata = ClientMetadata { contacts: vec!["\u{1f980}".repeat(256); 63], ..ClientMetadata::new() };
+        let bytes = |metadata: &ClientMetadata| serde_json::to_vec(metadata).expect("serializes").len();
+        metadata.client_name = Some("n".into());
+        let left = most - bytes(&metadata);
+        let name = |more: usize| "\u{1f980}".repeat((left + more) / 4) + &"n".repeat((left + more) % 4 + 1);
+        metadata.client_name = Some(name(0));
+        assert_eq!((bytes(&metadata), metadata.check(&realm())), (most, Ok(())));
+        metadata.client_name = Some(name(1));
+        let too_large = InvalidRegistration::TooLarge { what: "values", max: most };
+        assert_eq!((bytes(&metadata), metadata.check(&realm())), (most + 1, Err(too_large)));
+    }
+
+    #[test]
+    fn a_name_has_1_to_256_characters() {
+        for (length, expected) in [
+            (0, Err(InvalidRegistration::Text("name"))),
+            (1, Ok(())),
+            (256, Ok(())),
+            (257, Err(InvalidRegistration::Text("name"))),
+        ] {
+            let named = ClientMetadata { client_name: Some("é".repeat(length)), ..ClientMetadata::new() };
+            assert_eq!(named.check(&realm()), expected, "{length}");
+        }
     }
 
     #[test]

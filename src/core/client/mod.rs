@@ -37,8 +37,7 @@ pub struct Client {
     pub registration_id: RegistrationId,
     /// When it was registered.
     pub client_id_issued_at: UnixSeconds,
-    /// Its tokens issued before this time are inactive.
-    #[serde(default)]
+    /// Its tokens issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that it was issued while its own lifetime was longer. Absent: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,16 +146,6 @@ impl Client {
         self.is_active()
             && !self.secret_has_expired(now)
             && self.metadata.client_secret_rotation_days.is_some_and(|days| now.since(made_at) >= days.seconds())
-    }
-}
-
-impl ClientStatus {
-    /// The name as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-        }
     }
 }
 

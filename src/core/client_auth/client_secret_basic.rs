@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::ClientRequest;
 use super::method::{Carrier, Method, Presented};
+use super::request::ClientRequest;
 use super::secret::{CLIENT_SECRET, presented};
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::encoding::decode_form;

@@ -1,7 +1,7 @@
 //! `client_secret_post` (RFC 6749 §2.3.1): `client_id` and `client_secret` in the request body.
 
-use super::ClientRequest;
 use super::method::{Carrier, Method, Presented};
+use super::request::ClientRequest;
 use super::secret::{CLIENT_SECRET, presented};
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::error::{ClientAuthFailure, OAuthError};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::ClientRequest;
+use super::request::ClientRequest;
 use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::secret::ClientSecrets;

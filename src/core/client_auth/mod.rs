@@ -16,11 +16,13 @@ pub mod attempts;
 mod client_secret_basic;
 mod client_secret_post;
 pub mod method;
+mod request;
 mod secret;
 
 use std::sync::Arc;
 
-use super::audit::{AuditEvent, AuditSink};
+pub use request::ClientRequest;
+
 use super::client::Client;
 use super::client::auth_method::AuthMethod;
 use super::client::id::ClientId;
@@ -29,7 +31,7 @@ use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError, Refused};
 use super::params::Params;
 use super::ports::{ClientRegistry, Clock, SecretSource};
-use super::realm::{Issuer, Realm, RealmName};
+use super::realm::{Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
 use attempts::{Attempt, FailedAttempts};
@@ -38,21 +40,6 @@ use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
 pub const METHODS: [Method; AuthMethod::ALL.len()] = [client_secret_basic::METHOD, client_secret_post::METHOD];
-
-/// A request of a client as HTTP delivered it.
-#[derive(Clone, Copy)]
-pub struct ClientRequest<'a> {
-    /// The realm in the path.
-    pub realm: &'a RealmName,
-    /// By which the caller addressed that realm.
-    pub issuer: &'a Issuer,
-    /// The values of every Authorization header.
-    pub authorization: &'a [&'a [u8]],
-    /// The body's parameters.
-    pub params: &'a Params,
-    /// Where it came from, as whoever took the connection says; `None` where nobody can say.
-    pub source: Option<ClientSource>,
-}
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -93,27 +80,6 @@ pub fn methods_with_secret(metadata: &ClientMetadata) -> impl Iterator<Item = Au
         .into_iter()
         .filter(|method| method.needs.contains(&CLIENT_SECRET) && registered.contains(&method.name))
         .map(|method| method.name)
-}
-
-impl<'a> ClientRequest<'a> {
-    /// A request that says nothing of who sends it.
-    pub fn new(realm: &'a RealmName, issuer: &'a Issuer, params: &'a Params) -> Self {
-        Self { realm, issuer, authorization: &[], params, source: None }
-    }
-
-    /// Records why `endpoint` refused the request, if it did, and in whose name it came.
-    pub(super) fn record_refusal<T>(
-        &self,
-        sink: &dyn AuditSink,
-        endpoint: &'static str,
-        result: Result<T, Refused>,
-    ) -> Result<T, OAuthError> {
-        result.map_err(|Refused { named, error }| {
-            let (realm, source, client_id) = (self.realm, self.source, named.as_ref().map(|client| &client.client_id));
-            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error: &error });
-            error
-        })
-    }
 }
 
 impl Credentials {

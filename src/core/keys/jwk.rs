@@ -40,7 +40,7 @@ pub struct PublicJwk {
     pub kid: KeyId,
 }
 
-/// A private key in the form that signs, with the one algorithm it signs with. Without `Debug`; the library wipes what is
+/// A private key in the form that signs, read once (jsonwebtoken's `EncodingKey` is read for each signature), with the one algorithm it signs with. Without `Debug`; the library wipes what is
 /// private on drop, because its allocator cleanses whatever it frees.
 pub struct SigningKeyPair {
     alg: SigningAlgorithm,

@@ -1,5 +1,8 @@
 //! A realm's keys as they were kept before their form had a version: as private JWKs (RFC 7517, RFC 7518 §6). They are read, and
 //! written in the present form with the next change.
+//!
+//! Neither library reads a private JWK: jsonwebtoken knows public ones only, aws-lc-rs the numbers of a key. So this takes the
+//! numbers out of the text, and lets the libraries make a key of them and check that its halves belong together.
 
 use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};

@@ -1,13 +1,14 @@
 //! Clients: registered, changed, stopped, removed.
 
-use super::secrets;
-use super::{
-    Changed, Management, ManagementError, Notice, SecretLifetime, Subject, TokensValidAfter, notices_of_grants,
-};
+use super::operator::Management;
+use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants};
+use super::secrets::{self, SecretLifetime};
+use super::valid_after::TokensValidAfter;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::ClientSecret;
 use crate::core::client::{Client, ClientStatus};
+use crate::core::client_auth::uses_secret;
 use crate::core::ports::ClientPage;
 use crate::core::realm::RealmName;
 
@@ -19,7 +20,7 @@ pub struct Registration {
     pub metadata: ClientMetadata,
     /// How long its secrets work from now on, in place of what `metadata` says.
     pub secret_lifetime: Option<SecretLifetime>,
-    /// A secret that the operator brings along; one is generated where absent.
+    /// A secret that the operator brings along; one is generated where absent, if an authentication method uses one.
     pub secret: Option<ClientSecret>,
 }
 
@@ -28,8 +29,8 @@ pub struct Registration {
 pub struct Registered {
     /// The registration.
     pub client: Client,
-    /// Its secret, which is known to nobody else.
-    pub secret: ClientSecret,
+    /// Its secret, which is known to nobody else. None where its authentication methods use none.
+    pub secret: Option<ClientSecret>,
     /// What to know about it.
     pub notices: Vec<Notice>,
     /// What was to be done besides and could not be. The client is registered, and its secret must be handed over first.
@@ -57,15 +58,20 @@ impl Management {
         let Registration { client_id, mut metadata, secret_lifetime, secret } = registration;
         let now = self.clock.now();
         SecretLifetime::apply(secret_lifetime, &mut metadata, now);
-        let (client_id, secret) = (self.id_or_generated(client_id)?, self.secret_or_generated(secret)?);
+        let client_id = self.id_or_generated(client_id)?;
         let realm = self.realm(realm).await?;
+        let subject = Subject::client(&realm.name, &client_id);
+        let secret = match secret {
+            given if uses_secret(&metadata) => Some(self.secret_or_generated(given)?),
+            Some(_) => return Err(ManagementError::NoSecret(subject)),
+            None => None,
+        };
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
-        let subject = Subject::client(&client.realm, &client.client_id);
-        self.registrar.register(&client, Some(&secret)).await.map_err(|error| subject.refused(error))?;
+        self.registrar.register(&client, secret.as_ref()).await.map_err(|error| subject.refused(error))?;
 
         let mut notices = self.notices_of(None, &client);
-        notices.extend(secrets::notice_of(&secret));
+        notices.extend(secret.as_ref().and_then(secrets::notice_of));
         let is_signed_for = client.metadata.access_token_signing_alg.is_some();
         let published = if is_signed_for { self.publish_in_advance(&realm, Some(&client)).await } else { Ok(None) };
         let (notice, unfinished) = match published {

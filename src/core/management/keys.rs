@@ -1,6 +1,7 @@
 //! Signing keys of realms: published before they sign, replaced, taken out.
 
-use super::{Changed, Management, ManagementError, Notice, Subject};
+use super::operator::Management;
+use super::outcome::{Changed, ManagementError, Notice, Subject};
 use crate::core::client::Client;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::jwk::KeyId;

@@ -1,6 +1,8 @@
 //! Realms: made, changed, read.
 
-use super::{Changed, Management, ManagementError, Notice, Subject, TokensValidAfter, notices_of_grants};
+use super::operator::Management;
+use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants};
+use super::valid_after::TokensValidAfter;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
 /// A change of a realm. What is not named stays as it is.

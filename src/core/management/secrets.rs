@@ -1,6 +1,7 @@
 //! Secrets of clients: made, replaced, ended.
 
-use super::{Management, ManagementError, Notice, Subject};
+use super::operator::Management;
+use super::outcome::{ManagementError, Notice, Subject};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;

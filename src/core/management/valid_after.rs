@@ -1,6 +1,6 @@
 //! From when on the tokens of a client or a realm count (docs/decisions/0006-one-second-grain-of-tokens-valid-after.md).
 
-use super::{ManagementError, Notice, Subject};
+use super::outcome::{ManagementError, Notice, Subject};
 use crate::core::access_token::{ValidAfterIsAhead, tokens_valid_after};
 use crate::core::time::UnixSeconds;
 

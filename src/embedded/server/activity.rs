@@ -24,7 +24,12 @@ pub(super) struct Activity {
     since: AtomicU64,
     /// When the peer last stopped reading what is to be written to it, in the same; [`NEVER`] while it reads.
     stalled_since: AtomicU64,
+    /// When a write first had to wait since the peer had last taken all that there was to write, in the same; [`NEVER`] where it has. A
+    /// peer that reads a little now and then does not stall.
+    untaken_since: AtomicU64,
     requests: AtomicU32,
+    /// Whether it ends with its first answer.
+    is_brief: AtomicBool,
     must_end: AtomicBool,
     told: Notify,
 }
@@ -68,7 +73,9 @@ impl Activity {
             phase: AtomicU8::new(NEW),
             since: AtomicU64::new(0),
             stalled_since: AtomicU64::new(NEVER),
+            untaken_since: AtomicU64::new(NEVER),
             requests: AtomicU32::new(0),
+            is_brief: AtomicBool::new(false),
             must_end: AtomicBool::new(false),
             told: Notify::new(),
         }
@@ -79,10 +86,16 @@ impl Activity {
         self.born
     }
 
-    /// A request has begun, of which the body may be still to come; which one it is, from 1.
-    pub(super) fn request_begins(&self, has_body: bool) -> u32 {
+    /// It ends with its first answer.
+    pub(super) fn be_brief(&self) {
+        self.is_brief.store(true, Ordering::Relaxed);
+    }
+
+    /// A request has begun, of which the body may be still to come; whether it is the last of as many as there may be.
+    pub(super) fn request_begins(&self, has_body: bool, limits: &Limits) -> bool {
         self.phase.store(if has_body { RECEIVING_BODY } else { ANSWERING }, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+        let number = self.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        number >= limits.requests || self.is_brief.load(Ordering::Relaxed)
     }
 
     /// All of the request is here.
@@ -99,10 +112,10 @@ impl Activity {
     /// been in the middle of something for a while, or has never asked anything, and then one that may ask again.
     pub(super) fn dispensable(&self) -> Option<(bool, Duration)> {
         let phase = self.phase.load(Ordering::Relaxed);
-        let since = match self.stalled_since.load(Ordering::Relaxed) {
+        let since = match self.untaken_since.load(Ordering::Relaxed) {
             NEVER if phase == NEW || phase == ANSWERING => return None,
             NEVER => self.since.load(Ordering::Relaxed),
-            stalled_since => stalled_since,
+            untaken_since => untaken_since,
         };
         let waits_for = self.age().saturating_sub(Duration::from_millis(since));
         let is_kept = phase == WAITING && self.requests.load(Ordering::Relaxed) > 0;
@@ -130,8 +143,9 @@ impl Activity {
     pub(super) fn verdict(&self, limits: &Limits) -> Verdict {
         let age = self.age();
         let since = |began: &AtomicU64| Duration::from_millis(began.load(Ordering::Relaxed));
-        let stall =
-            (self.stalled_since.load(Ordering::Relaxed) != NEVER).then_some((&self.stalled_since, limits.stall));
+        let writes = [(&self.stalled_since, limits.stall), (&self.untaken_since, limits.taken)]
+            .into_iter()
+            .filter(|(since, _)| since.load(Ordering::Relaxed) != NEVER);
         let wait = match self.phase.load(Ordering::Relaxed) {
             NEW | WAITING if self.requests.load(Ordering::Relaxed) == 0 => Some((&self.since, limits.head)),
             WAITING => Some((&self.since, limits.idle)),
@@ -140,7 +154,7 @@ impl Activity {
             _ => None,
         };
         let end = limits.life + limits.last_answer;
-        let ends = stall.into_iter().chain(wait).map(|(began, limit)| since(began) + limit).fold(end, Duration::min);
+        let ends = writes.chain(wait).map(|(began, limit)| since(began) + limit).fold(end, Duration::min);
         if age >= ends {
             return Verdict::Ends;
         }
@@ -175,12 +189,20 @@ impl Activity {
         }
     }
 
-    fn has_written<T>(&self, outcome: Poll<T>) -> Poll<T> {
+    /// Notes what has become of a write of so many bytes.
+    fn has_written(&self, bytes: usize, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let was_stalled = self.stalled_since.load(Ordering::Relaxed) != NEVER;
         if was_stalled && outcome.is_ready() {
             self.stalled_since.store(NEVER, Ordering::Relaxed);
         } else if !was_stalled && outcome.is_pending() {
             self.stalled_since.store(millis(self.age()), Ordering::Relaxed);
+        }
+        let is_taken = matches!(outcome, Poll::Ready(Ok(taken)) if taken == bytes);
+        let was_untaken = self.untaken_since.load(Ordering::Relaxed) != NEVER;
+        if was_untaken && is_taken {
+            self.untaken_since.store(NEVER, Ordering::Relaxed);
+        } else if !was_untaken && !is_taken {
+            self.untaken_since.store(millis(self.age()), Ordering::Relaxed);
         }
         outcome
     }
@@ -228,7 +250,7 @@ impl AsyncRead for Watched<'_> {
 impl AsyncWrite for Watched<'_> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.activity.has_written(Pin::new(&mut this.stream).poll_write(context, bytes))
+        this.activity.has_written(bytes.len(), Pin::new(&mut this.stream).poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -237,7 +259,8 @@ impl AsyncWrite for Watched<'_> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.activity.has_written(Pin::new(&mut this.stream).poll_write_vectored(context, slices))
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        this.activity.has_written(bytes, Pin::new(&mut this.stream).poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

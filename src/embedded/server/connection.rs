@@ -40,7 +40,7 @@ pub(super) async fn answer(
     tokio::task::yield_now().await;
     let activity = place.activity();
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        let is_last = activity.request_begins(!request.body().is_end_stream()) >= limits.requests;
+        let is_last = activity.request_begins(!request.body().is_end_stream(), limits);
         let is_understood = has_known_transfer_coding(request.headers());
         if let Some(source) = sources.source(peer.ip(), request.headers()) {
             request.extensions_mut().insert(source);
@@ -129,11 +129,16 @@ mod tests {
     /// Nothing ends before an hour has passed.
     fn patient() -> Limits {
         let hour = Duration::from_hours(1);
-        Limits { head: hour, stall: hour, idle: hour, life: hour, last_answer: hour, ..Limits::default() }
+        Limits { head: hour, stall: hour, taken: hour, idle: hour, life: hour, last_answer: hour, ..Limits::default() }
     }
 
     /// A connection to a server with these limits, and whether its other end has gone.
     fn connect(limits: Limits) -> (TcpStream, JoinHandle<()>) {
+        let place = Places::new(1).take(Peers::of([192, 0, 2, 1].into(), Sources::Peers)).expect("a place");
+        connect_at(place, limits)
+    }
+
+    fn connect_at(place: Place, limits: Limits) -> (TcpStream, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (accepted, peer) = listener.accept().expect("a connection");
@@ -142,7 +147,6 @@ mod tests {
             .route("/quick", get(async || "quick"))
             .route("/large", get(async || vec![b'a'; 128 << 20]))
             .route("/hangs", get(std::future::pending::<&str>));
-        let place = Places::new(1).take(Peers::of([192, 0, 2, 1].into(), Sources::Peers)).expect("a place");
         let end = tokio::spawn(async move { answer(accepted, peer, routes, Sources::Peers, &limits, place).await });
         (stream, end)
     }
@@ -187,6 +191,25 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn one_whose_peer_reads_on_but_takes_an_answer_too_slowly_ends() {
+        let taken = Duration::from_millis(600);
+        let (mut stream, end) = connect(Limits { taken, ..patient() });
+        // What the kernel takes at once is no matter of the peer's.
+        for _ in 0..4 {
+            assert!(ask(&mut stream, REQUEST).starts_with("HTTP/1.1 200"));
+            tokio::time::sleep(taken / 3).await;
+        }
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+        let began = Instant::now();
+        while !end.is_finished() && began.elapsed() < taken * 5 {
+            tokio::time::sleep(taken / 6).await;
+            let _ended = stream.read(&mut vec![0; 1 << 20]);
+        }
+        ends(end, Duration::ZERO).await;
+        assert!((taken..taken * 5).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn an_old_one_ends_with_its_next_answer_and_at_last_without() {
         let (life, last_answer) = (Duration::from_millis(300), Duration::from_millis(300));
         let limits = Limits { life, last_answer, ..patient() };
@@ -198,6 +221,27 @@ mod tests {
         let (mut stream, end) = connect(limits);
         stream.write_all(b"GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
         ends(end, life + last_answer).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_came_when_there_was_no_room_is_answered_once_however_much_it_asks() {
+        let place = Places::new(1).take(Peers::Loopback).expect("a place");
+        place.activity().be_brief();
+        let (mut stream, end) = connect_at(place, patient());
+        stream.write_all(REQUEST.repeat(100).as_bytes()).expect("sent");
+        ends(end, Duration::ZERO).await;
+        let mut answers = Vec::new();
+        // What was not read of its requests makes the end a reset.
+        let _reset = stream.read_to_end(&mut answers);
+        let answers = String::from_utf8(answers).expect("text");
+        assert!(answers.matches("HTTP/1.1").count() <= 1, "{answers}");
+
+        let place = Places::new(1).take(Peers::Loopback).expect("a place");
+        place.activity().be_brief();
+        let (mut stream, end) = connect_at(place, patient());
+        let answer = ask(&mut stream, REQUEST);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+        ends(end, Duration::ZERO).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

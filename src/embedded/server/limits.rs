@@ -17,6 +17,8 @@ pub struct Limits {
     pub head: Duration,
     /// How long a peer may read nothing of what is to be written to it.
     pub stall: Duration,
+    /// How long a peer may take for what is to be written to it, reading or not: some kilobytes, of which the kernel keeps more than that.
+    pub taken: Duration,
     /// How long a connection is kept after an answer without another request. Longer than the minute for which the usual proxies keep
     /// theirs: the end that closes first must be the one that sends requests, or one is lost now and then.
     pub idle: Duration,
@@ -52,6 +54,7 @@ impl Limits {
         threads: MOST_THREADS,
         head: Duration::from_secs(10),
         stall: Duration::from_secs(10),
+        taken: Duration::from_secs(30),
         idle: Duration::from_secs(75),
         life: Duration::from_mins(15),
         last_answer: Duration::from_secs(40),
@@ -76,7 +79,7 @@ impl Limits {
 
     /// The soonest that anything which has not begun yet can be too long.
     pub(super) fn shortest(&self) -> Duration {
-        self.head.min(self.stall).min(self.idle).min(self.last_answer)
+        self.head.min(self.stall).min(self.taken).min(self.idle).min(self.last_answer)
     }
 }
 

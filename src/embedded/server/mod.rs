@@ -28,9 +28,12 @@ use self::limits::Limits;
 use self::places::{Peers, Places};
 use self::sources::Sources;
 use self::workers::Workers;
+use crate::core::ports::Clock as _;
 use crate::core::source::ClientSource;
+use crate::core::time::UnixSeconds;
 use crate::embedded::store::cause::StorageCause;
 use crate::http::routes::HttpService;
+use crate::system::SystemClock;
 
 /// How long requests in flight may take to finish once the server is told to stop.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -54,6 +57,11 @@ pub struct Heartbeat {
     /// Tells it.
     pub beat: fn(),
 }
+
+/// The clock is set to a time that no answer can carry, and would end no token in anybody's lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this machine's clock is before the year 1970 or after 9999; set it right")]
+pub struct UndatedAnswers;
 
 /// Something that may happen often and is said seldom, with how often it was.
 #[derive(Default)]
@@ -139,6 +147,14 @@ pub async fn serve(
     Ok(())
 }
 
+/// Whether answers can be dated. Their Date header has a year of four digits (RFC 9110 §5.6.7), and hyper panics where it has more.
+///
+/// # Errors
+/// [`UndatedAnswers`].
+pub fn check_clock() -> Result<(), UndatedAnswers> {
+    if SystemClock.now() < YEAR_10000 { Ok(()) } else { Err(UndatedAnswers) }
+}
+
 /// Listens on `address`; port 0 picks a free one.
 ///
 /// # Errors
@@ -213,11 +229,13 @@ async fn beat_while_alive(heartbeat: Heartbeat, threads: Vec<Handle>) {
 
 /// The stream, to be used on another runtime.
 fn prepared(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    check_clock().map_err(io::Error::other)?;
     // An answer is one small write: waiting to fill a packet would only delay it.
     let _best_effort = stream.set_nodelay(true);
     stream.into_std()
 }
 
+const YEAR_10000: UnixSeconds = UnixSeconds(253_402_300_800);
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// How long a thread may take to drop what was cut off.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(2);

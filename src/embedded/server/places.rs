@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::activity::{Activity, Told};
 use super::limits::MOST_ENDING;
@@ -90,15 +91,27 @@ impl Places {
         Some(Place { id, peers, activity, places: Arc::clone(self) })
     }
 
-    /// The place of the connection that can best be dispensed with, of theirs where `peers` have their share, or else of all.
-    /// `None` where each of those is being answered.
+    /// The place of the connection that can best be dispensed with, of theirs where `peers` have their share, or else of all, for one
+    /// request: of those who come back as soon as they are ended, none is to have the next ones' time as well. `None` where each of
+    /// those is being answered for as long as who comes after may be kept waiting.
     pub(super) async fn take_over(self: &Arc<Self>, peers: Peers) -> Option<Place> {
-        let freed = self.freed.notified();
-        if self.taken().ending >= MOST_ENDING {
-            let _elapsed = tokio::time::timeout(ENDED_WITHIN, freed).await;
+        let began = Instant::now();
+        loop {
+            let freed = self.freed.notified();
+            let own_only = self.have_their_share(&self.taken(), peers);
+            let place =
+                self.take(peers).or_else(|| self.end_one(own_only.then_some(peers)).then(|| self.take(peers))?);
+            if let Some(place) = place {
+                place.activity.be_brief();
+                return Some(place);
+            }
+            // One stranger that has its share keeps nobody waiting but itself.
+            let may_wait = !(own_only && matches!(peers, Peers::At(_))) || self.taken().ending >= MOST_ENDING;
+            if !may_wait || began.elapsed() >= ENDED_WITHIN {
+                return None;
+            }
+            let _elapsed = timeout(LOOKED_AGAIN_AFTER, freed).await;
         }
-        let own_only = self.have_their_share(&self.taken(), peers);
-        self.end_one(own_only.then_some(peers)).then(|| self.take(peers)).flatten()
     }
 
     /// Ends the connection that can best be dispensed with, of `peers` or of all; whether there was one. Its thread does so when it
@@ -177,10 +190,13 @@ impl Drop for Place {
 
 /// How long the next waits for one of them: where the threads are busy, others wait in the queue of the kernel rather than being refused.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
+/// What a connection is doing changes without notice.
+const LOOKED_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::server::limits::Limits;
 
     fn at(address: &str) -> Peers {
         Peers::of(address.parse().expect("an address"), Sources::Peers)
@@ -190,7 +206,7 @@ mod tests {
     fn fill(places: &Arc<Places>, peers: Peers) -> Vec<Place> {
         let mut taken = Vec::new();
         while let Some(place) = places.take(peers) {
-            place.activity().request_begins(false);
+            place.activity().request_begins(false, &Limits::default());
             taken.push(place);
         }
         taken
@@ -245,7 +261,7 @@ mod tests {
         assert_eq!(others.len(), 7);
 
         let sixth = places.take_over(at("192.0.2.5")).await.expect("the idle one has to go");
-        sixth.activity().request_begins(false);
+        sixth.activity().request_begins(false, &Limits::default());
         assert_eq!(idle.activity().is_told().await, Told::End);
         assert_eq!(places.taken().by_id.len(), 9, "though it has not gone yet");
         drop(idle);
@@ -255,6 +271,33 @@ mod tests {
         assert_eq!(places.taken().by_id.len(), 8);
         assert!(places.end_one(None));
         assert!(!places.end_one(None), "it has been told already");
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_there_is_no_room_waits_for_a_thread_to_look_and_is_answered_once() {
+        let (places, limits) = (Places::new(10), Limits::default());
+        let new: Vec<_> = (0..9).map(|_| places.take(Peers::Loopback).expect("room")).collect();
+        assert!(!new[0].activity().request_begins(false, &limits), "there was room for it");
+        let looked = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            new[1].activity().has_found_nothing();
+        };
+        let (next, ()) = tokio::join!(places.take_over(Peers::Loopback), looked);
+        assert!(next.expect("the place of the second").activity().request_begins(false, &limits));
+        assert!(new[1].activity().must_end());
+    }
+
+    #[tokio::test]
+    async fn one_stranger_that_has_its_share_keeps_nobody_else_waiting() {
+        let places = Places::new(100);
+        let strangers = fill(&places, at("192.0.2.1"));
+        let began = Instant::now();
+        assert!(places.take_over(at("192.0.2.1")).await.is_none());
+        assert!(began.elapsed() < ENDED_WITHIN);
+        let loopback = fill(&places, Peers::Loopback);
+        assert_eq!(strangers.len() + loopback.len(), 100);
+        assert!(places.take_over(at("192.0.2.2")).await.is_none());
+        assert!(began.elapsed() >= ENDED_WITHIN, "where all are taken and answered, everybody waits for a while");
     }
 
     #[tokio::test]

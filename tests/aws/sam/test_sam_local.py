@@ -78,7 +78,7 @@ def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> 
 @pytest.mark.parametrize(
     ("template", "function"),
     [(name, function) for name, path in TEMPLATES.items() for function in sam.functions(sam.load(path))],
-    ids=str,
+    ids=lambda each: each if isinstance(each, str) else each.logical_id,
 )
 def test_the_built_binary_runs_on_amazon_linux_2023(template: str, function: sam.Function) -> None:
     """A binary linked on this machine may need a newer C library than the function's runtime has."""

@@ -362,7 +362,7 @@ const VERSION_1: &str = "
 ";
 
 /// What version 1 wrote of a realm and of a client, letter by letter.
-const REALM_OF_VERSION_1: &str = r#"{"name":"alpha","default_scope":"write","revision":1}"#;
+const REALM_OF_VERSION_1: &str = r#"{"name":"alpha","default_scope":"write","tokens_valid_after":0,"revision":1}"#;
 const CLIENT_OF_VERSION_1: &str = r#"{"client_id":"myClient","realm":"alpha","client_name":"My client","contacts":["owner@example.com"],"redirect_uris":[],"scope":"read write","grant_types":["client_credentials"],"token_endpoint_auth_methods":["client_secret_basic"],"client_secret_expires_at":0,"status":"active","registration_id":"AAECAwQFBgcICQoLDA0ODw","client_id_issued_at":1795415820,"tokens_valid_after":0,"revision":1}"#;
 
 #[tokio::test]

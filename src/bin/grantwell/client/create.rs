@@ -41,7 +41,7 @@ impl Create {
         let registered = store.management().register(&place.realm, registration).await?;
 
         // Before anything else can fail: nobody else has the secret.
-        output::json(&ClientInformation::created(&registered.client, &registered.secret))
+        output::json(&ClientInformation::created(&registered.client, registered.secret.as_ref()))
             .map_err(|failure| secret_not_delivered(failure, &registered.client))?;
         words::tell(&registered.notices);
         registered.unfinished.map_or(Ok(()), |error| Err(error.into()))

@@ -101,6 +101,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = ServerConfig::from_env()?;
     let descriptors = limits::raise_descriptor_limit();
     let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
+    server::check_clock().map_err(|error| Failure::new(error.to_string()))?;
     let _written_at_the_end = log::init_local(config.log_level, arguments.log_format.into())
         .map_err(|error| Failure::new(format!("no thread could be started for the log: {error}")))?;
     let address = loopback_unless(arguments.behind_tls_proxy, &arguments.listen)?;

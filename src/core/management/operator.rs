@@ -1,0 +1,35 @@
+//! What an operator works with: one registry, and the keys of its realms.
+
+use std::sync::Arc;
+
+use crate::core::keys::keyring::Keyring;
+use crate::core::ports::{Clock, KeyStore, Registrar};
+use crate::core::random::Random;
+
+/// The use cases over one registry and the keys of its realms.
+pub struct Management {
+    pub(super) registrar: Arc<dyn Registrar>,
+    pub(super) keyring: Keyring,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) rotates_secrets: bool,
+}
+
+impl Management {
+    /// The use cases over `registrar`, whose realms sign with the keys in `keys`.
+    pub fn new(
+        registrar: Arc<dyn Registrar>,
+        keys: Arc<dyn KeyStore>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let keyring = Keyring::new(keys, Arc::clone(&clock));
+        Self { registrar, keyring, clock, random, rotates_secrets: false }
+    }
+
+    /// The same over a registry whose secrets are rotated by schedule.
+    #[must_use]
+    pub fn with_scheduled_rotation(self) -> Self {
+        Self { rotates_secrets: true, ..self }
+    }
+}

@@ -1,0 +1,182 @@
+//! What becomes of an operator's request: the record as it is then, what to know about it, or why nothing was done.
+
+use std::fmt;
+
+use crate::core::client::grant_type::GrantType;
+use crate::core::client::id::ClientId;
+use crate::core::client::metadata::InvalidRegistration;
+use crate::core::keys::SigningAlgorithm;
+use crate::core::keys::keyring::KeyChangeError;
+use crate::core::port_error::PortError;
+use crate::core::ports::RegistrarError;
+use crate::core::realm::RealmName;
+use crate::core::scope::Scope;
+use crate::core::time::UnixSeconds;
+
+/// A record as it is stored after a change, and what to know about it.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// As it is stored now.
+    pub record: T,
+    /// What the change brings with it.
+    pub notices: Vec<Notice>,
+}
+
+/// Whose record a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A realm.
+    Realm(RealmName),
+    /// A client.
+    Client {
+        /// The realm that owns it.
+        realm: RealmName,
+        /// Its id.
+        client_id: ClientId,
+    },
+}
+
+/// What stops nothing and is worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// This server does not implement the grant type: it is recorded, and no client gets a token by it.
+    GrantTypeNotImplemented(GrantType),
+    /// The secret works only with clients that form-encode it in HTTP Basic (RFC 6749 Appendix B).
+    SecretNeedsFormEncoding,
+    /// The days between two rotations are recorded, but nothing rotates the secrets of this registry by schedule.
+    NothingRotatesSecrets(Subject),
+    /// The new secret ends when the one before it would have ended.
+    NewSecretEndsAt(UnixSeconds),
+    /// Tokens that did not count do again.
+    TokensCountAgain {
+        /// Whose.
+        of: Subject,
+        /// Those that are dated from this time on; 0 for all.
+        from: UnixSeconds,
+    },
+    /// A key of this algorithm has to be known everywhere before it signs; until then the key before it does.
+    SignsOncePublished(SigningAlgorithm),
+    /// There was no key to rotate; the realm has its first ones now.
+    FirstKeysMade(RealmName),
+}
+
+/// Why a request was refused, or not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManagementError {
+    /// There is no such realm or client.
+    #[error("{0} does not exist")]
+    Unknown(Subject),
+    /// There is one of this name already, and it stays as it is.
+    #[error("{0} exists already")]
+    Exists(Subject),
+    /// Somebody else changed the record between reading and writing, and nothing was written.
+    #[error("{0} was changed by somebody else in the meantime")]
+    Conflict(Subject),
+    /// None of the client's authentication methods uses a secret, so it has none.
+    #[error("{0} has no secret")]
+    NoSecret(Subject),
+    /// The registration breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRegistration),
+    /// A realm's default scope is not among the scopes that it allows.
+    #[error("the default scope '{scope}' is not among the realm's allowed scopes '{allowed}'")]
+    DefaultScopeOutsideRealm {
+        /// The first scope token outside.
+        scope: String,
+        /// What the realm allows.
+        allowed: Scope,
+    },
+    /// The client's secrets have expired, and a new one would not work either.
+    #[error("the secrets of {of} have expired")]
+    SecretsExpired {
+        /// The client.
+        of: Subject,
+        /// When they did.
+        at: UnixSeconds,
+    },
+    /// The time from which on tokens are to count has not come yet.
+    #[error("tokens are to count from {wanted} on, which is {seconds} s ahead of the clock")]
+    ValidAfterIsAhead {
+        /// The time that was named.
+        wanted: UnixSeconds,
+        /// By how much it is ahead.
+        seconds: u64,
+        /// What the clock says.
+        now: UnixSeconds,
+    },
+    /// The time from which on tokens count is far ahead of the clock already, so no token can be issued before it.
+    #[error("tokens of {of} count from {stored} on, which is {seconds} s ahead of the clock")]
+    StoredValidAfterIsAhead {
+        /// Whose.
+        of: Subject,
+        /// What is stored.
+        stored: UnixSeconds,
+        /// By how much it is ahead.
+        seconds: u64,
+        /// What the clock says.
+        now: UnixSeconds,
+    },
+    /// The secret is current, but its end could not be set.
+    #[error("the new secret of {of} is current, but its lifetime could not be set: {error}")]
+    LifetimeNotSet {
+        /// The client.
+        of: Subject,
+        /// Why.
+        error: Box<Self>,
+    },
+    /// The setting of what signs is stored, but there is no key of that algorithm yet.
+    #[error("the setting of {of} is stored, but its realm has no key of that algorithm yet: {error}")]
+    KeysNotMade {
+        /// Whose setting.
+        of: Subject,
+        /// What was set; `None` where it was taken back.
+        setting: Option<SigningAlgorithm>,
+        /// Why.
+        error: KeyChangeError,
+    },
+    /// The realm's keys were not changed.
+    #[error("the keys of realm '{realm}' were not changed: {error}")]
+    Keys {
+        /// The realm.
+        realm: RealmName,
+        /// Why.
+        error: KeyChangeError,
+    },
+    /// The store could not do its work.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+impl Subject {
+    pub(super) fn client(realm: &RealmName, client_id: &ClientId) -> Self {
+        Self::Client { realm: realm.clone(), client_id: client_id.clone() }
+    }
+
+    /// Why the registry did not do what was asked for.
+    pub(super) fn refused(self, error: RegistrarError) -> ManagementError {
+        match error {
+            RegistrarError::AlreadyExists => ManagementError::Exists(self),
+            RegistrarError::NotFound => ManagementError::Unknown(self),
+            RegistrarError::Conflict => ManagementError::Conflict(self),
+            RegistrarError::NoSecret => ManagementError::NoSecret(self),
+            RegistrarError::Port(error) => ManagementError::Port(error),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Realm(name) => write!(formatter, "realm '{name}'"),
+            Self::Client { client_id, .. } => write!(formatter, "client '{client_id}'"),
+        }
+    }
+}
+
+/// Of the grant types that a change brings, those that no client gets a token by.
+pub(super) fn notices_of_grants<'a>(
+    grant_types: impl IntoIterator<Item = &'a GrantType>,
+) -> impl Iterator<Item = Notice> {
+    let others = grant_types.into_iter().filter(|grant_type| grant_type.as_str() != GrantType::CLIENT_CREDENTIALS);
+    others.cloned().map(Notice::GrantTypeNotImplemented)
+}
