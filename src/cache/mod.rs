@@ -43,29 +43,3 @@ pub struct CacheSettings {
     /// The shortest time between two reloads of a realm's public keys because a token named another.
     pub unknown_key_interval: Duration,
 }
-
-impl CacheSettings {
-    /// For a function: every miss is billed and takes milliseconds.
-    pub const FUNCTION: Self = Self {
-        capacity: 10_000,
-        registration_ttl: Duration::from_mins(1),
-        absence_ttl: Duration::from_secs(20),
-        secret_ttl: Duration::from_mins(5),
-        secret_stale_limit: Duration::from_hours(1),
-        secret_retry_interval: Duration::from_secs(30),
-        mismatch_interval: Duration::from_secs(30),
-        key_ttl: Duration::from_mins(5),
-        unknown_key_interval: Duration::from_secs(5),
-    };
-
-    /// For the local server: a miss is a read of a local file.
-    pub const LOCAL: Self = Self {
-        registration_ttl: Duration::from_secs(5),
-        absence_ttl: Duration::from_secs(5),
-        secret_ttl: Duration::from_secs(5),
-        secret_retry_interval: Duration::from_secs(5),
-        key_ttl: Duration::from_secs(5),
-        unknown_key_interval: Duration::from_secs(1),
-        ..Self::FUNCTION
-    };
-}

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::strangers::too_many_strangers;
 use super::*;
+use crate::app::{FUNCTION_CACHES, LOCAL_CACHES};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
@@ -107,7 +108,7 @@ impl ClientRegistry for Source {
 }
 
 fn cached(source: &Arc<Source>) -> CachedSecrets {
-    CachedSecrets::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, CacheSettings::FUNCTION)
+    CachedSecrets::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, FUNCTION_CACHES)
 }
 
 fn down() -> PortError {
@@ -179,7 +180,7 @@ async fn a_cache_tells_of_its_hits_and_of_its_loads() {
     assert_eq!(told("Secret"), [1, 1]);
 
     // 2. Registrations and realms.
-    let settings = CacheSettings::FUNCTION;
+    let settings = FUNCTION_CACHES;
     let registry = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings)
         .observed_by(Arc::clone(&observer));
     for _ in 0..3 {
@@ -321,7 +322,7 @@ impl Step {
 #[tokio::test]
 async fn what_is_remembered_is_believed_for_its_time_and_no_longer_whatever_becomes_of_the_clock() {
     let (source, keys) = (Arc::new(Source::default()), Arc::new(KeySource::default()));
-    let settings = CacheSettings::FUNCTION;
+    let settings = FUNCTION_CACHES;
     let registry = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings);
     let (secrets, client) = (cached(&source), registered());
     let (public, private) = (verification_keys(&keys), signing_keys(&keys));
@@ -400,7 +401,7 @@ async fn guesses_are_no_more_and_no_less_often_a_reason_to_reload_when_the_clock
 #[tokio::test]
 async fn a_registry_that_is_away_is_not_bridged_at_all() {
     let source = Arc::new(Source::default());
-    let settings = CacheSettings::FUNCTION;
+    let settings = FUNCTION_CACHES;
     let cache = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings);
     let ask = async || cache.client(&root(), &id("c")).await;
     assert!(ask().await.expect("answers").is_none());
@@ -414,7 +415,7 @@ async fn a_registry_that_is_away_is_not_bridged_at_all() {
 #[tokio::test]
 async fn an_unknown_client_costs_one_read_and_a_flood_stays_bounded() {
     let source = Arc::new(Source::default());
-    let settings = CacheSettings { capacity: 100, ..CacheSettings::FUNCTION };
+    let settings = CacheSettings { capacity: 100, ..FUNCTION_CACHES };
     let cache = CachedRegistry::new(Arc::clone(&source) as _, Arc::clone(&source.clock) as _, settings);
     for _ in 0..10 {
         assert!(cache.client(&RealmName::root(), &id("nobody")).await.expect("answers").is_none());
@@ -458,7 +459,7 @@ impl ClientRegistry for Held {
 #[tokio::test]
 async fn a_flood_of_strangers_is_a_few_reads_at_once_and_holds_up_nobody_who_is_known() {
     let (source, clock) = (Arc::new(Held::default()), Arc::new(TestClock::default()));
-    let cache = Arc::new(CachedRegistry::new(source.clone(), clock.clone(), CacheSettings::LOCAL));
+    let cache = Arc::new(CachedRegistry::new(source.clone(), clock.clone(), LOCAL_CACHES));
     let ask = |id: ClientId| {
         let cache = Arc::clone(&cache);
         tokio::spawn(async move { cache.client(&root(), &id).await })
@@ -545,11 +546,11 @@ fn root() -> RealmName {
 }
 
 fn verification_keys(source: &Arc<KeySource>) -> CachedVerificationKeys {
-    CachedVerificationKeys::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, CacheSettings::FUNCTION)
+    CachedVerificationKeys::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, FUNCTION_CACHES)
 }
 
 fn signing_keys(source: &Arc<KeySource>) -> CachedSigningKeys {
-    CachedSigningKeys::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, CacheSettings::FUNCTION)
+    CachedSigningKeys::new(Arc::clone(source) as _, Arc::clone(&source.clock) as _, FUNCTION_CACHES)
 }
 
 #[tokio::test]

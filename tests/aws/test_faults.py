@@ -51,7 +51,7 @@ from stack import Stack
 from template import Json
 
 _Case = TypeVar("_Case")
-# What the functions keep back of an invocation's time, in which the answer travels (src/aws/lambda/gateway.rs).
+# What the functions keep back of an invocation's time, in which the answer travels (src/aws/lambda/gateway/mod.rs).
 RESERVE_SECONDS = 0.5
 STATELESS_CLIENT = seed.SeededClient("myStatelessClient", "client_secret_basic", "write", seed.STATELESS_JWT)
 COUNTED_CLIENT = seed.SeededClient(

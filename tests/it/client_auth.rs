@@ -4,12 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::cli::{Registered, Store, basic, basic_of, percent_encode_all};
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Answer, GRANT, Request, form_endpoints};
 use crate::support::server::{Server, Start};
 use crate::support::shared::{ALPHA, ALPHA_CHALLENGE, shared};
 use crate::support::{NOTICED_WITHIN, each_row, poll};
-
-const GRANT: &str = "grant_type=client_credentials";
 
 fn request() -> Request {
     Request::form(&format!("{ALPHA}/access_token"), GRANT)
@@ -30,7 +28,7 @@ fn post(client: &Registered) -> Answer {
 
 #[test]
 fn ca_01_i_04_v_08_a_request_without_credentials_is_401_with_a_challenge() {
-    for (endpoint, form) in [("access_token", GRANT), ("introspect", "token=x"), ("token/revoke", "token=x")] {
+    for (endpoint, form) in form_endpoints() {
         for (base, realm) in [(ALPHA, "alpha"), ("/oauth2", "root"), ("/am/oauth2/realms/root", "root")] {
             let answer = Request::form(&format!("{base}/{endpoint}"), form).send(&shared().server);
             answer.assert_401(realm);

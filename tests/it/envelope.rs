@@ -3,14 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::each_row;
-use crate::support::http::{Answer, Connection, FORM, Request};
+use crate::support::http::{Answer, Connection, FORM, GRANT, Request, form_endpoints};
 use crate::support::shared::{ALPHA, shared};
-
-const GRANT: &str = "grant_type=client_credentials";
-
-/// The three endpoints that take forms, each with a form it answers 200 to.
-const ENDPOINTS: [(&str, &str); 3] =
-    [("access_token", GRANT), ("introspect", "token=none"), ("token/revoke", "token=none")];
 
 fn path(endpoint: &str) -> String {
     format!("{ALPHA}/{endpoint}")
@@ -38,7 +32,7 @@ fn t_01_a_form_posted_with_basic_is_answered() {
 
 #[test]
 fn t_02_t_04_t_05_other_methods_are_405_with_allow_and_without_cors() {
-    for (endpoint, form) in ENDPOINTS {
+    for (endpoint, form) in form_endpoints() {
         each_row(
             [
                 ("T-02 GET", "GET"),
@@ -72,7 +66,7 @@ fn t_02_t_04_t_05_other_methods_are_405_with_allow_and_without_cors() {
 #[test]
 fn t_03_i_08_v_09_a_get_with_everything_in_the_query_is_405() {
     let app = &shared().app;
-    for (endpoint, form) in ENDPOINTS {
+    for (endpoint, form) in form_endpoints() {
         let query = format!("{form}&client_id={}&client_secret={}&callback=x", app.client_id, app.client_secret);
         let answer = send(&Request::new("GET", &format!("{}?{query}", path(endpoint))));
         answer.assert_refused(405, "invalid_request");
@@ -156,7 +150,7 @@ fn t_08_t_10_bodies_of_other_types_are_refused() {
             send(&request).assert_400("invalid_request");
         },
     );
-    for (endpoint, _) in ENDPOINTS {
+    for (endpoint, _) in form_endpoints() {
         let request = Request::new("POST", &path(endpoint)).by(app).header("Content-Type", "application/json");
         send(&request.body(r#"{"token":"canary"}"#)).assert_400("invalid_request");
     }
@@ -164,7 +158,7 @@ fn t_08_t_10_bodies_of_other_types_are_refused() {
 
 #[test]
 fn t_09_a_form_without_or_with_two_content_types_is_refused() {
-    for (endpoint, form) in ENDPOINTS {
+    for (endpoint, form) in form_endpoints() {
         let request = Request::new("POST", &path(endpoint)).by(&shared().app).body(form);
         send(&request).assert_400("invalid_request");
         let twice = request.header("Content-Type", FORM).header("Content-Type", FORM);
@@ -174,7 +168,7 @@ fn t_09_a_form_without_or_with_two_content_types_is_refused() {
 
 #[test]
 fn t_16_an_empty_or_absent_body_is_refused() {
-    for (endpoint, _) in ENDPOINTS {
+    for (endpoint, _) in form_endpoints() {
         let absent = Request::new("POST", &path(endpoint)).header("Content-Type", FORM);
         let empty = absent.clone().body("");
         for request in [absent, empty] {
@@ -189,7 +183,7 @@ fn t_17_a_body_of_64_kib_is_read_and_no_byte_more() {
     let padded = |length: usize| format!("{GRANT}&pad={}", "a".repeat(length - GRANT.len() - 5));
     let limit = 64 * 1024;
     send(&Request::form(&path("access_token"), padded(limit)).by(&shared().app)).assert_token("write");
-    for (endpoint, _) in ENDPOINTS {
+    for (endpoint, _) in form_endpoints() {
         let request = Request::form(&path(endpoint), padded(limit + 1)).by(&shared().app);
         send(&request).assert_refused(413, "invalid_request");
     }
@@ -253,7 +247,7 @@ fn t_20_a_body_that_is_not_utf_8_is_refused() {
 
 #[test]
 fn t_22_a_chunked_body_is_read() {
-    for (endpoint, form) in ENDPOINTS {
+    for (endpoint, form) in form_endpoints() {
         let (start, end) = form.split_at(5);
         let chunks = format!("5\r\n{start}\r\n{:x};note=1\r\n{end}\r\n0\r\n\r\n", end.len());
         let request = Request::form(&path(endpoint), chunks).by(&shared().app).header("Transfer-Encoding", "chunked");
@@ -314,7 +308,7 @@ fn no_answer_is_ever_compressed() {
     let token = shared().server.token(app, "write");
     let resource_server = &shared().resource_server;
     let mut asked: Vec<Request> =
-        ENDPOINTS.iter().map(|(endpoint, form)| Request::form(&path(endpoint), form).by(app)).collect();
+        form_endpoints().map(|(endpoint, form)| Request::form(&path(endpoint), form).by(app)).collect();
     let introspect = Request::form(&path("introspect"), format!("token={token}")).by(resource_server);
     asked.extend([introspect.clone(), introspect.header("Accept", "application/token-introspection+jwt")]);
     for document in ["connect/jwk_uri", ".well-known/oauth-authorization-server", ".well-known/openid-configuration"] {
@@ -346,7 +340,7 @@ fn t_23_an_encoded_body_is_not_inflated() {
 #[test]
 fn t_24_every_answer_is_json_that_nobody_stores() {
     let app = &shared().app;
-    for (endpoint, form) in ENDPOINTS {
+    for (endpoint, form) in form_endpoints() {
         let answer = send(&Request::form(&path(endpoint), form).by(app));
         assert_eq!(answer.status, 200);
         answer.assert_common();

@@ -10,12 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::support::cli::{Registered, Store, basic, percent_encode_all};
-use crate::support::http::{Connection, Request};
+use crate::support::http::{Connection, GRANT, Request, form_endpoints};
 use crate::support::server::{Server, Start};
 use crate::support::shared::{STATELESS_JWT, STORED_JWT};
 
 const ENDPOINTS: [&str; 3] = ["/oauth2/access_token", "/oauth2/introspect", "/oauth2/token/revoke"];
-const GRANT: &str = "grant_type=client_credentials";
 
 fn start(store: &Store) -> Server {
     Start::on(&store.argument())
@@ -44,8 +43,8 @@ fn z_01_no_credential_token_body_or_query_reaches_the_log() {
 
     let wrong = client.with_secret("canary-of-a-wrong-secret");
     let stranger = Registered { client_id: "canary-client".into(), ..wrong.clone() };
-    for endpoint in ENDPOINTS {
-        let form = |body: &str| Request::form(endpoint, body);
+    for (endpoint, _) in form_endpoints() {
+        let form = |body: &str| Request::form(&format!("/oauth2/{endpoint}"), body);
         let own = format!("client_id=logged&client_secret={}", client.client_secret);
         for request in [
             form("token=canary-token&scope=canary-scope&grant_type=canary-grant").by(&client),

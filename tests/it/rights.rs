@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use grantwell::app::FUNCTION_CACHES;
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
 use grantwell::core::access_token::claims::CustomClaims;
 use grantwell::core::access_token::opaque;
@@ -226,7 +227,7 @@ impl Memory {
             absence_ttl: Duration::from_hours(1),
             secret_ttl,
             mismatch_interval: Duration::from_hours(1),
-            ..CacheSettings::FUNCTION
+            ..FUNCTION_CACHES
         };
         let store = Arc::new(SqliteRegistry::in_memory().expect("opened"));
         let source = Arc::new(Source {

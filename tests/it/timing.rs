@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::runtime::Runtime;
 
+use grantwell::app::FUNCTION_CACHES;
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::{ClientId, RegistrationId};
@@ -143,7 +144,7 @@ impl Subject {
             absence_ttl: Duration::from_hours(1),
             secret_ttl: Duration::from_hours(1),
             mismatch_interval: Duration::from_hours(1),
-            ..CacheSettings::FUNCTION
+            ..FUNCTION_CACHES
         };
         let cached = CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), settings);
         let secrets: Arc<dyn SecretSource> = match secrets {

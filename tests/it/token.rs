@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use crate::support::cli::{Store, basic};
 use crate::support::each_row;
-use crate::support::http::Request;
+use crate::support::http::{GRANT, Request, form_endpoints};
 use crate::support::server::Start;
 use crate::support::shared::{ALPHA, issuer, shared};
-
-const GRANT: &str = "grant_type=client_credentials";
 
 #[test]
 fn g_01_g_02_g_03_only_client_credentials_is_granted() {
@@ -115,7 +113,7 @@ fn a_client_belongs_to_its_realm_only() {
         (&shared.beta_app, ALPHA, "alpha"),
         (&shared.any_realm_server, ALPHA, "alpha"),
     ] {
-        for (endpoint, form) in [("access_token", GRANT), ("introspect", "token=x"), ("token/revoke", "token=x")] {
+        for (endpoint, form) in form_endpoints() {
             Request::form(&format!("{base}/{endpoint}"), form).by(client).send(&shared.server).assert_401(realm);
         }
     }
@@ -124,7 +122,7 @@ fn a_client_belongs_to_its_realm_only() {
 #[test]
 fn an_unknown_realm_is_404() {
     for base in ["/oauth2/realms/root/realms/nowhere", "/am/oauth2/realms/root/realms/nowhere"] {
-        for (endpoint, form) in [("access_token", GRANT), ("introspect", "token=x"), ("token/revoke", "token=x")] {
+        for (endpoint, form) in form_endpoints() {
             let path = format!("{base}/{endpoint}");
             Request::form(&path, form).by(&shared().app).send(&shared().server).assert_refused(404, "not_found");
             Request::form(&path, form).send(&shared().server).assert_refused(404, "not_found");

@@ -16,7 +16,6 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
-use crate::cache::CacheSettings;
 use crate::core::port_error::PortError;
 use crate::core::ports::Clock;
 use crate::core::time::{Moment, UnixSeconds};
@@ -166,5 +165,6 @@ fn key() -> HashMap<String, AttributeValue> {
 
 const SINCE: &str = "since";
 /// A minute: DynamoDB takes longer to delete a table and to bring it back.
-const BELIEVED_FOR: Duration = CacheSettings::FUNCTION.registration_ttl;
-const BRIDGED_FOR: Duration = CacheSettings::FUNCTION.secret_stale_limit;
+const BELIEVED_FOR: Duration = Duration::from_mins(1);
+/// As long as a function believes what it remembers of a source that cannot be asked.
+const BRIDGED_FOR: Duration = Duration::from_hours(1);

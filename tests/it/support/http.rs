@@ -8,12 +8,18 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use ureq::Agent;
 
+use grantwell::core::endpoint::Method;
+use grantwell::http::routes::ENDPOINTS;
+
 use super::cli::Registered;
 use super::server::Server;
 use super::{NOTICED_WITHIN, poll};
 
 /// The media type of a form.
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The form of a token request.
+pub(crate) const GRANT: &str = "grant_type=client_credentials";
 
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -37,6 +43,14 @@ pub(crate) struct Answer {
 /// An open connection, for requests that arrive piecemeal.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
+}
+
+/// Every endpoint that takes a form, by its path, with a form that it answers 200 to.
+pub(crate) fn form_endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ENDPOINTS.into_iter().filter(|endpoint| endpoint.method == Method::Post).map(|endpoint| {
+        let form = if endpoint.parameters.contains(&"grant_type") { GRANT } else { "token=none" };
+        (endpoint.path, form)
+    })
 }
 
 impl Request {

@@ -286,8 +286,12 @@ fn the_query_string_arrives_in_both_payloads() {
 fn sample_events() -> Vec<(String, Value)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let mut events = Vec::new();
-    for function in ["token", "introspect", "revoke", "metadata"] {
-        for file in fs::read_dir(directory.join(function)).expect("events of each function") {
+    for function in fs::read_dir(directory).expect("the events") {
+        let function = function.expect("a directory");
+        if ["authorizer", "rotate"].iter().any(|other| function.file_name() == *other) {
+            continue;
+        }
+        for file in fs::read_dir(function.path()).expect("events of each function") {
             let path = file.expect("a file").path();
             let event: Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
             let mut with_query = event.clone();

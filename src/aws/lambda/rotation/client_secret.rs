@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::RotationError;
+use super::error::RotationError;
 use super::versions::Versions;
 use crate::aws::store::described::Secret;
 use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, replaced_secret_string};

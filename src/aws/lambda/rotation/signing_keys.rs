@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::RotationError;
+use super::error::RotationError;
 use super::versions::{CurrentVersion, Versions};
 use crate::aws::store::described::Secret;
 use crate::aws::store::keys::{DynamoPublishedKeys, key_set_text, read_key_set};

@@ -6,7 +6,7 @@ use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
 use aws_smithy_types::DateTime;
 use zeroize::Zeroizing;
 
-use super::RotationError;
+use super::error::RotationError;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, unavailable};
 use crate::aws::store::described::{Secret, Standing, describe, take_label};
 use crate::aws::store::secrets::{CURRENT, PENDING, label_has_moved};

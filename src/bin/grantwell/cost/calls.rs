@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use grantwell::cache::CacheSettings;
+use grantwell::app::FUNCTION_CACHES;
 use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
 /// Calls, as AWS bills them.
@@ -110,12 +110,12 @@ impl Forgetting {
 }
 
 /// How long a function believes a registration or a realm.
-pub(super) const REGISTRATION_TTL: Duration = CacheSettings::FUNCTION.registration_ttl;
+pub(super) const REGISTRATION_TTL: Duration = FUNCTION_CACHES.registration_ttl;
 /// How long a function knows a client's secret again that nobody has asked for.
-pub(super) const KNOWN_SECRET_TTL: Duration = CacheSettings::FUNCTION.secret_stale_limit;
+pub(super) const KNOWN_SECRET_TTL: Duration = FUNCTION_CACHES.secret_stale_limit;
 /// How long a function believes a client's secret.
-pub(super) const SECRET_TTL: Duration = CacheSettings::FUNCTION.secret_ttl;
+pub(super) const SECRET_TTL: Duration = FUNCTION_CACHES.secret_ttl;
 /// How long a function believes keys.
-pub(super) const KEY_TTL: Duration = CacheSettings::FUNCTION.key_ttl;
+pub(super) const KEY_TTL: Duration = FUNCTION_CACHES.key_ttl;
 /// How long a function believes which registry it is: for as long as it lives.
 pub(super) const REGISTRY_TTL: Duration = MONTH;

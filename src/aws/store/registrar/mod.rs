@@ -9,9 +9,11 @@
 //! Every item written carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
 //! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
 
+mod secret;
+mod written;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -19,20 +21,16 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_secretsmanager::Client as SecretsManager;
-use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
-use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
-use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
-use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
-use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
 
-use super::described::{Secret, describe, tags, take_label};
-use super::registry::{
+use self::written::{LeftBehindBy, SecretWritten, Written};
+use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailable};
+use crate::aws::store::described::describe;
+use crate::aws::store::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
-use super::registry_id::{RegistryId, RegistryIdentity};
-use super::secrets::{KmsKeyArn, PENDING, PREVIOUS, secret_name, secret_string};
-use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
-use crate::core::client::id::{ClientId, RegistrationId};
+use crate::aws::store::registry_id::RegistryIdentity;
+use crate::aws::store::secrets::{KmsKeyArn, PREVIOUS, secret_name};
+use crate::core::client::id::ClientId;
 use crate::core::client::secret::ClientSecret;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
@@ -234,29 +232,6 @@ enum Condition<'a> {
     WrittenBy(&'a str),
 }
 
-/// What became of a conditional write.
-enum Written {
-    Stored,
-    /// The condition did not hold; with what is stored, if anything is.
-    Refused(Option<HashMap<String, AttributeValue>>),
-}
-
-/// What became of a new version of a secret.
-enum SecretWritten {
-    Stored,
-    /// There is no secret of this name, or it is scheduled for deletion.
-    Gone,
-}
-
-/// Whose leftover a first secret may take the place of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LeftBehindBy {
-    /// That of an earlier registration of the client's id.
-    AnyRegistration,
-    /// Its own, that somebody has scheduled for deletion.
-    ThisRegistration,
-}
-
 /// The registry table.
 impl AwsRegistrar {
     /// One write. What an earlier client of this id may have left in Secrets Manager is another registration's, and no
@@ -365,178 +340,6 @@ impl AwsRegistrar {
     }
 }
 
-/// Secrets Manager.
-impl AwsRegistrar {
-    /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
-    async fn store_first_secret(
-        &self,
-        registry: &RegistryId,
-        client: &Client,
-        secret: &ClientSecret,
-        leftover: LeftBehindBy,
-    ) -> Result<(), PortError> {
-        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
-        let registration = &client.registration_id;
-        // A deleted secret keeps its name occupied for a while, even if its deletion was forced.
-        let mut pauses = LEFTOVER_PAUSES.iter();
-        loop {
-            let created = self
-                .secrets_manager
-                .create_secret()
-                .name(&name)
-                .description("An OAuth 2.0 client secret, managed by grantwell")
-                .set_tags(Some(tags(registry, Some(registration))))
-                .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
-                .secret_string(secret_string(client, secret)?.as_str())
-                .send()
-                .await;
-            let Err(error) = created else { return Ok(()) };
-            if !matches!(
-                error.as_service_error(),
-                Some(CreateSecretError::ResourceExistsException(_) | CreateSecretError::InvalidRequestException(_))
-            ) {
-                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
-            }
-
-            // A secret left over from an earlier client of this id, possibly scheduled for deletion: taken over, unless it is
-            // somebody else's. What it held must not be accepted as the previous one, nor become current again.
-            if let Some(described) = describe(&self.secrets_manager, &name).await? {
-                match leftover {
-                    LeftBehindBy::AnyRegistration => described.require_registry(registry)?,
-                    LeftBehindBy::ThisRegistration => described.require_registration(registry, registration)?,
-                }
-                self.restore_secret(&name).await?;
-                if self.take_over(&described, registry, client, secret).await? {
-                    return Ok(());
-                }
-            }
-            let Some(pause) = pauses.next() else {
-                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
-            };
-            tokio::time::sleep(*pause).await;
-        }
-    }
-
-    /// Makes a leftover of this registry the client's. The tag first: a command that ends halfway leaves a secret that the next
-    /// one finds to be its own. `false` where it is gone meanwhile.
-    async fn take_over(
-        &self,
-        leftover: &Secret,
-        registry: &RegistryId,
-        client: &Client,
-        secret: &ClientSecret,
-    ) -> Result<bool, PortError> {
-        let tags = tags(registry, Some(&client.registration_id));
-        let tagged = self.secrets_manager.tag_resource().secret_id(leftover.name()).set_tags(Some(tags)).send().await;
-        if let Err(error) = tagged {
-            return match error.as_service_error() {
-                Some(TagResourceError::ResourceNotFoundException(_) | TagResourceError::InvalidRequestException(_)) => {
-                    Ok(false)
-                }
-                _ => Err(unavailable(SECRETS_MANAGER, "TagResource", &error)),
-            };
-        }
-        self.cancel_rotation(leftover).await?;
-        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret).await? else { return Ok(false) };
-        if let Some(described) = describe(&self.secrets_manager, leftover.name()).await? {
-            self.take_labels(&described, PREVIOUS).await?;
-        }
-        Ok(true)
-    }
-
-    /// Adds a version, which becomes the current one.
-    async fn put_secret(&self, name: &str, client: &Client, secret: &ClientSecret) -> Result<SecretWritten, PortError> {
-        let answer = self
-            .secrets_manager
-            .put_secret_value()
-            .secret_id(name)
-            .secret_string(secret_string(client, secret)?.as_str())
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(SecretWritten::Stored),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    PutSecretValueError::ResourceNotFoundException(_) | PutSecretValueError::InvalidRequestException(_),
-                ) => Ok(SecretWritten::Gone),
-                _ => Err(unavailable(SECRETS_MANAGER, "PutSecretValue", &error)),
-            },
-        }
-    }
-
-    /// Takes AWSPENDING off whatever has it, so that no rotation makes it current any more: not what was begun and left, and not
-    /// what was current and kept the label.
-    async fn cancel_rotation(&self, secret: &Secret) -> Result<(), PortError> {
-        self.take_labels(secret, PENDING).await
-    }
-
-    /// Takes a label off the version that has it, if there is one: without a label nothing reads it.
-    async fn take_labels(&self, secret: &Secret, label: &str) -> Result<(), PortError> {
-        for version in secret.versions_at(label) {
-            take_label(&self.secrets_manager, secret.id(), label, version).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes back a scheduled deletion, if there is one. A secret that is gone meanwhile, or past restoring, is no error:
-    /// the caller tries to create it again.
-    async fn restore_secret(&self, name: &str) -> Result<(), PortError> {
-        match self.secrets_manager.restore_secret().secret_id(name).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    RestoreSecretError::ResourceNotFoundException(_) | RestoreSecretError::InvalidRequestException(_),
-                ) => Ok(()),
-                _ => Err(unavailable(SECRETS_MANAGER, "RestoreSecret", &error)),
-            },
-        }
-    }
-
-    /// Deletes the secret of a registration that is gone. `deleted` is what it was; where nothing was registered, a leftover of
-    /// whatever registration goes.
-    async fn delete_secret_of(
-        &self,
-        realm: &RealmName,
-        client_id: &ClientId,
-        deleted: Option<&HashMap<String, AttributeValue>>,
-    ) -> Result<(), PortError> {
-        let name = secret_name(&self.secret_prefix, realm, client_id);
-        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
-        let registry = self.identity.require().await?;
-        match deleted.map(|item| item.get("registration_id").and_then(|value| value.as_s().ok())) {
-            Some(Some(registration)) => {
-                described.require_registration(&registry, &RegistrationId::from_text(registration))?;
-            }
-            Some(None) => described.require_registry(&registry)?,
-            // No leftover, but another stack's, whose client is none of this registry's.
-            None if described.require_registry(&registry).is_err() => return Ok(()),
-            None => {
-                // Somebody may have registered the client since the look for it.
-                let key = client_key(realm, client_id);
-                if fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?.is_some() {
-                    return Ok(());
-                }
-            }
-        }
-        // By its ARN: a secret made anew under this name has another one.
-        self.delete_secret(described.id()).await
-    }
-
-    async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
-        // Without the recovery window: whoever deletes a client does not want its secret back, and a secret that waits for
-        // its deletion blocks the name for weeks.
-        let answer =
-            self.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteSecretError::ResourceNotFoundException(_)) => Ok(()),
-                _ => Err(unavailable(SECRETS_MANAGER, "DeleteSecret", &error)),
-            },
-        }
-    }
-}
-
 /// An item of a listing. An operator has to find the one that cannot be read, so the error names its key.
 fn read_listed<T: Listed>(item: HashMap<String, AttributeValue>, prefix: &str) -> Result<T, PortError> {
     let key = item.get(ITEM).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
@@ -568,12 +371,3 @@ impl Listed for Realm {
 
 /// The attribute that tells one's own write from somebody else's.
 const WRITE_ID: &str = "write_id";
-
-/// How long to wait for Secrets Manager to let go of a name.
-const LEFTOVER_PAUSES: [Duration; 5] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];

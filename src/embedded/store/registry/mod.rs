@@ -1,6 +1,10 @@
 //! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
+mod fault;
+mod rows;
+mod schema;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,18 +13,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
-use super::cause::StorageCause;
-use super::connections::{Connections, NotDone, Opened};
-use super::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
-use super::fault::StoreError;
-use super::registry_health::RegistryHealth;
+use self::fault::{Fault, SERVICE, not_done};
+use self::rows::{
+    found, from_json, insert_client, revision, select_client, select_keys, select_realm, select_secrets, to_json,
+    write_realm, write_secret,
+};
+use self::schema::{is_of_this_version, migrate};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
-use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client::secret::{ClientSecret, ClientSecrets};
 use crate::core::client_auth;
 use crate::core::keys::KeyError;
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
@@ -30,6 +32,11 @@ use crate::core::ports::{
     ClientPage, ClientRegistry, KeyStore, KeyStoreError, Registrar, RegistrarError, SecretSource, VerificationKeySource,
 };
 use crate::core::realm::{Realm, RealmName};
+use crate::embedded::store::cause::StorageCause;
+use crate::embedded::store::connections::Connections;
+use crate::embedded::store::data_dir::{LOG, beside, create_private_file, require_not_moved_away};
+use crate::embedded::store::fault::StoreError;
+use crate::embedded::store::registry_health::RegistryHealth;
 
 /// The registry of a local server: [`ClientRegistry`], [`SecretSource`], [`Registrar`], [`KeyStore`] and
 /// [`VerificationKeySource`] in one.
@@ -396,80 +403,6 @@ impl VerificationKeySource for SqliteRegistry {
     }
 }
 
-/// What can go wrong inside a transaction.
-enum Fault {
-    Sqlite(rusqlite::Error),
-    Corrupt(String),
-    Registrar(RegistrarError),
-}
-
-impl Fault {
-    /// What whoever asked is told. On the thread that asked the disk: the reason may have to be looked for there.
-    fn explained(self, path: &Path, opened: &Opened) -> RegistrarError {
-        let error = match self {
-            Self::Registrar(error) => return error,
-            Self::Corrupt(detail) => return corrupt(&detail),
-            Self::Sqlite(error) => error,
-        };
-        opened.doubt_if(&error);
-        match StorageCause::of_sqlite_at(path, &error) {
-            // Not SQLite's word, but ours about what it gave.
-            StorageCause::Damaged if error.sqlite_error_code().is_none() => {
-                corrupt("a column is not what it should be")
-            }
-            StorageCause::Damaged => corrupt("the file is damaged"),
-            StorageCause::Failed => unavailable(&error.to_string()),
-            cause => unavailable(&cause.to_string()),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<RegistrarError> for Fault {
-    fn from(error: RegistrarError) -> Self {
-        Self::Registrar(error)
-    }
-}
-
-/// Brings the schema up to this version's. Takes no lock where it is.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let failed = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
-    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    let missing = |version: i64| {
-        let missing = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..));
-        missing.ok_or_else(|| StoreError::Newer { path: path.to_owned() })
-    };
-    let found = version(connection).map_err(failed)?;
-    if missing(found)?.is_empty() {
-        return Ok(());
-    }
-    if found != 0 {
-        // Builds before did not overwrite what they removed. Written anew, the file has nothing but what it holds.
-        connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(failed)?;
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    // Another process may have been quicker.
-    for schema in missing(version(&transaction).map_err(failed)?)? {
-        transaction.execute_batch(schema).map_err(failed)?;
-    }
-    transaction.commit().map_err(failed)
-}
-
-/// Whether a file that took the place of another is a whole registry. One that is still being written is none, and nothing is made of it.
-fn is_of_this_version(connection: &Connection) -> Result<(), StorageCause> {
-    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    let version = version.map_err(|error| StorageCause::of_sqlite(&error))?;
-    if usize::try_from(version) == Ok(SCHEMAS.len()) {
-        return Ok(());
-    }
-    Err(StorageCause::Replaced)
-}
-
 fn transact(
     connection: &mut Connection,
     write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
@@ -484,198 +417,5 @@ fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
-fn insert_client(transaction: &Transaction<'_>, client: &Client, digest: Option<&SecretDigest>) -> Result<(), Fault> {
-    let inserted = transaction.execute(
-        "INSERT INTO clients (realm, client_id, registration, revision) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-        params![client.realm.as_str(), client.client_id.as_str(), to_json(client)?, revision(client.revision)?],
-    )?;
-    if inserted == 0 {
-        return Err(RegistrarError::AlreadyExists.into());
-    }
-    digest.map_or(Ok(()), |digest| write_secret(transaction, client, digest))
-}
-
-/// Makes this the client's secret, and the one that it had the previous one.
-fn write_secret(transaction: &Transaction<'_>, client: &Client, digest: &SecretDigest) -> Result<(), Fault> {
-    transaction.execute(
-        "INSERT INTO client_secrets (realm, client_id, registration_id, current_revision, current_sha256)
-         VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (realm, client_id) DO UPDATE SET
-             previous_sha256 = current_sha256, previous_revision = current_revision,
-             current_sha256 = excluded.current_sha256, current_revision = excluded.current_revision",
-        params![
-            client.realm.as_str(),
-            client.client_id.as_str(),
-            client.registration_id.as_str(),
-            revision(client.revision)?,
-            digest.as_bytes(),
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_realm(transaction: &Transaction<'_>, realm: &Realm) -> Result<(), Fault> {
-    let json = to_json(realm)?;
-    let written = if realm.revision == 1 {
-        transaction.execute(
-            "INSERT INTO realms (name, settings, revision) VALUES (?1, ?2, 1) ON CONFLICT DO NOTHING",
-            params![realm.name.as_str(), json],
-        )?
-    } else {
-        transaction.execute(
-            "UPDATE realms SET settings = ?2, revision = ?3 WHERE name = ?1 AND revision = ?3 - 1",
-            params![realm.name.as_str(), json, revision(realm.revision)?],
-        )?
-    };
-    if written == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
-}
-
-fn select_client(connection: &Connection, realm: &RealmName, client_id: &ClientId) -> Result<Option<Client>, Fault> {
-    connection
-        .prepare_cached("SELECT registration FROM clients WHERE realm = ?1 AND client_id = ?2")?
-        .query_row(params![realm.as_str(), client_id.as_str()], |row| row.get::<_, String>(0))
-        .optional()?
-        .map(|json| from_json(&json, "a registration"))
-        .transpose()
-}
-
-/// The secrets of this registration that were made for it as it is in `client`, or before: a right may have been withdrawn
-/// from it before another was made, and whoever has that one must not get what went before.
-fn select_secrets(connection: &Connection, client: &Client) -> Result<Option<ClientSecrets>, Fault> {
-    let row = connection
-        .prepare_cached(
-            "SELECT current_sha256, current_revision, previous_sha256, previous_revision FROM client_secrets
-             WHERE realm = ?1 AND client_id = ?2 AND registration_id = ?3",
-        )?
-        .query_row(params![client.realm.as_str(), client.client_id.as_str(), client.registration_id.as_str()], |row| {
-            let current: ([u8; 32], i64) = (row.get(0)?, row.get(1)?);
-            let previous: Option<[u8; 32]> = row.get(2)?;
-            Ok((current, previous.zip(row.get::<_, Option<i64>>(3)?)))
-        })
-        .optional()?;
-    let Some((current, previous)) = row else { return Ok(None) };
-    let known = revision(client.revision)?;
-    let digest = |(digest, revision)| (revision <= known).then(|| SecretDigest::from_bytes(digest));
-    Ok(match (digest(current), previous.and_then(digest)) {
-        (Some(current), previous) => Some(ClientSecrets::read(current, previous)),
-        (None, Some(previous)) => Some(ClientSecrets::read(previous, None)),
-        (None, None) => None,
-    })
-}
-
-fn select_realm(connection: &Connection, name: &RealmName) -> Result<Option<Realm>, Fault> {
-    connection
-        .prepare_cached("SELECT settings FROM realms WHERE name = ?1")?
-        .query_row(params![name.as_str()], |row| row.get::<_, String>(0))
-        .optional()?
-        .map(|json| from_json(&json, "a realm"))
-        .transpose()
-}
-
-/// One of the two texts in which a realm's keys are stored. Wiped on drop, because one of them is private.
-fn select_keys(
-    connection: &Connection,
-    realm: &RealmName,
-    column: &'static str,
-) -> Result<Option<Zeroizing<String>>, Fault> {
-    let keys = connection
-        .prepare_cached(&format!("SELECT {column} FROM signing_keys WHERE realm = ?1"))?
-        .query_row([realm.as_str()], |row| row.get::<_, String>(0))
-        .optional()?;
-    Ok(keys.map(Zeroizing::new))
-}
-
-fn found(rows: usize) -> Result<(), Fault> {
-    if rows == 0 { Err(RegistrarError::NotFound.into()) } else { Ok(()) }
-}
-
-fn to_json(value: &impl Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|error| Fault::Corrupt(error.to_string()))
-}
-
-fn from_json<T: DeserializeOwned>(json: &str, what: &str) -> Result<T, Fault> {
-    serde_json::from_str(json).map_err(|_| Fault::Corrupt(what.to_owned()))
-}
-
-fn revision(revision: u64) -> Result<i64, Fault> {
-    i64::try_from(revision).map_err(|_| Fault::Corrupt("a revision".to_owned()))
-}
-
-fn not_done(why: NotDone) -> PortError {
-    let detail = match why {
-        NotDone::Overloaded => "too many requests wait for it".to_owned(),
-        NotDone::Ended => "the work on it ended early".to_owned(),
-        NotDone::Refused(cause) => cause.to_string(),
-    };
-    PortError::Unavailable { service: SERVICE, detail }
-}
-
-fn unavailable(detail: &str) -> RegistrarError {
-    PortError::Unavailable { service: SERVICE, detail: detail.to_owned() }.into()
-}
-
-fn corrupt(detail: &str) -> RegistrarError {
-    PortError::Corrupt { service: SERVICE, detail: detail.to_owned() }.into()
-}
-
-const SERVICE: &str = "the registry";
 /// That of the connection that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What each version adds to the one before it; the first to an empty file.
-const SCHEMAS: [&str; 4] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
-
-const SCHEMA_1: &str = "
-    CREATE TABLE realms (
-        name     TEXT PRIMARY KEY,
-        settings TEXT NOT NULL,
-        revision INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE clients (
-        realm        TEXT NOT NULL,
-        client_id    TEXT NOT NULL,
-        registration TEXT NOT NULL,
-        revision     INTEGER NOT NULL,
-        PRIMARY KEY (realm, client_id)
-    ) STRICT;
-    CREATE TABLE client_secrets (
-        realm           TEXT NOT NULL,
-        client_id       TEXT NOT NULL,
-        current_sha256  BLOB NOT NULL,
-        previous_sha256 BLOB,
-        PRIMARY KEY (realm, client_id),
-        FOREIGN KEY (realm, client_id) REFERENCES clients (realm, client_id) ON DELETE CASCADE
-    ) STRICT;
-";
-
-const SCHEMA_2: &str = "
-    CREATE TABLE signing_keys (
-        realm        TEXT PRIMARY KEY,
-        private_jwks TEXT NOT NULL,
-        public_jwks  TEXT NOT NULL,
-        revision     INTEGER NOT NULL
-    ) STRICT;
-    PRAGMA user_version = 2;
-";
-
-/// Whose each secret is, which is compared: the registration, and the revision of it that the secret was made for. All that there
-/// are belong to the registration beside them.
-const SCHEMA_3: &str = "
-    ALTER TABLE client_secrets ADD COLUMN registration_id TEXT NOT NULL DEFAULT '';
-    ALTER TABLE client_secrets ADD COLUMN current_revision INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE client_secrets ADD COLUMN previous_revision INTEGER;
-    UPDATE client_secrets SET
-        registration_id = coalesce((
-            SELECT registration ->> '$.registration_id' FROM clients
-            WHERE clients.realm = client_secrets.realm AND clients.client_id = client_secrets.client_id
-                AND json_valid(registration)
-        ), ''),
-        previous_revision = iif(previous_sha256 IS NULL, NULL, 0);
-    PRAGMA user_version = 3;
-";
-
-/// Private keys are no longer JWKs. A set that is one still is read, and written anew with its next change.
-const SCHEMA_4: &str = "
-    ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
-    PRAGMA user_version = 4;
-";

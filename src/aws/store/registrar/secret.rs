@@ -1,0 +1,209 @@
+//! The secrets of registrations, in Secrets Manager.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
+use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
+use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
+use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
+use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
+
+use super::AwsRegistrar;
+use super::written::{LeftBehindBy, SecretWritten};
+use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
+use crate::aws::store::described::{Secret, describe, tags, take_label};
+use crate::aws::store::registry::{Consistency, client_key, fetch};
+use crate::aws::store::registry_id::RegistryId;
+use crate::aws::store::secrets::{KmsKeyArn, PENDING, PREVIOUS, secret_name, secret_string};
+use crate::core::client::Client;
+use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::secret::ClientSecret;
+use crate::core::port_error::PortError;
+use crate::core::realm::RealmName;
+
+impl AwsRegistrar {
+    /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
+    pub(super) async fn store_first_secret(
+        &self,
+        registry: &RegistryId,
+        client: &Client,
+        secret: &ClientSecret,
+        leftover: LeftBehindBy,
+    ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
+        let registration = &client.registration_id;
+        // A deleted secret keeps its name occupied for a while, even if its deletion was forced.
+        let mut pauses = LEFTOVER_PAUSES.iter();
+        loop {
+            let created = self
+                .secrets_manager
+                .create_secret()
+                .name(&name)
+                .description("An OAuth 2.0 client secret, managed by grantwell")
+                .set_tags(Some(tags(registry, Some(registration))))
+                .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
+                .secret_string(secret_string(client, secret)?.as_str())
+                .send()
+                .await;
+            let Err(error) = created else { return Ok(()) };
+            if !matches!(
+                error.as_service_error(),
+                Some(CreateSecretError::ResourceExistsException(_) | CreateSecretError::InvalidRequestException(_))
+            ) {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
+            }
+
+            // A secret left over from an earlier client of this id, possibly scheduled for deletion: taken over, unless it is
+            // somebody else's. What it held must not be accepted as the previous one, nor become current again.
+            if let Some(described) = describe(&self.secrets_manager, &name).await? {
+                match leftover {
+                    LeftBehindBy::AnyRegistration => described.require_registry(registry)?,
+                    LeftBehindBy::ThisRegistration => described.require_registration(registry, registration)?,
+                }
+                self.restore_secret(&name).await?;
+                if self.take_over(&described, registry, client, secret).await? {
+                    return Ok(());
+                }
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error));
+            };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// Makes a leftover of this registry the client's. The tag first: a command that ends halfway leaves a secret that the next
+    /// one finds to be its own. `false` where it is gone meanwhile.
+    async fn take_over(
+        &self,
+        leftover: &Secret,
+        registry: &RegistryId,
+        client: &Client,
+        secret: &ClientSecret,
+    ) -> Result<bool, PortError> {
+        let tags = tags(registry, Some(&client.registration_id));
+        let tagged = self.secrets_manager.tag_resource().secret_id(leftover.name()).set_tags(Some(tags)).send().await;
+        if let Err(error) = tagged {
+            return match error.as_service_error() {
+                Some(TagResourceError::ResourceNotFoundException(_) | TagResourceError::InvalidRequestException(_)) => {
+                    Ok(false)
+                }
+                _ => Err(unavailable(SECRETS_MANAGER, "TagResource", &error)),
+            };
+        }
+        self.cancel_rotation(leftover).await?;
+        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret).await? else { return Ok(false) };
+        if let Some(described) = describe(&self.secrets_manager, leftover.name()).await? {
+            self.take_labels(&described, PREVIOUS).await?;
+        }
+        Ok(true)
+    }
+
+    /// Adds a version, which becomes the current one.
+    pub(super) async fn put_secret(
+        &self,
+        name: &str,
+        client: &Client,
+        secret: &ClientSecret,
+    ) -> Result<SecretWritten, PortError> {
+        let answer = self
+            .secrets_manager
+            .put_secret_value()
+            .secret_id(name)
+            .secret_string(secret_string(client, secret)?.as_str())
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(SecretWritten::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    PutSecretValueError::ResourceNotFoundException(_) | PutSecretValueError::InvalidRequestException(_),
+                ) => Ok(SecretWritten::Gone),
+                _ => Err(unavailable(SECRETS_MANAGER, "PutSecretValue", &error)),
+            },
+        }
+    }
+
+    /// Takes AWSPENDING off whatever has it, so that no rotation makes it current any more: not what was begun and left, and not
+    /// what was current and kept the label.
+    pub(super) async fn cancel_rotation(&self, secret: &Secret) -> Result<(), PortError> {
+        self.take_labels(secret, PENDING).await
+    }
+
+    /// Takes a label off the version that has it, if there is one: without a label nothing reads it.
+    pub(super) async fn take_labels(&self, secret: &Secret, label: &str) -> Result<(), PortError> {
+        for version in secret.versions_at(label) {
+            take_label(&self.secrets_manager, secret.id(), label, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back a scheduled deletion, if there is one. A secret that is gone meanwhile, or past restoring, is no error:
+    /// the caller tries to create it again.
+    pub(super) async fn restore_secret(&self, name: &str) -> Result<(), PortError> {
+        match self.secrets_manager.restore_secret().secret_id(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    RestoreSecretError::ResourceNotFoundException(_) | RestoreSecretError::InvalidRequestException(_),
+                ) => Ok(()),
+                _ => Err(unavailable(SECRETS_MANAGER, "RestoreSecret", &error)),
+            },
+        }
+    }
+
+    /// Deletes the secret of a registration that is gone. `deleted` is what it was; where nothing was registered, a leftover of
+    /// whatever registration goes.
+    pub(super) async fn delete_secret_of(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        deleted: Option<&HashMap<String, AttributeValue>>,
+    ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
+        let registry = self.identity.require().await?;
+        match deleted.map(|item| item.get("registration_id").and_then(|value| value.as_s().ok())) {
+            Some(Some(registration)) => {
+                described.require_registration(&registry, &RegistrationId::from_text(registration))?;
+            }
+            Some(None) => described.require_registry(&registry)?,
+            // No leftover, but another stack's, whose client is none of this registry's.
+            None if described.require_registry(&registry).is_err() => return Ok(()),
+            None => {
+                // Somebody may have registered the client since the look for it.
+                let key = client_key(realm, client_id);
+                if fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        // By its ARN: a secret made anew under this name has another one.
+        self.delete_secret(described.id()).await
+    }
+
+    async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
+        // Without the recovery window: whoever deletes a client does not want its secret back, and a secret that waits for
+        // its deletion blocks the name for weeks.
+        let answer =
+            self.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteSecretError::ResourceNotFoundException(_)) => Ok(()),
+                _ => Err(unavailable(SECRETS_MANAGER, "DeleteSecret", &error)),
+            },
+        }
+    }
+}
+
+/// How long to wait for Secrets Manager to let go of a name.
+const LEFTOVER_PAUSES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];

@@ -1,0 +1,157 @@
+//! What is stored of a token, besides its digest and its end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::access_token::record::AccessTokenRecord;
+use crate::core::time::UnixSeconds;
+
+/// Without the names of the members that every record has, which would be a third of it: what is stored is written twice, to the log and
+/// from there to the file.
+pub(super) fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
+    let AccessTokenRecord {
+        realm,
+        client_id,
+        registration_id,
+        scope,
+        iss,
+        aud,
+        iat,
+        expires_at: _has_its_column,
+        jti,
+        audit_tracking_id,
+        claims,
+    } = record;
+    let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
+    value.push(AccessTokenRecord::VERSION);
+    let members =
+        (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {});
+    serde_json::to_writer(&mut value, &members).ok()?;
+    Some(value)
+}
+
+pub(super) fn decode(expires_at: i64, value: &[u8]) -> Option<AccessTokenRecord> {
+    let (&AccessTokenRecord::VERSION, members) = value.split_first()? else { return None };
+    let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {}) =
+        serde_json::from_slice(members).ok()?;
+    Some(AccessTokenRecord {
+        realm,
+        client_id,
+        registration_id,
+        scope,
+        iss,
+        aud,
+        iat,
+        expires_at: UnixSeconds(u64::try_from(expires_at).ok()?),
+        jti,
+        audit_tracking_id,
+        claims,
+    })
+}
+
+/// Members by name that a record may have. Those of a later build are passed over: what must not be, has another version.
+#[derive(Serialize, Deserialize)]
+struct Optional {}
+
+const USUAL_RECORD_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access_token::claims::CustomClaims;
+    use crate::core::client::id::RegistrationId;
+    use crate::core::realm::PublicUrl;
+    use crate::core::resource::Audience;
+    use crate::embedded::store::database::seconds;
+    use crate::system::SystemRandom;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_whatever_it_leaves_out() {
+        let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
+        let resource = |text: &str| text.parse().expect("a resource");
+        let audiences = [
+            Audience::Issuer,
+            Audience::One(resource("https://api.example")),
+            Audience::Several(vec![resource("https://api.example"), resource("urn:b")]),
+        ];
+        for aud in audiences {
+            for claims in [CustomClaims::default(), r#"{"tier":["gold",1,null]}"#.parse().expect("claims")] {
+                let record = AccessTokenRecord {
+                    realm: "alpha".parse().expect("a name"),
+                    client_id: "myClient".parse().expect("an id"),
+                    registration_id: RegistrationId::generate(&SystemRandom).expect("random bytes"),
+                    scope: "read write".parse().expect("a scope"),
+                    iss: public_url.issuer("/oauth2/realms/root/realms/alpha"),
+                    aud: aud.clone(),
+                    iat: UnixSeconds(1_800_000_000),
+                    expires_at: UnixSeconds(1_800_003_600),
+                    jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
+                    audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+                    claims,
+                };
+                let expires_at = seconds(record.expires_at);
+                assert_eq!(decode(expires_at, &encode(&record).expect("encoded")), Some(record));
+            }
+        }
+    }
+
+    /// `[realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, optional members]`
+    const MEMBERS: [&str; 11] = [
+        r#""alpha""#,
+        r#""myClient""#,
+        r#""AAECAwQFBgcICQoLDA0ODw""#,
+        r#""read write""#,
+        r#""https://auth.example.com/oauth2""#,
+        "null",
+        "1800000000",
+        r#""AAECAwQFBgcICQoLDA0ODw""#,
+        r#""00010203-0405-4607-8809-0a0b0c0d0e0f""#,
+        r#""""#,
+        "{}",
+    ];
+
+    fn stored(version: u8, members: &[&str]) -> Vec<u8> {
+        [&[version], format!("[{}]", members.join(",")).as_bytes()].concat()
+    }
+
+    fn decoded(value: &[u8]) -> Option<AccessTokenRecord> {
+        decode(1_800_003_600, value)
+    }
+
+    #[test]
+    fn an_optional_member_of_a_later_build_is_passed_over() {
+        let record = decoded(&stored(1, &MEMBERS)).expect("a record");
+        assert_eq!(encode(&record).expect("encoded"), stored(1, &MEMBERS));
+        for optional in [r#"{"cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#, r#"{"a":1,"b":[]}"#] {
+            let mut members = MEMBERS;
+            members[10] = optional;
+            assert_eq!(decoded(&stored(1, &members)), Some(record.clone()), "{optional}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_none() {
+        for value in [&b""[..], b"\x01", b"\x01{}", b"\x01[]", b"\x01[\"alpha\"]", b"{}", b"null"] {
+            assert_eq!(decoded(value), None, "{value:?}");
+        }
+        for version in [0, 2, 255, b'['] {
+            assert_eq!(decoded(&stored(version, &MEMBERS)), None, "version {version}");
+        }
+        // Each member left out, and each of another type, or of the type and without the form.
+        for number in 0..MEMBERS.len() {
+            let mut fewer = MEMBERS.to_vec();
+            fewer.remove(number);
+            assert_eq!(decoded(&stored(1, &fewer)), None, "without member {number}");
+            for wrong in ["true", "1.5", "-1", "[1]", r#""\u0000""#, r#"{"a":[]}"#] {
+                let mut members = MEMBERS;
+                members[number] = wrong;
+                // Identifiers that are only compared and logged are any text, and the last member is any object.
+                let is_well_formed =
+                    [2, 4, 7, 8].contains(&number) && wrong.starts_with('"') || number == 10 && wrong.starts_with('{');
+                assert_eq!(decoded(&stored(1, &members)).is_some(), is_well_formed, "{wrong} for member {number}");
+            }
+        }
+        assert_eq!(decode(-1, &stored(1, &MEMBERS)), None, "expired before 1970");
+        let more = [&MEMBERS[..], &["{}"]].concat();
+        assert_eq!(decoded(&stored(1, &more)), None, "one more");
+    }
+}
