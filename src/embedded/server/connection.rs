@@ -225,7 +225,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn one_that_came_when_there_was_no_room_is_answered_once_however_much_it_asks() {
-        let place = Places::new(1).take(Peers::Loopback).expect("a place");
+        let place = Places::new(10).take(Peers::Loopback).expect("a place");
         place.activity().be_brief();
         let (mut stream, end) = connect_at(place, patient());
         stream.write_all(REQUEST.repeat(100).as_bytes()).expect("sent");
@@ -236,7 +236,7 @@ mod tests {
         let answers = String::from_utf8(answers).expect("text");
         assert!(answers.matches("HTTP/1.1").count() <= 1, "{answers}");
 
-        let place = Places::new(1).take(Peers::Loopback).expect("a place");
+        let place = Places::new(10).take(Peers::Loopback).expect("a place");
         place.activity().be_brief();
         let (mut stream, end) = connect_at(place, patient());
         let answer = ask(&mut stream, REQUEST);
