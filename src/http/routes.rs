@@ -78,23 +78,23 @@ pub fn paths_of(endpoint: Endpoint) -> Vec<String> {
 
 /// The routes of the token endpoint.
 pub fn token_routes(endpoint: TokenEndpoint) -> Router {
-    at_every_path(TokenEndpoint::ENDPOINT, issue_token).with_state(Arc::new(endpoint))
+    at_every_path(TokenEndpoint::ENDPOINT, &issue_token).with_state(Arc::new(endpoint))
 }
 
 /// The routes of introspection.
 pub fn introspection_routes(endpoint: IntrospectionEndpoint) -> Router {
-    at_every_path(IntrospectionEndpoint::ENDPOINT, introspect).with_state(Arc::new(endpoint))
+    at_every_path(IntrospectionEndpoint::ENDPOINT, &introspect).with_state(Arc::new(endpoint))
 }
 
 /// The routes of revocation.
 pub fn revocation_routes(endpoint: RevocationEndpoint) -> Router {
-    at_every_path(RevocationEndpoint::ENDPOINT, revoke).with_state(Arc::new(endpoint))
+    at_every_path(RevocationEndpoint::ENDPOINT, &revoke).with_state(Arc::new(endpoint))
 }
 
 /// The routes of the metadata document, and those of the realm's keys.
 pub fn metadata_routes(endpoint: MetadataEndpoint) -> Router {
-    at_every_path(MetadataEndpoint::DOCUMENT, metadata)
-        .merge(at_every_path(MetadataEndpoint::JWKS, jwks))
+    at_every_path(MetadataEndpoint::DOCUMENT, &metadata)
+        .merge(at_every_path(MetadataEndpoint::JWKS, &jwks))
         .with_state(Arc::new(endpoint))
 }
 
@@ -125,7 +125,7 @@ async fn caught(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_panic| response::after_panic())
 }
 
-fn at_every_path<H, T, S>(endpoint: Endpoint, handler: H) -> Router<S>
+fn at_every_path<H, T, S>(endpoint: Endpoint, handler: &H) -> Router<S>
 where
     H: Handler<T, S>,
     T: 'static,
