@@ -41,7 +41,7 @@ fn registered(client: &Value, value: impl Fn(&Member) -> &Value) -> Value {
         "status": "active",
     });
     for member in members() {
-        show(&mut expected, &member.member, value(&member));
+        show(&mut expected, &member.name, value(&member));
     }
     expected
 }
@@ -58,7 +58,7 @@ fn a_registration_is_printed_in_the_order_in_which_it_is_read() {
 
 #[test]
 fn the_members_that_tests_know_are_those_of_the_registration_and_each_has_an_option_that_names_it() {
-    let mut known: Vec<String> = members().into_iter().map(|member| member.member).collect();
+    let mut known: Vec<String> = members().into_iter().map(|member| member.name).collect();
     known.sort_unstable();
     let mut names = names_of::<ClientMetadata>().to_vec();
     names.sort_unstable();

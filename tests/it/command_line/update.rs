@@ -16,7 +16,7 @@ fn update_changes_what_is_named_and_nothing_else() {
     let mut expected = operator.json(&["client", "show", "myClient"]);
     for member in members() {
         for (options, value) in member.changes {
-            show(&mut expected, &member.member, &value);
+            show(&mut expected, &member.name, &value);
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             let changed = operator.json(&[&["client", "update", "myClient"], &options[..]].concat());
             assert_eq!(changed, expected, "{options:?}");

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 /// A member of the registration.
 #[derive(Deserialize)]
 pub(crate) struct Member {
-    /// Its name.
-    pub(crate) member: String,
+    #[serde(rename = "member")]
+    pub(crate) name: String,
     /// A value that says something, as it is stored.
     pub(crate) stored: Value,
     /// What a client has that was registered without it.
@@ -27,7 +27,7 @@ pub(crate) fn members() -> Vec<Member> {
 
 /// A registration that sets every member.
 pub(crate) fn every_member() -> ClientMetadata {
-    let set: Map<String, Value> = members().into_iter().map(|member| (member.member, member.stored)).collect();
+    let set: Map<String, Value> = members().into_iter().map(|member| (member.name, member.stored)).collect();
     serde_json::from_value(set.into()).expect("a registration")
 }
 
