@@ -413,7 +413,7 @@ fn the_first_start_with_demo_prints_curl_lines_that_work_and_the_second_none() {
     let url = server.url();
     wait_for_log(
         &server,
-        "--demo registered no clients, because the registry is not empty; for a new secret of the demo client",
+        "--demo registered no clients, because the registry is not empty; make a new secret for the demo client",
     );
     wait_for_log(
         &server,
