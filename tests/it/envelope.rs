@@ -258,12 +258,25 @@ fn t_22_a_chunked_body_is_read() {
 }
 
 #[test]
+fn t_22_beside_chunks_a_length_counts_for_nothing_and_the_connection_ends() {
+    // A length and chunks at once is how requests are smuggled past a proxy that goes by the length (RFC 9112 §6.3).
+    let chunks = format!("{:x}\r\n{GRANT}\r\n0\r\n\r\n", GRANT.len());
+    let (coding, length) = (("Transfer-Encoding", "chunked"), ("Content-Length", "5"));
+    for [first, second] in [[coding, length], [length, coding]] {
+        let request = Request::form(&path("access_token"), &*chunks).by(&shared().app);
+        let wire = request.header(first.0, first.1).header(second.0, second.1).to_bytes(&shared().server);
+        let wire = String::from_utf8(wire).expect("text").replace("Connection: close\r\n", "");
+        let mut connection = Connection::open(&shared().server);
+        connection.send(wire.as_bytes());
+        let answer = connection.answer(true);
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{wire}");
+        assert!(connection.is_at_its_end(), "{wire}");
+    }
+}
+
+#[test]
 fn t_22_a_broken_body_is_refused_or_the_connection_ends() {
     let server = &shared().server;
-    // A length and chunks at once is how requests are smuggled past a proxy (RFC 9112 §6.3).
-    let smuggled = valid().header("Transfer-Encoding", "chunked").header("Content-Length", "30").body("0\r\n\r\n");
-    let answer = send(&smuggled);
-    assert_eq!(answer.status, 400, "{answer:?}");
     let mut connection = Connection::open(server);
     connection.send(&valid().header("Transfer-Encoding", "chunked").body("zz\r\n").to_bytes(server));
     connection.answer(true).assert_400("invalid_request");
