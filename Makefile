@@ -76,14 +76,14 @@ test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Ru
 
 MUTANTS := .venv/mutants
 MUTANTS_VERSION := 27.1.0
-# Which part of all mutants: the first of sixteen is 0/16, the last 15/16.
+# Which part of the mutants: of sixteen parts the first is 0/16 and the last 15/16.
 SHARD ?= 0/16
 # What is mutated.
 MUTATED ?= --file 'src/core/**/*.rs' --file 'src/cache/**/*.rs'
 
-# Not in CI. It installs cargo-mutants (some minutes, once) and builds in a copy of the sources of its own, which takes 2 GB and a clean
+# Not in CI. It installs cargo-mutants (a few minutes, once) and builds in its own copy of the sources, which takes 2 GB and a clean
 # build. Then each mutant costs an incremental build and the tests until one fails: a shard of sixteen takes tens of minutes on two cores.
-# The unit tests and the suite `it` are asked, without what needs AWS. Survivors are listed in target/mutants/mutants.out/missed.txt.
+# It runs the unit tests and the suite `it`, without what needs AWS. Survivors are listed in target/mutants/mutants.out/missed.txt.
 .PHONY: mutants
 mutants: $(MUTANTS)/bin/cargo-mutants ## Changes core and the caches in small ways and lists what no test noticed: SHARD=1/16
 	mkdir -p $(TARGET)/mutants
@@ -140,7 +140,7 @@ bench-lambda: $(VENV)/.ready ## Each function binary, optimized, beside a functi
 	cargo build --release --all-features --bins --locked
 	GRANTWELL_BIN_DIR=$(TARGET)/release GRANTWELL_BENCH_BIN_DIR=$(TARGET)/release $(VENV)/bin/python benches/lambda.py
 
-# How the peers are installed is in benches/peers/. What is missing is said and left out.
+# How the peers are installed is in benches/peers/. What is not installed is named and left out.
 PEERS := .bench-peers
 
 .PHONY: bench-peers

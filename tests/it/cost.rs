@@ -120,14 +120,14 @@ fn another_regions_prices_are_read_from_a_file() {
     fs::write(file, "{}").expect("written");
     let ended = cost(&["--prices", file]);
     assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
-    assert!(ended.stderr.contains("holds no prices of the form of"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is not a list of prices in the form of"), "{}", ended.stderr);
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_with_a_word_of_advice() {
     for (arguments, status, sentence) in [
         (&["--persistence", "stateless"][..], 1, "for stateless ones add --format jwt"),
-        (&["--region", "eu-west-1"], 1, "these are the prices of us-east-1; give those of eu-west-1"),
+        (&["--region", "eu-west-1"], 1, "the built-in prices are those of us-east-1; give those of eu-west-1"),
         (&["--prices", "/nonexistent/prices.json"], 1, "cannot be read"),
         (&["--tokens", "5000000000"], 2, "5000000000 is not in"),
         (&["--memory", "64"], 2, "64 is not in 128..=10240"),

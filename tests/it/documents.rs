@@ -106,6 +106,17 @@ fn every_variable_that_the_code_reads_has_a_row() {
 }
 
 #[test]
+fn every_member_of_a_registration_has_a_row() {
+    let page = read("docs/configuration.md");
+    let members: Vec<serde_json::Value> =
+        serde_json::from_str(&read("tests/it/support/registration.json")).expect("a list");
+    assert!(members.len() > 10, "{members:?}");
+    let names = members.iter().map(|member| member["member"].as_str().expect("a name"));
+    let missing: Vec<_> = names.filter(|name| !page.contains(&format!(" | `{name}` | "))).collect();
+    assert!(missing.is_empty(), "docs/configuration.md has no row for {missing:?}");
+}
+
+#[test]
 fn every_parameter_of_the_template_has_a_row() {
     let (page, template) = (read("docs/configuration.md"), read("template.yaml"));
     let (_, section) = template.split_once("\nParameters:\n").expect("the template has parameters");

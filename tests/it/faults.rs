@@ -343,7 +343,7 @@ fn a_damaged_token_database_is_to_be_moved_away_and_not_to_be_restored() {
     server.wait();
     fs::write(store.directory().join("tokens.db"), [7; 8192]).expect("written");
     let refused = Start::on(&store.argument()).expect_refusal();
-    assert_names(&refused, "move tokens.db and the files beside it");
+    assert_names(&refused, "move away tokens.db and the files beside it");
 
     for file in ["tokens.db", "tokens.db-ends"] {
         fs::rename(store.directory().join(file), store.directory().join(format!("{file}.damaged"))).expect("moved");
