@@ -146,7 +146,7 @@ impl Rotation {
     /// [`RotationError`].
     pub async fn handle(&self, event: &Value) -> Result<(), RotationError> {
         match RotationEvent::parse(event) {
-            Some(RotationEvent::Step { step, secret_id, token }) => self.step(step, secret_id, token).await,
+            Some(RotationEvent::Step { step, secret_id, version_id }) => self.step(step, secret_id, version_id).await,
             Some(RotationEvent::Schedule) => self.rotate_what_is_due().await,
             None => {
                 self.observer.tell(Event::NotARotationEvent);
@@ -155,7 +155,7 @@ impl Rotation {
         }
     }
 
-    async fn step(&self, step: Step, secret_id: &str, token: &str) -> Result<(), RotationError> {
+    async fn step(&self, step: Step, secret_id: &str, version_id: &str) -> Result<(), RotationError> {
         // 1. Which secret it is: by the name it has, not by the one in the event, which may be an ARN.
         let described = self.versions.describe(secret_id).await;
         let secret = described.inspect_err(|error| self.observer.tell(Event::SecretNotDescribed { error }))?;
@@ -167,7 +167,7 @@ impl Rotation {
 
         // 2. Whose it is, 3. whether the version still waits for the step, and 4. the step.
         let outcome = match self.claim(&secret, held.clone()).await {
-            Ok(claimed) => self.step_of(step, &secret, &claimed, token).await,
+            Ok(claimed) => self.step_of(step, &secret, &claimed, version_id).await,
             Err(error) => Err(error),
         };
         self.observer.tell(Event::RotationStep(held.after(step, &outcome)));
@@ -197,45 +197,47 @@ impl Rotation {
         step: Step,
         secret: &Secret,
         claimed: &Claimed,
-        token: &str,
+        version_id: &str,
     ) -> Result<Outcome, RotationError> {
-        match secret.standing(token) {
+        match secret.standing(version_id) {
             Some(Standing::Current) => {
                 // A run that did not come to its end has left the label.
-                if secret.versions_at(PENDING).any(|version| version == token) {
-                    self.versions.discard_pending(secret, token).await?;
+                if secret.versions_at(PENDING).any(|version| version == version_id) {
+                    self.versions.discard_pending(secret, version_id).await?;
                 }
                 Ok(Outcome::NothingToDo)
             }
-            Some(Standing::Pending) => match self.run(step, secret, claimed, token).await {
+            Some(Standing::Pending) => match self.run(step, secret, claimed, version_id).await {
                 // A run beside this one has finished meanwhile, which takes the label.
-                Err(RotationError::NotPending) if self.is_current(secret, token).await? => Ok(Outcome::NothingToDo),
+                Err(RotationError::NotPending) if self.is_current(secret, version_id).await? => {
+                    Ok(Outcome::NothingToDo)
+                }
                 other => other.map(|()| Outcome::Done),
             },
             None => Err(RotationError::NotPending),
         }
     }
 
-    async fn is_current(&self, secret: &Secret, version: &str) -> Result<bool, PortError> {
+    async fn is_current(&self, secret: &Secret, version_id: &str) -> Result<bool, PortError> {
         let now = self.versions.describe(secret.id()).await?;
-        Ok(now.and_then(|now| now.standing(version)) == Some(Standing::Current))
+        Ok(now.and_then(|now| now.standing(version_id)) == Some(Standing::Current))
     }
 
-    async fn run(&self, step: Step, secret: &Secret, claimed: &Claimed, token: &str) -> Result<(), RotationError> {
+    async fn run(&self, step: Step, secret: &Secret, claimed: &Claimed, version_id: &str) -> Result<(), RotationError> {
         let (clients, keys) = (&self.client_secrets, &self.signing_keys);
         match claimed {
             Claimed::ClientSecret(client) => match step {
-                Step::Create => clients.create(secret, client, token).await,
+                Step::Create => clients.create(secret, client, version_id).await,
                 // There is nothing to set: the functions read Secrets Manager.
                 Step::Set => Ok(()),
-                Step::Test => clients.test(secret, client, token).await,
-                Step::Finish => clients.finish(secret, client, token).await,
+                Step::Test => clients.test(secret, client, version_id).await,
+                Step::Finish => clients.finish(secret, client, version_id).await,
             },
             Claimed::SigningKeys(realm) => match step {
-                Step::Create => keys.create(secret, realm, token).await,
-                Step::Set => keys.set(secret, realm, token).await,
-                Step::Test => keys.test(secret, realm, token).await,
-                Step::Finish => keys.finish(secret, realm, token).await,
+                Step::Create => keys.create(secret, realm, version_id).await,
+                Step::Set => keys.set(secret, realm, version_id).await,
+                Step::Test => keys.test(secret, realm, version_id).await,
+                Step::Finish => keys.finish(secret, realm, version_id).await,
             },
         }
     }
