@@ -35,10 +35,12 @@ fn every_row_of_the_table_of_core_names_a_file() {
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let sources = Sources::read();
+    let mut circles = Vec::new();
     for room in WITHOUT_CIRCLES {
         assert!(sources.of(room).next().is_some(), "src/{room} is not there");
-        assert_eq!(sources.circle_in(room), None, "src/{room}");
+        circles.extend(sources.circle_in(room));
     }
+    assert_eq!(circles, Vec::<String>::new());
 }
 
 #[test]
@@ -159,7 +161,7 @@ const CORE: [(&str, Layer); 32] = [
 ];
 
 /// Rooms whose files use each other in one direction.
-const WITHOUT_CIRCLES: [&str; 4] = ["core", "http", "aws/store", "embedded"];
+const WITHOUT_CIRCLES: [&str; 7] = ["core", "http", "cache", "observe", "aws", "embedded", "bin/grantwell"];
 
 /// What a machine is asked: for core there are ports.
 const OF_THE_MACHINE: [&str; 8] = [

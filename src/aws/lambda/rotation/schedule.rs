@@ -7,7 +7,7 @@ use uuid::Builder;
 
 use super::error::RotationError;
 use super::event::{Held, Outcome, Step};
-use super::{Claimed, Rotation};
+use super::steps::{Claimed, Rotation};
 use crate::aws::sdk::{DYNAMODB, corrupt};
 use crate::aws::store::described::Secret;
 use crate::aws::store::secrets::{secret_name, signing_keys_name};
