@@ -127,7 +127,7 @@ enum Layer {
 /// Every file of `src/core`, or the folder that it is in. Of two that hold a file the longer one counts.
 const CORE: [(&str, Layer); 32] = [
     ("access_token", Layer::Values),
-    ("access_token/validation.rs", Layer::Rules),
+    ("access_token/validation", Layer::Rules),
     ("audience.rs", Layer::Rules),
     ("audit.rs", Layer::Ports),
     ("bearer.rs", Layer::Endpoints),
