@@ -7,7 +7,7 @@ use moka::Entry;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 
-use super::CacheSettings;
+use super::settings::CacheSettings;
 use crate::core::port_error::PortError;
 use crate::core::ports::Clock;
 use crate::core::time::Moment;

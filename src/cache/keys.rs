@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::CacheSettings;
 use super::bridged::{Bridged, Reload};
 use super::intervals::Intervals;
+use super::settings::CacheSettings;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::published::VerificationKeys;
 use crate::core::keys::set::Signers;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::CacheSettings;
 use super::bridged::{Bridged, Reload};
+use super::settings::CacheSettings;
 use super::strangers::Strangers;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;

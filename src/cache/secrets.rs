@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::CacheSettings;
 use super::bridged::{Bridged, Reload};
 use super::intervals::Intervals;
+use super::settings::CacheSettings;
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::secret::ClientSecrets;

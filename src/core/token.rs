@@ -300,8 +300,8 @@ fn require_valid_from(now: UnixSeconds, client: &Client, realm: &Realm) -> Resul
     }
     let seconds = valid_after.since(now);
     Err(OAuthError::Unavailable(format!(
-        "tokens_valid_after of the {whose} is {seconds} s ahead of this server's clock; where that is right, lower it with \
-         --tokens-valid-after"
+        "tokens_valid_after of the {whose} is {seconds} s ahead of this server's clock; where that is right, lower that \
+         time"
     )))
 }
 

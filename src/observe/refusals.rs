@@ -6,8 +6,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Observer;
 use super::event::LINES;
+use super::observer::Observer;
 use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;

@@ -1,4 +1,5 @@
-"""The expected outcome of every file under events/: one table, used with the built binaries and with `sam local invoke`."""
+"""What is expected: the outcome of every file under events/, in one table, used with the built binaries and with `sam local invoke`;
+and of every function, what it serves and what it may touch."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import pytest
 
 import seed
 from runtime_api import Answer, FunctionError, LambdaRuntime
+from stack import sets_only
 from template import ROOT, Json
 
 EVENTS = ROOT / "events"
@@ -47,6 +49,37 @@ class ExpectedError:
 
 
 Expectation = Expected | ExpectedPayload | ExpectedError
+# The Sid of a statement, its action, its resource and its condition.
+Grant = tuple[str, str, Json, Json | None]
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a function serves, what it may touch besides its own log group, and what it is told."""
+
+    grants: list[Grant]
+    # The variables that it cannot do without.
+    variables: list[str]
+    # What the API leads to it, by the names in `grantwell describe`.
+    endpoints: tuple[str, ...] = ()
+    # An event that needs every permission it has, in a realm that has no signing keys yet.
+    work: str | None = None
+    # The actions and the Sids that this event does not need.
+    beyond_work: list[str] = field(default_factory=list)
+    # Variables that it can do without and other functions do not have, and the parameters of its stack that say them.
+    own_optional: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def actions(self) -> set[str]:
+        return {action for _, action, _, _ in self.grants}
+
+    @property
+    def optional(self) -> dict[str, str]:
+        """Every variable that it can do without, and the parameter that says it."""
+        everybody = {"GRANTWELL_PUBLIC_URL": "PublicUrl", "GRANTWELL_METRICS": "Metrics", "GRANTWELL_SETTINGS": "Settings"}
+        front = {"GRANTWELL_FRONT": "Front"} if self.endpoints else {}
+        key = {"GRANTWELL_KMS_KEY_ARN": "KmsKeyArn"} if "secretsmanager:CreateSecret" in self.actions else {}
+        return everybody | front | key | self.own_optional
 
 
 def text(pattern: str) -> Check:
@@ -253,14 +286,139 @@ EXPECTATIONS: dict[str, Expectation] = {
     "authorizer/rest-request-two-headers": UNAUTHORIZED,
 }
 
-# An event of each function behind the API that needs every permission it has, in a realm that has no signing keys yet.
-WORK = {
-    "TokenFunction": "token/quota",
-    "IntrospectFunction": "introspect/signed",
-    "RevokeFunction": "revoke/own",
-    "MetadataFunction": "metadata/oauth-authorization-server",
-    "AuthorizerFunction": "authorizer/http-api-v2",
+REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
+TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
+# The stack's own name where the operator says no other: no two stacks of an account and region have the same.
+PREFIX = {"Fn::If": ["HasSecretPrefix", {"Ref": "SecretPrefix"}, {"Ref": "AWS::StackName"}]}
+
+
+def secrets(pattern: str) -> Json:
+    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Prefix}"
+    return {"Fn::Sub": [f"{arn}/*/{pattern}", {"Prefix": PREFIX}]}
+
+
+def table_named(parameter: str) -> Json:
+    """Of another stack, whose name a parameter says."""
+    return {"Fn::Sub": f"arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/${{{parameter}}}"}
+
+
+CLIENT_SECRETS = secrets("clients/*")
+# Without a hyphen before the wildcard: what does not exist yet has no six characters.
+SIGNING_KEYS = secrets("signing-keys*")
+
+
+def items(*kinds: str) -> Json:
+    """Only items of these kinds. The Null is there because ForAllValues is met by a call that names no key at all."""
+    keys = [f"{kind}#*" for kind in kinds]
+    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}, "Null": {"dynamodb:LeadingKeys": "false"}}
+
+
+def versions(*labels: str) -> Json:
+    return {"ForAnyValue:StringEquals": {"secretsmanager:VersionStage": list(labels)}}
+
+
+# The one condition on the registry table: public keys are in partitions of their own, where no registration is.
+OWN_PARTITIONS = items("keys")
+USED_SECRETS = versions("AWSCURRENT", "AWSPREVIOUS")
+CHANGED_SECRETS = versions("AWSCURRENT", "AWSPENDING")
+FIRST_KEYS: list[Grant] = [
+    ("ReadSigningKeys", "secretsmanager:GetSecretValue", SIGNING_KEYS, versions("AWSCURRENT")),
+    ("CreateSigningKeys", "secretsmanager:CreateSecret", SIGNING_KEYS, None),
+    ("TagNewSigningKeys", "secretsmanager:TagResource", SIGNING_KEYS, sets_only("grantwell:registry")),
+    ("PublishKeys", "dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
+]
+
+
+def rotation_of(what: str, resource: Json) -> list[Grant]:
+    return [
+        (f"Describe{what}", "secretsmanager:DescribeSecret", resource, None),
+        (f"Read{what}", "secretsmanager:GetSecretValue", resource, CHANGED_SECRETS),
+        (f"Write{what}", "secretsmanager:PutSecretValue", resource, None),
+        (f"Stage{what}", "secretsmanager:UpdateSecretVersionStage", resource, CHANGED_SECRETS),
+    ]
+
+
+# What the event of `work` does not need: a stateless JWT, which is signed anew each time, stands in no file. Its controls are
+# in test_a_stateless_jwt_ends_by_the_one_kind_of_item_that_revocation_may_write.
+WHOLE_SINCE = ["DateTokenTable", "dynamodb:DescribeTable"]
+# AWS asks for it where a secret is made with tags; moto does not. Its controls are those of TagNewSigningKeys.
+TAGGED = ["secretsmanager:TagResource"]
+# The functions, in the order of the template; the last one has a template of its own. What each may touch is the security model.
+FUNCTIONS = {
+    "TokenFunction": Function(
+        endpoints=("token",),
+        work="token/quota",
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
+            ("ReadWholeSince", "dynamodb:GetItem", TOKENS, items("store")),
+            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            ("CountTokens", "dynamodb:UpdateItem", TOKENS, items("quota")),
+            ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
+            *FIRST_KEYS,
+        ],
+        variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+        beyond_work=["ReadWholeSince", *WHOLE_SINCE, *TAGGED],
+    ),
+    "IntrospectFunction": Function(
+        endpoints=("introspection",),
+        work="introspect/signed",
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
+            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
+            *FIRST_KEYS,
+        ],
+        variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+        beyond_work=[*WHOLE_SINCE, *TAGGED],
+    ),
+    "RevokeFunction": Function(
+        endpoints=("revocation",),
+        work="revoke/own",
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("DeleteTokens", "dynamodb:DeleteItem", TOKENS, items("token")),
+            ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
+            ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
+        ],
+        variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+        beyond_work=["EndStatelessTokens", "dynamodb:PutItem"],
+    ),
+    "MetadataFunction": Function(
+        endpoints=("metadata", "jwks"),
+        work="metadata/oauth-authorization-server",
+        grants=[("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None)],
+        variables=["GRANTWELL_REGISTRY_TABLE"],
+    ),
+    # Its controls are in test_rotation.py: no single event needs all of its permissions.
+    "RotateFunction": Function(
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ListRegistrations", "dynamodb:Query", REGISTRY, None),
+            ("PublishKeys", "dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
+            *rotation_of("ClientSecrets", CLIENT_SECRETS),
+            *rotation_of("SigningKeys", SIGNING_KEYS),
+        ],
+        variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
+    ),
+    "AuthorizerFunction": Function(
+        work="authorizer/http-api-v2",
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", table_named("RegistryTable"), None),
+            ("ReadTokens", "dynamodb:GetItem", table_named("TokenTable"), items("token", "revoked", "store")),
+            ("DateTokenTable", "dynamodb:DescribeTable", table_named("TokenTable"), None),
+        ],
+        variables=[
+            *("GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_PUBLIC_URL"),
+            *("GRANTWELL_AUTHORIZER_REALM", "GRANTWELL_AUTHORIZER_SCOPES"),
+        ],
+        own_optional={"GRANTWELL_AUTHORIZER_AUDIENCE": "Audience", "GRANTWELL_AUTHORIZER_RESPONSE": "Response"},
+        beyond_work=WHOLE_SINCE,
+    ),
 }
+# An event of each function that one can put to work.
+WORK = {name: row.work for name, row in FUNCTIONS.items() if row.work}
 # The answer while AWS cannot be asked: honest, and with a time to come back. The authorizer can only fail, which lets nobody
 # pass and is not remembered.
 UNAVAILABLE: dict[str, Expectation] = {

@@ -20,111 +20,19 @@ import template as sam
 from aws_calls import AwsCalls, Call, allows
 from conftest import BOUNDARY, KMS_KEY, StartFunction, reseed
 from emulator import Emulator
-from expectations import EXPECTATIONS, UNAVAILABLE, WORK, assert_outcome, event, stops
+from expectations import EXPECTATIONS, FUNCTIONS, UNAVAILABLE, WORK, assert_outcome, event, stops
 from runtime_api import Answer, FunctionFailed, LambdaRuntime
 from stack import Stack, Statement
 
-DATA_ACTIONS = {
-    "TokenFunction": [
-        "dynamodb:GetItem",
-        "dynamodb:PutItem",
-        "dynamodb:DescribeTable",
-        "dynamodb:UpdateItem",
-        "secretsmanager:CreateSecret",
-        "secretsmanager:GetSecretValue",
-        "secretsmanager:TagResource",
-    ],
-    "IntrospectFunction": [
-        "dynamodb:GetItem",
-        "dynamodb:DescribeTable",
-        "dynamodb:PutItem",
-        "secretsmanager:CreateSecret",
-        "secretsmanager:GetSecretValue",
-        "secretsmanager:TagResource",
-    ],
-    "RevokeFunction": [
-        "dynamodb:GetItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:PutItem",
-        "secretsmanager:GetSecretValue",
-    ],
-    "MetadataFunction": ["dynamodb:GetItem"],
-    # Its controls are in test_rotation.py: no single event needs all of them.
-    "RotateFunction": [
-        "dynamodb:GetItem",
-        "dynamodb:PutItem",
-        "dynamodb:Query",
-        "secretsmanager:DescribeSecret",
-        "secretsmanager:GetSecretValue",
-        "secretsmanager:PutSecretValue",
-        "secretsmanager:UpdateSecretVersionStage",
-    ],
-    "AuthorizerFunction": ["dynamodb:GetItem", "dynamodb:DescribeTable"],
-}
-FIRST_KEYS = ["ReadSigningKeys", "CreateSigningKeys", "TagNewSigningKeys", "PublishKeys"]
-DATA_STATEMENTS = {
-    "TokenFunction": [
-        *("ReadRegistrations", "StoreTokens", "ReadWholeSince", "DateTokenTable", "CountTokens", "ReadClientSecrets"),
-        *FIRST_KEYS,
-    ],
-    "IntrospectFunction": ["ReadRegistrations", "ReadTokens", "DateTokenTable", "ReadClientSecrets", *FIRST_KEYS],
-    "RevokeFunction": ["ReadRegistrations", "DeleteTokens", "EndStatelessTokens", "ReadClientSecrets"],
-    "MetadataFunction": ["ReadRegistrations"],
-    "RotateFunction": [
-        *("ReadRegistrations", "ListRegistrations", "PublishKeys"),
-        *("DescribeClientSecrets", "ReadClientSecrets", "WriteClientSecrets", "StageClientSecrets"),
-        *("DescribeSigningKeys", "ReadSigningKeys", "WriteSigningKeys", "StageSigningKeys"),
-    ],
-    "AuthorizerFunction": ["ReadRegistrations", "ReadTokens", "DateTokenTable"],
-}
-REQUIRED_VARIABLES = {
-    "TokenFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-    "IntrospectFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-    "RevokeFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-    "MetadataFunction": ["GRANTWELL_REGISTRY_TABLE"],
-    "RotateFunction": ["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
-    "AuthorizerFunction": [
-        "GRANTWELL_REGISTRY_TABLE",
-        "GRANTWELL_TOKEN_TABLE",
-        "GRANTWELL_PUBLIC_URL",
-        "GRANTWELL_AUTHORIZER_REALM",
-        "GRANTWELL_AUTHORIZER_SCOPES",
-    ],
-}
-# What a function can do without, and the parameter of its stack that says it.
-OPTIONAL_VARIABLES = {
-    "GRANTWELL_PUBLIC_URL": "PublicUrl",
-    "GRANTWELL_METRICS": "Metrics",
-    "GRANTWELL_SETTINGS": "Settings",
-}
-FRONT, KEY = {"GRANTWELL_FRONT": "Front"}, {"GRANTWELL_KMS_KEY_ARN": "KmsKeyArn"}
-OWN_OPTIONAL_VARIABLES = {
-    "TokenFunction": FRONT | KEY,
-    "IntrospectFunction": FRONT | KEY,
-    "RevokeFunction": FRONT,
-    "MetadataFunction": FRONT,
-    "AuthorizerFunction": {
-        "GRANTWELL_AUTHORIZER_AUDIENCE": "Audience",
-        "GRANTWELL_AUTHORIZER_RESPONSE": "Response",
-    },
-}
-# What the event of WORK does not need: a stateless JWT, which is signed anew each time, stands in no file. Its controls are
-# in test_a_stateless_jwt_ends_by_the_one_kind_of_item_that_revocation_may_write.
-WHOLE_SINCE = ["DateTokenTable", "dynamodb:DescribeTable"]
-# AWS asks for it where a secret is made with tags; moto does not. Its controls are those of TagNewSigningKeys.
-TAGGED = ["secretsmanager:TagResource"]
-BEYOND_WORK = {
-    "TokenFunction": ["ReadWholeSince", *WHOLE_SINCE, *TAGGED],
-    "IntrospectFunction": [*WHOLE_SINCE, *TAGGED],
-    "RevokeFunction": ["EndStatelessTokens", "dynamodb:PutItem"],
-    "AuthorizerFunction": WHOLE_SINCE,
-}
+DATA_ACTIONS = {name: sorted(row.actions) for name, row in FUNCTIONS.items()}
+DATA_STATEMENTS = {name: [sid for sid, _, _, _ in row.grants] for name, row in FUNCTIONS.items()}
+REQUIRED_VARIABLES = {name: row.variables for name, row in FUNCTIONS.items()}
 
 
 def pairs(table: dict[str, list[str]]) -> list[tuple[str, str]]:
     """Every row of a table for the functions that an event of WORK puts to the test."""
     rows = [(function, each) for function in WORK for each in table[function]]
-    return [(function, each) for function, each in rows if each not in BEYOND_WORK.get(function, [])]
+    return [(function, each) for function, each in rows if each not in FUNCTIONS[function].beyond_work]
 
 
 def data(statements: tuple[Statement, ...]) -> list[Statement]:
@@ -143,7 +51,7 @@ def test_the_stack_sets_exactly_the_variables_that_the_functions_read(stack: Sta
     """AWS_ENDPOINT_URL is not among them: with default parameters a function can only talk to AWS."""
     for name, function in stack.functions.items():
         parameters = stack.authorizer_parameters if name == "AuthorizerFunction" else stack.parameters
-        required, optional = REQUIRED_VARIABLES[name], OPTIONAL_VARIABLES | OWN_OPTIONAL_VARIABLES.get(name, {})
+        required, optional = FUNCTIONS[name].variables, FUNCTIONS[name].optional
         assert function.environment.keys() == {*required, *optional}, name
         assert all(function.environment[variable] for variable in required), name
         for variable, parameter in optional.items():
@@ -162,7 +70,7 @@ def test_the_nested_stack_is_told_of_the_functions_and_tables_that_there_are(sta
     nested = emulator.client("cloudformation").describe_stacks(StackName=stack.physical_id("Observability"))["Stacks"][0]
     told = {each["ParameterKey"]: each["ParameterValue"] for each in nested["Parameters"]}
     names = {name: stack.physical_id(name) for name in told.keys() - {"Name", "AlarmTopicArn", "Metrics", "Dashboard", "Api"}}
-    assert len(names) == 9
+    assert names.keys() == {*FUNCTIONS} - {"AuthorizerFunction"} | {"TokenTable", "RegistryTable", "TokenLogGroup", "IntrospectLogGroup"}
     switches = {"AlarmTopicArn": "", "Metrics": "emf", "Dashboard": "true"}
     assert told == {**names, **switches, "Name": stack.name, "Api": sam.API_ID}
 
@@ -185,7 +93,7 @@ def test_a_function_works_with_its_role_and_uses_all_of_it(
         assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), EXPECTATIONS[WORK[name]])
         assert aws.refused == []
         unused = [s.sid for s in data(function.statements) if not any(allows(s, call) for call in aws.calls)]
-        assert set(unused) <= set(BEYOND_WORK.get(name, []))
+        assert set(unused) <= set(FUNCTIONS[name].beyond_work)
 
 
 @pytest.mark.parametrize(("name", "sid"), pairs(DATA_STATEMENTS))
@@ -550,15 +458,12 @@ def test_what_an_operator_asks_for_is_all_that_roles_get_beyond_their_own_polici
     decrypt, create = ("kms:Decrypt", KMS_KEY), ("kms:GenerateDataKey", KMS_KEY)
     tables, secrets = "dynamodb.us-east-1.amazonaws.com", "secretsmanager.us-east-1.amazonaws.com"
     traces = {("xray:PutTraceSegments", "*", None), ("xray:PutTelemetryRecords", "*", None)}
-    expected = {
-        "MetadataFunction": {(*decrypt, tables)},
-        "AuthorizerFunction": {(*decrypt, tables)},
-        "RevokeFunction": {(*decrypt, tables), (*decrypt, secrets)},
-    }
     for name, function in with_everything.functions.items():
         more = {(each.action, each.resource, each.via) for each in function.statements if each.sid not in sids(stack, name)}
-        makes_secrets = {(*decrypt, tables), (*decrypt, secrets), (*create, secrets)}
-        assert more == expected.get(name, makes_secrets) | traces, name
+        actions = FUNCTIONS[name].actions
+        uses = {(*decrypt, secrets)} if "secretsmanager:GetSecretValue" in actions else set()
+        makes = {(*create, secrets)} if actions & {"secretsmanager:CreateSecret", "secretsmanager:PutSecretValue"} else set()
+        assert more == {(*decrypt, tables)} | uses | makes | traces, name
         assert sids(stack, name) <= sids(with_everything, name)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from conftest import StartFunction
-from expectations import EXPECTATIONS, WORK, Expected, assert_answer, assert_outcome, event, rejected, unauthenticated
+from expectations import EXPECTATIONS, FUNCTIONS, WORK, Expected, assert_answer, assert_outcome, event, rejected, unauthenticated
 from runtime_api import FunctionFailed, LambdaRuntime
 from stack import Stack
 from template import Json
 
-FUNCTIONS = ["TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"]
+NAMES = [name for name, row in FUNCTIONS.items() if row.endpoints]
 SECRET, BEFORE = "canary-of-the-front-0123456789", "canary-before-0123456789"
 PAST_THE_FRONT = Expected(
     403,
@@ -46,7 +46,7 @@ def with_header(given: Json, name: str, value: str) -> Json:
 
 
 @pytest.mark.parametrize("told", [behind_cloudfront, told_by_settings])
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_behind_cloudfront_a_function_demands_its_secret_and_never_tells_it(
     name: str, told: Callable[[Mapping[str, str]], dict[str, str]], seeded: Stack, start: StartFunction
 ) -> None:
@@ -70,7 +70,7 @@ def test_behind_cloudfront_a_function_demands_its_secret_and_never_tells_it(
         assert canary not in log
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("front", ["none", "custom-domain", ""])
 def test_elsewhere_the_header_means_nothing(name: str, front: str, seeded: Stack, start: StartFunction) -> None:
     function = seeded.functions[name]
@@ -78,7 +78,7 @@ def test_elsewhere_the_header_means_nothing(name: str, front: str, seeded: Stack
     assert_outcome(running, event(WORK[name]), EXPECTATIONS[WORK[name]])
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

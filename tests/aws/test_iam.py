@@ -18,6 +18,7 @@ import pytest
 
 import template as sam
 from conftest import KMS_KEY
+from expectations import FUNCTIONS
 from stack import DeployedFunction, Stack
 
 INSTALLED = sam.ROOT / ".venv/iam"
@@ -226,7 +227,7 @@ def test_a_key_is_used_only_where_it_is_the_stacks_and_only_through_the_service_
     stack: Stack, with_everything: Stack
 ) -> None:
     everybody = {*stack.functions}
-    with_secrets = everybody - {"MetadataFunction", "AuthorizerFunction"}
+    with_secrets = {name for name in everybody if "secretsmanager:GetSecretValue" in FUNCTIONS[name].actions}
     allowed = {
         ("Decrypt", "dynamodb"): everybody,
         ("Decrypt", "secretsmanager"): with_secrets,

@@ -22,7 +22,7 @@ ISSUED = ("token issued", {"TokensIssued": 1, "Realm": "alpha"})
 ACTIVE = ("token introspected", {"IntrospectionsActive": 1})
 INACTIVE = ("token introspected", {"IntrospectionsInactive": 1})
 ALLOWED = ("access allowed", {"AccessAllowed": 1})
-DOCUMENT: tuple[None, dict[str, Any]] = (None, {})
+NOTHING: tuple[None, dict[str, Any]] = (None, {})
 UNNAMED = "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
 
 
@@ -38,8 +38,8 @@ def rotation(message: str, failed: int) -> tuple[str, dict[str, Any]]:
     return message, {"RotationsFailed": failed} if failed else {}
 
 
-# Of every event: the line that says what was decided (none where nothing was: a public document, a method that there is not),
-# and what CloudWatch counts, caches and calls aside.
+# The line that says what was decided, and what CloudWatch counts, caches and calls aside. An event that is not here decides nothing:
+# it asks for a public document, or by a method that there is not.
 TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "token/basic": ISSUED,
     "token/jwt": ISSUED,
@@ -54,7 +54,6 @@ TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "token/unsupported-grant": refused("unsupported_grant_type"),
     "token/duplicate-parameter": refused("invalid_request"),
     "token/json-body": refused("malformed_request"),
-    "token/get": DOCUMENT,
     "token/unknown-realm": refused("not_found"),
     "introspect/active": ACTIVE,
     "introspect/signed": ACTIVE,
@@ -68,13 +67,7 @@ TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "revoke/unknown": ("revocation answered", {"TokensRevoked": 0}),
     "revoke/foreign": refused("invalid_request"),
     "revoke/unauthenticated": refused("no credentials"),
-    "metadata/oauth-authorization-server": DOCUMENT,
-    "metadata/openid-configuration": DOCUMENT,
-    "metadata/rfc8414-path": DOCUMENT,
-    "metadata/root": DOCUMENT,
-    "metadata/jwks": DOCUMENT,
     "metadata/unknown-realm": refused("not_found"),
-    "metadata/post": DOCUMENT,
     "rotate/scheduled": (None, {"SigningKeysOverdue": 0}),
     "rotate/create-client-secret": rotation("rotation step", 0),
     "rotate/set-client-secret": rotation("rotation step", 0),
@@ -136,8 +129,8 @@ def told(function: LambdaRuntime, given: Json, name: str) -> tuple[list[Json], l
     return function.log_lines()[logged:], function.metric_lines()[measured:]
 
 
-def test_what_is_told_is_known_for_every_event() -> None:
-    assert TOLD.keys() == EXPECTATIONS.keys()
+def test_what_is_told_is_of_events_that_there_are() -> None:
+    assert TOLD.keys() <= EXPECTATIONS.keys()
 
 
 def test_every_event_is_one_line_of_metrics_and_every_decision_one_line_of_the_log(
@@ -145,7 +138,8 @@ def test_every_event_is_one_line_of_metrics_and_every_decision_one_line_of_the_l
 ) -> None:
     """In one warm sandbox for each function: nothing of one request is counted with the next."""
     running = {name: start(function) for name, function in seeded.functions.items()}
-    for name, (message, counted) in TOLD.items():
+    for name in EXPECTATIONS:
+        message, counted = TOLD.get(name, NOTHING)
         function = function_of(name)
         lines, metrics = told(running[function], event(name), name)
         (line,) = metrics

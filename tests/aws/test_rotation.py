@@ -335,7 +335,7 @@ def test_an_operator_who_loses_against_the_schedule_does_not_hide_its_keys(
         )
         assert aws.refused == []
         written = [call.leading_key for call in aws.calls if call.action == "dynamodb:PutItem"]
-    assert done.returncode != 0 and "changed by somebody else" in done.stderr, done.stderr
+    assert done.returncode != 0 and "somebody else changed the keys" in done.stderr, done.stderr
     assert rotated == [None] and written, "the operator published after the schedule had rotated"
     kids = [key["jwk"]["kid"] for key in secrets.read(secrets.keys)["keys"]]
     jwks = start(due.functions["MetadataFunction"]).call(event("metadata/jwks")).json

@@ -11,104 +11,12 @@ import pytest
 import seed
 import tables
 import template as sam
-from stack import sets_only
+from expectations import FUNCTIONS, PREFIX, Grant
 
 # The code's own route table, so that the template cannot drift from it.
-ROUTES = {
-    "TokenFunction": tables.paths("token"),
-    "IntrospectFunction": tables.paths("introspection"),
-    "RevokeFunction": tables.paths("revocation"),
-    "MetadataFunction": tables.paths("metadata", "jwks"),
-}
-REGISTRY = {"Fn::GetAtt": ["RegistryTable", "Arn"]}
-TOKENS = {"Fn::GetAtt": ["TokenTable", "Arn"]}
-# The stack's own name where the operator says no other: no two stacks of an account and region have the same.
-PREFIX = {"Fn::If": ["HasSecretPrefix", {"Ref": "SecretPrefix"}, {"Ref": "AWS::StackName"}]}
-
-
-def secrets(pattern: str) -> sam.Json:
-    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Prefix}"
-    return {"Fn::Sub": [f"{arn}/*/{pattern}", {"Prefix": PREFIX}]}
-
-
-def table_named(parameter: str) -> sam.Json:
-    """Of another stack, whose name a parameter says."""
-    return {"Fn::Sub": f"arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/${{{parameter}}}"}
-
-
-CLIENT_SECRETS = secrets("clients/*")
-# Without a hyphen before the wildcard: what does not exist yet has no six characters.
-SIGNING_KEYS = secrets("signing-keys*")
-
-
-def items(*kinds: str) -> sam.Json:
-    """Only items of these kinds. The Null is there because ForAllValues is met by a call that names no key at all."""
-    keys = [f"{kind}#*" for kind in kinds]
-    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}, "Null": {"dynamodb:LeadingKeys": "false"}}
-
-
-def versions(*labels: str) -> sam.Json:
-    return {"ForAnyValue:StringEquals": {"secretsmanager:VersionStage": list(labels)}}
-
-
-# The one condition on the registry table: public keys are in partitions of their own, where no registration is.
-OWN_PARTITIONS = items("keys")
-USED_SECRETS = versions("AWSCURRENT", "AWSPREVIOUS")
-CHANGED_SECRETS = versions("AWSCURRENT", "AWSPENDING")
-FIRST_KEYS: list[tuple[str, sam.Json, sam.Json | None]] = [
-    ("secretsmanager:GetSecretValue", SIGNING_KEYS, versions("AWSCURRENT")),
-    ("secretsmanager:CreateSecret", SIGNING_KEYS, None),
-    ("secretsmanager:TagResource", SIGNING_KEYS, sets_only("grantwell:registry")),
-    ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
-]
-ROTATION = [
-    ("secretsmanager:DescribeSecret", None),
-    ("secretsmanager:GetSecretValue", CHANGED_SECRETS),
-    ("secretsmanager:PutSecretValue", None),
-    ("secretsmanager:UpdateSecretVersionStage", CHANGED_SECRETS),
-]
-# What each function may touch, its own log group aside. A change here is a change of the security model.
-PERMISSIONS: dict[str, list[tuple[str, sam.Json, sam.Json | None]]] = {
-    "token": [
-        ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:PutItem", TOKENS, items("token", "store")),
-        ("dynamodb:GetItem", TOKENS, items("store")),
-        ("dynamodb:DescribeTable", TOKENS, None),
-        ("dynamodb:UpdateItem", TOKENS, items("quota")),
-        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
-        *FIRST_KEYS,
-    ],
-    "introspect": [
-        ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
-        ("dynamodb:DescribeTable", TOKENS, None),
-        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
-        *FIRST_KEYS,
-    ],
-    "revoke": [
-        ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:DeleteItem", TOKENS, items("token")),
-        ("dynamodb:PutItem", TOKENS, items("revoked")),
-        ("secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
-    ],
-    "metadata": [("dynamodb:GetItem", REGISTRY, None)],
-    "rotate": [
-        ("dynamodb:GetItem", REGISTRY, None),
-        ("dynamodb:Query", REGISTRY, None),
-        ("dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
-        *((action, CLIENT_SECRETS, condition) for action, condition in ROTATION),
-        *((action, SIGNING_KEYS, condition) for action, condition in ROTATION),
-    ],
-    "authorizer": [
-        ("dynamodb:GetItem", table_named("RegistryTable"), None),
-        ("dynamodb:GetItem", table_named("TokenTable"), items("token", "revoked", "store")),
-        ("dynamodb:DescribeTable", table_named("TokenTable"), None),
-    ],
-}
-FUNCTIONS = [
-    *("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"),
-    *("RotateFunction", "AuthorizerFunction"),
-]
+ROUTES = {name: tables.paths(*row.endpoints) for name, row in FUNCTIONS.items() if row.endpoints}
+# In the order of the template; the last one is the authorizer's, which has a template of its own.
+NAMES = list(FUNCTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +59,8 @@ def test_every_function_binary_of_the_package_is_a_function_and_the_reverse(
 
 
 def test_the_functions_are_the_ones_that_these_tests_know(source: sam.Json, authorizer_source: sam.Json) -> None:
-    assert [function.logical_id for function in sam.functions(source)] == FUNCTIONS[:-1]
-    assert [function.logical_id for function in sam.functions(authorizer_source)] == FUNCTIONS[-1:]
+    assert [function.logical_id for function in sam.functions(source)] == NAMES[:-1]
+    assert [function.logical_id for function in sam.functions(authorizer_source)] == NAMES[-1:]
 
 
 def test_the_template_asks_for_no_more_than_twelve_parameters(source: sam.Json) -> None:
@@ -191,7 +99,7 @@ def test_the_routes_are_exactly_the_documented_ones_for_any_method(translated: s
     assert found == ROUTES
 
 
-@pytest.mark.parametrize("logical_id", FUNCTIONS)
+@pytest.mark.parametrize("logical_id", NAMES)
 def test_a_function_is_built_and_limited_as_designed(everything: sam.Json, logical_id: str) -> None:
     assert everything["Resources"][logical_id]["Metadata"]["BuildMethod"] == "rust-cargolambda"
     properties = everything["Resources"][logical_id]["Properties"]
@@ -211,9 +119,9 @@ def test_a_function_is_built_and_limited_as_designed(everything: sam.Json, logic
     assert properties["Role"] == {"Fn::GetAtt": [logical_id.replace("Function", "Role"), "Arn"]}
 
 
-@pytest.mark.parametrize("name", PERMISSIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_role_grants_single_actions_on_single_resources_and_no_more(everything: sam.Json, name: str) -> None:
-    role = everything["Resources"][f"{name.capitalize()}Role"]["Properties"]
+    role = everything["Resources"][name.replace("Function", "Role")]["Properties"]
     assert "ManagedPolicyArns" not in role
     assert role["PermissionsBoundary"] == given_else_nothing("HasBoundary", "PermissionsBoundary")
     assert role["AssumeRolePolicyDocument"]["Statement"] == [
@@ -225,16 +133,19 @@ def test_a_role_grants_single_actions_on_single_resources_and_no_more(everything
         }
     ]
     (policy,) = role["Policies"]
-    granted: list[tuple[str, sam.Json, sam.Json | None]] = []
+    granted: list[Grant] = []
     for statement in policy["PolicyDocument"]["Statement"]:
         assert statement.keys() - {"Condition"} == {"Sid", "Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         assert re.fullmatch(r"[a-z]+:[A-Za-z]+", statement["Action"]), statement
         assert isinstance(statement["Resource"], dict), f"a literal or a list of resources: {statement}"
-        granted.append((statement["Action"], statement["Resource"], statement.get("Condition")))
-    own_logs = {"Fn::GetAtt": [f"{name.capitalize()}LogGroup", "Arn"]}
-    logs = [("logs:CreateLogStream", own_logs, None), ("logs:PutLogEvents", own_logs, None)]
-    assert granted == PERMISSIONS[name] + logs
+        granted.append((statement["Sid"], statement["Action"], statement["Resource"], statement.get("Condition")))
+    own_logs = {"Fn::GetAtt": [name.replace("Function", "LogGroup"), "Arn"]}
+    logs: list[Grant] = [
+        ("OpenLogStream", "logs:CreateLogStream", own_logs, None),
+        ("WriteLog", "logs:PutLogEvents", own_logs, None),
+    ]
+    assert granted == FUNCTIONS[name].grants + logs
 
 
 def given_else_nothing(condition: str, parameter: str) -> sam.Json:
@@ -244,35 +155,32 @@ def given_else_nothing(condition: str, parameter: str) -> sam.Json:
 # What roles get beyond their own policy, by the condition of a parameter: whose, and (action, resource, the service through which alone).
 KEY: sam.Json = {"Ref": "KmsKeyArn"}
 TRACES = [("xray:PutTraceSegments", "*", None), ("xray:PutTelemetryRecords", "*", None)]
+
+
+def roles(names: list[str], *actions: str) -> list[str]:
+    """Whose functions have one of these actions; all of them where none is named."""
+    chosen = [name for name in names if not actions or FUNCTIONS[name].actions & {*actions}]
+    return [name.removesuffix("Function") for name in chosen]
+
+
+USES, MAKES = "secretsmanager:GetSecretValue", ("secretsmanager:CreateSecret", "secretsmanager:PutSecretValue")
 OPTIONAL_POLICIES: dict[str, dict[str, tuple[str, list[str], list[tuple[str, object, str | None]]]]] = {
     "template.yaml": {
-        "TableKeyPolicy": (
-            "HasKmsKey",
-            ["Token", "Introspect", "Revoke", "Metadata", "Rotate"],
-            [("kms:Decrypt", KEY, "dynamodb")],
-        ),
-        "SecretKeyPolicy": (
-            "HasKmsKey",
-            ["Token", "Introspect", "Revoke", "Rotate"],
-            [("kms:Decrypt", KEY, "secretsmanager")],
-        ),
-        "NewSecretKeyPolicy": (
-            "HasKmsKey",
-            ["Token", "Introspect", "Rotate"],
-            [("kms:GenerateDataKey", KEY, "secretsmanager")],
-        ),
+        "TableKeyPolicy": ("HasKmsKey", roles(NAMES[:-1]), [("kms:Decrypt", KEY, "dynamodb")]),
+        "SecretKeyPolicy": ("HasKmsKey", roles(NAMES[:-1], USES), [("kms:Decrypt", KEY, "secretsmanager")]),
+        "NewSecretKeyPolicy": ("HasKmsKey", roles(NAMES[:-1], *MAKES), [("kms:GenerateDataKey", KEY, "secretsmanager")]),
         # The one exception to single resources: X-Ray's actions cannot be restricted to any.
-        "TracePolicy": ("IsTraced", ["Token", "Introspect", "Revoke", "Metadata", "Rotate"], TRACES),
+        "TracePolicy": ("IsTraced", roles(NAMES[:-1]), TRACES),
     },
     "authorizer.yaml": {
-        "TableKeyPolicy": ("HasKmsKey", ["Authorizer"], [("kms:Decrypt", KEY, "dynamodb")]),
-        "TracePolicy": ("IsTraced", ["Authorizer"], TRACES),
+        "TableKeyPolicy": ("HasKmsKey", roles(NAMES[-1:]), [("kms:Decrypt", KEY, "dynamodb")]),
+        "TracePolicy": ("IsTraced", roles(NAMES[-1:]), TRACES),
     },
 }
 
 
 def test_there_is_no_role_but_one_per_function(everything: sam.Json) -> None:
-    assert sam.resources(everything, "AWS::IAM::Role").keys() == {f"{name.capitalize()}Role" for name in PERMISSIONS}
+    assert sam.resources(everything, "AWS::IAM::Role").keys() == {name.replace("Function", "Role") for name in NAMES}
     for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
         assert not sam.resources(everything, kind)
 
@@ -308,7 +216,7 @@ def test_a_key_of_the_operators_encrypts_tables_logs_and_the_secrets_that_functi
         assert group["Properties"]["KmsKeyId"] == key
     for name in FUNCTIONS:
         variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
-        makes = any(action == "secretsmanager:CreateSecret" for action, _, _ in PERMISSIONS[name[:-8].lower()])
+        makes = "secretsmanager:CreateSecret" in FUNCTIONS[name].actions
         assert variables.get("GRANTWELL_KMS_KEY_ARN") == ({"Ref": "KmsKeyArn"} if makes else None), name
 
 
@@ -359,7 +267,7 @@ def test_every_table_is_encrypted_and_billed_by_request(translated: sam.Json) ->
 
 def test_every_log_group_has_a_retention(everything: sam.Json) -> None:
     groups = sam.resources(everything, "AWS::Logs::LogGroup")
-    assert groups.keys() == {"ApiLogGroup", *(f"{name.capitalize()}LogGroup" for name in PERMISSIONS)}
+    assert groups.keys() == {"ApiLogGroup", *(name.replace("Function", "LogGroup") for name in NAMES)}
     for group in groups.values():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
@@ -393,7 +301,7 @@ def test_a_flood_of_every_other_route_leaves_introspection_its_share_of_the_acco
     assert flood + introspect <= 10_000
 
 
-@pytest.mark.parametrize(("place", "logical_id"), list(enumerate(FUNCTIONS[:-1])))
+@pytest.mark.parametrize(("place", "logical_id"), list(enumerate(NAMES[:-1])))
 def test_a_functions_concurrency_is_reserved_only_where_the_operator_says_so(
     source: sam.Json, translated: sam.Json, place: int, logical_id: str
 ) -> None:
@@ -422,14 +330,10 @@ def test_every_function_is_given_the_settings(everything: sam.Json) -> None:
         assert variables["GRANTWELL_SETTINGS"] == {"Ref": "Settings"}
 
 
-HTTP_FUNCTIONS = ("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction")
-
-
 def test_every_function_with_a_route_is_told_what_stands_in_front_and_no_other(everything: sam.Json) -> None:
-    assert HTTP_FUNCTIONS == tuple(ROUTES)
     for name in FUNCTIONS:
         variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
-        assert variables.get("GRANTWELL_FRONT") == ({"Ref": "Front"} if name in HTTP_FUNCTIONS else None), name
+        assert variables.get("GRANTWELL_FRONT") == ({"Ref": "Front"} if name in ROUTES else None), name
 
 
 def test_a_custom_domain_closes_the_apis_own_address_and_nothing_else_does(source: sam.Json, translated: sam.Json) -> None:
@@ -496,7 +400,7 @@ GIVEN = {
     "authorizer.yaml": {"RegistryTable", "TokenTable", "PublicUrl"},
     "observability.yaml": {
         *("Name", "Api", "TokenTable", "RegistryTable", "TokenLogGroup", "IntrospectLogGroup"),
-        *FUNCTIONS[:-1],
+        *NAMES[:-1],
     },
 }
 
@@ -581,7 +485,7 @@ def test_the_variables_of_a_function_fit_into_what_lambda_has_for_them(
     source: sam.Json, authorizer_source: sam.Json, everything: sam.Json
 ) -> None:
     """4 KB of names and values together, whatever the parameters say."""
-    for template, names in ((source, FUNCTIONS[:-1]), (authorizer_source, FUNCTIONS[-1:])):
+    for template, names in ((source, NAMES[:-1]), (authorizer_source, NAMES[-1:])):
         for name in names:
             variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
             size = sum(len(variable) + longest(value, template["Parameters"]) for variable, value in variables.items())

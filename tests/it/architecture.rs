@@ -1,6 +1,6 @@
 //! Which room of the sources may know which: read from every path in them, so that no import goes the wrong way unseen.
 //!
-//! Code of tests is left out. A file of `src/core` that [`CORE`] does not name fails, and so does a row that names nothing.
+//! Code of tests is left out. A file of `src/core` that [`CORE`] does not name is an endpoint. A row that names nothing fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,10 +35,12 @@ fn every_row_of_the_table_of_core_names_a_file() {
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let sources = Sources::read();
+    let mut circles = Vec::new();
     for room in WITHOUT_CIRCLES {
         assert!(sources.of(room).next().is_some(), "src/{room} is not there");
-        assert_eq!(sources.circle_in(room), None, "src/{room}");
+        circles.extend(sources.circle_in(room));
     }
+    assert_eq!(circles, Vec::<String>::new());
 }
 
 #[test]
@@ -122,24 +124,22 @@ enum Layer {
     Endpoints,
 }
 
-/// Every file of `src/core`, or the folder that it is in. Of two that hold a file the longer one counts.
-const CORE: [(&str, Layer); 32] = [
+/// Files of `src/core` below its endpoints, or the folder that they are in. Of two that hold a file the longer one counts. A file that
+/// is not here counts as an endpoint, which no other layer may use.
+const CORE: [(&str, Layer); 27] = [
     ("access_token", Layer::Values),
-    ("access_token/validation.rs", Layer::Rules),
+    ("access_token/validation", Layer::Rules),
     ("audience.rs", Layer::Rules),
     ("audit.rs", Layer::Ports),
-    ("bearer.rs", Layer::Endpoints),
     ("client", Layer::Values),
     ("client_auth", Layer::Rules),
     ("conversions.rs", Layer::Values),
     ("encoding.rs", Layer::Values),
     ("endpoint.rs", Layer::Values),
     ("error.rs", Layer::Ports),
-    ("introspection.rs", Layer::Endpoints),
     ("jose.rs", Layer::Values),
     ("keys", Layer::Values),
     ("keys/keyring.rs", Layer::Rules),
-    ("metadata.rs", Layer::Endpoints),
     ("management", Layer::Rules),
     ("members.rs", Layer::Values),
     ("mod.rs", Layer::Values),
@@ -151,15 +151,13 @@ const CORE: [(&str, Layer); 32] = [
     ("realm.rs", Layer::Values),
     ("realms.rs", Layer::Rules),
     ("resource.rs", Layer::Values),
-    ("revocation.rs", Layer::Endpoints),
     ("scope.rs", Layer::Values),
     ("source.rs", Layer::Values),
     ("time.rs", Layer::Values),
-    ("token.rs", Layer::Endpoints),
 ];
 
 /// Rooms whose files use each other in one direction.
-const WITHOUT_CIRCLES: [&str; 4] = ["core", "http", "aws/store", "embedded"];
+const WITHOUT_CIRCLES: [&str; 7] = ["core", "http", "cache", "observe", "aws", "embedded", "bin/grantwell"];
 
 /// What a machine is asked: for core there are ports.
 const OF_THE_MACHINE: [&str; 8] = [
@@ -401,8 +399,7 @@ fn is_in(file: &str, room: &str) -> bool {
 
 fn layer(file: &str) -> Layer {
     let holds = |row: &&(&str, Layer)| is_in(file, &format!("core/{}", row.0));
-    let row = CORE.iter().filter(holds).max_by_key(|(name, _)| name.len());
-    row.unwrap_or_else(|| panic!("src/{file} has no layer: give it a row in {}", file!())).1
+    CORE.iter().filter(holds).max_by_key(|(name, _)| name.len()).map_or(Layer::Endpoints, |(_, layer)| *layer)
 }
 
 /// Whether a path is `taboo`, leads into it, or takes in all that is around it.

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use grantwell::config::ConfigError;
 use grantwell::core::client::id::MalformedClientId;
-use grantwell::core::client::metadata::InvalidRegistration;
 use grantwell::core::client::redirect_uri::InvalidRedirectUri;
-use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::port_error::PortError;
 use grantwell::embedded::store::cause::StorageCause;
 use grantwell::embedded::store::fault::StoreError;
@@ -81,18 +79,6 @@ impl From<MalformedClientId> for Failure {
 
 impl From<InvalidRedirectUri> for Failure {
     fn from(error: InvalidRedirectUri) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
-impl From<InvalidRegistration> for Failure {
-    fn from(error: InvalidRegistration) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
-impl From<WeakSecret> for Failure {
-    fn from(error: WeakSecret) -> Self {
         Self::new(error.to_string())
     }
 }

@@ -1,5 +1,7 @@
 //! What the use cases say, in the command line's words: with the options and the commands that help.
 
+use grantwell::core::client::metadata::InvalidRegistration;
+use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
@@ -77,8 +79,26 @@ impl From<ManagementError> for Failure {
                 )
             }
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
-            ManagementError::Invalid(error) => error.to_string(),
+            ManagementError::Invalid(error) => return error.into(),
             ManagementError::Port(error) => return error.into(),
+        })
+    }
+}
+
+impl From<InvalidRegistration> for Failure {
+    fn from(error: InvalidRegistration) -> Self {
+        Self::new(match error {
+            InvalidRegistration::DefaultScope(_) => format!("{error}; add it with --scope, or leave it out"),
+            _ => error.to_string(),
+        })
+    }
+}
+
+impl From<WeakSecret> for Failure {
+    fn from(error: WeakSecret) -> Self {
+        Self::new(match error {
+            WeakSecret::TooShort => format!("{error}; let one be generated, or pass --allow-weak-secret"),
+            WeakSecret::NotVschar => error.to_string(),
         })
     }
 }

@@ -81,7 +81,7 @@ pub struct SecretRotationDays(u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRegistration {
     /// A default scope is not among the client's scopes.
-    #[error("the default scope '{0}' is not among the client's scopes; add it with --scope, or leave it out")]
+    #[error("the default scope '{0}' is not among the client's scopes")]
     DefaultScope(String),
     /// The realm does not allow a scope of the client.
     #[error("realm {realm} does not allow the scope '{scope}'; its allowed scopes are '{allowed}'")]

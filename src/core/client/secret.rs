@@ -36,10 +36,7 @@ pub struct ClientSecrets {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeakSecret {
     /// Fewer than [`ClientSecret::MIN_LENGTH`] characters.
-    #[error(
-        "the secret has fewer than {min} characters; let one be generated, or pass --allow-weak-secret",
-        min = ClientSecret::MIN_LENGTH
-    )]
+    #[error("the secret has fewer than {min} characters", min = ClientSecret::MIN_LENGTH)]
     TooShort,
     /// Empty, longer than [`ClientSecret::MAX_LENGTH`], or with characters that no request can carry.
     #[error(

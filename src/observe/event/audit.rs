@@ -1,6 +1,5 @@
 //! The decisions of the endpoints.
 
-use super::MALFORMED;
 use super::sinks::{Sinks, line};
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::AuditEvent;
@@ -96,3 +95,6 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
 fn facts(token: Option<&TokenFacts>) -> (Option<&str>, Option<&str>) {
     (token.map(|token| token.client_id.as_str()), token.and_then(|token| token.audit_tracking_id.as_deref()))
 }
+
+/// The reason of a request that never became one of the protocol.
+pub(super) const MALFORMED: &str = "malformed_request";

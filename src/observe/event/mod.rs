@@ -8,6 +8,7 @@ mod sinks;
 use std::fmt::Display;
 use std::time::Duration;
 
+use self::audit::MALFORMED;
 use self::sinks::line;
 pub(super) use self::sinks::{LINES, Sinks};
 use super::metrics::Metric;
@@ -292,7 +293,5 @@ impl Progress {
     }
 }
 
-/// The reason of a request that never became one of the protocol.
-const MALFORMED: &str = "malformed_request";
 /// The reason of a request that was not decided in time.
 const OUT_OF_TIME: &str = "out_of_time";

@@ -38,7 +38,7 @@ impl Sinks<'_> {
 macro_rules! line {
     ($sinks:expr, $level:ident, $($line:tt)+) => {
         if $sinks.is_logged {
-            tracing::event!(target: $crate::observe::event::LINES, tracing::Level::$level, $($line)+);
+            tracing::event!(target: $crate::observe::event::sinks::LINES, tracing::Level::$level, $($line)+);
         }
     };
 }

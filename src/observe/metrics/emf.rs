@@ -8,7 +8,8 @@ use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{InvocationIds, Metric, Pending, Split, Unit};
+use super::invocation::{InvocationIds, Pending};
+use super::table::{Metric, Split, Unit};
 use crate::core::time::UnixSeconds;
 use crate::observe::log::LogLevel;
 

@@ -2,6 +2,7 @@
 //! the log for each invocation. Nothing is sent, so no metric can fail a request or hold it up.
 
 mod emf;
+mod invocation;
 mod table;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use self::emf::{Line, level_of_lines};
+pub use self::invocation::InvocationIds;
+use self::invocation::Pending;
 pub use self::table::{Metric, Row, Split, Unit};
 use super::log::LogLevel;
 use crate::core::ports::Clock;
@@ -43,15 +46,6 @@ pub struct Metrics {
     pending: Mutex<Pending>,
 }
 
-/// By which a line is found from other lines and from a trace. Nothing in it is a caller's word.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InvocationIds {
-    /// Lambda's own id of the invocation.
-    pub request_id: String,
-    /// X-Ray's id of the trace, where there is one.
-    pub trace_id: Option<String>,
-}
-
 /// The value by which one thing that is counted is split up.
 #[derive(Clone, Copy, Debug)]
 pub enum Label<'a> {
@@ -61,14 +55,6 @@ pub enum Label<'a> {
     Realm(&'a RealmName),
     /// One of few reasons that this program knows, never anything of a request.
     Reason(&'a str),
-}
-
-#[derive(Default)]
-struct Pending {
-    values: [Option<u64>; Metric::ALL.len()],
-    latency: Duration,
-    realm: Option<RealmName>,
-    reason: Option<String>,
 }
 
 impl FromStr for MetricsFormat {
@@ -142,12 +128,6 @@ impl Metrics {
     /// Counts are whole whatever panicked while it held the lock.
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pending {
-    fn recorded(&self) -> impl Iterator<Item = (Metric, u64)> + Clone {
-        Metric::ALL.into_iter().zip(self.values).filter_map(|(metric, value)| Some((metric, value?)))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::Denied;
+use super::denied::Denied;
 use super::event::RequestArn;
 use super::routes::RouteScopes;
 use crate::core::access_token::facts::TokenFacts;

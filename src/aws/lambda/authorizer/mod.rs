@@ -11,6 +11,7 @@
 //! | nobody can say | 500, a function error, which the gateway does not remember | the same |
 
 mod answer;
+mod denied;
 mod event;
 pub mod routes;
 
@@ -22,13 +23,14 @@ use lambda_http::{LambdaEvent, service_fn};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use self::denied::Denied;
 use self::event::{AuthorizerEvent, Gateway};
 use self::routes::RouteScopes;
 use super::gateway::time_left;
 use super::invocation;
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::{AuditEvent, AuditSink};
-use crate::core::bearer::{self, Decision, Denial, TokenIntrospection};
+use crate::core::bearer::{self, Decision, TokenIntrospection};
 use crate::core::error::OAuthError;
 use crate::core::scope::Scope;
 use crate::observe::{Event, Observer};
@@ -70,19 +72,6 @@ impl FromStr for ResponseForm {
             _ => Err(UnknownResponseForm),
         }
     }
-}
-
-/// Why a request may not pass.
-#[derive(Debug)]
-enum Denied {
-    /// For its token.
-    Bearer(Denial),
-    /// Its route is not configured, so nobody said what it needs.
-    NoSuchRoute(TokenFacts),
-    /// Its route can only be guessed from its path, and the path can be written in another way.
-    OtherSpelling(TokenFacts),
-    /// Its path would be a pattern in the policy that lets it pass, and let others pass with it.
-    Pattern(TokenFacts),
 }
 
 /// A function error. None of them lets a request pass, and the gateway remembers none.
@@ -196,29 +185,6 @@ impl From<Failure> for Diagnostic {
             Failure::NoRequest => "NoRequest",
         };
         Self { error_type: error_type.to_owned(), error_message: failure.to_string() }
-    }
-}
-
-impl Denied {
-    /// What the log and the API's access log call it.
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Bearer(denial) => denial.code(),
-            Self::NoSuchRoute(_) => "no_such_route",
-            Self::OtherSpelling(_) => "path_has_other_spellings",
-            Self::Pattern(_) => "path_is_a_pattern",
-        }
-    }
-
-    /// The active token that did not suffice; `None` where there was none.
-    fn token(&self) -> Option<&TokenFacts> {
-        match self {
-            Self::NoSuchRoute(token)
-            | Self::OtherSpelling(token)
-            | Self::Pattern(token)
-            | Self::Bearer(Denial::InsufficientScope { token, .. }) => Some(token),
-            Self::Bearer(Denial::NoCredentials | Denial::InvalidToken) => None,
-        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Step {
 /// What this function is invoked with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RotationEvent<'a> {
-    Step { step: Step, secret_id: &'a str, token: &'a str },
+    Step { step: Step, secret_id: &'a str, version_id: &'a str },
     Schedule,
 }
 
@@ -58,12 +58,13 @@ impl<'a> RotationEvent<'a> {
     /// `None` for everything but the two. Members that it does not know, such as `RotationToken`, are left alone.
     pub(super) fn parse(event: &'a Value) -> Option<Self> {
         let text = |name: &str| event.get(name).and_then(Value::as_str);
-        if let (Some(step), Some(secret_id), Some(token)) = (text("Step"), text("SecretId"), text("ClientRequestToken"))
+        if let (Some(step), Some(secret_id), Some(version_id)) =
+            (text("Step"), text("SecretId"), text("ClientRequestToken"))
         {
             let step = Step::ALL.into_iter().find(|known| known.as_str() == step)?;
-            let well_formed = (1..=2048).contains(&secret_id.len()) && (32..=64).contains(&token.len());
-            let printable = [secret_id, token].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
-            return (well_formed && printable).then_some(Self::Step { step, secret_id, token });
+            let well_formed = (1..=2048).contains(&secret_id.len()) && (32..=64).contains(&version_id.len());
+            let printable = [secret_id, version_id].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
+            return (well_formed && printable).then_some(Self::Step { step, secret_id, version_id });
         }
         let is_schedule = text("source") == Some("aws.events") && text("detail-type") == Some("Scheduled Event");
         is_schedule.then_some(Self::Schedule)
@@ -114,19 +115,19 @@ mod tests {
 
     use super::*;
 
-    const TOKEN: &str = "51f72378-6a5d-5dc7-8fd8-29e4319f482a";
+    const VERSION_ID: &str = "51f72378-6a5d-5dc7-8fd8-29e4319f482a";
 
     #[test]
     fn a_step_and_a_schedule_are_known_whatever_else_the_event_has() {
         for step in Step::ALL {
             let event = json!({
                 "Step": step.as_str(), "SecretId": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s-AbCdEf",
-                "ClientRequestToken": TOKEN, "RotationToken": "another", "source": "aws.events",
+                "ClientRequestToken": VERSION_ID, "RotationToken": "another", "source": "aws.events",
             });
-            let Some(RotationEvent::Step { step: read, token, .. }) = RotationEvent::parse(&event) else {
+            let Some(RotationEvent::Step { step: read, version_id, .. }) = RotationEvent::parse(&event) else {
                 panic!("{event}")
             };
-            assert_eq!((read, token), (step, TOKEN));
+            assert_eq!((read, version_id), (step, VERSION_ID));
         }
         let event = json!({"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
         assert_eq!(RotationEvent::parse(&event), Some(RotationEvent::Schedule));
@@ -134,19 +135,18 @@ mod tests {
 
     #[test]
     fn anything_else_is_unknown() {
-        let step =
-            |step: Value, id: Value, token: Value| json!({"Step": step, "SecretId": id, "ClientRequestToken": token});
+        let step = |step: Value, id: Value, version: Value| json!({"Step": step, "SecretId": id, "ClientRequestToken": version});
         for event in [
             json!(null),
             json!([]),
             json!({}),
             json!("createSecret"),
-            step("create_secret".into(), "s".into(), TOKEN.into()),
-            step("CreateSecret".into(), "s".into(), TOKEN.into()),
-            step(1.into(), "s".into(), TOKEN.into()),
-            step("createSecret".into(), "".into(), TOKEN.into()),
-            step("createSecret".into(), "s s".into(), TOKEN.into()),
-            step("createSecret".into(), "s".repeat(2049).into(), TOKEN.into()),
+            step("create_secret".into(), "s".into(), VERSION_ID.into()),
+            step("CreateSecret".into(), "s".into(), VERSION_ID.into()),
+            step(1.into(), "s".into(), VERSION_ID.into()),
+            step("createSecret".into(), "".into(), VERSION_ID.into()),
+            step("createSecret".into(), "s s".into(), VERSION_ID.into()),
+            step("createSecret".into(), "s".repeat(2049).into(), VERSION_ID.into()),
             step("createSecret".into(), "s".into(), "short".into()),
             step("createSecret".into(), "s".into(), "t".repeat(65).into()),
             step("createSecret".into(), "s".into(), Value::Null),
@@ -206,8 +206,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_json_panics_and_no_name_is_taken_for_two(event in any_json(), name in ".{0,40}") {
-            if let Some(RotationEvent::Step { secret_id, token, .. }) = RotationEvent::parse(&event) {
-                prop_assert!(!secret_id.is_empty() && token.len() >= 32);
+            if let Some(RotationEvent::Step { secret_id, version_id, .. }) = RotationEvent::parse(&event) {
+                prop_assert!(!secret_id.is_empty() && version_id.len() >= 32);
             }
             let _ = Held::by("grantwell", &name);
             let _ = Held::by("grantwell", &format!("grantwell/{name}"));

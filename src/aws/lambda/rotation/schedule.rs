@@ -7,7 +7,7 @@ use uuid::Builder;
 
 use super::error::RotationError;
 use super::event::{Held, Outcome, Step};
-use super::{Claimed, Rotation};
+use super::steps::{Claimed, Rotation};
 use crate::aws::sdk::{DYNAMODB, corrupt};
 use crate::aws::store::described::Secret;
 use crate::aws::store::secrets::{secret_name, signing_keys_name};
@@ -100,13 +100,13 @@ impl Rotation {
         let held = Held::ClientSecret { realm: client.realm.clone(), client_id: client.client_id.clone() };
         let due = self.due_secret(client).await;
         let due = due.inspect_err(|error| self.tell_of_failed_look(&held, error))?;
-        let Some((secret, claimed, token)) = due else {
+        let Some((secret, claimed, version_id)) = due else {
             return Ok(());
         };
         // All with the secret as it was found due: AWSCURRENT then moves from that version or not at all, and two runs at once
         // never come to two rotations, the second of which would end the secret that the application still has.
         for step in Step::ALL {
-            let outcome = self.run(step, &secret, &claimed, &token).await.map(|()| Outcome::Done);
+            let outcome = self.run(step, &secret, &claimed, &version_id).await.map(|()| Outcome::Done);
             self.observer.tell(Event::RotationStep(held.after(step, &outcome)));
             outcome?;
         }
@@ -152,15 +152,15 @@ impl Rotation {
         let held = Held::SigningKeys { realm: realm.clone() };
         let due = self.due_version(realm).await;
         let due = due.inspect_err(|error| self.tell_of_failed_look(&held, error))?;
-        let Some((secret, token)) = due else {
+        let Some((secret, version_id)) = due else {
             return Ok(());
         };
         // Secrets Manager stages the version before it calls the first step; here nobody has.
-        let created = self.signing_keys.create(&secret, realm, &token).await.map(|()| Outcome::Done);
+        let created = self.signing_keys.create(&secret, realm, &version_id).await.map(|()| Outcome::Done);
         self.observer.tell(Event::ScheduledRotation(held.after(Step::Create, &created)));
         created?;
         for step in [Step::Set, Step::Test, Step::Finish] {
-            self.step(step, secret.id(), &token).await?;
+            self.step(step, secret.id(), &version_id).await?;
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ mod options;
 mod secret;
 mod show;
 mod update;
+mod which;
 
 use clap::ArgGroup;
 
 use grantwell::core::client::ClientStatus;
-use grantwell::core::client::id::ClientId;
 
 use crate::failure::Failure;
 use crate::store::Place;
@@ -84,18 +84,6 @@ enum Command {
     Delete(show::Show),
 }
 
-/// The client that a command is about, by position or by `--id`.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct WhichClient {
-    /// The client's id
-    #[arg(value_name = "ID")]
-    positional_id: Option<ClientId>,
-    /// The client's id, as an option
-    #[arg(long, value_name = "ID")]
-    id: Option<ClientId>,
-}
-
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, place } = arguments;
@@ -108,12 +96,5 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Disable(which) => which.set_status(&place, ClientStatus::Disabled).await,
         Command::Enable(which) => which.set_status(&place, ClientStatus::Active).await,
         Command::Delete(which) => which.delete(&place).await,
-    }
-}
-
-impl WhichClient {
-    fn id(&self) -> Result<&ClientId, Failure> {
-        // clap has made sure that one of the two is there.
-        self.positional_id.as_ref().or(self.id.as_ref()).ok_or_else(|| Failure::new("name the client: --id ID"))
     }
 }

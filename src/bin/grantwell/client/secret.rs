@@ -14,8 +14,8 @@ use grantwell::core::management::SecretLifetime;
 use grantwell::core::realm::RealmName;
 use grantwell::core::time::UnixSeconds;
 
-use super::WhichClient;
 use super::options::secret_lifetime;
+use super::which::WhichClient;
 use crate::failure::Failure;
 use crate::output::{self, JsonOutputArguments};
 use crate::store::{Place, suggest};

@@ -8,7 +8,7 @@ use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::members;
 use grantwell::core::realm::{RealmName, RealmSettings};
 
-use super::WhichClient;
+use super::which::WhichClient;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::store::Place;

@@ -5,9 +5,9 @@ use clap::{Args as _, Command, Id};
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::management::ClientChange;
 
-use super::WhichClient;
 use super::options::Settings;
 use super::show;
+use super::which::WhichClient;
 use crate::failure::Failure;
 use crate::output::OutputArguments;
 use crate::store::Place;

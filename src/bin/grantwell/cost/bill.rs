@@ -8,7 +8,7 @@ use super::calls::{
     Calls, CountedCalls, Forgetting, KEY_TTL, KNOWN_SECRET_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL,
 };
 use super::prices::{Price, Prices};
-use super::{LogLevel, Usage};
+use super::usage::{LogLevel, Usage};
 
 /// A bill.
 #[derive(Debug)]
@@ -209,7 +209,7 @@ impl Usage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Architecture;
+    use super::super::usage::Architecture;
     use super::*;
 
     /// A million tokens of one client, by one process that never ends.

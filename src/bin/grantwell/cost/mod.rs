@@ -3,11 +3,11 @@
 mod bill;
 mod calls;
 mod prices;
+mod usage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
@@ -15,6 +15,7 @@ use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPers
 use self::bill::{Bill, LOG_BYTES, LogBytesByEndpoint, Part};
 use self::calls::{CountedCalls, REGISTRATION_TTL, SECRET_TTL};
 use self::prices::{Price, Prices};
+use self::usage::Usage;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 
@@ -39,71 +40,6 @@ pub(crate) struct Arguments {
     prices: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArguments,
-}
-
-/// What happens in a month.
-#[derive(Clone, Copy, Debug, Serialize, clap::Args)]
-struct Usage {
-    /// Tokens issued in a month
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
-    tokens: u32,
-    /// Introspections answered in a month
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
-    introspections: u32,
-    /// Clients that fetch those tokens
-    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    clients: u32,
-    /// Resource servers that introspect, each a client of its own
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    resource_servers: u32,
-    /// What the clients get
-    #[arg(long, value_name = "FORMAT", default_value = AccessTokenFormat::Opaque.as_str(), value_parser = format())]
-    format: AccessTokenFormat,
-    /// Whether a record of each token is kept; opaque tokens always have one
-    #[arg(long, value_name = "PERSISTENCE", default_value = AccessTokenPersistence::Stored.as_str(), value_parser = persistence())]
-    persistence: AccessTokenPersistence,
-    /// The clients have a token quota, enforced or observed, so that each token is counted by a write
-    #[arg(long)]
-    token_quota: bool,
-    /// Memory of each function, in MB
-    #[arg(long = "memory", value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=10_240))]
-    memory_mb: u32,
-    /// Time that Lambda bills for a request, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    duration_ms: u32,
-    /// The functions' processor
-    #[arg(long, value_name = "ARCHITECTURE", value_enum, default_value_t = Architecture::Arm64)]
-    architecture: Architecture,
-    /// The functions' log level
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
-    log_level: LogLevel,
-    /// Processes of each function that run at a time, each with its own cache
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    sandboxes: u32,
-    /// Processes of each function that start in a month, each with an empty cache
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
-    cold_starts: u32,
-    /// Time that Lambda bills for each start, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100)]
-    init_ms: u32,
-}
-
-/// Processor of the functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-enum Architecture {
-    Arm64,
-    #[value(name = "x86_64")]
-    #[serde(rename = "x86_64")]
-    X86_64,
-}
-
-/// Level of the functions' log: with the line of each decision, or without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-enum LogLevel {
-    Info,
-    Warn,
 }
 
 /// The answer.
@@ -250,19 +186,6 @@ impl<'a> Cost<'a> {
         let assumptions = self.assumptions.iter().map(|assumption| format!("\n- {assumption}"));
         format!("{table}\n{}", assumptions.collect::<String>())
     }
-}
-
-// Only names of the lists get through to the two defaults below.
-
-fn format() -> impl TypedValueParser<Value = AccessTokenFormat> {
-    PossibleValuesParser::new(AccessTokenFormat::ALL.map(AccessTokenFormat::as_str))
-        .map(|name| AccessTokenFormat::ALL.into_iter().find(|format| format.as_str() == name).unwrap_or_default())
-}
-
-fn persistence() -> impl TypedValueParser<Value = AccessTokenPersistence> {
-    PossibleValuesParser::new(AccessTokenPersistence::ALL.map(AccessTokenPersistence::as_str)).map(|name| {
-        AccessTokenPersistence::ALL.into_iter().find(|persistence| persistence.as_str() == name).unwrap_or_default()
-    })
 }
 
 /// What the figures stand on, a line each.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Architecture;
+use super::usage::Architecture;
 
 /// Dollars, without free tiers and discounts for volume. `prices.json` is one.
 #[derive(Clone, Debug, Serialize, Deserialize)]

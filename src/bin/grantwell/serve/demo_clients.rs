@@ -5,7 +5,7 @@ use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::store::registry::SqliteRegistry;
 
-use super::store_path;
+use super::stores::store_path;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 use crate::store::StoreName;

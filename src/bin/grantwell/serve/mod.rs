@@ -5,10 +5,8 @@ mod signals;
 mod stores;
 mod upkeep;
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path;
 use std::sync::Arc;
 use std::thread;
 
@@ -22,7 +20,7 @@ use grantwell::embedded::server::{self, Settings};
 use grantwell::observe::log::{self, LogFormat};
 
 use self::demo_clients::DemoSecrets;
-use self::stores::{Stores, SyncWrites};
+use self::stores::{Stores, SyncWrites, store_path};
 use crate::failure::Failure;
 use crate::service_manager;
 use crate::store::StoreName;
@@ -204,18 +202,6 @@ fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, F
         "{address} is not a loopback address, so client secrets would cross the network in the clear; put a proxy that \
          ends TLS in front and pass --behind-tls-proxy"
     )))
-}
-
-/// The store with its absolute path: a relative one says nothing to who does not know where the server was started.
-fn store_path(store: &StoreName) -> String {
-    match store {
-        StoreName::File(path) => {
-            let absolute = fs::canonicalize(path).or_else(|_| path::absolute(path));
-            format!("file:{}", absolute.as_ref().unwrap_or(path).display())
-        }
-        StoreName::Memory => "memory".to_owned(),
-        StoreName::Aws => "aws".to_owned(),
-    }
 }
 
 /// The first line is for programs that wait for the server; what follows is for a person, once. Written by a thread of its own: a

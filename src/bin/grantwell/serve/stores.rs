@@ -1,5 +1,7 @@
 //! What the local server keeps, and where.
 
+use std::fs;
+use std::path;
 use std::sync::Arc;
 
 use grantwell::embedded::adapters::EmbeddedAdapters;
@@ -72,6 +74,18 @@ pub(super) fn open(store: &StoreName, sync: SyncWrites) -> Result<Stores, Failur
             };
             Ok(stores)
         }
+    }
+}
+
+/// The store with its absolute path: a relative one says nothing to who does not know where the server was started.
+pub(super) fn store_path(store: &StoreName) -> String {
+    match store {
+        StoreName::File(path) => {
+            let absolute = fs::canonicalize(path).or_else(|_| path::absolute(path));
+            format!("file:{}", absolute.as_ref().unwrap_or(path).display())
+        }
+        StoreName::Memory => "memory".to_owned(),
+        StoreName::Aws => "aws".to_owned(),
     }
 }
 
