@@ -60,7 +60,9 @@ def with_everything(source: sam.Json, emulator: Emulator) -> Stack:
     """A stack for which every option is chosen that changes what a role may do."""
     chosen = {"KmsKeyArn": KMS_KEY, "PermissionsBoundary": BOUNDARY, "Metrics": "emf+xray"}
     beside = {"PermissionsBoundary": BOUNDARY, "Metrics": "emf+xray"}
-    return Stack(emulator, source, "optional", {**chosen, "ReservedConcurrency": "5,none,0,none,none"}, beside)
+    of_each = source["Parameters"]["ReservedConcurrency"]["Default"].split(",")
+    reserved = ",".join(["5", "none", "0", *of_each[3:]])
+    return Stack(emulator, source, "optional", {**chosen, "ReservedConcurrency": reserved}, beside)
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,18 @@ pub struct InvocationIds {
 }
 
 /// What it has done so far.
-#[derive(Default)]
 pub(super) struct Pending {
     pub(super) values: [Option<u64>; Metric::ALL.len()],
     pub(super) latency: Duration,
     pub(super) realm: Option<RealmName>,
     pub(super) reason: Option<String>,
+}
+
+// By hand: std derives it of an array of at most 32.
+impl Default for Pending {
+    fn default() -> Self {
+        Self { values: [None; Metric::ALL.len()], latency: Duration::ZERO, realm: None, reason: None }
+    }
 }
 
 impl Pending {
