@@ -151,7 +151,7 @@ bench-peers: ## The local server beside the floor under it, node oidc-provider a
 	GRANTWELL_BENCH_BIN_DIR=$(TARGET)/dist $(TARGET)/dist/examples/peers
 
 .PHONY: bench-growth
-bench-growth: ## The store of the local server with a thousand to a million tokens; ten with GRANTWELL_BENCH_TOKENS=10000000 (10 GB)
+bench-growth: ## The store of the local server with a thousand to a million tokens; ten with GRANTWELL_BENCH_TOKENS=10000000 (4 GB)
 	cargo build --release --no-default-features --features embedded --example growth --locked
 	$(TARGET)/release/examples/growth
 
