@@ -17,6 +17,8 @@ use crate::core::token::TokenResponse;
 /// Seconds a client is asked to wait before it tries again after a 503.
 pub const RETRY_AFTER_SECONDS: u64 = 2;
 
+/// Seconds for which anybody may keep the metadata.
+const METADATA_MAX_AGE: u64 = 300;
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -190,17 +192,16 @@ pub fn signed_introspection(jwt: String) -> Response {
     response
 }
 
-/// A realm's public keys, the one answer that others may keep: for as long as a key is published before it signs. While there
-/// are none, the first may come, and sign, at any moment.
+/// A realm's metadata (RFC 8414). It says nothing of anybody, and changes with the version of the server.
+pub fn metadata(document: &impl Serialize) -> Response {
+    kept(ok(document), METADATA_MAX_AGE)
+}
+
+/// A realm's public keys, which others may keep for less time than a key is published before it signs. While there are none, the
+/// first may come, and sign, at any moment.
 pub fn jwks(jwks: &Jwks) -> Response {
-    let mut response = ok(jwks);
-    if !jwks.is_empty()
-        && let Ok(policy) = HeaderValue::from_str(&format!("public, max-age={JWKS_MAX_AGE}"))
-    {
-        response.headers_mut().insert(CACHE_CONTROL, policy);
-        response.headers_mut().remove(PRAGMA);
-    }
-    response
+    let response = ok(jwks);
+    if jwks.is_empty() { response } else { kept(response, JWKS_MAX_AGE) }
 }
 
 /// A successful answer without a body (RFC 7009 §2.2).
@@ -230,6 +231,15 @@ fn tell_quota(headers: &mut HeaderMap, quota: &QuotaState) {
             headers.insert(name, value);
         }
     }
+}
+
+/// An answer that anybody may keep for so many seconds.
+fn kept(mut response: Response, max_age: u64) -> Response {
+    if let Ok(policy) = HeaderValue::from_str(&format!("public, max-age={max_age}")) {
+        response.headers_mut().insert(CACHE_CONTROL, policy);
+        response.headers_mut().remove(PRAGMA);
+    }
+    response
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -206,7 +206,7 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
         }
     };
     let document = endpoint.document(&realm, issuer).await;
-    answer(&realm, document.map(|document| response::ok(&document)))
+    answer(&realm, document.map(|document| response::metadata(&document)))
 }
 
 async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -> Response {

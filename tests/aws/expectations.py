@@ -172,7 +172,7 @@ def metadata(issuer: str) -> Expected:
         "revocation_endpoint_auth_methods_supported": methods,
         "grant_types_supported": ["client_credentials"],
     }
-    return Expected(200, body, {"content-type": NO_STORE["content-type"]})
+    return Expected(200, body, {"content-type": NO_STORE["content-type"], "cache-control": "public, max-age=300"})
 
 
 def passes() -> ExpectedPayload:

@@ -242,9 +242,22 @@ impl Answer {
     /// Asserts what every answer of every endpoint has in common (RFC 6749 §5.1).
     #[track_caller]
     pub(crate) fn assert_common(&self) {
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
         assert_eq!(self.header("pragma"), Some("no-cache"), "{self:?}");
+        self.assert_plain();
+    }
+
+    /// Asserts what a public document has, which anybody may keep for so many seconds.
+    #[track_caller]
+    pub(crate) fn assert_kept_for(&self, seconds: u64) {
+        assert_eq!(self.header("cache-control"), Some(&*format!("public, max-age={seconds}")), "{self:?}");
+        assert_eq!(self.header("pragma"), None, "{self:?}");
+        self.assert_plain();
+    }
+
+    #[track_caller]
+    fn assert_plain(&self) {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         for (name, _) in &self.headers {
             // No CORS (T-05), no cookies, no word about the software.
             let unwanted =
