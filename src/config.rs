@@ -1,6 +1,8 @@
 //! Settings of a process, read from the environment once and by name (docs/configuration.md has the table).
 
 use std::collections::BTreeMap;
+#[cfg(feature = "aws")]
+use std::collections::HashMap;
 use std::env;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -12,7 +14,7 @@ use crate::aws::lambda::authorizer::{ResponseForm, routes::RouteScopes};
 #[cfg(feature = "aws")]
 use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
 #[cfg(feature = "aws")]
-use crate::aws::store::secrets::KmsKeyArn;
+use crate::aws::store::new_secrets::{KmsKeyArn, SecretTags};
 use crate::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use crate::core::client_auth::attempts::AttemptLimits;
 use crate::core::realm::PublicUrl;
@@ -182,6 +184,15 @@ pub fn kms_key() -> Result<Option<KmsKeyArn>, ConfigError> {
     parsed("GRANTWELL_KMS_KEY_ARN", from_text)
 }
 
+/// Reads `GRANTWELL_SECRET_TAGS`, which may be absent.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+#[cfg(feature = "aws")]
+pub fn secret_tags() -> Result<SecretTags, ConfigError> {
+    Ok(parsed("GRANTWELL_SECRET_TAGS", from_text)?.unwrap_or_default())
+}
+
 /// Reads `GRANTWELL_FRONT` (`none` where it is not set), and by their own variables or as members of `GRANTWELL_SETTINGS` the
 /// digests of the secret that `CloudFront` sends and of the one before, which may be absent.
 ///
@@ -207,6 +218,17 @@ pub fn front() -> Result<Front, ConfigError> {
 #[cfg(feature = "aws")]
 pub fn function_name() -> String {
     optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unnamed".to_owned())
+}
+
+/// What the AWS SDK reads of the environment: all of it but what is empty.
+///
+/// `sam local` hands on each variable that a template declares, with an empty text where the caller's shell has none. The SDK would take
+/// it for the value: an endpoint without an address, a profile without a name.
+#[cfg(feature = "aws")]
+pub fn environment_of_the_sdk() -> HashMap<String, String> {
+    let variables =
+        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// What `GRANTWELL_SETTINGS` says, as texts by the members' names.

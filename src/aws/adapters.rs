@@ -8,6 +8,7 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use super::sdk::ObservedCalls;
 use super::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+use super::store::new_secrets::{NewSecrets, SecretTags};
 use super::store::quotas::DynamoQuotas;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
@@ -124,7 +125,7 @@ impl Adapters for AwsAdapters {
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
         let store = SecretsManagerKeys::new(self.secrets_manager(), prefix, self.published_keys()?, self.identity()?)
-            .encrypted_with(config::kms_key()?);
+            .making(NewSecrets { kms_key: config::kms_key()?, tags: SecretTags::default() });
         Ok(Arc::new(Keyring::new(Arc::new(store), self.clock())))
     }
 

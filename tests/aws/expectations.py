@@ -399,6 +399,7 @@ FUNCTIONS = {
             ("PublishKeys", "dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
             *rotation_of("ClientSecrets", CLIENT_SECRETS),
             *rotation_of("SigningKeys", SIGNING_KEYS),
+            ("KeepFailedRuns", "sqs:SendMessage", {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}, None),
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
     ),

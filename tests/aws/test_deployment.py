@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import json
+import re
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -513,6 +516,61 @@ def test_the_secrets_that_the_command_and_a_function_make_are_encrypted_with_the
         for name in ("clients/ownKey", "clients/noKey", "signing-keys")
     }
     assert keys == {"clients/ownKey": KMS_KEY, "clients/noKey": None, "signing-keys": KMS_KEY}
+
+
+def test_the_secrets_that_the_command_makes_have_the_operators_tags_besides_their_own(
+    with_everything: Stack, emulator: Emulator, binaries: Path
+) -> None:
+    """For the bill, and for accounts whose policies let nobody make anything untagged."""
+    table, prefix = with_everything.physical_id("RegistryTable"), with_everything.parameters["SecretPrefix"]
+    plain = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
+    client = seed.SeededClient("tagged", "client_secret_basic", "write")
+    operator = {**plain, "GRANTWELL_SECRET_TAGS": "cost-center=4711,team=identity"}
+    seed.register_client(operator, binaries / "grantwell", "root", client, ("--scope", "write", "--default-scope", "write"))
+    secrets = emulator.client("secretsmanager", emulator.operator)
+    described = secrets.describe_secret(SecretId=f"{prefix}/root/clients/tagged")
+    tags = {each["Key"]: each["Value"] for each in described["Tags"]}
+    assert tags.pop("grantwell:registry") and tags.pop("grantwell:registration")
+    assert tags == {"cost-center": "4711", "team": "identity"}
+    refused = subprocess.run(
+        [str(binaries / "grantwell"), "client", "list", "--store", "aws"],
+        env={**plain, "GRANTWELL_SECRET_TAGS": "canary"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: GRANTWELL_SECRET_TAGS cannot be read: it is a list of tags")
+    assert "canary" not in refused.stderr
+
+
+def test_the_documents_say_how_large_the_item_of_a_token_is(
+    seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    """As DynamoDB bills it: names and values, a number with a byte for two digits and one more."""
+    token = start(seeded.functions["TokenFunction"]).call(event("token/basic")).json["access_token"]
+    digest = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).decode().rstrip("=")
+    dynamodb = emulator.client("dynamodb", emulator.operator)
+    table = seeded.physical_id("TokenTable")
+    item = dynamodb.get_item(TableName=table, Key={"id": {"S": f"token#{digest}"}}, ConsistentRead=True)["Item"]
+
+    def size(value: dict[str, str]) -> int:
+        ((kind, text),) = value.items()
+        return len(text.encode()) if kind == "S" else len(text.strip("0")) // 2 + 2
+
+    measured = sum(len(name) + size(value) for name, value in item.items())
+    said = {
+        path: [int(each) for each in re.findall(pattern, (sam.ROOT / path).read_text(encoding="utf-8"))]
+        for path, pattern in (
+            ("docs/cost.md", r"an ordinary token has (\d+) bytes"),
+            ("docs/storage.md", r"An item is about (\d+) bytes"),
+        )
+    }
+    figures = {figure for found in said.values() for figure in found}
+    assert all(said.values()) and len(figures) == 1, said
+    # A number that ends in zeros is shorter.
+    assert abs(figures.pop() - measured) <= 10, f"{measured} bytes: {item}"
 
 
 def test_the_policy_evaluation_of_these_tests_is_strict() -> None:

@@ -225,10 +225,80 @@ def test_only_secrets_manager_of_this_account_and_the_daily_schedule_invoke_the_
     allowed = [p["Properties"] for p in permissions if "RotateFunction" in json.dumps(p["Properties"]["FunctionName"])]
     by_principal = {each["Principal"]: each for each in allowed}
     assert by_principal.keys() == {"secretsmanager.amazonaws.com", "events.amazonaws.com"}
-    assert by_principal["secretsmanager.amazonaws.com"]["SourceAccount"] == {"Ref": "AWS::AccountId"}
+    # Its docs want both: the account alone would let any secret of it name this function.
+    secrets = by_principal["secretsmanager.amazonaws.com"]
+    assert secrets["SourceAccount"] == {"Ref": "AWS::AccountId"}
+    arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Prefix}/*"
+    assert secrets["SourceArn"] == {"Fn::Sub": [arn, {"Prefix": PREFIX}]}
     ((rule_id, rule),) = sam.resources(translated, "AWS::Events::Rule").items()
     assert rule["Properties"]["ScheduleExpression"] == "rate(1 day)"
     assert by_principal["events.amazonaws.com"]["SourceArn"] == {"Fn::GetAtt": [rule_id, "Arn"]}
+
+
+def test_a_daily_rotation_that_failed_is_kept_wherever_it_failed(translated: sam.Json) -> None:
+    """In Lambda after its attempts, which its role has to be allowed, or in EventBridge before them, which the queue has to allow."""
+    queue = {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}
+    ((_, invoked),) = sam.resources(translated, "AWS::Lambda::EventInvokeConfig").items()
+    assert invoked["Properties"]["FunctionName"] == {"Ref": "RotateFunction"}
+    assert invoked["Properties"]["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
+    ((rule_id, rule),) = sam.resources(translated, "AWS::Events::Rule").items()
+    (target,) = rule["Properties"]["Targets"]
+    assert target["DeadLetterConfig"] == {"Arn": queue}
+    (policy,) = sam.resources(translated, "AWS::SQS::QueuePolicy").values()
+    assert policy["Properties"]["Queues"] == [{"Ref": "ScheduleFailures"}]
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement == {
+        "Sid": "KeepUndeliveredEvents",
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule_id, "Arn"]}}},
+    }
+    assert sam.resources(translated, "AWS::SQS::Queue")["ScheduleFailures"]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "console"),
+    [
+        ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
+        ("aws-cn", "cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("aws-us-gov", "us-gov-west-1", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_dashboards_address_is_that_of_the_partitions_console(
+    source: sam.Json, partition: str, region: str, console: str
+) -> None:
+    conditions = {
+        name: value["Fn::Equals"][1] == partition
+        for name, value in source["Conditions"].items()
+        if value.get("Fn::Equals", [None])[0] == {"Ref": "AWS::Partition"}
+    }
+
+    def of(value: object) -> str:
+        match value:
+            case {"Fn::If": [condition, yes, no]}:
+                return of(yes if conditions[condition] else no)
+            case {"Fn::Sub": [text, {"Console": host}]}:
+                return of({"Fn::Sub": text.replace("${Console}", of(host))})
+            case {"Fn::Sub": text}:
+                return text.replace("${AWS::Region}", region).replace("${AWS::StackName}", "grantwell")
+        assert isinstance(value, str)
+        return value
+
+    address = of(source["Outputs"]["DashboardUrl"]["Value"])
+    assert address == f"https://{console}/cloudwatch/home?region={region}#dashboards:name=grantwell"
+
+
+def test_the_outputs_name_what_the_stack_made(translated: sam.Json, authorizer: sam.Json) -> None:
+    """For scripts: the functions to invoke, the tables to read, the API to map a domain to."""
+    outputs = {name: each["Value"] for name, each in translated["Outputs"].items()}
+    for name in NAMES[:-1]:
+        assert outputs[f"{name}Name"] == {"Ref": name}
+    assert outputs["ApiId"] == {"Ref": "Api"}
+    assert (outputs["RegistryTableName"], outputs["TokenTableName"]) == ({"Ref": "RegistryTable"}, {"Ref": "TokenTable"})
+    assert outputs["ScheduleFailuresUrl"] == {"Ref": "ScheduleFailures"}
+    assert authorizer["Outputs"]["AuthorizerFunctionName"]["Value"] == {"Ref": "AuthorizerFunction"}
 
 
 def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Json) -> None:
@@ -253,6 +323,28 @@ def test_the_token_table_outlives_the_stack_and_drops_expired_items(translated: 
     assert "PointInTimeRecoverySpecification" not in properties
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert properties["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+
+
+def test_the_tables_that_a_new_stack_imports_are_the_ones_that_it_then_has(translated: sam.Json) -> None:
+    kept = sam.load("examples/retained-tables/template.yaml")
+    assert kept["Resources"] == sam.resources(translated, "AWS::DynamoDB::Table")
+    assert kept["Conditions"]["HasKmsKey"] == translated["Conditions"]["HasKmsKey"]
+    same = kept["Parameters"]["KmsKeyArn"].keys() - {"Description"}
+    for each in same:
+        assert kept["Parameters"]["KmsKeyArn"][each] == translated["Parameters"]["KmsKeyArn"][each]
+
+
+def test_a_runbook_compares_what_the_access_log_quotes_as_text(translated: sam.Json) -> None:
+    """CloudWatch compares a number with a JSON number only: the filter finds nothing, and says so to nobody."""
+    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    logged = json.loads(stage["Properties"]["AccessLogSettings"]["Format"])
+    operations = (sam.ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    filters = re.findall(r"/aws/vendedlogs/apis/[^`]*--filter-pattern '\{ ([^}]+) \}'", operations)
+    assert len(filters) >= 2, filters
+    for each in filters:
+        field, operator, value = re.fullmatch(r"\$\.(\w+) (=|!=|>=|<=|>|<) (.+)", each).groups()  # type: ignore[union-attr]
+        assert isinstance(logged[field], str), "a number: this test does not know what to expect"
+        assert operator in ("=", "!=") and re.fullmatch(r'"[^"]*"', value), f"compares {field} with a number: {each}"
 
 
 def test_every_table_is_encrypted_and_billed_by_request(translated: sam.Json) -> None:
@@ -399,7 +491,7 @@ GIVEN = {
     "template.yaml": set[str](),
     "authorizer.yaml": {"RegistryTable", "TokenTable", "PublicUrl"},
     "observability.yaml": {
-        *("Name", "Api", "TokenTable", "RegistryTable", "TokenLogGroup", "IntrospectLogGroup"),
+        *("Name", "Api", "TokenTable", "RegistryTable", "TokenLogGroup", "IntrospectLogGroup", "ScheduleFailures"),
         *NAMES[:-1],
     },
 }
@@ -423,6 +515,7 @@ def test_the_nested_stack_is_given_what_it_asks_for(translated: sam.Json, observ
     assert observability["Parameters"].keys() - given.keys() == {"Dashboard"}
     own = {"Fn::If": ["WritesMetrics", "emf", "off"]}
     assert (given.pop("Name"), given.pop("Metrics")) == ({"Ref": "AWS::StackName"}, own)
+    assert given.pop("ScheduleFailures") == {"Fn::GetAtt": ["ScheduleFailures", "QueueName"]}
     assert given == {name: {"Ref": name} for name in given}
     topic = "AllowedPattern"
     assert observability["Parameters"]["AlarmTopicArn"][topic] == translated["Parameters"]["AlarmTopicArn"][topic]
@@ -460,13 +553,13 @@ def test_what_the_authorizer_has_to_know_is_an_output_of_the_stack(source: sam.J
             ["", "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0000-1111-2222-333344445555"],
             ["alias/a", "arn:aws:kms:eu-west-1:123456789012:alias/a", "arn:aws:kms:eu-west-1:123456789012:key/*"],
         ),
-        ("template.yaml", "Settings", ["{}", '{"log_level":"debug"}'], ["", "[]", "log_level=debug", "{}\n", "{\n}"]),
+        ("template.yaml", "Settings", ["{}", '{"log_level":"debug"}'], ["", "[]", "log_level=debug", "{}\n", "{\n}", "{é}"]),
         ("authorizer.yaml", "ReservedConcurrency", ["none", "0", "5"], ["", "-1", "05"]),
         ("authorizer.yaml", "Realm", ["root", "alpha", "team_1-b"], ["", "a b", "a/b", "a" * 65]),
         (
             *("authorizer.yaml", "Scopes"),
             ["{}", '{"GET /orders":""}', '{ "GET /orders/{id}" : "a b", "a1 ANY /{p+}":"c" }', seed.AUTHORIZER_SCOPES],
-            ["", "GET /orders", "[]", '{"GET /orders"}', '{"GET /orders":7}', '{"GET /orders":"a",}', "{'a':'b'}"],
+            ["", "GET /orders", "[]", '{"GET /orders"}', '{"GET /orders":7}', '{"GET /orders":"a",}', "{'a':'b'}", '{"é":""}'],
         ),
         (
             *("authorizer.yaml", "Audience"),
@@ -484,33 +577,45 @@ def test_a_parameters_pattern_admits_what_it_should(path: str, parameter: str, g
 def test_the_variables_of_a_function_fit_into_what_lambda_has_for_them(
     source: sam.Json, authorizer_source: sam.Json, everything: sam.Json
 ) -> None:
-    """4 KB of names and values together, whatever the parameters say."""
+    """4 KB of names and values together, whatever the parameters say, written as JSON: so Lambda measures them and says it ("String
+    measured") where it refuses them. The quotes of a JSON value are two bytes each there.
+    """
     for template, names in ((source, NAMES[:-1]), (authorizer_source, NAMES[-1:])):
         for name in names:
             variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
-            size = sum(len(variable) + longest(value, template["Parameters"]) for variable, value in variables.items())
-            assert size <= 4096, name
+            measured = {variable: longest(value, template["Parameters"]) for variable, value in variables.items()}
+            size = len(json.dumps({variable: value for variable, value in measured.items() if value is not None}))
+            assert 2048 < size <= 4096, name
 
 
-def longest(value: object, parameters: sam.Json) -> int:
+def longest(value: object, parameters: sam.Json) -> str | None:
+    """A text that is as large as this value can be, once it is written as JSON."""
     match value:
         case str():
-            return len(value)
+            return value
         case {"Ref": "AWS::NoValue"}:
-            return 0
+            return None
         case {"Fn::If": [_, yes, no]}:
-            return max(longest(yes, parameters), longest(no, parameters))
+            return max(longest(yes, parameters), longest(no, parameters), key=lambda text: len(json.dumps(text)))
         case {"Ref": "AWS::StackName"}:
-            return 128
+            return "x" * 128
         case {"Ref": "RegistryTable" | "TokenTable"}:
-            return 255
+            return "x" * 255
         case {"Ref": name} if "AllowedValues" in parameters[name]:
-            return max(len(each) for each in parameters[name]["AllowedValues"])
+            return max(parameters[name]["AllowedValues"], key=len)
         case {"Ref": "Realm"}:
-            return 64
+            return "x" * 64
         case {"Ref": name}:
-            return int(parameters[name]["MaxLength"])
+            return densest(parameters[name]["AllowedPattern"], int(parameters[name]["MaxLength"]))
     raise AssertionError(f"a value that these tests do not know: {value}")
+
+
+def densest(pattern: str, length: int) -> str:
+    """A text of this length that the pattern admits, with as many quotes as it can have where it may have any."""
+    assert not re.fullmatch(pattern, '{"é":""}'), "it admits characters of several bytes"
+    quotes = "{" + '"' * (length - 2) + "}"
+    routes = ("{" + ",".join('"a":""' for _ in range((length - 1) // 7))).ljust(length - 1) + "}"
+    return next((text for text in (quotes, routes) if re.fullmatch(pattern, text)), "x" * length)
 
 
 # What AWS itself publishes of what this stack has, with the dimensions that it has there.
@@ -524,6 +629,7 @@ AWS_METRICS = {
     ("AWS/DynamoDB", "ReadThrottleEvents"): ["TableName"],
     ("AWS/DynamoDB", "WriteThrottleEvents"): ["TableName"],
     ("AWS/DynamoDB", "SystemErrors"): ["TableName", "Operation"],
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ["QueueName"],
 }
 # What is in this repository's own namespace.
 OWN_METRICS = tables.metrics()
@@ -550,6 +656,7 @@ ALARMS = {
     "observability.yaml": {
         *("ApiFaultsAlarm", "LatencyAlarm", "FunctionErrorsAlarm", "FunctionThrottlesAlarm", "TableThrottlesAlarm"),
         *("TableErrorsAlarm", "UnavailableAlarm", "WrongSecretsAlarm", "RotationErrorsAlarm", "SigningKeysOverdueAlarm"),
+        "ScheduleFailedAlarm",
     },
     "authorizer.yaml": {"ThrottlesAlarm", "UndecidedAlarm"},
 }

@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::described::{describe, tags, take_label};
+use super::new_secrets::NewSecrets;
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
-use super::secrets::{CURRENT, KmsKeyArn, PENDING, label_has_moved, signing_keys_name};
+use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
 use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
 use crate::core::keys::set::KeySet;
@@ -41,7 +42,7 @@ pub struct SecretsManagerKeys {
     prefix: String,
     published: DynamoPublishedKeys,
     identity: Arc<RegistryIdentity>,
-    kms_key: Option<KmsKeyArn>,
+    new_secrets: NewSecrets,
 }
 
 /// The attributes of a realm's public keys, besides the key of the item.
@@ -143,13 +144,13 @@ impl SecretsManagerKeys {
         published: DynamoPublishedKeys,
         identity: Arc<RegistryIdentity>,
     ) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), published, identity, kms_key: None }
+        Self { secrets_manager, prefix: prefix.into(), published, identity, new_secrets: NewSecrets::default() }
     }
 
-    /// Has this key encrypt the secrets that it makes; those that there are keep theirs.
+    /// Has the secrets that it makes be made so.
     #[must_use]
-    pub fn encrypted_with(self, kms_key: Option<KmsKeyArn>) -> Self {
-        Self { kms_key, ..self }
+    pub fn making(self, new_secrets: NewSecrets) -> Self {
+        Self { new_secrets, ..self }
     }
 
     /// The keys in use and the name of their version; `None` where the realm has none.
@@ -191,8 +192,8 @@ impl KeyStore for SecretsManagerKeys {
             .create_secret()
             .name(signing_keys_name(&self.prefix, realm))
             .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
-            .set_tags(Some(tags(&registry, None)))
-            .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
+            .set_tags(Some(self.new_secrets.with_tags(tags(&registry, None))))
+            .set_kms_key_id(self.new_secrets.kms_key_id())
             .secret_string(key_set_text(keys, &registry)?.as_str())
             .send()
             .await;

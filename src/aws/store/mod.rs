@@ -3,6 +3,7 @@
 pub mod binding;
 pub(in crate::aws) mod described;
 pub mod keys;
+pub mod new_secrets;
 pub mod quotas;
 pub mod registrar;
 pub mod registry;

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client as SecretsManager;
@@ -33,40 +32,10 @@ pub struct SecretsManagerSecrets {
     prefix: String,
 }
 
-/// A KMS key of the operator's own, which encrypts the secrets that are made while it is set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KmsKeyArn(String);
-
-/// A text is not the ARN of a KMS key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID")]
-pub struct InvalidKmsKeyArn;
-
 /// A version of a secret, and its name in Secrets Manager.
 struct Version {
     id: String,
     digest: SecretDigest,
-}
-
-impl FromStr for KmsKeyArn {
-    type Err = InvalidKmsKeyArn;
-
-    /// An alias is refused: a policy names keys, and who may move the alias would choose the key.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts: Vec<_> = text.split(':').collect();
-        match parts.as_slice() {
-            ["arn", _, "kms", _, _, key] if key.strip_prefix("key/").is_some_and(|id| !id.is_empty()) => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err(InvalidKmsKeyArn),
-        }
-    }
-}
-
-impl fmt::Display for KmsKeyArn {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
 }
 
 impl SecretsManagerSecrets {
@@ -331,15 +300,6 @@ mod tests {
         assert!(!text.contains("old"));
         for broken in ["", "[]", r#"{"client_id":"other","client_secret":"s"}"#, r#"{"client_id":"myClient"}"#] {
             assert!(replaced_secret_string(broken, &client(), &secret).is_err(), "{broken}");
-        }
-    }
-
-    #[test]
-    fn a_kms_key_is_named_by_its_arn_and_by_no_alias() {
-        let arn = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-1";
-        assert_eq!(arn.parse::<KmsKeyArn>().expect("an ARN").to_string(), arn);
-        for text in ["", "alias/own", "arn:aws:kms:eu-west-1:123456789012:alias/own", "arn:aws:kms:eu-west-1:1:key/"] {
-            assert_eq!(text.parse::<KmsKeyArn>(), Err(InvalidKmsKeyArn), "{text}");
         }
     }
 }

@@ -189,12 +189,13 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 async fn open_aws() -> Result<Store, Failure> {
     use grantwell::aws::sdk;
     use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
+    use grantwell::aws::store::new_secrets::NewSecrets;
     use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::aws::store::registry_id::RegistryIdentity;
     use grantwell::config::{self, RegistryConfig};
 
     let config = RegistryConfig::from_env()?;
-    let kms_key = config::kms_key()?;
+    let new_secrets = NewSecrets { kms_key: config::kms_key()?, tags: config::secret_tags()? };
     let sdk_config = sdk::for_operators().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
     let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
@@ -202,7 +203,7 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = RegistryIdentity::new(dynamodb.clone(), config.registry_table.clone());
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
-    let keys = keys.encrypted_with(kms_key.clone());
+    let keys = keys.making(new_secrets.clone());
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -210,7 +211,7 @@ async fn open_aws() -> Result<Store, Failure> {
         config.secret_prefix,
         Arc::new(SystemRandom),
     )
-    .encrypted_with(kms_key);
+    .making(new_secrets);
     let management =
         Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
     Ok(Store { management: management.with_scheduled_rotation(), file: None })

@@ -25,11 +25,12 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use self::written::{LeftBehindBy, SecretWritten, Written};
 use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailable};
 use crate::aws::store::described::describe;
+use crate::aws::store::new_secrets::NewSecrets;
 use crate::aws::store::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use crate::aws::store::registry_id::RegistryIdentity;
-use crate::aws::store::secrets::{KmsKeyArn, PREVIOUS, secret_name};
+use crate::aws::store::secrets::{PREVIOUS, secret_name};
 use crate::core::client::id::ClientId;
 use crate::core::client::secret::ClientSecret;
 use crate::core::client::{Client, ClientStatus};
@@ -47,7 +48,7 @@ pub struct AwsRegistrar {
     secret_prefix: String,
     identity: RegistryIdentity,
     random: Arc<dyn Random>,
-    kms_key: Option<KmsKeyArn>,
+    new_secrets: NewSecrets,
 }
 
 impl AwsRegistrar {
@@ -63,13 +64,21 @@ impl AwsRegistrar {
         let registry_table = registry_table.into();
         let identity = RegistryIdentity::new(dynamodb.clone(), registry_table.clone()).made_of(Arc::clone(&random));
         let secret_prefix = secret_prefix.into();
-        Self { dynamodb, secrets_manager, registry_table, secret_prefix, identity, random, kms_key: None }
+        Self {
+            dynamodb,
+            secrets_manager,
+            registry_table,
+            secret_prefix,
+            identity,
+            random,
+            new_secrets: NewSecrets::default(),
+        }
     }
 
-    /// Has this key encrypt the secrets that it makes; those that there are keep theirs.
+    /// Has the secrets that it makes be made so.
     #[must_use]
-    pub fn encrypted_with(self, kms_key: Option<KmsKeyArn>) -> Self {
-        Self { kms_key, ..self }
+    pub fn making(self, new_secrets: NewSecrets) -> Self {
+        Self { new_secrets, ..self }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
 use crate::aws::store::described::{Secret, describe, tags, take_label};
 use crate::aws::store::registry::{Consistency, client_key, fetch};
 use crate::aws::store::registry_id::RegistryId;
-use crate::aws::store::secrets::{KmsKeyArn, PENDING, PREVIOUS, secret_name, secret_string};
+use crate::aws::store::secrets::{PENDING, PREVIOUS, secret_name, secret_string};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::secret::ClientSecret;
@@ -42,8 +42,8 @@ impl AwsRegistrar {
                 .create_secret()
                 .name(&name)
                 .description("An OAuth 2.0 client secret, managed by grantwell")
-                .set_tags(Some(tags(registry, Some(registration))))
-                .set_kms_key_id(self.kms_key.as_ref().map(KmsKeyArn::to_string))
+                .set_tags(Some(self.new_secrets.with_tags(tags(registry, Some(registration)))))
+                .set_kms_key_id(self.new_secrets.kms_key_id())
                 .secret_string(secret_string(client, secret)?.as_str())
                 .send()
                 .await;
@@ -83,7 +83,7 @@ impl AwsRegistrar {
         client: &Client,
         secret: &ClientSecret,
     ) -> Result<bool, PortError> {
-        let tags = tags(registry, Some(&client.registration_id));
+        let tags = self.new_secrets.with_tags(tags(registry, Some(&client.registration_id)));
         let tagged = self.secrets_manager.tag_resource().secret_id(leftover.name()).set_tags(Some(tags)).send().await;
         if let Err(error) = tagged {
             return match error.as_service_error() {
