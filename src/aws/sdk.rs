@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
-use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
@@ -19,10 +18,12 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::os_shim_internal::Env;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::trust;
+use crate::config;
 use crate::core::port_error::PortError;
 use crate::observe::event::{Attempt, Service};
 use crate::observe::{Event, Observer};
@@ -38,9 +39,11 @@ pub(super) const SECRETS_MANAGER: &str = "Secrets Manager";
 /// Endpoints follow `AWS_ENDPOINT_URL` and its variants for one service, as in every AWS SDK. Amazon's are trusted by Amazon's
 /// own roots, others by the system's.
 pub async fn for_functions() -> SdkConfig {
-    aws_config::defaults(behavior())
+    let environment = Env::from(config::environment_of_the_sdk());
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| environment.get(name).ok());
+    defaults(environment)
         .http_client(trust::http_client())
-        .region(EnvironmentVariableRegionProvider::new())
+        .region(region.map(Region::new))
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .retry_config(retries())
         // Would watch for seconds over bodies that the limits below end after one and a half.
@@ -61,7 +64,7 @@ pub async fn for_functions() -> SdkConfig {
 ///
 /// Its limits are wider, because the first call waits for the chain too, and a person at a terminal waits for the answer.
 pub async fn for_operators() -> SdkConfig {
-    aws_config::defaults(behavior())
+    defaults(Env::from(config::environment_of_the_sdk()))
         .retry_config(retries())
         .timeout_config(
             TimeoutConfig::builder()
@@ -211,9 +214,9 @@ fn printable(code: &str) -> String {
     code.chars().filter(|character| character.is_ascii_alphanumeric() || *character == '.').take(64).collect()
 }
 
-/// Named, so that an update of the SDK changes no default silently.
-fn behavior() -> BehaviorVersion {
-    BehaviorVersion::v2026_01_12()
+/// The SDK's defaults of one version, which is named, so that an update of the SDK changes none silently.
+fn defaults(environment: Env) -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).env(environment)
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ def start(binaries: Path, emulator: Emulator, stack: Stack) -> Iterator[StartFun
                     credentials=(credentials or stack.credentials(function.role_arn)).variables(),
                     timeout_seconds=function.timeout_seconds,
                     memory_mb=function.memory_mb,
-                    extra={"AWS_ENDPOINT_URL": endpoint or emulator.url},
+                    extra={"AWS_ENDPOINT_URL": emulator.url if endpoint is None else endpoint},
                 )
             )
 

@@ -1,7 +1,9 @@
 //! What surrounds every invocation: its ids on each of its log lines, and its metrics once it has ended.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use lambda_http::{Context, Error};
 use tracing::Instrument as _;
 
@@ -20,6 +22,15 @@ pub(super) async fn observed<T>(observer: &Observer, ids: InvocationIds, work: i
     let result = work.instrument(span).await;
     observer.end_invocation(&ids, begun.elapsed());
     result
+}
+
+/// What was done panicked. The hook of `observe::log` has written where.
+#[derive(Debug)]
+pub(super) struct Panicked;
+
+/// Does `work`, and keeps the message of a panic, which may quote what it choked on: the runtime would send it to Lambda as the error.
+pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_message| Panicked)
 }
 
 /// What is said when the runtime's loop comes back: Lambda freezes a function, but emulators end the interface before it.

@@ -2,6 +2,7 @@
 //! exit status 1. (Status 2 is clap's: the command line itself was wrong.)
 
 use std::io::{self, Write as _};
+use std::panic;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -21,6 +22,15 @@ pub(crate) enum Failure {
     Sentence(String),
     /// Whoever read stdout has stopped reading, as `head` does: nothing to complain about.
     OutputClosed,
+}
+
+/// Has a panic end a command as any failure does, without its message, which may quote a secret. The server's log takes this over.
+pub(crate) fn report_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let advice = "look at what it has changed before you run it again, and please report it";
+        let _nobody_to_tell = writeln!(io::stderr(), "error: a fault in this program, at {place}; {advice}");
+    }));
 }
 
 impl Failure {

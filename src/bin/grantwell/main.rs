@@ -22,6 +22,7 @@ mod words;
 
 use std::fs::File;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -77,9 +78,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    failure::report_panics();
     let command = CommandLine::parse().command;
     let ended = match runtime() {
-        Ok(runtime) => runtime.block_on(run(command)),
+        // The hook has said what there is to say of a panic.
+        Ok(runtime) => match panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(command)))) {
+            Ok(ended) => ended,
+            Err(_message) => return ExitCode::FAILURE,
+        },
         Err(error) => Err(no_runtime(&error)),
     };
     match ended {

@@ -27,7 +27,7 @@ use self::denied::Denied;
 use self::event::{AuthorizerEvent, Gateway};
 use self::routes::RouteScopes;
 use super::gateway::time_left;
-use super::invocation;
+use super::invocation::{self, Panicked};
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::bearer::{self, Decision, TokenIntrospection};
@@ -99,7 +99,10 @@ pub async fn serve(authorizer: Authorizer) {
         let ids = invocation::ids(&context);
         // The runtime would keep the path to each member that it reads, for an error that nobody reads.
         let event = serde_json::from_str(payload.get()).unwrap_or_default();
-        let answer = authorizer.answer(LambdaEvent::new(event, context));
+        let answer = async {
+            let answered = invocation::caught(authorizer.answer(LambdaEvent::new(event, context))).await;
+            answered.unwrap_or_else(|Panicked| Err(authorizer.failed()))
+        };
         invocation::observed(&authorizer.observer, ids, answer).await
     }))
     .await;
@@ -163,6 +166,12 @@ impl Authorizer {
         let is_transient = matches!(error, OAuthError::Unavailable(_));
         self.observer.tell(Event::Answered { status: if is_transient { 503 } else { 500 } });
         Failure::Undecided(error.code())
+    }
+
+    /// After a panic.
+    fn failed(&self) -> Failure {
+        self.observer.tell(Event::Answered { status: 500 });
+        Failure::Undecided("server_error")
     }
 
     /// One event. A path is in none: clumsy clients put credentials there. The route stands for it, as the gateway or the

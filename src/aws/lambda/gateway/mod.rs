@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 use self::answer::Answer;
 use self::event::{Event, NO_REQUEST, Refused, payload_of_unread};
 use super::front::Front;
-use super::invocation;
+use super::invocation::{self, Panicked};
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
 use crate::http::response::{self, Refusal};
@@ -41,7 +41,12 @@ pub async fn serve(router: Router, public_url: Option<PublicUrl>, front: Front, 
     // As text: what the runtime cannot read is a function error, and this server answers whatever comes.
     let ended = lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
-        let answer = gateway.answer(payload.get(), time_left(context.deadline()));
+        let answer = async {
+            match invocation::caught(gateway.answer(payload.get(), time_left(context.deadline()))).await {
+                Ok(answer) => answer,
+                Err(Panicked) => gateway.failed(payload.get()).await,
+            }
+        };
         Ok::<_, Infallible>(invocation::observed(&gateway.observer, invocation::ids(&context), answer).await)
     }))
     .await;
@@ -85,6 +90,13 @@ impl Gateway {
                 response::out_of_time()
             }
         }
+    }
+
+    /// After a panic outside of the router, which has its own way to answer one.
+    async fn failed(&self, event: &str) -> Answer {
+        let response = response::after_panic();
+        self.observer.tell(observe::Event::Answered { status: response.status().as_u16() });
+        Answer::new(payload_of_unread(event), response).await
     }
 
     /// For what never reaches a router: an error like any other.

@@ -55,6 +55,9 @@ pub enum RotationError {
     /// The keys do not allow a rotation now.
     #[error(transparent)]
     Refused(#[from] RotationRefused),
+    /// The program is at fault, or a library.
+    #[error("the function failed unexpectedly; the log says where")]
+    Panicked,
     /// A store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),

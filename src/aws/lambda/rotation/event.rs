@@ -85,6 +85,20 @@ impl Held {
         }
     }
 
+    /// Whether the secret of this name or ARN could be of this stack, so that it is worth a call to find out. An ARN ends with the name, a
+    /// hyphen and six characters; what a name ends with may look the same.
+    pub(super) fn may_be_of(prefix: &str, secret_id: &str) -> bool {
+        let name = match secret_id.strip_prefix("arn:") {
+            Some(arn) => arn.split_once(":secret:").map(|(_, name)| name),
+            None => Some(secret_id),
+        };
+        let without_suffix = |name: &str| {
+            let (name, suffix) = name.rsplit_once('-')?;
+            (suffix.len() == SUFFIX).then(|| Self::by(prefix, name)).flatten()
+        };
+        name.is_some_and(|name| Self::by(prefix, name).or_else(|| without_suffix(name)).is_some())
+    }
+
     pub(super) fn rotated(&self) -> Rotated<'_> {
         match self {
             Self::ClientSecret { realm, client_id } => Rotated::ClientSecret(realm, client_id),
@@ -107,6 +121,9 @@ impl Held {
 fn well_formed<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
+
+/// The random characters that Secrets Manager puts behind a name in an ARN.
+const SUFFIX: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +200,22 @@ mod tests {
         ] {
             assert_eq!(Held::by("grantwell", name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_arn_is_of_this_stack_if_its_name_is_with_or_without_the_six_characters() {
+        let arn = |name: &str| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}");
+        for name in ["grantwell/alpha/clients/myClient", "grantwell/alpha/signing-keys"] {
+            for id in [name.to_owned(), arn(name), arn(&format!("{name}-AbCdEf"))] {
+                assert!(Held::may_be_of("grantwell", &id), "{id}");
+            }
+        }
+        // Whose name ends as an ARN does.
+        assert!(Held::may_be_of("grantwell", &arn("grantwell/alpha/clients/my-Client")));
+        for name in ["passwords-AbCdEf", "grantwell2/alpha/signing-keys-AbCdEf", "grantwell/alpha/signing-keys-2", "grantwell"] {
+            assert!(!Held::may_be_of("grantwell", name) && !Held::may_be_of("grantwell", &arn(name)), "{name}");
+        }
+        assert!(!Held::may_be_of("grantwell", "arn:aws:s3:::grantwell/alpha/signing-keys"));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

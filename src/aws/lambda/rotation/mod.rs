@@ -23,14 +23,17 @@ pub use self::error::RotationError;
 use self::event::Held;
 use self::event::RotationEvent;
 pub use self::steps::{Rotation, RotationStores};
-use super::invocation;
+use super::invocation::{self, Panicked};
 use crate::observe::Event;
 
 /// Answers events until Lambda ends the process.
 pub async fn serve(rotation: Rotation) {
     let rotation = &rotation;
     let ended = lambda_runtime::run(service_fn(async |LambdaEvent { payload, context }: LambdaEvent<Value>| {
-        let work = Box::pin(rotation.handle(&payload));
+        let work = async {
+            let handled = Box::pin(invocation::caught(rotation.handle(&payload))).await;
+            handled.unwrap_or_else(|Panicked| Err(RotationError::Panicked))
+        };
         invocation::observed(&rotation.observer, invocation::ids(&context), work)
             .await
             .map_err(|error| Diagnostic { error_type: "RotationError".to_owned(), error_message: error.to_string() })

@@ -103,7 +103,12 @@ impl Rotation {
     }
 
     pub(super) async fn step(&self, step: Step, secret_id: &str, version_id: &str) -> Result<(), RotationError> {
-        // 1. Which secret it is: by the name it has, not by the one in the event, which may be an ARN.
+        // 1. Which secret it is: by the name it has, not by the one in the event, which may be an ARN. That one suffices to see that it is
+        //    not of this stack, whose role may not ask for any other.
+        if !Held::may_be_of(&self.prefix, secret_id) {
+            self.observer.tell(Event::ForeignSecret);
+            return Err(RotationError::ForeignSecret);
+        }
         let described = self.versions.describe(secret_id).await;
         let secret = described.inspect_err(|error| self.observer.tell(Event::SecretNotDescribed { error }))?;
         let held = secret.as_ref().and_then(|secret| Held::by(&self.prefix, secret.name()));
