@@ -1,7 +1,7 @@
 # The commands of this repository. `make test` is the one to run before a change is sent; `make help` lists the others.
 # A fresh machine needs Rust (rustup reads rust-toolchain.toml), a C compiler (fuzzing: also C++, or it is skipped), curl and Python
-# 3.11 or newer; with node and npm `make test` evaluates the roles' policies, too; `make test-sam` also needs a Docker engine. Everything
-# else is installed into .venv/ from requirements with hashes.
+# 3.11 or newer; with node and npm `make test` evaluates the roles' policies, too; `make test-sam` also needs a Docker engine, and
+# `make test-arm64` qemu. Everything else is installed into .venv/ from requirements with hashes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,6 +18,7 @@ VENV_SAM := .venv/sam
 # An implementation of IAM's evaluation in JavaScript. Without node and npm its tests are skipped, except in CI.
 IAM := .venv/iam
 SAM_BUILD := .sam-test/build
+SAM_BUILD_ARM64 := .sam-test/arm64
 # A command that makes a machine ready for `sam local` before test-sam looks at it; none by default.
 SAM_PREPARE ?=
 
@@ -55,7 +56,7 @@ clippy: ## Lints of everything
 
 .PHONY: lint-template
 lint-template: $(VENV)/.ready ## cfn-lint on each template
-	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml
+	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml examples/retained-tables/template.yaml
 
 .PHONY: test-rust
 test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
@@ -70,7 +71,7 @@ build: ## The command and the function binaries, unoptimized
 .PHONY: test-aws
 test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
 	@$(MAKE) --no-print-directory $(IAM)/.ready || echo 'test-aws: the policies are not evaluated (tests/aws/test_iam.py)' >&2
-	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam
+	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam --ignore=tests/aws/arm64
 
 ##@ Tests of the tests
 
@@ -105,6 +106,17 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (600): decoders, JWTs, endpoints, sto
 .PHONY: fuzz-briefly
 fuzz-briefly: ## Each fuzz target for 10 seconds
 	fuzz/run 10
+
+##@ What sam build makes
+
+.PHONY: test-arm64
+test-arm64: $(VENV)/.ready $(VENV_SAM)/.ready ## sam build for arm64, the default, and every file of events/ through its functions under qemu
+	@because=$$(tests/aws/arm64/prepare) || { echo "make test-arm64: $$because" >&2; exit 1; }
+	cargo build --bin grantwell --all-features --locked
+	for name in template authorizer; do \
+	  PATH="$(abspath $(VENV_SAM))/bin:$$PATH" sam build --template "$$name.yaml" --build-dir "$(SAM_BUILD_ARM64)/$$name"; \
+	done
+	GRANTWELL_SAM_BUILD=$(abspath $(SAM_BUILD_ARM64)) $(VENV)/bin/python -m pytest tests/aws/arm64
 
 ##@ With a Docker engine
 
