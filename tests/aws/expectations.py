@@ -402,6 +402,8 @@ FUNCTIONS = {
             ("KeepFailedRuns", "sqs:SendMessage", {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}, None),
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
+        # Lambda's own work, with the function's role, which no emulator here does.
+        beyond_work=["KeepFailedRuns", "sqs:SendMessage"],
     ),
     "AuthorizerFunction": Function(
         work="authorizer/http-api-v2",

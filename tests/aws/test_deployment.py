@@ -72,6 +72,8 @@ def test_without_a_public_url_the_authorizer_accepts_the_issuers_of_the_stacks_o
 def test_the_nested_stack_is_told_of_the_functions_and_tables_that_there_are(stack: Stack, emulator: Emulator) -> None:
     nested = emulator.client("cloudformation").describe_stacks(StackName=stack.physical_id("Observability"))["Stacks"][0]
     told = {each["ParameterKey"]: each["ParameterValue"] for each in nested["Parameters"]}
+    # The queue's physical id is its address, and what is told is its name.
+    assert told.pop("ScheduleFailures") == stack.physical_id("ScheduleFailures").rsplit("/", 1)[1]
     names = {name: stack.physical_id(name) for name in told.keys() - {"Name", "AlarmTopicArn", "Metrics", "Dashboard", "Api"}}
     assert names.keys() == {*FUNCTIONS} - {"AuthorizerFunction"} | {"TokenTable", "RegistryTable", "TokenLogGroup", "IntrospectLogGroup"}
     switches = {"AlarmTopicArn": "", "Metrics": "emf", "Dashboard": "true"}

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -21,9 +22,19 @@ import yaml
 
 import seed
 import template as sam
-from emulator import Emulator, container_view, without_aws
-from expectations import EVENTS, EXPECTATIONS, ExpectedError, ExpectedPayload, assert_answer
-from runtime_api import Answer
+from emulator import Credentials, Emulator, container_view, without_aws
+from expectations import (
+    EVENTS,
+    EXPECTATIONS,
+    UNAVAILABLE,
+    Expected,
+    ExpectedError,
+    ExpectedPayload,
+    assert_answer,
+    event,
+    rejected,
+)
+from runtime_api import Answer, LambdaRuntime
 
 BUILT = Path(os.environ.get("GRANTWELL_SAM_BUILD", sam.ROOT / ".sam-test" / "build")).resolve()
 # What `make test-sam` builds, each into a folder of its own there.
@@ -50,11 +61,45 @@ def local(binaries: Path) -> Iterator[tuple[Emulator, dict[str, str]]]:
 def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> None:
     emulator, environment = local
     expected = EXPECTATIONS[name]
+    # revoke/own uses up its token.
+    seed.put_tokens(emulator.url, emulator.operator, seed.REGISTRY_TABLE, seed.TOKEN_TABLE)
+    done, payload = invoked(name, environment)
+    if isinstance(expected, ExpectedError):
+        assert re.fullmatch(expected.pattern, payload["errorMessage"]), payload
+        return
+    assert done.returncode == 0, done.stderr
+    if isinstance(expected, ExpectedPayload):
+        assert payload == expected.payload
+    else:
+        assert_answer(Answer.from_payload(payload), expected)
+
+
+def test_somebody_who_has_exported_nothing_gets_a_503(local: tuple[Emulator, dict[str, str]]) -> None:
+    """SAM hands on AWS_ENDPOINT_URL, which the template declares, as an empty text. The region is none, so that nothing reaches AWS."""
+    _, environment = local
+    nothing = without_aws(environment) | {"AWS_DEFAULT_REGION": "nowhere-north-1", "SAM_CLI_TELEMETRY": "0"}
+    expected = UNAVAILABLE["TokenFunction"]
+    assert isinstance(expected, Expected)
+    _, payload = invoked("token/basic", nothing)
+    assert_answer(Answer.from_payload(payload), expected)
+
+
+def test_a_panic_below_a_call_to_aws_is_a_500_and_the_next_event_is_answered() -> None:
+    """cargo-lambda has a panic end the process, unless Cargo.toml says otherwise. The SDK's signer panics on such a key."""
+    named = {"GRANTWELL_REGISTRY_TABLE": "r", "GRANTWELL_TOKEN_TABLE": "t", "GRANTWELL_SECRET_PREFIX": "p"}
+    broken = Credentials("AKIA\nEXAMPLE", "secret").variables()
+    binary, nowhere = BUILT / "template" / "TokenFunction" / "bootstrap", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with LambdaRuntime(binary, named, credentials=broken, extra=nowhere) as function:
+        for _ in range(2):
+            assert_answer(function.call(event("token/basic")), rejected(500, "server_error"))
+        assert "aws-runtime" in function.logs() and "AKIA" not in function.logs()
+
+
+def invoked(name: str, environment: dict[str, str]) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """`sam local invoke` with this file of events/, and the payload of its answer."""
     template = "authorizer" if name.startswith("authorizer/") else "template"
     if template == "authorizer":
         environment = environment | seed.AUTHORIZER_SETTINGS
-    # revoke/own uses up its token.
-    seed.put_tokens(emulator.url, emulator.operator, seed.REGISTRY_TABLE, seed.TOKEN_TABLE)
     command = [
         *(os.environ.get("SAM", "sam"), "local", "invoke", name.split("/")[0].capitalize() + "Function"),
         *("--template", str(BUILT / template / "template.yaml"), "--event", str(EVENTS / f"{name}.json")),
@@ -64,15 +109,7 @@ def test_sam_local_invoke(name: str, local: tuple[Emulator, dict[str, str]]) -> 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     # The response is the last line of stdout; the function's own log comes before it.
     last = done.stdout.strip().splitlines()[-1:] or pytest.fail(f"no response:\n{done.stderr}")
-    payload = json.loads(last[0])
-    if isinstance(expected, ExpectedError):
-        assert re.fullmatch(expected.pattern, payload["errorMessage"]), payload
-        return
-    assert done.returncode == 0, done.stderr
-    if isinstance(expected, ExpectedPayload):
-        assert payload == expected.payload
-    else:
-        assert_answer(Answer.from_payload(payload), expected)
+    return done, json.loads(last[0])
 
 
 @pytest.mark.parametrize(
