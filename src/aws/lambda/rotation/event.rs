@@ -212,7 +212,9 @@ mod tests {
         }
         // Whose name ends as an ARN does.
         assert!(Held::may_be_of("grantwell", &arn("grantwell/alpha/clients/my-Client")));
-        for name in ["passwords-AbCdEf", "grantwell2/alpha/signing-keys-AbCdEf", "grantwell/alpha/signing-keys-2", "grantwell"] {
+        for name in
+            ["passwords-AbCdEf", "grantwell2/alpha/signing-keys-AbCdEf", "grantwell/alpha/signing-keys-2", "grantwell"]
+        {
             assert!(!Held::may_be_of("grantwell", name) && !Held::may_be_of("grantwell", &arn(name)), "{name}");
         }
         assert!(!Held::may_be_of("grantwell", "arn:aws:s3:::grantwell/alpha/signing-keys"));
