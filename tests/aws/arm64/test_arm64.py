@@ -25,7 +25,8 @@ from stack import Stack
 BUILT = Path(os.environ.get("GRANTWELL_SAM_BUILD", sam.ROOT / ".sam-test" / "arm64")).resolve()
 # What `make test-arm64` builds, each into a folder of its own there.
 TEMPLATES = {"template": "template.yaml", "authorizer": "authorizer.yaml"}
-EMULATOR = [] if platform.machine() == "aarch64" else ["/usr/bin/qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"]
+QEMU = [shutil.which("qemu-aarch64-static") or "qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"]
+EMULATOR = [] if platform.machine() == "aarch64" else QEMU
 AMAZON_LINUX_2023_GLIBC = (2, 34)
 
 
