@@ -23,7 +23,7 @@ pub use self::error::RotationError;
 use self::event::Held;
 use self::event::RotationEvent;
 pub use self::steps::{Rotation, RotationStores};
-use super::invocation::{self, Panicked};
+use super::invocation;
 use crate::observe::Event;
 
 /// Answers events until Lambda ends the process.
@@ -32,7 +32,7 @@ pub async fn serve(rotation: Rotation) {
     let ended = lambda_runtime::run(service_fn(async |LambdaEvent { payload, context }: LambdaEvent<Value>| {
         let work = async {
             let handled = Box::pin(invocation::caught(rotation.handle(&payload))).await;
-            handled.unwrap_or_else(|Panicked| Err(RotationError::Panicked))
+            handled.unwrap_or(Err(RotationError::Panicked))
         };
         invocation::observed(&rotation.observer, invocation::ids(&context), work)
             .await
