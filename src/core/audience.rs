@@ -10,11 +10,11 @@ use super::resource::{Audience, ResourceUri};
 /// them; else the client's default resource, which is its first; else the issuer.
 ///
 /// # Errors
-/// [`OAuthError::InvalidTarget`] for a resource that is malformed, empty or not the client's.
+/// [`OAuthError::InvalidTarget`] for a resource that is malformed or not the client's.
 pub(super) fn requested_audience(params: &Params, client: &Client, issuer: &Issuer) -> Result<Audience, OAuthError> {
     let registered = &client.metadata.resources;
     let mut named: Vec<ResourceUri> = Vec::new();
-    // The one parameter that may be repeated, and that is not absent where it is empty: an empty text is no URI.
+    // The one parameter that may be repeated.
     for value in params.all("resource") {
         let resource: ResourceUri = value.parse().map_err(|_| MALFORMED)?;
         if !registered.contains(&resource) {

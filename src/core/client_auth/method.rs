@@ -98,7 +98,7 @@ impl Carrier {
     pub(super) fn is_used_by(self, request: &ClientRequest<'_>) -> bool {
         match self {
             Self::Authorization => !request.authorization.is_empty(),
-            Self::Parameters(names) => names.iter().any(|name| request.params.all(name).any(|value| !value.is_empty())),
+            Self::Parameters(names) => names.iter().any(|name| request.params.contains(name)),
         }
     }
 }
