@@ -11,6 +11,7 @@ use axum::http::{Extensions, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
+use super::media_type::{MediaType, Preference};
 use super::response::Refusal;
 use crate::core::client_auth::{self, ClientRequest};
 use crate::core::endpoint::Endpoint;
@@ -96,12 +97,12 @@ impl FormRequest {
         Ok(Self { addressed, authorization, params, accept, source })
     }
 
-    /// Whether the caller asks for this media type by name, in any case. A wildcard does not ask for it.
-    pub fn accepts(&self, media_type: &str) -> bool {
-        let ranges = self.accept.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        ranges.map(|range| range.split(';').map(str::trim)).any(|mut range| {
-            range.next().is_some_and(|named| named.eq_ignore_ascii_case(media_type)) && !range.any(is_refusal)
-        })
+    /// Whether the caller would rather have this media type than JSON: by the weights of Accept, and where both weigh the same by its
+    /// name. A wildcard alone does not ask for it.
+    pub fn prefers(&self, media_type: &str) -> bool {
+        let preference =
+            |media_type| Preference::of(self.accept.iter().filter_map(|value| value.to_str().ok()), media_type);
+        preference(media_type).is_over(preference("application/json"))
     }
 
     /// Hands the request to an endpoint.
@@ -142,28 +143,23 @@ fn require_form(parts: &Parts) -> Result<(), Refusal> {
         "the body must be application/x-www-form-urlencoded in UTF-8, named so by one Content-Type header",
     );
     // Never inflated: a small body could become a large one.
-    if parts.headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut codings =
+        parts.headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if !codings
+        .all(|coding| matches!(coding.trim_ascii(), b"") || coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    {
         return Err(Refusal::UnsupportedContentEncoding);
     }
     let mut values = parts.headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(NOT_A_FORM.into()) };
     let text = value.to_str().map_err(|_| NOT_A_FORM)?;
-    let mut pieces = text.split(';').map(str::trim);
-    let is_form = pieces.next().is_some_and(|media| media.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    let is_utf8 = pieces.filter(|parameter| !parameter.is_empty()).all(|parameter| {
-        parameter.split_once('=').is_none_or(|(name, value)| {
-            !name.trim_end().eq_ignore_ascii_case("charset")
-                || value.trim_start().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        })
-    });
-    if is_form && is_utf8 { Ok(()) } else { Err(NOT_A_FORM.into()) }
-}
-
-/// A weight of zero: "not acceptable" (RFC 9110 §12.4.2).
-fn is_refusal(parameter: &str) -> bool {
-    parameter.split_once('=').is_some_and(|(name, weight)| {
-        name.trim().eq_ignore_ascii_case("q") && weight.trim().parse().is_ok_and(|weight: f32| weight == 0.0)
-    })
+    let media_type = MediaType::parse(text).filter(|media_type| media_type.is("application/x-www-form-urlencoded"));
+    // The second is no registered name, and what several libraries send.
+    let is_utf8 = |charset: &str| ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name));
+    match media_type {
+        Some(form) if form.parameter("charset").all(is_utf8) => Ok(()),
+        _ => Err(NOT_A_FORM.into()),
+    }
 }
 
 async fn read_body(body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
@@ -203,6 +199,11 @@ mod tests {
             "application/x-www-form-urlencoded; charset=UTF-8",
             "application/x-www-form-urlencoded;charset=\"utf-8\"",
             "application/x-www-form-urlencoded; charset=utf-8 ",
+            "application/x-www-form-urlencoded; charset=utf8",
+            "application/x-www-form-urlencoded; CHARSET=\"UTF8\"",
+            "application/x-www-form-urlencoded; charset=\"ut\\f-8\"",
+            "application/x-www-form-urlencoded; note=\"a;charset=latin1\"; charset=utf-8",
+            "application/x-www-form-urlencoded;;",
         ] {
             assert!(require_form(&parts(Some(value))).is_ok(), "{value}");
         }
@@ -211,6 +212,10 @@ mod tests {
             "application/x-www-form-urlencodedX",
             "application/x-www-form-urlencoded; charset=iso-8859-1",
             "application/x-www-form-urlencoded; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=\"utf-8",
+            "application/x-www-form-urlencoded; charset=utf-8; charset=utf-16",
+            "application/x-www-form-urlencoded; note=\"a\\\";charset=utf-8\"; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=",
             "multipart/form-data; boundary=x",
             "",
         ] {

@@ -114,7 +114,8 @@ fn ca_06_to_ca_14_a_credential_that_does_not_decode_is_401() {
             ("CA-08 no colon", b"Basic Zm9v".to_vec()),
             ("CA-08 an encoded colon", basic_of(b"foo%3Abar").into_bytes()),
             ("CA-09 the scheme alone", b"Basic".to_vec()),
-            ("CA-09 two spaces", good.replacen(' ', "  ", 1).into_bytes()),
+            ("CA-09 the scheme and spaces", b"Basic   ".to_vec()),
+            ("CA-09 a space and a tab", good.replacen(' ', " \t", 1).into_bytes()),
             ("CA-09 a tab", good.replacen(' ', "\t", 1).into_bytes()),
             ("CA-09 a second word", format!("{good} x").into_bytes()),
             ("CA-09 a parameter", format!("{good}, charset=UTF-8").into_bytes()),
@@ -137,10 +138,36 @@ fn ca_06_to_ca_14_a_credential_that_does_not_decode_is_401() {
             ("CA-14 a scheme of nobody's", b"Canary canary".to_vec()),
             ("CA-14 a longer scheme", good.replacen("Basic", "Basically", 1).into_bytes()),
             ("CA-14 no scheme", good.replacen("Basic ", "", 1).into_bytes()),
-            ("CA-14 empty", b"".to_vec()),
+            ("CA-14 empty, and nothing else", b"".to_vec()),
         ],
         |value| with_authorization(value).assert_401("alpha"),
     );
+}
+
+#[test]
+fn ca_09_several_spaces_may_follow_the_scheme_and_ca_33_an_empty_header_is_none() {
+    let server = &shared().server;
+    let (app, post_app) = (&shared().app, &shared().post_app);
+    for (endpoint, form) in form_endpoints() {
+        let ask = |form: &str, authorization: &[&str]| {
+            let request = Request::form(&format!("{ALPHA}/{endpoint}"), form);
+            authorization.iter().fold(request, |request, value| request.header("Authorization", value)).send_raw(server)
+        };
+        for spaces in ["  ", "     "] {
+            let answer = ask(form, &[&app.basic().replacen(' ', spaces, 1)]);
+            assert_eq!(answer.status, 200, "{endpoint} {answer:?}");
+            ask(form, &[&format!("Bearer{spaces}canary")]).assert_401("alpha");
+        }
+        // In the body a secret is the only method; without one there is none.
+        let credentials = format!("{form}&client_id={}&client_secret={}", post_app.client_id, post_app.client_secret);
+        for empty in [&[""][..], &["  "], &["", ""]] {
+            assert_eq!(ask(&credentials, empty).status, 200, "{endpoint}");
+            ask(form, empty).assert_401("alpha");
+        }
+        for beside in [["", &app.basic()], [&app.basic(), ""]] {
+            assert_eq!(ask(form, &beside).status, 200, "{endpoint}");
+        }
+    }
 }
 
 #[test]
