@@ -58,7 +58,7 @@ const READER: &str = "reader";
 /// The form decoder: a parameter is single or an error, what `single` gives is all that `all` gives, and no value is empty.
 pub fn form(input: &[u8]) {
     let Ok(params) = Params::parse(input) else { return };
-    for name in ["grant_type", "scope", "client_id", "client_secret", "token", "resource"] {
+    for name in ["grant_type", "scope", "client_id", "client_secret", "token", "resource", "audience"] {
         let all: Vec<_> = params.all(name).collect();
         assert!(all.len() <= MAX_PARAMETERS && all.iter().all(|value| !value.is_empty()));
         assert_eq!(params.contains(name), !all.is_empty());

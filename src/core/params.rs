@@ -59,6 +59,37 @@ impl Params {
         named.filter(|value| !value.is_empty())
     }
 
+    /// Refuses what some libraries make of a list, `scope[]` or `resource[0]`: ignored like any unknown parameter, it would get its
+    /// sender more than was asked for, or something else.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] for such a name of one of these parameters, which says what to send.
+    pub fn refuse_lists(&self, parameters: &[&str]) -> Result<(), OAuthError> {
+        let list_of =
+            |name: &str| name.ends_with(']').then(|| name.split_once('[')).flatten().map(|(own, _)| own.to_owned());
+        match self
+            .0
+            .iter()
+            .filter_map(|(name, _)| list_of(name))
+            .find(|own| parameters.contains(&own.as_str()))
+            .as_deref()
+        {
+            None => Ok(()),
+            Some("scope") => Err(OAuthError::InvalidRequest(
+                "scope[] is not a parameter: send scope once, with its values separated by spaces",
+            )),
+            Some("resource") => {
+                Err(OAuthError::InvalidRequest("resource[] is not a parameter: send resource once for each value"))
+            }
+            Some("audience") => Err(OAuthError::InvalidRequest(
+                "audience[] is not a parameter: send audience once, with its values separated by spaces",
+            )),
+            Some(_) => Err(OAuthError::InvalidRequest(
+                "the name of a parameter has brackets: send it once, under its name without them",
+            )),
+        }
+    }
+
     /// Whether the parameter appears with a value.
     pub fn contains(&self, name: &str) -> bool {
         self.all(name).next().is_some()
@@ -117,6 +148,19 @@ mod tests {
         for form in ["scope=", "scope", "scope=&scope="] {
             let params = Params::parse(form.as_bytes()).expect("decodes");
             assert!(!params.contains("scope") && params.single("scope").is_ok_and(|value| value.is_none()), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_brackets_is_an_error_where_the_parameter_is_known() {
+        for form in ["scope[]=a", "scope%5B%5D=a", "scope[0]=a", "scope[a][b]=", "scope[]", "x=1&scope[1]=a"] {
+            let params = Params::parse(form.as_bytes()).expect("decodes");
+            assert!(params.refuse_lists(&["resource", "scope"]).is_err(), "{form}");
+            assert!(params.refuse_lists(&["resource", "scopes"]).is_ok(), "{form}");
+        }
+        for form in ["scope=a[]", "scope[=a", "scope]=a", "[]=a", "xscope[]=a", "Scope[]=a", "scope[]x=a"] {
+            let params = Params::parse(form.as_bytes()).expect("decodes");
+            assert!(params.refuse_lists(&["resource", "scope"]).is_ok(), "{form}");
         }
     }
 

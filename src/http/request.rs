@@ -46,8 +46,8 @@ impl Addressed {
     /// Reads the realm out of `base_path`, such as `/am/oauth2/realms/root/realms/alpha`.
     ///
     /// # Errors
-    /// [`OAuthError::UnknownRealm`] where the path names no well-formed realm; [`OAuthError::Server`] where the server
-    /// was built without a public URL.
+    /// [`OAuthError::UnknownRealm`] where the path names no well-formed realm; [`OAuthError::InvalidRequest`] where the query
+    /// string names another one; [`OAuthError::Server`] where the server was built without a public URL.
     pub fn by_path(parts: &Parts, base_path: &str) -> Result<Self, OAuthError> {
         let public = parts
             .extensions
@@ -63,6 +63,9 @@ impl Addressed {
                 .filter(|realm: &RealmName| !realm.is_root())
                 .ok_or(OAuthError::UnknownRealm)?,
         };
+        if let Some(query) = parts.uri.query() {
+            refuse_another_realm(&Params::parse(query.as_bytes())?, &realm)?;
+        }
         Ok(Self { realm, issuer: public.issuer(base_path) })
     }
 }
@@ -79,12 +82,14 @@ impl FormRequest {
         let addressed = Addressed::by_path(&parts, base_path(parts.uri.path(), endpoint.path).unwrap_or_default())?;
 
         // 2. Credentials and parameters MUST NOT be in the request URI (RFC 6749 §2.3.1): URIs end up in logs.
-        refuse_parameters_in_query(&parts, endpoint.parameters)?;
+        refuse_parameters_in_query(&parts, &known_parameters(endpoint))?;
 
         // 3. The body (RFC 6749 §3.2, Appendix B).
         require_form(&parts)?;
         let body = read_body(body).await?;
         let params = Params::parse(&body)?;
+        params.refuse_lists(&known_parameters(endpoint))?;
+        refuse_another_realm(&params, &addressed.realm)?;
 
         let authorization = parts
             .headers
@@ -127,14 +132,32 @@ pub(super) fn base_path<'a>(path: &'a str, endpoint_path: &str) -> Option<&'a st
     path.strip_suffix(endpoint_path)?.strip_suffix('/')
 }
 
-fn refuse_parameters_in_query(parts: &Parts, endpoint_parameters: &[&str]) -> Result<(), OAuthError> {
+/// The endpoint's own parameters and those of client authentication.
+fn known_parameters(endpoint: Endpoint) -> Vec<&'static str> {
+    endpoint.parameters.iter().copied().chain(client_auth::parameters()).collect()
+}
+
+fn refuse_parameters_in_query(parts: &Parts, known: &[&str]) -> Result<(), OAuthError> {
     let query = Params::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
-    if endpoint_parameters.iter().any(|name| query.contains(name))
-        || client_auth::parameters().any(|name| query.contains(name))
-    {
+    if known.iter().any(|name| query.contains(name)) {
         return Err(OAuthError::InvalidRequest("parameters belong in the request body, not in the query string"));
     }
-    Ok(())
+    query.refuse_lists(known)
+}
+
+/// ForgeRock's AM has a second way to name a realm, the parameter `realm` (`/alpha`, `/` for root). Here the path alone does: who names
+/// another realm by the parameter would get the path's tokens, keys and endpoints.
+fn refuse_another_realm(params: &Params, realm: &RealmName) -> Result<(), OAuthError> {
+    let is_same = |value: &str| match value.trim_matches('/') {
+        "" => realm.is_root(),
+        name => name == realm.as_str(),
+    };
+    if params.all("realm").all(is_same) {
+        return Ok(());
+    }
+    Err(OAuthError::InvalidRequest(
+        "the parameter realm names another realm than the path; name the realm in the path: /oauth2/realms/root/realms/NAME",
+    ))
 }
 
 /// Media types are case-insensitive, and the only charset a form can have here is UTF-8.
@@ -222,6 +245,43 @@ mod tests {
             assert!(require_form(&parts(Some(value))).is_err(), "{value}");
         }
         assert!(require_form(&parts(None)).is_err());
+    }
+
+    #[test]
+    fn a_realm_that_is_named_beside_the_path_is_the_same() {
+        let addressed = |path: &str, query: &str| {
+            let mut parts = parts(None);
+            parts.uri = format!("{path}/access_token?{query}").parse().expect("a URI");
+            Addressed::by_path(&parts, path).map(|addressed| addressed.realm.to_string())
+        };
+        let (root, alpha) = ("/am/oauth2", "/oauth2/realms/root/realms/alpha");
+        for (path, query) in [
+            (root, "realm=/"),
+            (root, "realm=%2F"),
+            (root, "realm=root"),
+            (root, "realm=/root"),
+            (root, "realm="),
+            (root, "x=/alpha"),
+            (alpha, "realm=/alpha"),
+            (alpha, "realm=alpha"),
+            (alpha, "realm=%2Falpha&realm=/alpha/"),
+        ] {
+            let expected = if path == root { "root" } else { "alpha" };
+            assert_eq!(addressed(path, query).expect(query), expected, "{query}");
+        }
+        for (path, query) in [
+            (root, "realm=/alpha"),
+            (root, "realm=alpha"),
+            (root, "realm=%2Falpha"),
+            (root, "realm=/&realm=/alpha"),
+            (root, "realm=/alpha/beta"),
+            (alpha, "realm=/"),
+            (alpha, "realm=/beta"),
+            (alpha, "realm=/ALPHA"),
+            (alpha, "realm=/root/alpha"),
+        ] {
+            assert!(matches!(addressed(path, query), Err(OAuthError::InvalidRequest(_))), "{query}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn p_01_p_02_p_03_a_parameter_that_is_repeated_is_refused() {
                 "grant_type=client_credentials&client_assertion_type=x&client_assertion_type=x",
             ),
             ("P-03 repeated under an encoded name", "grant_type=client_credentials&scope=write&%73cope=write"),
+            ("P-03 audience", "grant_type=client_credentials&audience=urn:a&audience=urn:a"),
             ("P-03 repeated, and once empty", "grant_type=client_credentials&scope=write&scope=&scope=write"),
         ],
         |form| token(form).assert_400("invalid_request"),
@@ -174,6 +175,73 @@ fn p_15_nul_never_ends_a_value() {
 fn p_16_a_semicolon_does_not_separate() {
     token("grant_type=client_credentials;scope=a").assert_400("unsupported_grant_type");
     token("scope=a;grant_type=client_credentials").assert_400("invalid_request");
+}
+
+#[test]
+fn p_24_a_list_in_brackets_is_refused_with_what_to_send() {
+    let server = &shared().server;
+    for endpoint in ENDPOINTS.into_iter().filter(|endpoint| endpoint.method == Method::Post) {
+        let form = if endpoint.parameters.contains(&"grant_type") { GRANT } else { "token=none" };
+        let path = format!("{ALPHA}/{}", endpoint.path);
+        for name in endpoint.parameters.iter().copied().chain(client_auth::parameters()) {
+            for list in [
+                format!("{name}[]=x"),
+                format!("{name}%5B%5D=x"),
+                format!("{name}[0]=x"),
+                format!("{name}[]="),
+                format!("{name}[a]"),
+            ] {
+                let answer = Request::form(&path, format!("{form}&{list}")).by(&shared().app).send(server);
+                answer.assert_400("invalid_request");
+                let description = answer.json()["error_description"].to_string();
+                assert!(description.contains(" send "), "{list}: {description}");
+                // What is meant is said by name where it is a list.
+                let is_list = ["scope", "resource", "audience"].contains(&name);
+                assert_eq!(description.contains(&format!("send {name} once")), is_list, "{list}: {description}");
+                Request::form(&format!("{path}?{list}"), form)
+                    .by(&shared().app)
+                    .send_raw(server)
+                    .assert_400("invalid_request");
+            }
+        }
+        let ignored = format!("{form}&foo[]=x&x[scope]=read&[]=x&scope.0=read");
+        assert_eq!(Request::form(&path, ignored).by(&shared().app).send(server).status, 200);
+    }
+}
+
+#[test]
+fn p_25_a_realm_beside_the_path_is_the_paths_or_refused() {
+    let server = &shared().server;
+    let bases = [
+        ("/oauth2", &shared().root_app, "/", "/alpha"),
+        ("/am/oauth2", &shared().root_app, "/root", "alpha"),
+        ("/oauth2/realms/root", &shared().root_app, "", "%2Falpha"),
+        (ALPHA, &shared().app, "/alpha", "/beta"),
+        (ALPHA, &shared().app, "alpha", "/"),
+    ];
+    let documents = [".well-known/oauth-authorization-server", ".well-known/openid-configuration", "connect/jwk_uri"];
+    for (base, client, own, other) in bases {
+        for endpoint in ENDPOINTS.into_iter().filter(|endpoint| endpoint.method == Method::Post) {
+            let form = if endpoint.parameters.contains(&"grant_type") { GRANT } else { "token=none" };
+            let path = format!("{base}/{}", endpoint.path);
+            let by_query = |realm: &str| Request::form(&format!("{path}?realm={realm}"), form).by(client).send(server);
+            let by_body = |realm: &str| Request::form(&path, format!("{form}&realm={realm}")).by(client).send(server);
+            assert_eq!((by_query(own).status, by_body(own).status), (200, 200), "{path} {own}");
+            for answer in [by_query(other), by_body(other), by_query("/nowhere"), by_query("/alpha/beta")] {
+                answer.assert_400("invalid_request");
+                assert!(answer.text().contains("name the realm in the path"), "{answer:?}");
+            }
+            // Credentials are not looked at before.
+            Request::form(&format!("{path}?realm={other}"), form).send(server).assert_400("invalid_request");
+        }
+        let below = documents.map(|document| format!("{base}/{document}"));
+        for path in below.into_iter().chain([format!("/.well-known/oauth-authorization-server{base}")]) {
+            let ask = |realm: &str| Request::new("GET", &format!("{path}?realm={realm}")).send(server);
+            assert_eq!(ask(own).status, 200, "{path} {own}");
+            ask(other).assert_400("invalid_request");
+            ask("/nowhere").assert_400("invalid_request");
+        }
+    }
 }
 
 #[test]
