@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::support::cli::{Registered, Store, basic, basic_of, percent_encode_all};
 use crate::support::http::{Answer, GRANT, Request, form_endpoints};
 use crate::support::server::{Server, Start};
@@ -191,6 +193,31 @@ fn ca_15_ca_24_a_client_authenticates_only_by_the_methods_it_registered() {
         "ca15-post-only",
         &["--scope", "a", "--default-scope", "a", "--auth-method", "client_secret_post"],
     );
+    // Whoever named no method has both; ForgeRock's own curl lines send the secret in the body.
+    let created = store.run(&[
+        "client",
+        "create",
+        "--realm",
+        "alpha",
+        "--id",
+        "ca15-default",
+        "--scope",
+        "a",
+        "--default-scope",
+        "a",
+    ]);
+    let created: Value = serde_json::from_str(&created).expect("JSON");
+    assert_eq!(created["token_endpoint_auth_methods"], json!(["client_secret_basic", "client_secret_post"]));
+    let client_secret = created["client_secret"].as_str().expect("a secret").to_owned();
+    let default = Registered { realm: "alpha".into(), client_id: "ca15-default".into(), client_secret };
+    let form = format!("{GRANT}&client_id={}&client_secret={}", default.client_id, default.client_secret);
+    for base in [ALPHA.to_owned(), format!("/am{ALPHA}")] {
+        let path = format!("{base}/access_token");
+        Request::form(&path, &form).send(&shared().server).assert_token("a");
+        Request::form(&path, GRANT).by(&default).send(&shared().server).assert_token("a");
+        // And not both at once.
+        Request::form(&path, &form).by(&default).send(&shared().server).assert_400("invalid_request");
+    }
     // Registered for both, either works.
     post(&shared().post_app).assert_token("write");
     request().by(&shared().post_app).send(&shared().server).assert_token("write");
