@@ -74,9 +74,9 @@ impl Settings {
         refuse_mixed(&self.grant_type)
     }
 
-    /// Whether what signs is among what is to be set.
-    pub(super) fn name_signing_alg(&self) -> bool {
-        self.access_token.name_signing_alg()
+    /// Whether signatures are among what is to be set.
+    pub(super) fn name_signature(&self) -> bool {
+        self.access_token.name_signature()
     }
 
     /// Sets what is named, but for the end of secrets, which depends on when it is set.
