@@ -36,13 +36,12 @@ impl<'a> MediaType<'a> {
                 continue;
             };
             let value = value.trim_start_matches(WHITE);
-            let (value, after) = match value.strip_prefix('"') {
-                Some(quoted) => unquoted(quoted)?,
-                None => {
-                    let end = value.find([';', ',', '"', ' ', '\t']).unwrap_or(value.len());
-                    let (value, after) = value.split_at_checked(end)?;
-                    (value.to_owned(), after)
-                }
+            let (value, after) = if let Some(quoted) = value.strip_prefix('"') {
+                unquoted(quoted)?
+            } else {
+                let end = value.find([';', ',', '"', ' ', '\t']).unwrap_or(value.len());
+                let (value, after) = value.split_at_checked(end)?;
+                (value.to_owned(), after)
             };
             if name.is_empty() {
                 return None;

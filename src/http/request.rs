@@ -89,7 +89,6 @@ impl FormRequest {
         let body = read_body(body).await?;
         let params = Params::parse(&body)?;
         params.refuse_lists(&known_parameters(endpoint))?;
-        refuse_another_realm(&params, &addressed.realm)?;
 
         let authorization = parts
             .headers
@@ -145,14 +144,14 @@ fn refuse_parameters_in_query(parts: &Parts, known: &[&str]) -> Result<(), OAuth
     query.refuse_lists(known)
 }
 
-/// ForgeRock's AM has a second way to name a realm, the parameter `realm` (`/alpha`, `/` for root). Here the path alone does: who names
-/// another realm by the parameter would get the path's tokens, keys and endpoints.
-fn refuse_another_realm(params: &Params, realm: &RealmName) -> Result<(), OAuthError> {
+/// ForgeRock's AM has a second way to name a realm, `?realm=/alpha` (`/` for root). Here the path alone does: who names another realm by the
+/// query string would get the path's tokens, keys and endpoints.
+fn refuse_another_realm(query: &Params, realm: &RealmName) -> Result<(), OAuthError> {
     let is_same = |value: &str| match value.trim_matches('/') {
         "" => realm.is_root(),
         name => name == realm.as_str(),
     };
-    if params.all("realm").all(is_same) {
+    if query.all("realm").all(is_same) {
         return Ok(());
     }
     Err(OAuthError::InvalidRequest(
