@@ -55,16 +55,16 @@ const CLIENT: (&str, &str) = ("myClient", "a-secret-of-the-fuzz-targets-0123");
 /// The token that seeds of the authorizer's corpus carry.
 const READER: &str = "reader";
 
-/// The form decoder: a parameter is single or an error, and what `single` gives is among what `all` gives.
+/// The form decoder: a parameter is single or an error, what `single` gives is all that `all` gives, and no value is empty.
 pub fn form(input: &[u8]) {
     let Ok(params) = Params::parse(input) else { return };
-    for name in ["grant_type", "scope", "client_id", "client_secret", "token", "resource"] {
+    for name in ["grant_type", "scope", "client_id", "client_secret", "token", "resource", "audience"] {
         let all: Vec<_> = params.all(name).collect();
-        assert!(all.len() <= MAX_PARAMETERS);
+        assert!(all.len() <= MAX_PARAMETERS && all.iter().all(|value| !value.is_empty()));
         assert_eq!(params.contains(name), !all.is_empty());
         match params.single(name) {
             Ok(Some(value)) => assert_eq!(all, [value]),
-            Ok(None) => assert!(all.iter().all(|value| value.is_empty()) && all.len() <= 1),
+            Ok(None) => assert!(all.is_empty()),
             Err(error) => assert!(matches!(error, OAuthError::InvalidRequest(_)) && all.len() > 1),
         }
     }

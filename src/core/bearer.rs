@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::access_token::facts::TokenFacts;
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
+use super::authorization;
 use super::error::OAuthError;
 use super::ports::Clock;
 use super::realm::{Issuer, RealmName};
@@ -88,20 +89,20 @@ pub async fn decide(
     Ok(Decision::Allow(facts))
 }
 
-/// §2.1: one header, the scheme in any case, one space, and a `b64token`.
-fn presented_token<'a>(authorization: &[&'a [u8]]) -> Result<&'a str, Denial> {
-    let value = match authorization {
-        [] => return Err(Denial::NoCredentials),
-        [value] => value,
+/// §2.1: one header, the scheme in any case, and a `b64token` (RFC 9110 §11.4 allows several spaces between them).
+fn presented_token<'a>(headers: &[&'a [u8]]) -> Result<&'a str, Denial> {
+    let mut values = authorization::spoken(headers);
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Err(Denial::NoCredentials),
+        (Some(value), None) => value,
         // Which of them counts is not for this server to guess.
         _ => return Err(Denial::InvalidToken),
     };
-    let mut halves = value.splitn(2, |byte| *byte == b' ');
-    let scheme = halves.next().unwrap_or_default();
+    let (scheme, token) = authorization::split(value);
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(Denial::NoCredentials);
     }
-    let token = halves.next().and_then(|token| std::str::from_utf8(token).ok());
+    let token = token.and_then(|token| std::str::from_utf8(token).ok());
     token.filter(|token| is_b64token(token)).ok_or(Denial::InvalidToken)
 }
 
@@ -189,18 +190,32 @@ mod tests {
 
     #[test]
     fn a_token_is_one_word_after_the_scheme_in_any_case() {
-        for value in ["Bearer gwt_a", "bearer gwt_a", "BEARER gwt_a"] {
+        for value in
+            ["Bearer gwt_a", "bearer gwt_a", "BEARER gwt_a", "Bearer  gwt_a", "bearer    gwt_a ", " Bearer gwt_a"]
+        {
             assert_eq!(presented_token(&[value.as_bytes()]), Ok("gwt_a"), "{value}");
         }
         for value in ["Basic Zm9vOmJhcg==", "DPoP gwt_a", "", "gwt_a", "Bearers gwt_a"] {
             assert_eq!(presented_token(&[value.as_bytes()]), Err(Denial::NoCredentials), "{value}");
         }
-        for value in ["Bearer", "Bearer ", "Bearer  gwt_a", "Bearer a b", "Bearer a,Bearer b", "Bearer =", "Bearer é"]
-        {
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Bearer   ",
+            "Bearer \tgwt_a",
+            "Bearer  a b",
+            "Bearer a,Bearer b",
+            "Bearer =",
+            "Bearer é",
+        ] {
             assert_eq!(presented_token(&[value.as_bytes()]), Err(Denial::InvalidToken), "{value}");
         }
         assert_eq!(presented_token(&[]), Err(Denial::NoCredentials));
         assert_eq!(presented_token(&[b"Bearer a", b"Bearer a"]), Err(Denial::InvalidToken));
+        assert_eq!(
+            (presented_token(&[b""]), presented_token(&[b"", b"Bearer a"])),
+            (Err(Denial::NoCredentials), Ok("a"))
+        );
     }
 
     #[test]

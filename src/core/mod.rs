@@ -6,6 +6,7 @@
 pub mod access_token;
 pub mod audience;
 pub mod audit;
+mod authorization;
 pub mod bearer;
 pub mod client;
 pub mod client_auth;

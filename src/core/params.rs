@@ -15,8 +15,7 @@ pub const MAX_PARAMETERS: usize = 100;
 pub struct Params(Vec<(String, Zeroizing<String>)>);
 
 impl Params {
-    /// Decodes a form body or a query string. Empty pairs and pairs without a name are ignored; a name without `=` has
-    /// an empty value.
+    /// Decodes a form body or a query string. Pairs without a name are ignored; a name without `=` has no value.
     ///
     /// # Errors
     /// [`OAuthError::InvalidRequest`] for a broken percent escape, text that is not UTF-8, a byte order mark, or more
@@ -40,26 +39,58 @@ impl Params {
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter that may appear once. An empty value counts as absent (RFC 6749 §3.2: "sent without a
-    /// value MUST be treated as if they were omitted").
+    /// The value of a parameter that may appear once.
     ///
     /// # Errors
-    /// [`OAuthError::InvalidRequest`] where the name appears more than once, with or without a value.
+    /// [`OAuthError::InvalidRequest`] where more than one value has the name.
     pub fn single(&self, name: &str) -> Result<Option<&str>, OAuthError> {
         let mut values = self.all(name);
         let first = values.next();
         if values.next().is_some() {
             return Err(OAuthError::InvalidRequest("a parameter is repeated"));
         }
-        Ok(first.filter(|value| !value.is_empty()))
+        Ok(first)
     }
 
-    /// Every value of a parameter that may be repeated, in the order of the request, empty ones too.
+    /// Every value of a parameter that may be repeated, in the order of the request. An empty one is none: what is "sent
+    /// without a value MUST be treated as if [it] were omitted" (RFC 6749 §3.2), beside another of its name too.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+        let named = self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str());
+        named.filter(|value| !value.is_empty())
     }
 
-    /// Whether the parameter appears, with or without a value.
+    /// Refuses what some libraries make of a list, `scope[]` or `resource[0]`: ignored like any unknown parameter, it would get its
+    /// sender more than was asked for, or something else.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] for such a name of one of these parameters, which says what to send.
+    pub fn refuse_lists(&self, parameters: &[&str]) -> Result<(), OAuthError> {
+        let list_of =
+            |name: &str| name.ends_with(']').then(|| name.split_once('[')).flatten().map(|(own, _)| own.to_owned());
+        match self
+            .0
+            .iter()
+            .filter_map(|(name, _)| list_of(name))
+            .find(|own| parameters.contains(&own.as_str()))
+            .as_deref()
+        {
+            None => Ok(()),
+            Some("scope") => Err(OAuthError::InvalidRequest(
+                "scope[] is not a parameter: send scope once, with its values separated by spaces",
+            )),
+            Some("resource") => {
+                Err(OAuthError::InvalidRequest("resource[] is not a parameter: send resource once for each value"))
+            }
+            Some("audience") => Err(OAuthError::InvalidRequest(
+                "audience[] is not a parameter: send audience once, with its values separated by spaces",
+            )),
+            Some(_) => Err(OAuthError::InvalidRequest(
+                "the name of a parameter has brackets: send it once, under its name without them",
+            )),
+        }
+    }
+
+    /// Whether the parameter appears with a value.
     pub fn contains(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -101,11 +132,35 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_parameter_is_an_error_even_where_one_is_empty() {
-        for form in ["scope=a&scope=a", "scope=&scope=a", "scope&scope"] {
+    fn a_parameter_with_several_values_is_an_error() {
+        for form in ["scope=a&scope=a", "scope=a&scope=&scope=b", "scope=a&%73cope=b"] {
             let params = Params::parse(form.as_bytes()).expect("decodes");
             assert!(matches!(params.single("scope"), Err(OAuthError::InvalidRequest(_))), "{form}");
             assert_eq!(params.single("other").expect("absent"), None);
+        }
+    }
+
+    #[test]
+    fn an_empty_value_counts_for_nothing_beside_another() {
+        for form in ["scope=&scope=a", "scope=a&scope", "scope&scope=&%73cope=a"] {
+            assert_eq!(single(form, "scope").as_deref(), Some("a"), "{form}");
+        }
+        for form in ["scope=", "scope", "scope=&scope="] {
+            let params = Params::parse(form.as_bytes()).expect("decodes");
+            assert!(!params.contains("scope") && params.single("scope").is_ok_and(|value| value.is_none()), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_brackets_is_an_error_where_the_parameter_is_known() {
+        for form in ["scope[]=a", "scope%5B%5D=a", "scope[0]=a", "scope[a][b]=", "scope[]", "x=1&scope[1]=a"] {
+            let params = Params::parse(form.as_bytes()).expect("decodes");
+            assert!(params.refuse_lists(&["resource", "scope"]).is_err(), "{form}");
+            assert!(params.refuse_lists(&["resource", "scopes"]).is_ok(), "{form}");
+        }
+        for form in ["scope=a[]", "scope[=a", "scope]=a", "[]=a", "xscope[]=a", "Scope[]=a", "scope[]x=a"] {
+            let params = Params::parse(form.as_bytes()).expect("decodes");
+            assert!(params.refuse_lists(&["resource", "scope"]).is_ok(), "{form}");
         }
     }
 

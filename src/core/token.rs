@@ -87,7 +87,7 @@ impl TokenEndpoint {
         name: "token",
         path: "access_token",
         method: Method::Post,
-        parameters: &["grant_type", "scope", "resource", "authorization_details"],
+        parameters: &["grant_type", "scope", "resource", "audience", "authorization_details"],
     };
 
     /// Issues an access token.
@@ -108,6 +108,8 @@ impl TokenEndpoint {
             params: request.params,
             issuer: request.issuer,
         };
+        // Unlike a resource, an audience is one parameter, whatever it names.
+        request.params.single("audience")?;
         refuse_unsupported(request.params)?;
         let credentials = Credentials::from_request(request)?;
 

@@ -11,6 +11,7 @@ use axum::http::{Extensions, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
+use super::media_type::{MediaType, Preference};
 use super::response::Refusal;
 use crate::core::client_auth::{self, ClientRequest};
 use crate::core::endpoint::Endpoint;
@@ -45,8 +46,8 @@ impl Addressed {
     /// Reads the realm out of `base_path`, such as `/am/oauth2/realms/root/realms/alpha`.
     ///
     /// # Errors
-    /// [`OAuthError::UnknownRealm`] where the path names no well-formed realm; [`OAuthError::Server`] where the server
-    /// was built without a public URL.
+    /// [`OAuthError::UnknownRealm`] where the path names no well-formed realm; [`OAuthError::InvalidRequest`] where the query
+    /// string names another one; [`OAuthError::Server`] where the server was built without a public URL.
     pub fn by_path(parts: &Parts, base_path: &str) -> Result<Self, OAuthError> {
         let public = parts
             .extensions
@@ -62,6 +63,9 @@ impl Addressed {
                 .filter(|realm: &RealmName| !realm.is_root())
                 .ok_or(OAuthError::UnknownRealm)?,
         };
+        if let Some(query) = parts.uri.query() {
+            refuse_another_realm(&Params::parse(query.as_bytes())?, &realm)?;
+        }
         Ok(Self { realm, issuer: public.issuer(base_path) })
     }
 }
@@ -78,12 +82,13 @@ impl FormRequest {
         let addressed = Addressed::by_path(&parts, base_path(parts.uri.path(), endpoint.path).unwrap_or_default())?;
 
         // 2. Credentials and parameters MUST NOT be in the request URI (RFC 6749 §2.3.1): URIs end up in logs.
-        refuse_parameters_in_query(&parts, endpoint.parameters)?;
+        refuse_parameters_in_query(&parts, &known_parameters(endpoint))?;
 
         // 3. The body (RFC 6749 §3.2, Appendix B).
         require_form(&parts)?;
         let body = read_body(body).await?;
         let params = Params::parse(&body)?;
+        params.refuse_lists(&known_parameters(endpoint))?;
 
         let authorization = parts
             .headers
@@ -96,12 +101,12 @@ impl FormRequest {
         Ok(Self { addressed, authorization, params, accept, source })
     }
 
-    /// Whether the caller asks for this media type by name, in any case. A wildcard does not ask for it.
-    pub fn accepts(&self, media_type: &str) -> bool {
-        let ranges = self.accept.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        ranges.map(|range| range.split(';').map(str::trim)).any(|mut range| {
-            range.next().is_some_and(|named| named.eq_ignore_ascii_case(media_type)) && !range.any(is_refusal)
-        })
+    /// Whether the caller would rather have this media type than JSON: by the weights of Accept, and where both weigh the same by its
+    /// name. A wildcard alone does not ask for it.
+    pub fn prefers(&self, media_type: &str) -> bool {
+        let preference =
+            |media_type| Preference::of(self.accept.iter().filter_map(|value| value.to_str().ok()), media_type);
+        preference(media_type).is_over(preference("application/json"))
     }
 
     /// Hands the request to an endpoint.
@@ -126,14 +131,32 @@ pub(super) fn base_path<'a>(path: &'a str, endpoint_path: &str) -> Option<&'a st
     path.strip_suffix(endpoint_path)?.strip_suffix('/')
 }
 
-fn refuse_parameters_in_query(parts: &Parts, endpoint_parameters: &[&str]) -> Result<(), OAuthError> {
+/// The endpoint's own parameters and those of client authentication.
+fn known_parameters(endpoint: Endpoint) -> Vec<&'static str> {
+    endpoint.parameters.iter().copied().chain(client_auth::parameters()).collect()
+}
+
+fn refuse_parameters_in_query(parts: &Parts, known: &[&str]) -> Result<(), OAuthError> {
     let query = Params::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
-    if endpoint_parameters.iter().any(|name| query.contains(name))
-        || client_auth::parameters().any(|name| query.contains(name))
-    {
+    if known.iter().any(|name| query.contains(name)) {
         return Err(OAuthError::InvalidRequest("parameters belong in the request body, not in the query string"));
     }
-    Ok(())
+    query.refuse_lists(known)
+}
+
+/// ForgeRock's AM has a second way to name a realm, `?realm=/alpha` (`/` for root). Here the path alone does: who names another realm by the
+/// query string would get the path's tokens, keys and endpoints.
+fn refuse_another_realm(query: &Params, realm: &RealmName) -> Result<(), OAuthError> {
+    let is_same = |value: &str| match value.trim_matches('/') {
+        "" => realm.is_root(),
+        name => name == realm.as_str(),
+    };
+    if query.all("realm").all(is_same) {
+        return Ok(());
+    }
+    Err(OAuthError::InvalidRequest(
+        "the parameter realm names another realm than the path; name the realm in the path: /oauth2/realms/root/realms/NAME",
+    ))
 }
 
 /// Media types are case-insensitive, and the only charset a form can have here is UTF-8.
@@ -142,28 +165,23 @@ fn require_form(parts: &Parts) -> Result<(), Refusal> {
         "the body must be application/x-www-form-urlencoded in UTF-8, named so by one Content-Type header",
     );
     // Never inflated: a small body could become a large one.
-    if parts.headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut codings =
+        parts.headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if !codings
+        .all(|coding| matches!(coding.trim_ascii(), b"") || coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    {
         return Err(Refusal::UnsupportedContentEncoding);
     }
     let mut values = parts.headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(NOT_A_FORM.into()) };
     let text = value.to_str().map_err(|_| NOT_A_FORM)?;
-    let mut pieces = text.split(';').map(str::trim);
-    let is_form = pieces.next().is_some_and(|media| media.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    let is_utf8 = pieces.filter(|parameter| !parameter.is_empty()).all(|parameter| {
-        parameter.split_once('=').is_none_or(|(name, value)| {
-            !name.trim_end().eq_ignore_ascii_case("charset")
-                || value.trim_start().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        })
-    });
-    if is_form && is_utf8 { Ok(()) } else { Err(NOT_A_FORM.into()) }
-}
-
-/// A weight of zero: "not acceptable" (RFC 9110 §12.4.2).
-fn is_refusal(parameter: &str) -> bool {
-    parameter.split_once('=').is_some_and(|(name, weight)| {
-        name.trim().eq_ignore_ascii_case("q") && weight.trim().parse().is_ok_and(|weight: f32| weight == 0.0)
-    })
+    let media_type = MediaType::parse(text).filter(|media_type| media_type.is("application/x-www-form-urlencoded"));
+    // The second is no registered name, and what several libraries send.
+    let is_utf8 = |charset: &str| ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name));
+    match media_type {
+        Some(form) if form.parameter("charset").all(is_utf8) => Ok(()),
+        _ => Err(NOT_A_FORM.into()),
+    }
 }
 
 async fn read_body(body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
@@ -203,6 +221,11 @@ mod tests {
             "application/x-www-form-urlencoded; charset=UTF-8",
             "application/x-www-form-urlencoded;charset=\"utf-8\"",
             "application/x-www-form-urlencoded; charset=utf-8 ",
+            "application/x-www-form-urlencoded; charset=utf8",
+            "application/x-www-form-urlencoded; CHARSET=\"UTF8\"",
+            "application/x-www-form-urlencoded; charset=\"ut\\f-8\"",
+            "application/x-www-form-urlencoded; note=\"a;charset=latin1\"; charset=utf-8",
+            "application/x-www-form-urlencoded;;",
         ] {
             assert!(require_form(&parts(Some(value))).is_ok(), "{value}");
         }
@@ -211,12 +234,53 @@ mod tests {
             "application/x-www-form-urlencodedX",
             "application/x-www-form-urlencoded; charset=iso-8859-1",
             "application/x-www-form-urlencoded; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=\"utf-8",
+            "application/x-www-form-urlencoded; charset=utf-8; charset=utf-16",
+            "application/x-www-form-urlencoded; note=\"a\\\";charset=utf-8\"; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=",
             "multipart/form-data; boundary=x",
             "",
         ] {
             assert!(require_form(&parts(Some(value))).is_err(), "{value}");
         }
         assert!(require_form(&parts(None)).is_err());
+    }
+
+    #[test]
+    fn a_realm_that_is_named_beside_the_path_is_the_same() {
+        let addressed = |path: &str, query: &str| {
+            let mut parts = parts(None);
+            parts.uri = format!("{path}/access_token?{query}").parse().expect("a URI");
+            Addressed::by_path(&parts, path).map(|addressed| addressed.realm.to_string())
+        };
+        let (root, alpha) = ("/am/oauth2", "/oauth2/realms/root/realms/alpha");
+        for (path, query) in [
+            (root, "realm=/"),
+            (root, "realm=%2F"),
+            (root, "realm=root"),
+            (root, "realm=/root"),
+            (root, "realm="),
+            (root, "x=/alpha"),
+            (alpha, "realm=/alpha"),
+            (alpha, "realm=alpha"),
+            (alpha, "realm=%2Falpha&realm=/alpha/"),
+        ] {
+            let expected = if path == root { "root" } else { "alpha" };
+            assert_eq!(addressed(path, query).expect(query), expected, "{query}");
+        }
+        for (path, query) in [
+            (root, "realm=/alpha"),
+            (root, "realm=alpha"),
+            (root, "realm=%2Falpha"),
+            (root, "realm=/&realm=/alpha"),
+            (root, "realm=/alpha/beta"),
+            (alpha, "realm=/"),
+            (alpha, "realm=/beta"),
+            (alpha, "realm=/ALPHA"),
+            (alpha, "realm=/root/alpha"),
+        ] {
+            assert!(matches!(addressed(path, query), Err(OAuthError::InvalidRequest(_))), "{query}");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub enum Refusal {
     NotFound,
     /// The request did not come by the public address of the server.
     PastTheFront,
+    /// The request does not name one host (RFC 9112 §3.2).
+    InvalidHost,
     /// The body did not arrive in time.
     RequestTimeout,
     /// The body is larger than this server reads.
@@ -98,6 +100,7 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "this path does not support this method",
             Self::NotFound => "no endpoint has this path",
             Self::PastTheFront => "requests must come through the public address of this server",
+            Self::InvalidHost => "an HTTP/1.1 request needs exactly one Host header, with a host and perhaps a port",
             Self::RequestTimeout => "the body did not arrive in time",
             Self::PayloadTooLarge => "the body is larger than 64 KiB",
             Self::UnsupportedContentEncoding => "the body must not have a Content-Encoding",
@@ -112,6 +115,7 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::PastTheFront => StatusCode::FORBIDDEN,
+            Self::InvalidHost => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -164,7 +164,7 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
         Ok(form) => form,
         Err(refusal) => return refused(endpoint.audit.as_ref(), IntrospectionEndpoint::ENDPOINT, source, refusal),
     };
-    let response = if form.accepts(introspection::SIGNED_MEDIA_TYPE) {
+    let response = if form.prefers(introspection::SIGNED_MEDIA_TYPE) {
         let signed = form.answer_by(async |request| endpoint.introspect_signed(request).await).await;
         signed.map(response::signed_introspection)
     } else {

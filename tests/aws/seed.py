@@ -240,14 +240,16 @@ def begin_rotation(url: str, credentials: Credentials, secret_id: str, version: 
     raise AssertionError("the emulator rotated by itself")
 
 
-def forget_signing_keys(url: str, credentials: Credentials, registry_table: str, secret_prefix: str) -> None:
+def forget_signing_keys(
+    url: str, credentials: Credentials, registry_table: str, secret_prefix: str, realm: str = REALM
+) -> None:
     """Leaves the realm as it is before anything was signed for it."""
     manager = client("secretsmanager", url, credentials)
     try:
-        manager.delete_secret(SecretId=f"{secret_prefix}/{REALM}/signing-keys", ForceDeleteWithoutRecovery=True)
+        manager.delete_secret(SecretId=f"{secret_prefix}/{realm}/signing-keys", ForceDeleteWithoutRecovery=True)
     except manager.exceptions.ResourceNotFoundException:
         pass
-    published = {"realm": {"S": f"keys#{REALM}"}, "item": {"S": "jwks"}}
+    published = {"realm": {"S": f"keys#{realm}"}, "item": {"S": "jwks"}}
     client("dynamodb", url, credentials).delete_item(TableName=registry_table, Key=published)
 
 

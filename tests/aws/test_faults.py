@@ -523,6 +523,9 @@ def test_a_realms_first_key_is_one_key_whatever_became_of_the_answer(
 ) -> None:
     realm = f"first-key-{uuid.uuid4().hex[:8]}"
     register(registered, binaries, emulator, realm, seed.MY_JWT_CLIENT)
+    # Registering its client has made one, as it does for every realm but those from before.
+    table, prefix = registered.physical_id("RegistryTable"), registered.parameters["SecretPrefix"]
+    seed.forget_signing_keys(emulator.url, emulator.operator, table, prefix, realm)
     given = token_request(seed.MY_JWT_CLIENT, realm)
     tokens = []
     with FaultyAws(emulator) as aws, sandboxes.start("TokenFunction", aws.url) as sandbox:
@@ -536,6 +539,28 @@ def test_a_realms_first_key_is_one_key_whatever_became_of_the_answer(
         tokens.append(sandbox.call(given).json["access_token"])
     assert all(sandboxes.is_active(token, realm=realm, by=seed.MY_JWT_CLIENT) for token in tokens)
     assert len({jwt.get_unverified_header(token)["kid"] for token in tokens}) == 1
+
+
+def test_a_realm_of_jwts_has_its_keys_before_its_first_token(
+    sandboxes: Sandboxes, registered: Stack, binaries: Path, emulator: Emulator
+) -> None:
+    """A resource server that starts first finds them, and the first token is signed by one of them."""
+    realm = f"at-once-{uuid.uuid4().hex[:8]}"
+    command = [str(binaries / "grantwell"), "realm", "set", realm, "--access-token-format", "jwt", "--store", "aws"]
+    environment = operator(registered, emulator)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    asked = event("metadata/jwks")
+    path = f"/am/oauth2/realms/root/realms/{realm}/connect/jwk_uri"
+    asked["rawPath"] = asked["requestContext"]["http"]["path"] = path
+    with sandboxes.start("MetadataFunction", emulator.url) as metadata:
+        answer = metadata.call(asked)
+    kids = [key["kid"] for key in answer.json["keys"]]
+    assert (answer.status, len(kids)) == (200, 2), answer
+    client = seed.SeededClient("atOnce", "client_secret_basic", "write")
+    register(registered, binaries, emulator, realm, client)
+    with sandboxes.start("TokenFunction", emulator.url) as issuer:
+        token = issuer.call(token_request(client, realm)).json["access_token"]
+    assert jwt.get_unverified_header(token)["kid"] == kids[0]
 
 
 def test_a_token_of_a_new_key_is_not_inactive_because_the_key_cannot_be_read(

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::support::cli::{Registered, Store, basic, basic_of, percent_encode_all};
 use crate::support::http::{Answer, GRANT, Request, form_endpoints};
 use crate::support::server::{Server, Start};
@@ -114,7 +116,8 @@ fn ca_06_to_ca_14_a_credential_that_does_not_decode_is_401() {
             ("CA-08 no colon", b"Basic Zm9v".to_vec()),
             ("CA-08 an encoded colon", basic_of(b"foo%3Abar").into_bytes()),
             ("CA-09 the scheme alone", b"Basic".to_vec()),
-            ("CA-09 two spaces", good.replacen(' ', "  ", 1).into_bytes()),
+            ("CA-09 the scheme and spaces", b"Basic   ".to_vec()),
+            ("CA-09 a space and a tab", good.replacen(' ', " \t", 1).into_bytes()),
             ("CA-09 a tab", good.replacen(' ', "\t", 1).into_bytes()),
             ("CA-09 a second word", format!("{good} x").into_bytes()),
             ("CA-09 a parameter", format!("{good}, charset=UTF-8").into_bytes()),
@@ -137,10 +140,36 @@ fn ca_06_to_ca_14_a_credential_that_does_not_decode_is_401() {
             ("CA-14 a scheme of nobody's", b"Canary canary".to_vec()),
             ("CA-14 a longer scheme", good.replacen("Basic", "Basically", 1).into_bytes()),
             ("CA-14 no scheme", good.replacen("Basic ", "", 1).into_bytes()),
-            ("CA-14 empty", b"".to_vec()),
+            ("CA-14 empty, and nothing else", b"".to_vec()),
         ],
         |value| with_authorization(value).assert_401("alpha"),
     );
+}
+
+#[test]
+fn ca_09_several_spaces_may_follow_the_scheme_and_ca_33_an_empty_header_is_none() {
+    let server = &shared().server;
+    let (app, post_app) = (&shared().app, &shared().post_app);
+    for (endpoint, form) in form_endpoints() {
+        let ask = |form: &str, authorization: &[&str]| {
+            let request = Request::form(&format!("{ALPHA}/{endpoint}"), form);
+            authorization.iter().fold(request, |request, value| request.header("Authorization", value)).send_raw(server)
+        };
+        for spaces in ["  ", "     "] {
+            let answer = ask(form, &[&app.basic().replacen(' ', spaces, 1)]);
+            assert_eq!(answer.status, 200, "{endpoint} {answer:?}");
+            ask(form, &[&format!("Bearer{spaces}canary")]).assert_401("alpha");
+        }
+        // In the body a secret is the only method; without one there is none.
+        let credentials = format!("{form}&client_id={}&client_secret={}", post_app.client_id, post_app.client_secret);
+        for empty in [&[""][..], &["  "], &["", ""]] {
+            assert_eq!(ask(&credentials, empty).status, 200, "{endpoint}");
+            ask(form, empty).assert_401("alpha");
+        }
+        for beside in [["", &app.basic()], [&app.basic(), ""]] {
+            assert_eq!(ask(form, &beside).status, 200, "{endpoint}");
+        }
+    }
 }
 
 #[test]
@@ -164,6 +193,31 @@ fn ca_15_ca_24_a_client_authenticates_only_by_the_methods_it_registered() {
         "ca15-post-only",
         &["--scope", "a", "--default-scope", "a", "--auth-method", "client_secret_post"],
     );
+    // Whoever named no method has both; ForgeRock's own curl lines send the secret in the body.
+    let created = store.run(&[
+        "client",
+        "create",
+        "--realm",
+        "alpha",
+        "--id",
+        "ca15-default",
+        "--scope",
+        "a",
+        "--default-scope",
+        "a",
+    ]);
+    let created: Value = serde_json::from_str(&created).expect("JSON");
+    assert_eq!(created["token_endpoint_auth_methods"], json!(["client_secret_basic", "client_secret_post"]));
+    let client_secret = created["client_secret"].as_str().expect("a secret").to_owned();
+    let default = Registered { realm: "alpha".into(), client_id: "ca15-default".into(), client_secret };
+    let form = format!("{GRANT}&client_id={}&client_secret={}", default.client_id, default.client_secret);
+    for base in [ALPHA.to_owned(), format!("/am{ALPHA}")] {
+        let path = format!("{base}/access_token");
+        Request::form(&path, &form).send(&shared().server).assert_token("a");
+        Request::form(&path, GRANT).by(&default).send(&shared().server).assert_token("a");
+        // And not both at once.
+        Request::form(&path, &form).by(&default).send(&shared().server).assert_400("invalid_request");
+    }
     // Registered for both, either works.
     post(&shared().post_app).assert_token("write");
     request().by(&shared().post_app).send(&shared().server).assert_token("write");

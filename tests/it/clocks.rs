@@ -109,6 +109,7 @@ fn a_jwks_that_was_empty_is_asked_for_again_though_the_clock_is_set_back() {
         clock.set(0);
         store.set_realm(realm, &[]);
         let client = store.register(realm, "first", &[&SCOPE[..], &STATELESS_JWT].concat());
+        store.forget_keys(realm);
         let keys = || server.jwks(&client.base())["keys"].as_array().map(Vec::len);
         assert_eq!(keys(), Some(0));
         clock.set(-set_back);

@@ -140,7 +140,7 @@ fn ij_04_at_08_a_signed_answer_is_no_token() {
 }
 
 #[test]
-fn an_answer_is_signed_for_those_who_ask_for_it_by_name() {
+fn ij_05_an_answer_is_signed_for_those_who_prefer_it() {
     let shared = shared();
     let (caller, token) = (&shared.app, shared.server.token(&shared.app, "read"));
     let ask = |accept: &[&str]| {
@@ -159,6 +159,12 @@ fn an_answer_is_signed_for_those_who_ask_for_it_by_name() {
             ("after another", vec!["application/json, application/token-introspection+jwt"]),
             ("before another", vec!["application/token-introspection+jwt,*/*;q=0.1"]),
             ("in a second header", vec!["application/json", SIGNED]),
+            ("of the same weight", vec!["application/json;q=0.5, application/token-introspection+jwt;q=0.5"]),
+            ("of the greater weight", vec!["application/json;q=0.4, application/token-introspection+jwt;q=0.5"]),
+            ("of the greater weight, in two headers", vec!["application/json;q=0.999", SIGNED]),
+            ("more than anything else", vec!["*/*;q=0.1, application/token-introspection+jwt;q=0.2"]),
+            ("no JSON, and anything else", vec!["application/json;q=0, */*"]),
+            ("with a quoted parameter", vec!["application/token-introspection+jwt;a=\"b,c;q=0\";q=1"]),
         ],
         |accept| {
             assert_eq!(assert_signed(caller, &ask(&accept))["token_introspection"]["active"], true);
@@ -178,6 +184,19 @@ fn an_answer_is_signed_for_those_who_ask_for_it_by_name() {
             ("a weight of zero, written out", vec!["application/token-introspection+jwt; Q=0.000"]),
             ("refused, and everything else", vec!["application/token-introspection+jwt;q=0, */*"]),
             ("a parameter of another", vec!["application/json;profile=\"application/token-introspection+jwt\""]),
+            ("JSON of the greater weight", vec!["application/token-introspection+jwt;q=0.4, application/json;q=0.5"]),
+            ("JSON before it", vec!["application/json, application/token-introspection+jwt;q=0.999"]),
+            ("anything of the greater weight", vec!["application/token-introspection+jwt;q=0.5, */*"]),
+            (
+                "JSON of the greater weight, in two headers",
+                vec!["application/token-introspection+jwt;q=0.1", "application/json"],
+            ),
+            (
+                "a range of its kind of the greater weight",
+                vec!["application/token-introspection+jwt;q=0.5, application/*;q=0.6"],
+            ),
+            ("quoted", vec!["text/plain;a=\"x, application/token-introspection+jwt\""]),
+            ("a weight that is none", vec!["application/token-introspection+jwt;q=2"]),
             ("empty", vec![""]),
             ("no media type", vec![",;,"]),
             ("not ASCII", vec!["application/token-introspection+jwt\u{e9}"]),

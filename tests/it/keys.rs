@@ -82,6 +82,7 @@ fn sorted(object: &Value) -> String {
 fn a_realm_has_no_keys_until_its_first_jwt_and_nobody_may_keep_that() {
     let server = &shared().server;
     let client = client_of_realm("k-first", None);
+    shared().store.forget_keys("k-first");
     // The first key signs at once: an answer without it must not be kept by anybody.
     for _ in 0..2 {
         let before = server.jwks_answer(&client.base());

@@ -237,6 +237,7 @@ fn z_01_no_jwt_and_no_private_key_reaches_the_log() {
     }
     store.set_realm("alpha", &["--access-token-format", "jwt"]);
     let in_alpha = store.register("alpha", "logged-alpha", &[&scope[..], &claims].concat());
+    store.forget_keys("alpha");
     let mut server = start(&store);
 
     let mut written: Vec<String> = Vec::new();

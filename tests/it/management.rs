@@ -226,7 +226,7 @@ async fn a_key_is_published_before_it_signs_whoever_asks_for_its_algorithm() {
     let house = House::new();
     let with_alg = |alg| ClientMetadata { access_token_signing_alg: Some(alg), ..ClientMetadata::new() };
     let first = house.register("c", with_alg(SigningAlgorithm::EdDsa)).await;
-    assert_eq!((first.notices, first.unfinished), (vec![], None), "the first keys sign at once");
+    assert_eq!(first.notices, [], "the first keys sign at once");
     let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
     assert_eq!(house.keys().await, both, "the client does not decide for its realm");
 
@@ -234,7 +234,7 @@ async fn a_key_is_published_before_it_signs_whoever_asks_for_its_algorithm() {
     assert_eq!(second.notices, [Notice::SignsOncePublished(SigningAlgorithm::Ps256)]);
     let change = RealmChange {
         settings: &|settings| settings.access_token_signing_alg = Some(SigningAlgorithm::Ps256),
-        names_signing_alg: true,
+        names_signature: true,
         ..RealmChange::NOTHING
     };
     let realm = house.management.set_realm(&root(), &change).await.expect("changed");

@@ -1,5 +1,9 @@
 //! How parameters are read: rows P-* of docs/protocol-cases.md (RFC 6749 §3.2, Appendices A and B).
 
+use grantwell::core::client_auth;
+use grantwell::core::endpoint::Method;
+use grantwell::http::routes::ENDPOINTS;
+
 use crate::support::cli::basic;
 use crate::support::each_row;
 use crate::support::http::{Answer, Request};
@@ -12,7 +16,7 @@ fn token(form: impl AsRef<[u8]>) -> Answer {
 }
 
 #[test]
-fn p_01_p_02_p_03_p_06_a_parameter_that_is_repeated_is_refused() {
+fn p_01_p_02_p_03_a_parameter_that_is_repeated_is_refused() {
     each_row(
         [
             ("P-01 grant_type twice", "grant_type=client_credentials&grant_type=client_credentials"),
@@ -25,10 +29,9 @@ fn p_01_p_02_p_03_p_06_a_parameter_that_is_repeated_is_refused() {
                 "P-03 client_assertion_type",
                 "grant_type=client_credentials&client_assertion_type=x&client_assertion_type=x",
             ),
-            ("P-03 repeated empty", "grant_type=client_credentials&client_secret=&client_secret="),
             ("P-03 repeated under an encoded name", "grant_type=client_credentials&scope=write&%73cope=write"),
-            ("P-06 empty, then not", "grant_type=client_credentials&scope=&scope=a"),
-            ("P-06 without =, then not", "grant_type=client_credentials&scope&scope=a"),
+            ("P-03 audience", "grant_type=client_credentials&audience=urn:a&audience=urn:a"),
+            ("P-03 repeated, and once empty", "grant_type=client_credentials&scope=write&scope=&scope=write"),
         ],
         |form| token(form).assert_400("invalid_request"),
     );
@@ -51,6 +54,22 @@ fn p_04_p_05_p_08_p_18_a_parameter_without_a_value_is_an_absent_one() {
     token(format!("{GRANT}&scope")).assert_token("write");
     token(format!("{GRANT}&client_secret=")).assert_token("write");
     token(format!("{GRANT}&client_assertion=&client_assertion_type=&client_id=")).assert_token("write");
+    // Every parameter that an endpoint knows, with and without its equals sign, once and twice, in the body and in the query.
+    for endpoint in ENDPOINTS.into_iter().filter(|endpoint| endpoint.method == Method::Post) {
+        let form = if endpoint.parameters.contains(&"grant_type") { GRANT } else { "token=none" };
+        let names = endpoint.parameters.iter().copied().chain(client_auth::parameters());
+        for name in names.chain(["realm"]) {
+            for empty in [format!("{name}="), name.to_owned(), format!("{name}=&{name}=")] {
+                for (query, body) in
+                    [("", format!("{empty}&{form}")), ("", format!("{form}&{empty}")), (&*empty, form.to_owned())]
+                {
+                    let request = Request::form(&format!("{ALPHA}/{}?{query}", endpoint.path), body).by(&shared().app);
+                    let answer = request.send(&shared().server);
+                    assert_eq!(answer.status, 200, "{} {empty} {query}: {answer:?}", endpoint.path);
+                }
+            }
+        }
+    }
     each_row(
         [
             ("P-05 empty grant type", "grant_type="),
@@ -61,6 +80,28 @@ fn p_04_p_05_p_08_p_18_a_parameter_without_a_value_is_an_absent_one() {
         ],
         |form| token(form).assert_400("invalid_request"),
     );
+}
+
+#[test]
+fn p_06_an_empty_value_counts_for_nothing_beside_another() {
+    token(format!("{GRANT}&scope=&scope=a")).assert_token("a");
+    token(format!("{GRANT}&scope=a&scope&scope=")).assert_token("a");
+    token(format!("grant_type&{GRANT}")).assert_token("write");
+    let app = &shared().post_app;
+    let credentials =
+        format!("client_id=&client_id={}&client_secret={}&client_secret=", app.client_id, app.client_secret);
+    let request = Request::form(&format!("{ALPHA}/access_token"), format!("{GRANT}&{credentials}"));
+    request.send(&shared().server).assert_token("write");
+    let issued = token(GRANT).assert_token("write");
+    for (endpoint, more) in
+        [("introspect", "token_type_hint=&token_type_hint=access_token"), ("token/revoke", "token=")]
+    {
+        let form = format!("token=&token={issued}&{more}");
+        let answer = Request::form(&format!("{ALPHA}/{endpoint}"), form).by(&shared().app).send(&shared().server);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(endpoint != "introspect" || answer.json()["active"] == true, "{answer:?}");
+    }
+    shared().server.introspect(&shared().app, &issued).assert_inactive();
 }
 
 #[test]
@@ -137,6 +178,75 @@ fn p_16_a_semicolon_does_not_separate() {
 }
 
 #[test]
+fn p_24_a_list_in_brackets_is_refused_with_what_to_send() {
+    let server = &shared().server;
+    for endpoint in ENDPOINTS.into_iter().filter(|endpoint| endpoint.method == Method::Post) {
+        let form = if endpoint.parameters.contains(&"grant_type") { GRANT } else { "token=none" };
+        let path = format!("{ALPHA}/{}", endpoint.path);
+        for name in endpoint.parameters.iter().copied().chain(client_auth::parameters()) {
+            for list in [
+                format!("{name}[]=x"),
+                format!("{name}%5B%5D=x"),
+                format!("{name}[0]=x"),
+                format!("{name}[]="),
+                format!("{name}[a]"),
+            ] {
+                let answer = Request::form(&path, format!("{form}&{list}")).by(&shared().app).send(server);
+                answer.assert_400("invalid_request");
+                let description = answer.json()["error_description"].to_string();
+                assert!(description.contains(" send "), "{list}: {description}");
+                // What is meant is said by name where it is a list.
+                let is_list = ["scope", "resource", "audience"].contains(&name);
+                assert_eq!(description.contains(&format!("send {name} once")), is_list, "{list}: {description}");
+                Request::form(&format!("{path}?{list}"), form)
+                    .by(&shared().app)
+                    .send_raw(server)
+                    .assert_400("invalid_request");
+            }
+        }
+        let ignored = format!("{form}&foo[]=x&x[scope]=read&[]=x&scope.0=read");
+        assert_eq!(Request::form(&path, ignored).by(&shared().app).send(server).status, 200);
+    }
+}
+
+#[test]
+fn p_25_a_realm_beside_the_path_is_the_paths_or_refused() {
+    let server = &shared().server;
+    let bases = [
+        ("/oauth2", &shared().root_app, "/", "/alpha"),
+        ("/am/oauth2", &shared().root_app, "/root", "alpha"),
+        ("/oauth2/realms/root", &shared().root_app, "", "%2Falpha"),
+        (ALPHA, &shared().app, "/alpha", "/beta"),
+        (ALPHA, &shared().app, "alpha", "/"),
+    ];
+    let documents = [".well-known/oauth-authorization-server", ".well-known/openid-configuration", "connect/jwk_uri"];
+    for (base, client, own, other) in bases {
+        for endpoint in ENDPOINTS.into_iter().filter(|endpoint| endpoint.method == Method::Post) {
+            let form = if endpoint.parameters.contains(&"grant_type") { GRANT } else { "token=none" };
+            let path = format!("{base}/{}", endpoint.path);
+            let by_query = |realm: &str| Request::form(&format!("{path}?realm={realm}"), form).by(client).send(server);
+            assert_eq!(by_query(own).status, 200, "{path} {own}");
+            // In the body it is a parameter of nobody's.
+            let in_body = Request::form(&path, format!("{form}&realm={other}")).by(client).send(server);
+            assert_eq!(in_body.status, 200, "{path}");
+            for answer in [by_query(other), by_query("/nowhere"), by_query("/alpha/beta")] {
+                answer.assert_400("invalid_request");
+                assert!(answer.text().contains("name the realm in the path"), "{answer:?}");
+            }
+            // Credentials are not looked at before.
+            Request::form(&format!("{path}?realm={other}"), form).send(server).assert_400("invalid_request");
+        }
+        let below = documents.map(|document| format!("{base}/{document}"));
+        for path in below.into_iter().chain([format!("/.well-known/oauth-authorization-server{base}")]) {
+            let ask = |realm: &str| Request::new("GET", &format!("{path}?realm={realm}")).send(server);
+            assert_eq!(ask(own).status, 200, "{path} {own}");
+            ask(other).assert_400("invalid_request");
+            ask("/nowhere").assert_400("invalid_request");
+        }
+    }
+}
+
+#[test]
 fn p_21_values_are_not_trimmed() {
     each_row(
         [
@@ -186,7 +296,6 @@ fn i_06_v_04_the_token_parameter_is_read_by_the_same_rules() {
                 ("I-06 V-04 empty", "token="),
                 ("I-06 V-04 no value", "token"),
                 ("I-06 V-04 twice", "token=a&token=a"),
-                ("I-06 V-04 empty and not", "token=&token=a"),
                 ("I-06 V-04 another case", "Token=a"),
                 ("I-06 V-04 not ASCII", "token=%C3%A9"),
                 ("I-06 V-04 a line feed", "token=a%0A"),

@@ -477,6 +477,7 @@ fn too_few_descriptors_are_named() {
 fn a_full_disk_is_named_and_the_registry_writes_again_when_there_is_space() {
     let store = Store::new();
     let client = store.register("root", "known", &[&CLIENT[..], &STATELESS_JWT].concat());
+    store.forget_keys("root");
     let disk = WatchedDisk::new();
     let no_space = "no space is left on the disk; free some space and try again";
     let run = |arguments: &[&str]| {

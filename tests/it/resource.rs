@@ -53,6 +53,9 @@ fn x_01_x_02_x_06_a_token_is_for_the_resources_named_or_else_the_first_registere
                 ("X-02 all", (vec![URN, ORDERS, BILLING], json!([URN, ORDERS, BILLING]))),
                 ("X-02 one, twice", (vec![BILLING, BILLING], json!(BILLING))),
                 ("X-02 two, one of them twice", (vec![ORDERS, URN, ORDERS], json!([ORDERS, URN]))),
+                ("X-03 an empty one", (vec![""], json!(ORDERS))),
+                ("X-03 an empty one beside another", (vec!["", BILLING], json!(BILLING))),
+                ("X-03 another beside an empty one", (vec![BILLING, ""], json!(BILLING))),
             ],
             |(named, expected)| assert_eq!(audience(client, &ask(client, &named)), expected),
         );
@@ -65,7 +68,6 @@ fn x_03_x_04_a_resource_that_is_none_or_not_the_clients_is_invalid_target() {
     for client in &clients("x03", &[ORDERS, BILLING]) {
         each_row(
             [
-                ("X-03 empty", vec![""]),
                 ("X-03 relative", vec!["/orders"]),
                 ("X-03 without a scheme", vec!["//api.example.com/orders"]),
                 ("X-03 a word", vec!["canary"]),
@@ -87,14 +89,57 @@ fn x_03_x_04_a_resource_that_is_none_or_not_the_clients_is_invalid_target() {
                 ("X-04 the issuer", vec!["http://127.0.0.1/oauth2"]),
                 ("X-04 one of its own, then another's", vec![ORDERS, "https://canary.example/"]),
                 ("X-04 another's, then its own", vec!["https://canary.example/", ORDERS]),
-                ("X-03 its own, then an empty one", vec![ORDERS, ""]),
                 ("X-02 two in one", vec!["https://api.example.com/orders https://api.example.com/billing"]),
             ],
             |named| ask(client, &named).assert_400("invalid_target"),
         );
-        // A name without a value is an empty one.
-        shared().server.token_request(client, "resource").assert_400("invalid_target");
     }
+}
+
+#[test]
+fn x_11_audience_is_another_name_for_resource() {
+    let (orders, billing) = (percent_encode_all(ORDERS), percent_encode_all(BILLING));
+    for client in &clients("x11", &[ORDERS, BILLING, URN]) {
+        let ask = |parameters: &str| shared().server.token_request(client, parameters);
+        each_row(
+            [
+                ("X-11 as Auth0 has it", (format!("audience={billing}"), json!(BILLING))),
+                ("X-11 no URL", (format!("audience={URN}"), json!(URN))),
+                ("X-11 as Hydra has it", (format!("audience={billing}+{URN}"), json!([BILLING, URN]))),
+                ("X-11 more spaces than one", (format!("audience=%20{billing}%20%20{URN}%20"), json!([BILLING, URN]))),
+                ("X-11 one twice", (format!("audience={URN}+{URN}"), json!(URN))),
+                ("X-11 empty", ("audience=".to_owned(), json!(ORDERS))),
+                ("X-11 empty beside resource", (format!("audience&resource={URN}"), json!(URN))),
+                ("X-11 beside an empty resource", (format!("audience={URN}&resource="), json!(URN))),
+                ("X-11 both the same", (format!("audience={URN}&resource={URN}"), json!(URN))),
+                (
+                    "X-11 both the same in another order",
+                    (format!("audience={URN}+{orders}&resource={orders}&resource={URN}"), json!([ORDERS, URN])),
+                ),
+            ],
+            |(parameters, expected)| assert_eq!(audience(client, &ask(&parameters)), expected),
+        );
+        each_row(
+            [
+                ("X-11 not the client's", "audience=https%3A%2F%2Fcanary.example".to_owned()),
+                ("X-11 one of two not the client's", format!("audience={URN}+https%3A%2F%2Fcanary.example")),
+                ("X-11 no URI", "audience=canary".to_owned()),
+                ("X-11 a space", "audience=+".to_owned()),
+                ("X-11 a tab between two", format!("audience={URN}%09{orders}")),
+                ("X-11 a comma between two", format!("audience={URN},{orders}")),
+                ("X-11 another than resource", format!("audience={URN}&resource={orders}")),
+                ("X-11 more than resource", format!("audience={URN}+{orders}&resource={orders}")),
+                ("X-11 less than resource", format!("audience={URN}&resource={orders}&resource={URN}")),
+                ("X-11 right, and resource wrong", format!("audience={URN}&resource=canary")),
+            ],
+            |parameters| ask(&parameters).assert_400("invalid_target"),
+        );
+        ask(&format!("audience={URN}&audience={orders}")).assert_400("invalid_request");
+        let in_query = format!("{ALPHA}/access_token?audience={URN}");
+        let request = Request::form(&in_query, "grant_type=client_credentials").by(client);
+        request.send(&shared().server).assert_400("invalid_request");
+    }
+    shared().server.token_request(&shared().app, "audience=urn%3Acanary").assert_400("invalid_target");
 }
 
 #[test]

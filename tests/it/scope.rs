@@ -140,7 +140,7 @@ fn x_04_x_08_a_request_for_a_narrower_token_is_refused_rather_than_widened() {
     each_row(
         [
             ("X-04 resource", ("resource=https%3A%2F%2Fapi.example%2F", "invalid_target")),
-            ("X-03 empty resource", ("resource=", "invalid_target")),
+            ("X-03 one of two resources empty", ("resource=&resource=https%3A%2F%2Fa", "invalid_target")),
             ("X-02 two resources", ("resource=https%3A%2F%2Fa&resource=https%3A%2F%2Fb", "invalid_target")),
             ("X-08 details", ("authorization_details=%5B%5D", "invalid_authorization_details")),
         ],

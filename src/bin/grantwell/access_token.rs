@@ -36,9 +36,9 @@ enum UnknownValue {
 }
 
 impl AccessTokenArguments {
-    /// Whether what signs is among what is to be set.
-    pub(crate) fn name_signing_alg(&self) -> bool {
-        self.signing_alg.is_some()
+    /// Whether signatures are among what is to be set: the form of tokens, or what signs.
+    pub(crate) fn name_signature(&self) -> bool {
+        self.access_token_format.is_some() || self.signing_alg.is_some()
     }
 
     /// Sets what is named in the three fields that a client and a realm both have.

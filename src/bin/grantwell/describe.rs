@@ -144,7 +144,8 @@ fn next_refusal(refusal: Option<&Refusal>) -> Option<Refusal> {
     Some(match refusal {
         Refusal::MethodNotAllowed { .. } => Refusal::NotFound,
         Refusal::NotFound => Refusal::PastTheFront,
-        Refusal::PastTheFront => Refusal::RequestTimeout,
+        Refusal::PastTheFront => Refusal::InvalidHost,
+        Refusal::InvalidHost => Refusal::RequestTimeout,
         Refusal::RequestTimeout => Refusal::PayloadTooLarge,
         Refusal::PayloadTooLarge => Refusal::UnsupportedContentEncoding,
         Refusal::UnsupportedContentEncoding => Refusal::UnsupportedTransferCoding,

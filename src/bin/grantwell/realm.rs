@@ -190,7 +190,7 @@ impl Set {
         refuse_mixed(&self.grant_type)?;
         let change = RealmChange {
             settings: &|settings| self.apply(settings),
-            names_signing_alg: self.access_token.name_signing_alg(),
+            names_signature: self.access_token.name_signature(),
             tokens_valid_after: self.valid_after.change(),
         };
         let store = store.open(IfAbsent::Create).await?;

@@ -2,7 +2,6 @@
 
 use grantwell::core::client::metadata::InvalidRegistration;
 use grantwell::core::client::secret::WeakSecret;
-use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
 use grantwell::core::management::{ManagementError, Notice, Subject};
@@ -60,14 +59,10 @@ impl From<ManagementError> for Failure {
                 output::utc(stored),
                 change(&of, &format!("--tokens-valid-after {now}"))
             ),
-            ManagementError::KeysNotMade { ref of, setting, ref error } => {
-                let option = format!("--signing-alg {}", setting.map_or("''", SigningAlgorithm::as_str));
-                format!(
-                    "the setting is stored, but realm '{}' has no key of that algorithm yet: {error}; try again with: {}",
-                    realm_of(of),
-                    change(of, &option)
-                )
-            }
+            ManagementError::KeysNotMade { ref realm, .. } => format!(
+                "{error}; see which keys it has with `{}`, and repeat the command when that is mended",
+                suggest("key list", realm)
+            ),
             ManagementError::LifetimeNotSet { of, error } => {
                 let reason = match Self::from(*error) {
                     Self::Sentence(sentence) => sentence,
@@ -178,13 +173,6 @@ fn keys_not_changed(error: &KeyChangeError, realm: &RealmName) -> String {
         KeyChangeError::Refused(_) | KeyChangeError::Port(_) => {
             format!("the keys of realm '{realm}' stay as they are: {error}")
         }
-    }
-}
-
-fn realm_of(subject: &Subject) -> &RealmName {
-    match subject {
-        Subject::Realm(name) => name,
-        Subject::Client { realm, .. } => realm,
     }
 }
 

@@ -110,12 +110,12 @@ mod tests {
 
     #[test]
     fn several_methods_are_shown_besides_the_one_that_rfc_7591_knows() {
-        let basic = client(ClientMetadata::new());
+        let methods = [AuthMethod::ClientSecretBasic];
+        let basic = client(ClientMetadata { token_endpoint_auth_methods: methods.into(), ..ClientMetadata::new() });
         let one = shown(&ClientInformation::of(&basic));
         assert_eq!(one["token_endpoint_auth_method"], "client_secret_basic");
         assert_eq!(one.get("token_endpoint_auth_methods"), None);
-        let methods = [AuthMethod::ClientSecretPost, AuthMethod::ClientSecretBasic];
-        let both = client(ClientMetadata { token_endpoint_auth_methods: methods.into(), ..ClientMetadata::new() });
+        let both = client(ClientMetadata::new());
         let both = shown(&ClientInformation::of(&both));
         assert_eq!(both["token_endpoint_auth_method"], "client_secret_basic");
         assert_eq!(both["token_endpoint_auth_methods"], json!(["client_secret_basic", "client_secret_post"]));

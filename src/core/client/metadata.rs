@@ -130,7 +130,8 @@ pub enum InvalidRegistration {
 pub struct InvalidSecretRotationDays;
 
 impl ClientMetadata {
-    /// A client of the client credentials grant that authenticates by HTTP Basic, and nothing more yet.
+    /// A client of the client credentials grant that authenticates by its secret, in HTTP Basic or in the body, and nothing more
+    /// yet. Either, as in AM: what a client sends is its library's choice, and the secret is the same.
     pub fn new() -> Self {
         Self {
             client_name: None,
@@ -139,7 +140,7 @@ impl ClientMetadata {
             scope: Scope::empty(),
             default_scope: None,
             grant_types: [GrantType::client_credentials()].into(),
-            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic].into(),
+            token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
             client_secret_rotation_days: None,

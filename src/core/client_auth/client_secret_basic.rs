@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::method::{Carrier, Method, Presented};
 use super::request::ClientRequest;
 use super::secret::{CLIENT_SECRET, presented};
+use crate::core::authorization;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::encoding::decode_form;
 use crate::core::error::{ClientAuthFailure, OAuthError};
@@ -27,7 +28,8 @@ struct IdAndSecret {
 
 fn find(request: &ClientRequest<'_>) -> Result<Option<Presented>, OAuthError> {
     // HTTP API joins repeated headers with a comma, which no Basic credential has: malformed there, so here too.
-    let [value] = request.authorization else { return Err(MALFORMED) };
+    let mut values = authorization::spoken(request.authorization);
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(MALFORMED) };
     decode_basic(value)?.map(|IdAndSecret { id, secret }| presented(&id, &secret)).transpose()
 }
 
@@ -36,8 +38,8 @@ fn find(request: &ClientRequest<'_>) -> Result<Option<Presented>, OAuthError> {
 /// # Errors
 /// [`OAuthError::InvalidClient`] for whatever does not decode exactly.
 fn decode_basic(value: &[u8]) -> Result<Option<IdAndSecret>, OAuthError> {
-    let mut halves = value.splitn(2, |byte| *byte == b' ');
-    let (scheme, encoded) = (halves.next().unwrap_or_default(), halves.next().ok_or(MALFORMED)?);
+    let (scheme, encoded) = authorization::split(value);
+    let encoded = encoded.ok_or(MALFORMED)?;
     if !scheme.eq_ignore_ascii_case(b"Basic") {
         return Ok(None);
     }
@@ -77,7 +79,12 @@ mod tests {
 
     #[test]
     fn an_encoded_and_a_plain_credential_are_the_same() {
-        for (scheme, pair) in [("Basic", "my-client:s_1"), ("bAsIc", "my%2Dclient:s%5F1")] {
+        for (scheme, pair) in [
+            ("Basic", "my-client:s_1"),
+            ("bAsIc", "my%2Dclient:s%5F1"),
+            ("Basic ", "my-client:s_1"),
+            ("basic   ", "my-client:s_1"),
+        ] {
             let value = format!("{scheme} {}", STANDARD.encode(pair));
             assert_eq!(decoded(value.as_bytes()), ("my-client".to_owned(), "s_1".to_owned()), "{value}");
         }
@@ -93,7 +100,7 @@ mod tests {
         let cases: [&[u8]; 12] = [
             b"Basic",
             b"Basic ",
-            b"Basic  Zm9vOmJhcg==",
+            b"Basic \tZm9vOmJhcg==",
             b"Basic Zm9vOmJhcg== x",
             b"Basic !!!",
             b"Basic Zm9vOmJhcg==!",

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::request::ClientRequest;
+use crate::core::authorization;
 use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::secret::ClientSecrets;
@@ -97,8 +98,8 @@ impl Carrier {
     /// Whether the request uses it, in whatever form.
     pub(super) fn is_used_by(self, request: &ClientRequest<'_>) -> bool {
         match self {
-            Self::Authorization => !request.authorization.is_empty(),
-            Self::Parameters(names) => names.iter().any(|name| request.params.all(name).any(|value| !value.is_empty())),
+            Self::Authorization => authorization::spoken(request.authorization).next().is_some(),
+            Self::Parameters(names) => names.iter().any(|name| request.params.contains(name)),
         }
     }
 }

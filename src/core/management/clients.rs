@@ -9,8 +9,8 @@ use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::ClientSecret;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth::uses_secret;
-use crate::core::ports::ClientPage;
-use crate::core::realm::RealmName;
+use crate::core::ports::{ClientPage, RegistrarError};
+use crate::core::realm::{Realm, RealmName};
 
 /// A client to register.
 pub struct Registration {
@@ -33,16 +33,14 @@ pub struct Registered {
     pub secret: Option<ClientSecret>,
     /// What to know about it.
     pub notices: Vec<Notice>,
-    /// What was to be done besides and could not be. The client is registered, and its secret must be handed over first.
-    pub unfinished: Option<ManagementError>,
 }
 
 /// A change of a registration. What is not named stays as it is.
 pub struct ClientChange<'a> {
     /// What becomes of what the operator decided before.
     pub metadata: &'a (dyn Fn(&mut ClientMetadata) + Sync),
-    /// Whether that speaks of what signs: then there are keys of that algorithm when the change returns.
-    pub names_signing_alg: bool,
+    /// Whether that speaks of signatures, by the form of tokens or by what signs: then there are keys when the change returns.
+    pub names_signature: bool,
     /// How long its secrets work from now on.
     pub secret_lifetime: Option<SecretLifetime>,
     /// Which of its tokens count.
@@ -68,18 +66,13 @@ impl Management {
         };
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
+        let published = self.publish_for_new(&client, &realm).await?;
         self.registrar.register(&client, secret.as_ref()).await.map_err(|error| subject.refused(error))?;
 
         let mut notices = self.notices_of(None, &client);
         notices.extend(secret.as_ref().and_then(secrets::notice_of));
-        let is_signed_for = client.metadata.access_token_signing_alg.is_some();
-        let published = if is_signed_for { self.publish_in_advance(&realm, Some(&client)).await } else { Ok(None) };
-        let (notice, unfinished) = match published {
-            Ok(notice) => (notice, None),
-            Err(error) => (None, Some(error)),
-        };
-        notices.extend(notice);
-        Ok(Registered { client, secret, notices, unfinished })
+        notices.extend(published);
+        Ok(Registered { client, secret, notices })
     }
 
     /// A registration as it is stored now.
@@ -144,12 +137,14 @@ impl Management {
         let subject = Subject::client(realm, client_id);
         let (valid_after, notice) = change.tokens_valid_after.replaces(before.tokens_valid_after, subject, now)?;
         client.tokens_valid_after = valid_after;
+        let published = if change.names_signature {
+            self.publish_in_advance(&self.realm(realm).await?, Some(&client)).await?
+        } else {
+            None
+        };
         let client = self.replace(&before, client).await?;
 
-        let mut notices: Vec<Notice> = notice.into_iter().chain(self.notices_of(Some(&before), &client)).collect();
-        if change.names_signing_alg {
-            notices.extend(self.publish_in_advance(&self.realm(realm).await?, Some(&client)).await?);
-        }
+        let notices = notice.into_iter().chain(self.notices_of(Some(&before), &client)).chain(published).collect();
         Ok(Changed { record: client, notices })
     }
 
@@ -190,6 +185,20 @@ impl Management {
         Ok(client)
     }
 
+    /// The keys of a client that says of itself how its tokens are made. None are made for one that cannot be registered.
+    async fn publish_for_new(&self, client: &Client, realm: &Realm) -> Result<Option<Notice>, ManagementError> {
+        let metadata = &client.metadata;
+        if metadata.access_token_signing_alg.is_none() && metadata.access_token_format.is_none() {
+            return Ok(None);
+        }
+        let subject = Subject::client(&client.realm, &client.client_id);
+        match self.registrar.read(&client.realm, &client.client_id).await {
+            Ok(_) => Err(ManagementError::Exists(subject)),
+            Err(RegistrarError::NotFound) => self.publish_in_advance(realm, Some(client)).await,
+            Err(error) => Err(subject.refused(error)),
+        }
+    }
+
     fn id_or_generated(&self, client_id: Option<ClientId>) -> Result<ClientId, ManagementError> {
         Ok(client_id.map_or_else(|| ClientId::generate(self.random.as_ref()), Ok)?)
     }
@@ -215,7 +224,7 @@ impl ClientChange<'_> {
     /// A change of nothing.
     pub const NOTHING: ClientChange<'static> = ClientChange {
         metadata: &|_| (),
-        names_signing_alg: false,
+        names_signature: false,
         secret_lifetime: None,
         tokens_valid_after: TokensValidAfter::Unchanged,
     };

@@ -1,7 +1,8 @@
 //! Signing keys of realms: published before they sign, replaced, taken out.
 
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject};
+use super::outcome::{Changed, ManagementError, Notice};
+use crate::core::access_token::settings::AccessTokenFormat;
 use crate::core::client::Client;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::jwk::KeyId;
@@ -47,27 +48,29 @@ impl Management {
         Ok(keys.published())
     }
 
-    /// Sees to it that the realm has keys of the algorithm just set, for `client` or for itself, so that they are published
-    /// before a token is signed with them. Says so where that takes its time.
+    /// Sees to it that the realm has keys for the tokens that are about to be set, those of `client` or its own, so that they are
+    /// published before a token is signed with them: a resource server that starts first would find none. Does nothing where nothing is
+    /// said of signatures. Says so where it takes its time until a key signs.
+    ///
+    /// # Errors
+    /// [`ManagementError::KeysNotMade`]. Called before the setting is stored, so that there is none without its keys.
     pub(super) async fn publish_in_advance(
         &self,
         realm: &Realm,
         client: Option<&Client>,
     ) -> Result<Option<Notice>, ManagementError> {
-        let realms_own = Realms::signing_alg(realm);
-        let alg = client.map_or(realms_own, |client| client.access_token_settings(realm).signing_alg);
-        let not_made = |error: KeyChangeError| match client {
-            None => ManagementError::KeysNotMade {
-                of: Subject::Realm(realm.name.clone()),
-                setting: realm.settings.access_token_signing_alg,
-                error,
-            },
-            Some(client) => ManagementError::KeysNotMade {
-                of: Subject::client(&client.realm, &client.client_id),
-                setting: client.metadata.access_token_signing_alg,
-                error,
-            },
+        let (own, realms_own) = (&realm.settings, Realms::signing_alg(realm));
+        let (format, named_alg, alg) = match client {
+            None => (own.access_token_format.unwrap_or_default(), own.access_token_signing_alg, realms_own),
+            Some(client) => {
+                let settings = client.access_token_settings(realm);
+                (settings.format, client.metadata.access_token_signing_alg, settings.signing_alg)
+            }
         };
+        if format != AccessTokenFormat::Jwt && named_alg.is_none() {
+            return Ok(None);
+        }
+        let not_made = |error: KeyChangeError| ManagementError::KeysNotMade { realm: realm.name.clone(), error };
         let before = self.keyring.read(&realm.name).await.map_err(|error| not_made(error.into()))?;
         // The first keys of a realm would be the client's alone, and would sign for those that leave the algorithm to the realm.
         let algs: &[SigningAlgorithm] = if before.is_none() { &[realms_own, alg] } else { &[alg] };

@@ -124,13 +124,11 @@ pub enum ManagementError {
         /// Why.
         error: Box<Self>,
     },
-    /// The setting of what signs is stored, but there is no key of that algorithm yet.
-    #[error("the setting of {of} is stored, but its realm has no key of that algorithm yet: {error}")]
+    /// There is no key for what was to be set, and none could be made. Nothing was stored.
+    #[error("the signing keys of realm '{realm}' could not be made, so nothing was changed: {error}")]
     KeysNotMade {
-        /// Whose setting.
-        of: Subject,
-        /// What was set; `None` where it was taken back.
-        setting: Option<SigningAlgorithm>,
+        /// The realm that would sign.
+        realm: RealmName,
         /// Why.
         error: KeyChangeError,
     },

@@ -9,8 +9,8 @@ use crate::core::realm::{Realm, RealmName, RealmSettings};
 pub struct RealmChange<'a> {
     /// What becomes of its settings.
     pub settings: &'a (dyn Fn(&mut RealmSettings) + Sync),
-    /// Whether that speaks of what signs: then there are keys of that algorithm when the change returns.
-    pub names_signing_alg: bool,
+    /// Whether that speaks of signatures, by the form of tokens or by what signs: then there are keys when the change returns.
+    pub names_signature: bool,
     /// Which of its tokens count.
     pub tokens_valid_after: TokensValidAfter,
 }
@@ -55,6 +55,7 @@ impl Management {
         let (valid_after, notice) = change.tokens_valid_after.replaces(stored, subject, now)?;
         realm.settings.tokens_valid_after = valid_after;
         realm.keep_longer_tokens_of(&before, now);
+        let published = if change.names_signature { self.publish_in_advance(&realm, None).await? } else { None };
 
         // Revision 0 is a realm without a record: writing one is what makes it, even where nothing is set.
         if realm != before || before.revision == 0 {
@@ -66,11 +67,8 @@ impl Management {
                 other => other,
             })?;
         }
-        let mut notices: Vec<Notice> =
-            notice.into_iter().chain(notices_of(&before.settings, &realm.settings)).collect();
-        if change.names_signing_alg {
-            notices.extend(self.publish_in_advance(&realm, None).await?);
-        }
+        let notices =
+            notice.into_iter().chain(notices_of(&before.settings, &realm.settings)).chain(published).collect();
         Ok(Changed { record: realm, notices })
     }
 
@@ -84,7 +82,7 @@ impl Management {
 impl RealmChange<'_> {
     /// A change of nothing, which makes a realm that is not there yet.
     pub const NOTHING: RealmChange<'static> =
-        RealmChange { settings: &|_| (), names_signing_alg: false, tokens_valid_after: TokensValidAfter::Unchanged };
+        RealmChange { settings: &|_| (), names_signature: false, tokens_valid_after: TokensValidAfter::Unchanged };
 }
 
 /// A default that the realm itself does not allow would turn every request without a scope into `invalid_scope`.

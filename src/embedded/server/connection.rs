@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 
 use super::activity::{Noting, Told, Verdict, Watched};
+use super::host;
 use super::limits::Limits;
 use super::places::Place;
 use super::sources::Sources;
@@ -41,7 +42,7 @@ pub(super) async fn answer(
     let activity = place.activity();
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let is_last = activity.request_begins(!request.body().is_end_stream(), limits);
-        let is_understood = has_known_transfer_coding(request.headers());
+        let refusal = unreadable(&request);
         if let Some(source) = sources.source(peer.ip(), request.headers()) {
             request.extensions_mut().insert(source);
         }
@@ -52,19 +53,20 @@ pub(super) async fn answer(
                 Body::new(Noting { body, activity: Arc::clone(activity) })
             }
         });
-        let answer = is_understood.then(|| service.clone().call(request));
+        let is_readable = refusal.is_none();
+        let answer = match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(service.clone().call(request)),
+        };
         async move {
             let mut answer = match answer {
-                Some(answer) => answer.await?,
-                None => Refusal::UnsupportedTransferCoding.into_response(),
+                Ok(answer) => answer.await?,
+                Err(refusal) => refusal.into_response(),
             };
             activity.is_answered();
             // Of these the rest of the body may still be coming.
-            let is_cut_off = matches!(
-                answer.status(),
-                StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::NOT_IMPLEMENTED
-            );
-            if is_last || is_cut_off {
+            let is_cut_off = matches!(answer.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE);
+            if is_last || is_cut_off || !is_readable {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -96,6 +98,15 @@ pub(super) async fn answer(
             },
         }
     }
+}
+
+/// What hyper lets pass of what a proxy in front may read in another way. The connection ends with the refusal: what follows may be a part
+/// of the same request.
+fn unreadable(request: &Request<Incoming>) -> Option<Refusal> {
+    if !host::is_named(request.version(), request.headers()) {
+        return Some(Refusal::InvalidHost);
+    }
+    (!has_known_transfer_coding(request.headers())).then_some(Refusal::UnsupportedTransferCoding)
 }
 
 /// hyper undoes chunks, looks at no coding before them, and refuses what does not end in them. A body in another coding is none that this

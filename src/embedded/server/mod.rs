@@ -6,6 +6,7 @@
 mod activity;
 mod connection;
 pub mod health;
+mod host;
 pub mod limits;
 mod places;
 pub mod sources;

@@ -105,26 +105,79 @@ fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm()
 }
 
 #[test]
-fn a_setting_whose_keys_could_not_be_made_is_reported_after_the_secret() {
+fn a_realm_has_its_keys_as_soon_as_its_tokens_or_a_clients_are_to_be_jwts() {
+    let operator = Operator::with_client();
+    let server = operator.server(|start| start);
+    let published = |realm: &str| {
+        let base = if realm == "root" { "/oauth2".to_owned() } else { format!("/oauth2/realms/root/realms/{realm}") };
+        let answer = Request::new("GET", &format!("{base}/connect/jwk_uri")).send(&server);
+        let jwks = answer.json();
+        let algs = keys(&jwks).iter().map(|key| text(&key["alg"]).to_owned()).collect::<Vec<_>>();
+        (answer.status, algs)
+    };
+    assert_eq!(published("root"), (200, vec![]), "asked before, which is not remembered");
+
+    for (realm, options, algs) in [
+        ("own", &["--access-token-format", "jwt"][..], &["ES256", "ES256"][..]),
+        ("both", &["--access-token-format", "jwt", "--signing-alg", "EdDSA"], &["EdDSA", "EdDSA"]),
+        ("alg", &["--signing-alg", "PS256"], &["PS256", "PS256"]),
+    ] {
+        let ended = operator.run(&[&["realm", "set", realm], options].concat());
+        assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""), "{realm}");
+        assert_eq!(published(realm), (200, algs.iter().map(|alg| (*alg).to_owned()).collect()), "{realm}");
+        // The same again changes nothing.
+        let before = operator.json(&["key", "list", "--realm", realm]);
+        operator.json(&[&["realm", "set", realm], options].concat());
+        assert_eq!(operator.json(&["key", "list", "--realm", realm]), before);
+    }
+    // What signs no tokens needs no keys.
+    for options in
+        [&["--access-token-format", "opaque"][..], &["--access-token-format", ""], &["--token-lifetime", "60"]]
+    {
+        operator.json(&[&["realm", "set", "opaque"], options].concat());
+        assert_eq!(published("opaque"), (200, vec![]), "{options:?}");
+    }
+    // A client's own form, when it is registered and later, where the realm has signed nothing yet.
+    operator.json(&["realm", "set", "created"]);
+    operator.json(&["client", "create", "--realm", "created", "--id", "c", "--access-token-format", "jwt"]);
+    assert_eq!(published("created").1, ["ES256", "ES256"]);
+    operator.json(&["client", "update", "myClient", "--name", "opaque"]);
+    assert_eq!(published("root").1, Vec::<String>::new());
+    operator.json(&["client", "update", "myClient", "--access-token-format", "jwt"]);
+    assert_eq!(published("root").1, ["ES256", "ES256"]);
+    // A change of what signs is published at once, too.
+    operator.json(&["realm", "set", "own", "--signing-alg", "EdDSA"]);
+    let listed = roles(&operator.json(&["key", "list", "--realm", "own"]));
+    assert_eq!(listed, ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"]);
+    // Nobody registers a client to have keys made.
+    operator.json(&["client", "create", "--realm", "opaque", "--id", "c"]);
+    let taken = ["client", "create", "--realm", "opaque", "--id", "c", "--access-token-format", "jwt"];
+    operator.refused(&taken, 1, "realm 'opaque' already has a client 'c'");
+    assert_eq!(published("opaque").1, Vec::<String>::new());
+}
+
+#[test]
+fn where_keys_could_not_be_made_nothing_is_changed() {
     let operator = Operator::new();
     operator.store_last_keys("alpha", now());
-    let created = operator.run(&[&CREATE[..], &["--realm", "alpha", "--signing-alg", "EdDSA"]].concat());
-    assert_eq!(created.status, Some(1));
-    let shown: Value = serde_json::from_str(&created.stdout).expect("the one answer that has the secret");
-    assert!(text(&shown["client_secret"]).starts_with("gws_"));
-    for (ended, repeat) in [
-        (created, "grantwell client update myClient --signing-alg EdDSA --realm alpha\n"),
-        (
-            operator.run(&["realm", "set", "alpha", "--signing-alg", "PS256"]),
-            "grantwell realm set alpha --signing-alg PS256\n",
-        ),
+    let before = operator.json(&["realm", "show", "alpha"]);
+    operator.json(&["client", "create", "--id", "present", "--realm", "alpha"]);
+    for command in [
+        &[&CREATE[..], &["--realm", "alpha", "--signing-alg", "EdDSA"]].concat()[..],
+        &["client", "update", "present", "--realm", "alpha", "--signing-alg", "EdDSA"],
+        &["realm", "set", "alpha", "--signing-alg", "PS256"],
+        &["realm", "set", "alpha", "--access-token-format", "jwt", "--signing-alg", "EdDSA", "--token-lifetime", "60"],
     ] {
-        let sentence = "error: the setting is stored, but realm 'alpha' has no key of that algorithm yet: ";
-        assert!(ended.stderr.starts_with(sentence) && ended.stderr.ends_with(repeat), "{}", ended.stderr);
+        let ended = operator.run(command);
+        assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""), "{command:?}");
+        let sentence = "error: the signing keys of realm 'alpha' could not be made, so nothing was changed: ";
+        let advice = "; see which keys it has with `grantwell key list --realm alpha`, and repeat the command when that is mended\n";
+        assert!(ended.stderr.starts_with(sentence) && ended.stderr.ends_with(advice), "{}", ended.stderr);
     }
-    let client = operator.json(&["client", "show", "myClient", "--realm", "alpha"]);
-    assert_eq!(client["access_token_signing_alg"], "EdDSA");
-    assert_eq!(operator.json(&["realm", "show", "alpha"])["access_token_signing_alg"], "PS256");
+    operator.refused(&["client", "show", "myClient", "--realm", "alpha"], 1, "has no client 'myClient'");
+    let present = operator.json(&["client", "show", "present", "--realm", "alpha"]);
+    assert_eq!(present["access_token_signing_alg"], Value::Null);
+    assert_eq!(operator.json(&["realm", "show", "alpha"]), before);
 }
 
 #[test]

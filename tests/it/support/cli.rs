@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -127,6 +128,13 @@ impl Store {
         let client = registered(realm, client_id, &stdout);
         assert_eq!(client.client_secret, secret, "the secret given is the secret registered");
         client
+    }
+
+    /// Leaves a realm without keys, as it is in a registry from before they were made with the setting.
+    pub(crate) fn forget_keys(&self, realm: &str) {
+        let registry = rusqlite::Connection::open(self.directory().join("registry.db")).expect("the registry");
+        registry.busy_timeout(Duration::from_secs(10)).expect("a setting");
+        registry.execute("DELETE FROM signing_keys WHERE realm = ?", [realm]).expect("forgotten");
     }
 
     /// Runs `grantwell client COMMAND ID --realm REALM …`.

@@ -182,6 +182,14 @@ impl Connection {
         self.stream.read(&mut [0]).is_ok_and(|length| length == 0)
     }
 
+    /// Whether nothing more comes: the server has closed it, or reset it because there was something that it did not read.
+    pub(crate) fn is_over(&mut self) -> bool {
+        match self.stream.read(&mut [0]) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Reads the status of an interim answer such as `100 Continue`, which has neither headers nor body.
     pub(crate) fn interim(&mut self) -> u16 {
         Answer::read(&mut self.stream, false).expect("an interim answer").status

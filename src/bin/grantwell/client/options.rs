@@ -42,7 +42,8 @@ pub(super) struct Settings {
     /// How many seconds the client's access tokens live (access_token_lifetime) [new clients: as the realm says]
     #[arg(long, value_name = "SECONDS", value_parser = token_lifetime)]
     token_lifetime: Option<TokenLifetime>,
-    /// How the client may authenticate (token_endpoint_auth_methods). Repeatable [new clients: `client_secret_basic`]
+    /// How the client may authenticate (token_endpoint_auth_methods). Repeatable
+    /// [new clients: `client_secret_basic` and `client_secret_post`]
     #[arg(long, value_name = "METHOD", value_parser = auth_method())]
     auth_method: Vec<AuthMethod>,
     /// Seconds from now until the client's secrets stop working; 0 for never (client_secret_expires_at) [new clients: 0]
@@ -73,9 +74,9 @@ impl Settings {
         refuse_mixed(&self.grant_type)
     }
 
-    /// Whether what signs is among what is to be set.
-    pub(super) fn name_signing_alg(&self) -> bool {
-        self.access_token.name_signing_alg()
+    /// Whether signatures are among what is to be set.
+    pub(super) fn name_signature(&self) -> bool {
+        self.access_token.name_signature()
     }
 
     /// Sets what is named, but for the end of secrets, which depends on when it is set.

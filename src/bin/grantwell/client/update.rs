@@ -34,7 +34,7 @@ impl Update {
         self.settings.check()?;
         let change = ClientChange {
             metadata: &|metadata| self.apply(metadata),
-            names_signing_alg: self.settings.name_signing_alg(),
+            names_signature: self.settings.name_signature(),
             secret_lifetime: self.settings.secret_lifetime,
             tokens_valid_after: self.valid_after.change(),
         };
