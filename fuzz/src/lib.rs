@@ -42,6 +42,7 @@ use grantwell::core::ports::{Clock as _, Registrar as _};
 use grantwell::core::random::Random as _;
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
 use grantwell::core::realms::RealmDefaults;
+use grantwell::core::reason::Reason;
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::adapters::EmbeddedAdapters;
@@ -240,16 +241,16 @@ struct OneToken(String);
 
 #[async_trait]
 impl TokenIntrospection for OneToken {
-    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError> {
         match unverified_token {
-            token if token == self.0 => Ok(Some(TokenFacts {
+            token if token == self.0 => Ok(Ok(TokenFacts {
                 client_id: "myClient".to_owned(),
                 sub: "myClient".to_owned(),
                 scope: "orders:read".parse().expect("a scope"),
                 audit_tracking_id: None,
             })),
             "away" => Err(OAuthError::Unavailable("a store".to_owned())),
-            _ => Ok(None),
+            _ => Ok(Err(Reason::UnknownToken)),
         }
     }
 }

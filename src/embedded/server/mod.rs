@@ -7,6 +7,7 @@ mod activity;
 mod connection;
 pub mod health;
 pub mod limits;
+pub mod metrics;
 mod places;
 pub mod sources;
 mod workers;
