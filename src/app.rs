@@ -140,7 +140,8 @@ impl<A: Adapters> App<A> {
     /// # Errors
     /// That of the adapters.
     pub fn service(&self, public_url: PublicUrl, beside: Router) -> Result<impl HttpService + use<A>, A::Error> {
-        Ok(routes::service(self.every_route()?.merge(beside), public_url, REQUEST_LIMIT))
+        let observer = self.adapters.observer();
+        Ok(routes::service(self.every_route()?.merge(beside), public_url, REQUEST_LIMIT, observer))
     }
 
     /// The routes of every endpoint.

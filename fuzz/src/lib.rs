@@ -42,6 +42,7 @@ use grantwell::core::ports::{Clock as _, Registrar as _};
 use grantwell::core::random::Random as _;
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
 use grantwell::core::realms::RealmDefaults;
+use grantwell::core::reason::Reason;
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::adapters::EmbeddedAdapters;
@@ -85,7 +86,7 @@ pub fn jwt(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Some(jwt) = UnverifiedJwt::parse(text) {
         let _ = jwt.unverified_realm();
-        assert!(jwt.verify(&realm, &KEYS.public, now).is_none(), "a forgery");
+        assert!(jwt.verify(&realm, &KEYS.public, now).is_err(), "a forgery");
     }
     // Claims, signed.
     let Ok(claims) = serde_json::from_str::<Value>(text) else { return };
@@ -94,8 +95,8 @@ pub fn jwt(input: &[u8]) {
     if let Some(jwt) = UnverifiedJwt::parse(&signed) {
         let _ = jwt.unverified_realm();
         let other: RealmName = "other".parse().expect("a name");
-        let is_of_root = jwt.verify(&realm, &KEYS.public, now).is_some();
-        let is_of_other = jwt.verify(&other, &KEYS.public, now).is_some();
+        let is_of_root = jwt.verify(&realm, &KEYS.public, now).is_ok();
+        let is_of_other = jwt.verify(&other, &KEYS.public, now).is_ok();
         assert!(!(is_of_root && is_of_other), "a token of two realms");
     }
 }
@@ -240,16 +241,16 @@ struct OneToken(String);
 
 #[async_trait]
 impl TokenIntrospection for OneToken {
-    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError> {
         match unverified_token {
-            token if token == self.0 => Ok(Some(TokenFacts {
+            token if token == self.0 => Ok(Ok(TokenFacts {
                 client_id: "myClient".to_owned(),
                 sub: "myClient".to_owned(),
                 scope: "orders:read".parse().expect("a scope"),
                 audit_tracking_id: None,
             })),
             "away" => Err(OAuthError::Unavailable("a store".to_owned())),
-            _ => Ok(None),
+            _ => Ok(Err(Reason::UnknownToken)),
         }
     }
 }

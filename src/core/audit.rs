@@ -9,6 +9,7 @@ use super::client::id::ClientId;
 use super::error::OAuthError;
 use super::quota::TokenLimit;
 use super::realm::RealmName;
+use super::reason::Reason;
 use super::scope::Scope;
 use super::source::ClientSource;
 
@@ -55,9 +56,9 @@ pub enum AuditEvent<'a> {
         realm: &'a RealmName,
         /// The client that asked.
         caller: &'a ClientId,
-        /// What it was told.
-        active: bool,
-        /// Of the token, where it is active.
+        /// Why it was told that the token is not active; `None` where it is. The caller is never told why.
+        inactive: Option<Reason>,
+        /// Of the token, where there is one.
         audit_tracking_id: Option<&'a str>,
     },
     /// A revocation was carried out or had nothing to do.
@@ -79,6 +80,8 @@ pub enum AuditEvent<'a> {
         client_id: Option<&'a ClientId>,
         /// Where the request came from, where somebody can say.
         source: Option<ClientSource>,
+        /// The scope that was asked for, as it was sent, where it was refused.
+        unverified_scope: Option<&'a str>,
         /// Why.
         error: &'a OAuthError,
     },
@@ -88,8 +91,12 @@ pub enum AuditEvent<'a> {
         endpoint: &'static str,
         /// As in [`AuditEvent::Refused`].
         source: Option<ClientSource>,
-        /// Why, without anything that was sent.
-        reason: &'static str,
+        /// Why.
+        reason: Reason,
+        /// What the caller is told, without anything that was sent.
+        detail: &'static str,
+        /// The status of the answer.
+        status: u16,
     },
     /// A protected resource let a request pass.
     AccessAllowed {
@@ -107,7 +114,11 @@ pub enum AuditEvent<'a> {
         /// What the token says, where it is active and did not suffice.
         token: Option<&'a TokenFacts>,
         /// Why.
-        reason: &'static str,
+        reason: Reason,
+        /// Why the token is not active, where that is the reason.
+        inactive: Option<Reason>,
+        /// What the gateway answers.
+        status: u16,
     },
     /// Nobody could say whether a request may pass. It did not.
     AccessUndecided {
@@ -126,6 +137,13 @@ pub(super) fn refusal_of_document<T>(
     result: &Result<T, OAuthError>,
 ) {
     if let Err(error) = result {
-        sink.record(&AuditEvent::Refused { endpoint, realm, client_id: None, source: None, error });
+        sink.record(&AuditEvent::Refused {
+            endpoint,
+            realm,
+            client_id: None,
+            source: None,
+            unverified_scope: None,
+            error,
+        });
     }
 }

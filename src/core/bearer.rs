@@ -12,16 +12,17 @@ use super::authorization;
 use super::error::OAuthError;
 use super::ports::Clock;
 use super::realm::{Issuer, RealmName};
+use super::reason::Reason;
 use super::scope::Scope;
 
 /// Answers whether a token is active here: for this resource, from its authorization server.
 #[async_trait]
 pub trait TokenIntrospection: Send + Sync {
-    /// The facts of an active token; `None` for any other.
+    /// The facts of an active token, or why it is not one.
     ///
     /// # Errors
     /// [`OAuthError::Unavailable`] or [`OAuthError::Server`] where nobody can say. Never taken for a yes.
-    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError>;
+    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError>;
 }
 
 /// Whether a request may pass.
@@ -38,8 +39,8 @@ pub enum Decision {
 pub enum Denial {
     /// No bearer token was sent: 401, and no error code (§3.1: the client may not know that it needs one).
     NoCredentials,
-    /// The token is malformed, unknown, expired, revoked or for somebody else: 401.
-    InvalidToken,
+    /// The token is malformed, unknown, expired, revoked or for somebody else: 401. Which of them is for the log only.
+    InvalidToken(Reason),
     /// The token is good and allows less than this: 403.
     InsufficientScope {
         /// What it would have to allow.
@@ -80,7 +81,10 @@ pub async fn decide(
     };
 
     // 2. Whether it is active here.
-    let Some(facts) = tokens.introspect(token).await? else { return Ok(Decision::Deny(Denial::InvalidToken)) };
+    let facts = match tokens.introspect(token).await? {
+        Ok(facts) => facts,
+        Err(reason) => return Ok(Decision::Deny(Denial::InvalidToken(reason))),
+    };
 
     // 3. Whether it allows this.
     if !required.is_subset(&facts.scope) {
@@ -96,31 +100,31 @@ fn presented_token<'a>(headers: &[&'a [u8]]) -> Result<&'a str, Denial> {
         (None, _) => return Err(Denial::NoCredentials),
         (Some(value), None) => value,
         // Which of them counts is not for this server to guess.
-        _ => return Err(Denial::InvalidToken),
+        _ => return Err(MALFORMED),
     };
     let (scheme, token) = authorization::split(value);
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(Denial::NoCredentials);
     }
     let token = token.and_then(|token| std::str::from_utf8(token).ok());
-    token.filter(|token| is_b64token(token)).ok_or(Denial::InvalidToken)
+    token.filter(|token| is_b64token(token)).ok_or(MALFORMED)
 }
 
 impl Denial {
     /// The status of the answer.
     pub fn status(&self) -> u16 {
         match self {
-            Self::NoCredentials | Self::InvalidToken => 401,
+            Self::NoCredentials | Self::InvalidToken(_) => 401,
             Self::InsufficientScope { .. } => 403,
         }
     }
 
     /// What the log calls it: the error code of RFC 6750 §3.1, where it has one.
-    pub fn code(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NoCredentials => "no_credentials",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::NoCredentials => Reason::NoCredentials,
+            Self::InvalidToken(_) => Reason::InvalidToken,
+            Self::InsufficientScope { .. } => Reason::InsufficientScope,
         }
     }
 
@@ -128,7 +132,7 @@ impl Denial {
     pub fn challenge(&self) -> String {
         match self {
             Self::NoCredentials => "Bearer".to_owned(),
-            Self::InvalidToken => r#"Bearer error="invalid_token""#.to_owned(),
+            Self::InvalidToken(_) => r#"Bearer error="invalid_token""#.to_owned(),
             Self::InsufficientScope { required, .. } => {
                 format!(r#"Bearer error="insufficient_scope", scope="{required}""#)
             }
@@ -138,22 +142,28 @@ impl Denial {
 
 #[async_trait]
 impl TokenIntrospection for RealmTokens {
-    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError> {
         let now = self.clock.now();
-        let Some(record) = self.tokens.find(unverified_token, &self.realm, now).await? else { return Ok(None) };
+        let record = match self.tokens.find(unverified_token, &self.realm, now).await? {
+            Ok(record) => record,
+            Err(inactive) => return Ok(Err(inactive.reason)),
+        };
         if !self.is_of_here(&record) {
-            return Ok(None);
+            return Ok(Err(Reason::OtherIssuer));
         }
         let realm = match self.tokens.realms.find(&self.realm).await {
             Ok(realm) => realm,
-            Err(OAuthError::UnknownRealm) => return Ok(None),
+            Err(OAuthError::UnknownRealm) => return Ok(Err(Reason::UnknownRealm)),
             Err(error) => return Err(error),
         };
-        let Some(record) = self.tokens.honoured(record, &realm).await? else { return Ok(None) };
+        let record = match self.tokens.honoured(record, &realm).await? {
+            Ok(record) => record,
+            Err(inactive) => return Ok(Err(inactive.reason)),
+        };
         if !self.is_meant_for_here(&record) {
-            return Ok(None);
+            return Ok(Err(Reason::OtherAudience));
         }
-        Ok(Some(TokenFacts {
+        Ok(Ok(TokenFacts {
             client_id: record.client_id.to_string(),
             sub: record.client_id.to_string(),
             scope: record.scope,
@@ -184,6 +194,8 @@ fn is_b64token(text: &str) -> bool {
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
+const MALFORMED: Denial = Denial::InvalidToken(Reason::MalformedCredentials);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,10 +220,10 @@ mod tests {
             "Bearer =",
             "Bearer é",
         ] {
-            assert_eq!(presented_token(&[value.as_bytes()]), Err(Denial::InvalidToken), "{value}");
+            assert_eq!(presented_token(&[value.as_bytes()]), Err(MALFORMED), "{value}");
         }
         assert_eq!(presented_token(&[]), Err(Denial::NoCredentials));
-        assert_eq!(presented_token(&[b"Bearer a", b"Bearer a"]), Err(Denial::InvalidToken));
+        assert_eq!(presented_token(&[b"Bearer a", b"Bearer a"]), Err(MALFORMED));
         assert_eq!(
             (presented_token(&[b""]), presented_token(&[b"", b"Bearer a"])),
             (Err(Denial::NoCredentials), Ok("a"))
@@ -229,7 +241,7 @@ mod tests {
         };
         for (denial, status, challenge) in [
             (Denial::NoCredentials, 401, "Bearer"),
-            (Denial::InvalidToken, 401, r#"Bearer error="invalid_token""#),
+            (Denial::InvalidToken(Reason::Expired), 401, r#"Bearer error="invalid_token""#),
             (
                 Denial::InsufficientScope { required, token },
                 403,

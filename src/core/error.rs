@@ -1,15 +1,17 @@
 //! The one table of protocol errors (RFC 6749 §5.2). Each has a public face (code and description, never an echo of the
 //! input) and, where there is one, a private reason for the log.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::client::Client;
 use super::keys::KeyError;
 use super::port_error::PortError;
 use super::quota::QuotaState;
+use super::reason::Reason;
 use super::source::ClientSource;
 
-/// Why a request was refused. Closed: a new variant does not compile until the status table in `http` has its row.
+/// Why a request was refused. Closed: a new variant does not compile until [`OAuthError::status`] has its row.
 #[derive(Debug, thiserror::Error)]
 pub enum OAuthError {
     /// A parameter is missing, repeated or malformed. The text is the public description.
@@ -57,32 +59,24 @@ pub enum OAuthError {
 
 /// The private reason of an `invalid_client`: for the audit log only. The answer is the same for all of them, so that a
 /// caller cannot learn which client ids exist (RFC 6749 §10.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthFailure {
     /// Neither an Authorization header nor credentials in the body.
-    #[error("no credentials")]
     NoCredentials,
     /// The Authorization header is no Basic credential, or the credential does not decode.
-    #[error("malformed credentials")]
     Malformed,
     /// The method is one this server does not implement.
-    #[error("authentication method not supported")]
     MethodNotSupported,
     /// No client of the realm has this id.
-    #[error("unknown client")]
     UnknownClient,
     /// The client is disabled.
-    #[error("client is disabled")]
     Disabled,
     /// The secret is right, and the client registered for another authentication method (a downgrade attempt, a wrong
     /// setting, or a client library that tries one after the other).
-    #[error("authentication method not registered for the client")]
     MethodNotRegistered,
     /// The client's secret has expired.
-    #[error("client secret has expired")]
     SecretExpired,
     /// The secret is neither the current nor the previous one.
-    #[error("wrong secret")]
     WrongSecret,
 }
 
@@ -144,14 +138,62 @@ impl OAuthError {
         }
     }
 
-    /// What the audit log calls this refusal: the code, or the private reason of an `invalid_client`.
-    pub fn reason(&self) -> String {
+    /// The status of the answer: the table of RFC 6749 §5.2.
+    pub fn status(&self) -> u16 {
         match self {
-            Self::InvalidClient(failure) => failure.to_string(),
-            Self::TooManyAttempts { .. } => "too many failed attempts".to_owned(),
-            Self::QuotaExceeded(_) => self.to_string(),
-            other => other.code().to_owned(),
+            Self::InvalidRequest(_)
+            | Self::InvalidScope(_)
+            | Self::UnauthorizedClient
+            | Self::InvalidTarget(_)
+            | Self::InvalidAuthorizationDetails
+            | Self::UnsupportedGrantType => 400,
+            Self::InvalidClient(_) => 401,
+            Self::UnknownRealm => 404,
+            // RFC 6585 §4.
+            Self::TooManyAttempts { .. } | Self::QuotaExceeded(_) => 429,
+            Self::Unavailable(_) => 503,
+            Self::Server(_) => 500,
         }
+    }
+
+    /// What the log and the metrics call this refusal: more than the caller is told.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidRequest(_) => Reason::InvalidRequest,
+            Self::InvalidClient(failure) => failure.reason(),
+            Self::InvalidScope(_) => Reason::InvalidScope,
+            Self::UnauthorizedClient => Reason::UnauthorizedClient,
+            Self::UnsupportedGrantType => Reason::UnsupportedGrantType,
+            Self::InvalidTarget(_) => Reason::InvalidTarget,
+            Self::InvalidAuthorizationDetails => Reason::InvalidAuthorizationDetails,
+            Self::UnknownRealm => Reason::UnknownRealm,
+            Self::TooManyAttempts { .. } => Reason::TooManyFailedAttempts,
+            Self::QuotaExceeded(_) => Reason::TokenQuotaExceeded,
+            Self::Unavailable(_) => Reason::TemporarilyUnavailable,
+            Self::Server(_) => Reason::ServerError,
+        }
+    }
+}
+
+impl ClientAuthFailure {
+    /// What the log and the metrics call it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::NoCredentials => Reason::NoCredentials,
+            Self::Malformed => Reason::MalformedCredentials,
+            Self::MethodNotSupported => Reason::AuthMethodNotSupported,
+            Self::UnknownClient => Reason::UnknownClient,
+            Self::Disabled => Reason::ClientDisabled,
+            Self::MethodNotRegistered => Reason::AuthMethodNotRegistered,
+            Self::SecretExpired => Reason::ClientSecretExpired,
+            Self::WrongSecret => Reason::WrongSecret,
+        }
+    }
+}
+
+impl fmt::Display for ClientAuthFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason().fmt(formatter)
     }
 }
 

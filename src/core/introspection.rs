@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::access_token::claims::CustomClaims;
+use super::access_token::inactive::Inactive;
 use super::access_token::jwt::{AudienceClaim, UnverifiedJwt};
 use super::access_token::record::AccessTokenRecord;
 use super::access_token::validation::AccessTokenValidator;
@@ -19,6 +20,7 @@ use super::error::{OAuthError, Refused};
 use super::jose;
 use super::ports::{Clock, SigningKeySource};
 use super::realm::{Issuer, Realm, RealmName};
+use super::reason::Reason;
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use super::time::UnixSeconds;
@@ -45,6 +47,8 @@ pub struct IntrospectionEndpoint {
 /// An answer and who it is for.
 struct Answer {
     introspection: Introspection,
+    /// Why the token is not active, for the log only.
+    inactive: Option<Inactive>,
     caller: Arc<Client>,
     realm: Arc<Realm>,
 }
@@ -164,9 +168,12 @@ impl IntrospectionEndpoint {
         let caller = self.clients.authenticate(&realm, &credentials).await?;
 
         // 3. The token, and what the caller is told of it.
-        let introspection = self.token_as_seen_by(&caller, &realm, token).await;
-        let introspection = introspection.map_err(|error| Refused::of(&caller, error))?;
-        Ok(Answer { introspection, caller, realm })
+        let seen = self.token_as_seen_by(&caller, &realm, token).await;
+        let (introspection, inactive) = match seen.map_err(|error| Refused::of(&caller, error))? {
+            Ok(token) => (Introspection::Active(token), None),
+            Err(inactive) => (Introspection::Inactive { active: false }, Some(inactive)),
+        };
+        Ok(Answer { introspection, inactive, caller, realm })
     }
 
     async fn token_as_seen_by(
@@ -174,28 +181,30 @@ impl IntrospectionEndpoint {
         caller: &Client,
         realm: &Arc<Realm>,
         unverified_token: Option<&str>,
-    ) -> Result<Introspection, OAuthError> {
+    ) -> Result<Result<Box<ActiveToken>, Inactive>, OAuthError> {
         let unverified_token = require_token(unverified_token)?;
 
         // 1. Whether there is such a token, and its time is not over.
         let now = self.clock.now();
         let signed_in = realm_to_search(caller, realm, unverified_token);
-        let Some(record) = self.tokens.find(unverified_token, &signed_in, now).await? else {
-            return Ok(Introspection::inactive());
+        let record = match self.tokens.find(unverified_token, &signed_in, now).await? {
+            Ok(record) => record,
+            Err(inactive) => return Ok(Err(inactive)),
         };
 
         // 2. Whether this caller may know about it (§2.2, §4).
-        if !may_introspect(caller, realm, &record) {
-            return Ok(Introspection::inactive());
+        if let Some(reason) = why_not_introspected_by(caller, realm, &record) {
+            return Ok(Err(record.inactive(reason)));
         }
 
         // 3. As far as the client and the realm it was issued to still stand behind it.
-        let Some(record) = self.tokens.honoured(record, realm).await? else {
-            return Ok(Introspection::inactive());
+        let record = match self.tokens.honoured(record, realm).await? {
+            Ok(record) => record,
+            Err(inactive) => return Ok(Err(inactive)),
         };
 
         // 4. Only now: active.
-        Ok(Introspection::active(record, now))
+        Ok(Ok(Box::new(ActiveToken::of(record, now))))
     }
 
     /// RFC 9701 §5. Signed as the caller's own tokens would be, else as the realm's.
@@ -212,22 +221,23 @@ impl IntrospectionEndpoint {
     }
 
     fn record(&self, answer: &Answer) {
+        let audit_tracking_id = match (&answer.introspection, &answer.inactive) {
+            (Introspection::Active(token), _) => Some(token.audit_tracking_id.as_str()),
+            (Introspection::Inactive { .. }, Some(inactive)) => inactive.audit_tracking_id.as_deref(),
+            (Introspection::Inactive { .. }, None) => None,
+        };
         self.audit.record(&AuditEvent::TokenIntrospected {
             realm: &answer.realm.name,
             caller: &answer.caller.client_id,
-            active: answer.introspection.is_active(),
-            audit_tracking_id: answer.introspection.audit_tracking_id(),
+            inactive: answer.inactive.as_ref().map(|inactive| inactive.reason),
+            audit_tracking_id,
         });
     }
 }
 
-impl Introspection {
-    fn inactive() -> Self {
-        Self::Inactive { active: false }
-    }
-
-    fn active(record: AccessTokenRecord, now: UnixSeconds) -> Self {
-        Self::Active(Box::new(ActiveToken {
+impl ActiveToken {
+    fn of(record: AccessTokenRecord, now: UnixSeconds) -> Self {
+        Self {
             active: true,
             scope: record.scope,
             sub: record.client_id.clone(),
@@ -242,19 +252,14 @@ impl Introspection {
             expires_in: record.expires_at.since(now),
             audit_tracking_id: record.audit_tracking_id,
             claims: CustomClaimMembers(record.claims),
-        }))
+        }
     }
+}
 
+impl Introspection {
     /// Whether the caller is told that the token is active.
     pub fn is_active(&self) -> bool {
         matches!(self, Self::Active(_))
-    }
-
-    fn audit_tracking_id(&self) -> Option<&str> {
-        match self {
-            Self::Active(token) => Some(&token.audit_tracking_id),
-            Self::Inactive { .. } => None,
-        }
     }
 }
 
@@ -280,10 +285,15 @@ fn realm_to_search(caller: &Client, realm: &Realm, unverified_token: &str) -> Re
 
 /// A client may look at its own tokens; a resource server at all of its realm, or of every realm, where its registration
 /// has the scope for that and its realm (still) allows it.
-fn may_introspect(caller: &Client, realm: &Realm, record: &AccessTokenRecord) -> bool {
+fn why_not_introspected_by(caller: &Client, realm: &Realm, record: &AccessTokenRecord) -> Option<Reason> {
     let scope = caller.grantable_scope(realm);
     if scope.contains(INTROSPECT_ALL_TOKENS_ANY_REALM) {
-        return true;
+        None
+    } else if caller.realm != record.realm {
+        Some(Reason::OtherRealm)
+    } else if caller.client_id == record.client_id || scope.contains(INTROSPECT_ALL_TOKENS) {
+        None
+    } else {
+        Some(Reason::CallerMayNotIntrospect)
     }
-    caller.realm == record.realm && (caller.client_id == record.client_id || scope.contains(INTROSPECT_ALL_TOKENS))
 }

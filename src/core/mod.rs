@@ -27,6 +27,7 @@ pub mod quota;
 pub mod random;
 pub mod realm;
 pub mod realms;
+pub mod reason;
 pub mod resource;
 pub mod revocation;
 pub mod scope;

@@ -90,12 +90,12 @@ impl RevocationEndpoint {
         now: UnixSeconds,
     ) -> Result<Revocation, OAuthError> {
         Ok(match validation::presented(self.keys.as_ref(), unverified_token, &realm.name, now).await? {
-            None => Revocation::NotFound,
-            Some(PresentedToken::Stored(digest)) => {
+            Err(_inactive) => Revocation::NotFound,
+            Ok(PresentedToken::Stored(digest)) => {
                 self.tokens.revoke(&digest, &realm.name, &client.client_id, now).await?
             }
             // There is no record to delete: its end is what is stored, for as long as it would have lived.
-            Some(PresentedToken::Stateless(record)) => {
+            Ok(PresentedToken::Stateless(record)) => {
                 let revocation = Revocation::of(Some(&record), &realm.name, &client.client_id, now);
                 if matches!(revocation, Revocation::Revoked { .. }) {
                     self.denylist.deny(&record.jti, record.expires_at.plus(CLOCK_SKEW)).await?;

@@ -14,6 +14,7 @@ use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
     ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
 };
+use crate::observe::metrics::Counter;
 use crate::observe::{LogRefusalsSparingly, Observer};
 use crate::system::SystemClock;
 
@@ -52,6 +53,13 @@ impl EmbeddedAdapters {
         let observer: Arc<Observer> = Arc::default();
         let audit = Arc::clone(&observer) as _;
         Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, audit, observer }
+    }
+
+    /// Counts in `counter` what endpoints and caches do.
+    #[must_use]
+    pub fn counting_in(self, counter: Arc<dyn Counter>) -> Self {
+        let observer = Arc::new(Observer::counting_in(counter));
+        Self { audit: Arc::clone(&observer) as _, observer, ..self }
     }
 
     /// Logs refusals of one kind once in a while, however many there are. What was left out is logged for as long as this is used,

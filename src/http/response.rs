@@ -12,6 +12,7 @@ use crate::core::keys::published::Jwks;
 use crate::core::keys::set::JWKS_MAX_AGE;
 use crate::core::quota::QuotaState;
 use crate::core::realm::RealmName;
+use crate::core::reason::Reason;
 use crate::core::token::TokenResponse;
 
 /// Seconds a client is asked to wait before it tries again after a 503.
@@ -19,6 +20,10 @@ pub const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// Seconds for which anybody may keep the metadata.
 const METADATA_MAX_AGE: u64 = 300;
+
+/// The header of every answer that has the id by which the log names its request. A caller's own is not taken.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -111,7 +116,8 @@ impl Refusal {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::OAuth(error) => status_of(error),
+            // Every status of that table is one.
+            Self::OAuth(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::PastTheFront => StatusCode::FORBIDDEN,
@@ -120,6 +126,21 @@ impl Refusal {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    /// What the log and the metrics call it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::OAuth(error) => error.reason(),
+            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::NotFound => Reason::NotFound,
+            Self::PastTheFront => Reason::PastTheFront,
+            Self::InvalidHost => Reason::InvalidHost,
+            Self::RequestTimeout => Reason::RequestTimeout,
+            Self::PayloadTooLarge => Reason::PayloadTooLarge,
+            Self::UnsupportedContentEncoding => Reason::UnsupportedContentEncoding,
+            Self::UnsupportedTransferCoding => Reason::UnsupportedTransferCoding,
         }
     }
 
@@ -146,24 +167,6 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         self.into_response_for(None)
-    }
-}
-
-/// The status table of RFC 6749 §5.2. Exhaustive, so that a new error does not compile until it has its row.
-fn status_of(error: &OAuthError) -> StatusCode {
-    match error {
-        OAuthError::InvalidRequest(_)
-        | OAuthError::InvalidScope(_)
-        | OAuthError::UnauthorizedClient
-        | OAuthError::InvalidTarget(_)
-        | OAuthError::InvalidAuthorizationDetails
-        | OAuthError::UnsupportedGrantType => StatusCode::BAD_REQUEST,
-        OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
-        OAuthError::UnknownRealm => StatusCode::NOT_FOUND,
-        // RFC 6585 §4.
-        OAuthError::TooManyAttempts { .. } | OAuthError::QuotaExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
-        OAuthError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        OAuthError::Server(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::core::realm::{PublicUrl, RealmName};
 use crate::core::revocation::RevocationEndpoint;
 use crate::core::source::ClientSource;
 use crate::core::token::TokenEndpoint;
+use crate::observe::{Event, Observer};
 
 /// The paths under which a realm's endpoints are found. Those under `/am` are ForgeRock's own, so that a client written
 /// for it works after a change of host.
@@ -105,15 +106,34 @@ pub fn finish(routes: Router) -> Router {
 }
 
 /// The same for the local server, which is reached by `public_url`, and a JSON 503 for a request that takes longer than `limit`, so that a
-/// slow body holds no connection. It is around all routes at once: a layer of a router is boxed anew for each request.
-pub fn service(routes: Router, public_url: PublicUrl, limit: Duration) -> impl HttpService {
+/// slow body holds no connection. It is around all routes at once: a layer of a router is boxed anew for each request. `observer` is told
+/// of every answer.
+pub fn service(routes: Router, public_url: PublicUrl, limit: Duration, observer: Arc<Observer>) -> impl HttpService {
     let router = with_not_found(routes);
     service_fn(move |mut request: Request| {
-        let mut router = router.clone();
+        let (mut router, observer) = (router.clone(), Arc::clone(&observer));
+        let endpoint = name_of_endpoint(request.uri().path());
         request.extensions_mut().insert(public_url.clone());
         let answer = caught(async move { router.call(request).await.unwrap_or_else(|never| match never {}) });
-        async move { Ok(tokio::time::timeout(limit, answer).await.unwrap_or_else(|_elapsed| response::out_of_time())) }
+        async move {
+            let answer = tokio::time::timeout(limit, answer).await.unwrap_or_else(|_elapsed| {
+                observer.tell(Event::OutOfTime { route: None, limit });
+                response::out_of_time()
+            });
+            observer.tell(Event::Answered { status: answer.status().as_u16(), endpoint: Some(endpoint) });
+            Ok(answer)
+        }
     })
+}
+
+/// What the metrics call the endpoint of a path: one of few, whatever a caller asks for.
+fn name_of_endpoint(path: &str) -> &'static str {
+    let endpoint = ENDPOINTS.into_iter().find(|endpoint| request::base_path(path, endpoint.path).is_some());
+    match endpoint {
+        Some(endpoint) => endpoint.name,
+        None if path.contains("/.well-known/") => MetadataEndpoint::DOCUMENT.name,
+        None => OTHER,
+    }
 }
 
 fn with_not_found(routes: Router) -> Router {
@@ -229,13 +249,22 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
 
 /// The answer to a request that never became one of the protocol's. Recorded, because credentials in a URL are among them.
 fn refused(audit: &dyn AuditSink, endpoint: Endpoint, source: Option<ClientSource>, refusal: Refusal) -> Response {
-    audit.record(&AuditEvent::Malformed { endpoint: endpoint.name, source, reason: refusal.description() });
+    audit.record(&AuditEvent::Malformed {
+        endpoint: endpoint.name,
+        source,
+        reason: refusal.reason(),
+        detail: refusal.description(),
+        status: refusal.status().as_u16(),
+    });
     refusal.into_response()
 }
 
 fn answer(realm: &RealmName, result: Result<Response, OAuthError>) -> Response {
     result.unwrap_or_else(|error| Refusal::OAuth(error).into_response_for(Some(realm)))
 }
+
+/// A path that is no endpoint's.
+const OTHER: &str = "other";
 
 #[cfg(test)]
 mod tests {
@@ -262,7 +291,7 @@ mod tests {
             Router::new().route("/panics", get(panics)).route("/hangs", get(hangs))
         };
         let public_url: PublicUrl = "https://auth.example.com".parse().expect("a URL");
-        let local = || service(routes(), public_url.clone(), Duration::from_millis(20));
+        let local = || service(routes(), public_url.clone(), Duration::from_millis(20), Arc::default());
         for (status, body) in [answer_to(local(), "/panics").await, answer_to(finish(routes()), "/panics").await] {
             assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
             assert!(body.contains("server_error") && !body.contains("of a token"), "{body}");

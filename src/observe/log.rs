@@ -17,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::background::{Background, LogGuard};
+use super::format::{JsonLines, TextLines};
 
 /// What the local server's log looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,33 +98,34 @@ pub fn init_local(level: LogLevel, format: LogFormat) -> io::Result<LogGuard> {
     let log = Background::start(io::stderr())?;
     let (writer, registry) = (Arc::clone(&log), tracing_subscriber::registry().with(filter(level)));
     let _already_set = match format {
-        LogFormat::Text => {
-            registry.with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false)).try_init()
-        }
+        LogFormat::Text => registry.with(text_lines(writer)).try_init(),
         LogFormat::Json => registry.with(json_lines(writer)).try_init(),
     };
     Ok(LogGuard::of(&log))
 }
 
-/// Logs one JSON object per line to stdout, where Lambda takes it, with the ids of the invocation that it is about. Does
-/// nothing where the process logs already.
+/// Logs one JSON object per line to stdout, where Lambda takes it. Does nothing where the process logs already.
 pub fn init_lambda(level: LogLevel) {
     log_panics_without_their_message();
     let _already_set = tracing_subscriber::registry().with(filter(level)).with(json_lines(io::stdout)).try_init();
 }
 
-/// One JSON object: the time, the level, the fields of the event, its target, and the span it is in with its fields.
+/// The time, the level, who speaks, the message, the fields of the event, and what is known of the request that it is about.
+fn text_lines<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    W: for<'writer> MakeWriter<'writer> + 'static,
+{
+    tracing_subscriber::fmt::layer().event_format(TextLines).with_writer(writer)
+}
+
+/// One JSON object: the time, the level, the fields of the event, and what is known of the request that it is about.
 fn json_lines<S, W>(writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
-    tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
-        .with_writer(writer)
+    tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(writer)
 }
 
 /// A panic's message may quote what it choked on, such as a token. Where it happened is what helps.
@@ -147,9 +149,12 @@ fn filter(level: LogLevel) -> Targets {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use futures_util::FutureExt as _;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::core::source::ClientSource;
+    use crate::observe::request::{InvocationIds, RequestContext, came_from, during};
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -165,45 +170,73 @@ mod tests {
         }
     }
 
-    fn lines_of(work: impl FnOnce()) -> Vec<Value> {
+    fn lines_of(format: LogFormat, work: impl FnOnce()) -> Vec<String> {
         let written = Written::default();
         let writer = written.clone();
-        let lines = json_lines(move || writer.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), work);
+        let (writer, registry) = (move || writer.clone(), tracing_subscriber::registry());
+        match format {
+            LogFormat::Text => tracing::subscriber::with_default(registry.with(text_lines(writer)), work),
+            LogFormat::Json => tracing::subscriber::with_default(registry.with(json_lines(writer)), work),
+        }
         let text = String::from_utf8(written.0.lock().expect("no panic").clone()).expect("text");
-        let line = |line: &str| {
-            let mut line: Value = serde_json::from_str(line).expect("JSON");
-            let timestamp = line.as_object_mut().expect("an object").remove("timestamp").expect("a timestamp");
-            assert!(timestamp.as_str().expect("text").ends_with('Z'), "{timestamp}");
-            line
-        };
-        text.lines().map(line).collect()
+        text.lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn a_line_has_the_fields_of_its_event_and_of_the_span_it_is_in() {
-        let lines = lines_of(|| {
+    fn a_json_line_has_the_fields_of_its_event_and_of_the_request_it_is_about() {
+        let lines = lines_of(LogFormat::Json, || {
             tracing::warn!(text = "a \"b\"\n{}", number = 7, is_so = true, share = 0.5, nothing = None::<&str>, "said");
-            let span = tracing::error_span!("invocation", request_id = "}\"{", trace_id = "1-2-3");
-            span.in_scope(|| tracing::info!(shown = %"x}", "said inside"));
-            tracing::error_span!("bare").in_scope(|| tracing::error!(debugged = ?Some("x"), wide = 7_u128));
+            in_a_request(|| tracing::info!(shown = %"x}", "said inside"));
+            tracing::error!(target: "hyper", debugged = ?Some("x"), wide = 7_u128);
         });
-        let target = module_path!();
+        let lines: Vec<Value> = lines.iter().map(|line| without_time(line)).collect();
         assert_eq!(
             lines,
             [
                 json!({
                     "level": "WARN", "message": "said", "text": "a \"b\"\n{}", "number": 7, "is_so": true, "share": 0.5,
-                    "target": target,
                 }),
                 json!({
-                    "level": "INFO", "message": "said inside", "shown": "x}", "target": target,
-                    "span": {"name": "invocation", "request_id": "}\"{", "trace_id": "1-2-3"},
+                    "level": "INFO", "message": "said inside", "shown": "x}", "request_id": "}\"{", "trace_id": "1-2-3",
+                    "source": "192.0.2.1",
                 }),
-                json!({
-                    "level": "ERROR", "debugged": "Some(\"x\")", "wide": "7", "target": target, "span": {"name": "bare"},
-                }),
+                json!({"level": "ERROR", "debugged": "Some(\"x\")", "wide": "7", "target": "hyper"}),
             ]
         );
+    }
+
+    #[test]
+    fn a_text_line_has_every_text_in_quotes_and_nothing_that_is_not_printable() {
+        let lines = lines_of(LogFormat::Text, || {
+            tracing::warn!(target: "grantwell", text = "a \"b\"\n\u{1b}[2J\\", shown = %"it's a/b", "said \"so\"\n");
+            in_a_request(|| {
+                let nothing = None::<&str>;
+                tracing::info!(target: "hyper", number = 7, is_so = true, share = 0.5, nothing, debugged = ?Some("x"), "said");
+            });
+        });
+        let lines: Vec<&str> = lines.iter().map(|line| line.split_once('Z').expect("a time").1).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"  WARN grantwell: said "so"\n text="a \"b\"\n\u{1b}[2J\\" shown="it's a/b""#,
+                r#"  INFO hyper: said number=7 is_so=true share=0.5 debugged="Some(\"x\")" request_id="}\"{" trace_id="1-2-3" source="192.0.2.1""#
+            ]
+        );
+    }
+
+    fn in_a_request(tell: impl FnOnce()) {
+        let ids = InvocationIds { request_id: "}\"{".into(), trace_id: Some("1-2-3".into()) };
+        let request = during(RequestContext::of_invocation(ids), async {
+            came_from(ClientSource::of([192, 0, 2, 1].into()));
+            tell();
+        });
+        request.now_or_never().expect("it waits for nothing");
+    }
+
+    fn without_time(line: &str) -> Value {
+        let mut line: Value = serde_json::from_str(line).expect("JSON");
+        let timestamp = line.as_object_mut().expect("an object").remove("timestamp").expect("a timestamp");
+        assert!(timestamp.as_str().expect("text").ends_with('Z'), "{timestamp}");
+        line
     }
 }

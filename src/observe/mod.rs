@@ -6,10 +6,12 @@
 
 mod background;
 pub mod event;
+mod format;
 pub mod log;
 pub mod metrics;
 mod observer;
 mod refusals;
+pub mod request;
 
 pub use self::background::LogGuard;
 pub use self::event::Event;

@@ -1,26 +1,36 @@
 //! Whom everything is told that a process does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{self, Event, Sinks, audit};
-use super::metrics::{InvocationIds, Metrics};
+use super::metrics::{Counter, Metrics};
+use super::request::InvocationIds;
 use crate::core::audit::{AuditEvent, AuditSink};
 
 /// Writes the line of every event, and counts it where metrics are on.
 #[derive(Debug, Default)]
 pub struct Observer {
+    /// Written at the end of each invocation.
     metrics: Option<Metrics>,
+    /// Fetched by whoever wants to know.
+    counter: Option<Arc<dyn Counter>>,
 }
 
 impl Observer {
     /// Logs, and counts in `metrics`. [`Observer::default`] only logs.
     pub fn counting(metrics: Metrics) -> Self {
-        Self { metrics: Some(metrics) }
+        Self { metrics: Some(metrics), counter: None }
+    }
+
+    /// Logs, and counts in `counter`.
+    pub fn counting_in(counter: Arc<dyn Counter>) -> Self {
+        Self { metrics: None, counter: Some(counter) }
     }
 
     /// Whether anything is counted.
     pub fn counts(&self) -> bool {
-        self.metrics.is_some()
+        self.metrics.is_some() || self.counter.is_some()
     }
 
     /// Tells of what happened.
@@ -41,7 +51,8 @@ impl Observer {
     }
 
     fn sinks(&self, is_logged: bool) -> Sinks<'_> {
-        Sinks { is_logged, metrics: self.metrics.as_ref() }
+        let metrics = self.metrics.as_ref().map(|metrics| metrics as &dyn Counter);
+        Sinks { is_logged, metrics: metrics.or(self.counter.as_deref()) }
     }
 }
 
@@ -98,10 +109,11 @@ mod tests {
             realm: &realm,
             client_id: Some(&client_id),
             source: None,
+            unverified_scope: None,
             error: &error,
         });
         let line = observer.metrics_line();
-        assert_eq!((&line["Reason"], &line["RequestsRefused"]), (&json!("wrong secret"), &json!(1)));
+        assert_eq!((&line["Reason"], &line["RequestsRefused"]), (&json!("wrong_secret"), &json!(1)));
         assert!(!line.to_string().contains("myClient") && !line.to_string().contains("invented"), "{line}");
     }
 
@@ -109,7 +121,7 @@ mod tests {
     fn an_answer_counts_by_its_status() {
         let observer = observer();
         for status in [200, 400, 429, 500, 502, 503] {
-            observer.tell(Event::Answered { status });
+            observer.tell(Event::Answered { status, endpoint: None });
         }
         let line = observer.metrics_line();
         assert_eq!((&line["AnswersUnavailable"], &line["AnswersFailed"]), (&json!(1), &json!(2)));

@@ -6,13 +6,17 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::field::display;
+
 use super::event::LINES;
 use super::observer::Observer;
+use super::request;
 use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
 use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
+use crate::core::reason::Reason;
 use crate::core::source::ClientSource;
 use crate::core::time::Moment;
 
@@ -46,7 +50,7 @@ enum Level {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Refusal {
     endpoint: &'static str,
-    reason: String,
+    reason: Reason,
     source: Option<ClientSource>,
     /// Where the registry knows it.
     client: Option<(RealmName, ClientId)>,
@@ -174,7 +178,7 @@ impl Refusal {
                 detail: Some(error.to_string()),
                 level: if matches!(error, OAuthError::Server(_)) { Level::Error } else { Level::Warning },
             }),
-            AuditEvent::Refused { endpoint, realm, client_id, source, error } => Some(Self {
+            AuditEvent::Refused { endpoint, realm, client_id, source, error, .. } => Some(Self {
                 endpoint,
                 reason: error.reason(),
                 source: *source,
@@ -182,9 +186,9 @@ impl Refusal {
                 detail: None,
                 level: if matches!(error, OAuthError::TooManyAttempts { .. }) { Level::Warning } else { Level::Info },
             }),
-            AuditEvent::Malformed { endpoint, source, reason } => Some(Self {
+            AuditEvent::Malformed { endpoint, source, reason, .. } => Some(Self {
                 endpoint,
-                reason: (*reason).to_owned(),
+                reason: *reason,
                 source: *source,
                 client: None,
                 detail: None,
@@ -196,8 +200,15 @@ impl Refusal {
 }
 
 fn tell(left_out: &[(Refusal, u64)]) {
+    if !left_out.is_empty() {
+        // Whoever asks now need not be one of them.
+        request::outside(|| tell_each(left_out));
+    }
+}
+
+fn tell_each(left_out: &[(Refusal, u64)]) {
     for (Refusal { endpoint, reason, source, client, detail, level }, repeated) in left_out {
-        let source = source.map(|source| source.to_string());
+        let (reason, source) = (reason.as_str(), source.map(display));
         let (realm, client_id) = client.as_ref().map(|(realm, id)| (realm.as_str(), id.as_str())).unzip();
         match (level, detail) {
             (Level::Error, _) => {
@@ -255,8 +266,14 @@ mod tests {
             let realm = RealmName::root();
             let client_id = client.map(|id| id.parse().expect("an id"));
             let source = Some(ClientSource::of([192, 0, 2, source].into()));
-            let event =
-                AuditEvent::Refused { endpoint: "token", realm: &realm, client_id: client_id.as_ref(), source, error };
+            let event = AuditEvent::Refused {
+                endpoint: "token",
+                realm: &realm,
+                client_id: client_id.as_ref(),
+                source,
+                unverified_scope: None,
+                error,
+            };
             let let_through = |_: &usize| Refusal::of(&event).is_none_or(|refusal| self.sparing.lets_through(refusal));
             (0..times).filter(let_through).count()
         }
@@ -290,8 +307,14 @@ mod tests {
         let observer = Arc::new(Observer::counting(Metrics::in_tests()));
         let sparing = LogRefusalsSparingly::new(Arc::clone(&observer), Arc::new(Seconds::default()));
         let realm = RealmName::root();
-        let refused =
-            AuditEvent::Refused { endpoint: "token", realm: &realm, client_id: None, source: None, error: &NONE };
+        let refused = AuditEvent::Refused {
+            endpoint: "token",
+            realm: &realm,
+            client_id: None,
+            source: None,
+            unverified_scope: None,
+            error: &NONE,
+        };
         for _ in 0..1000 {
             sparing.record(&refused);
         }
@@ -346,7 +369,7 @@ mod tests {
         let mut table = Table::default();
         let refusal = Refusal {
             endpoint: "token",
-            reason: String::new(),
+            reason: Reason::NoCredentials,
             source: None,
             client: None,
             detail: None,

@@ -40,9 +40,10 @@ class FunctionError(FunctionFailed):
         self.message = str(json.loads(body)["errorMessage"])
 
 
-def unsampled() -> str:
-    """The tracing header of an invocation that X-Ray is not told of."""
-    return f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
+def tracing_header(sampled: bool) -> str:
+    """The one that Lambda sends with each invocation, whether or not X-Ray is told of it."""
+    root = f"1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
+    return f"Root={root};Parent={uuid.uuid4().hex[:16]};Sampled={int(sampled)}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class LambdaRuntime:
     ) -> None:
         if not binary.is_file():
             raise FileNotFoundError(f"{binary} is not built: run `cargo build --bins`")
+        # Whether X-Ray samples what comes next.
+        self.sampled = False
         self._timeout = timeout_seconds
         self._clock = clock
         self._arn = f"arn:aws:lambda:{region}:123456789012:function:{name}"
@@ -261,7 +264,7 @@ class LambdaRuntime:
                         "Lambda-Runtime-Aws-Request-Id": request_id,
                         "Lambda-Runtime-Deadline-Ms": str(deadline),
                         "Lambda-Runtime-Invoked-Function-Arn": runtime._arn,
-                        "Lambda-Runtime-Trace-Id": unsampled(),
+                        "Lambda-Runtime-Trace-Id": tracing_header(runtime.sampled),
                     },
                 )
 

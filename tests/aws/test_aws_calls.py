@@ -529,8 +529,6 @@ def test_a_line_of_the_log_is_as_long_as_grantwell_cost_says(
         function = count(row.function)
         function.sandbox.invoke(row.request(service))
         (line,) = function.sandbox.log_lines()
-        # The ids of the invocation come on top, as the line of metrics does (docs/cost.md).
-        del line["span"]
         length = len(json.dumps(line, separators=(",", ":")))
         assert 0.9 * said[kind]["audit"] <= length <= 1.1 * said[kind]["audit"], line
 

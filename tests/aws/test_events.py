@@ -141,15 +141,18 @@ def test_the_authorizer_logs_one_line_for_each_decision(seeded: Stack, start: St
     lines = authorizer.log_lines()
     unknown = "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
     token = {"client_id": "myClient", "audit_tracking_id": f"audit-of-{seed.ACTIVE.name}"}
-    varying = ("timestamp", "target", "span")
+    source = {"source": "203.0.113.7"}
+    varying = ("timestamp", "request_id", "duration_ms")
     assert [{name: value for name, value in line.items() if name not in varying} for line in lines] == [
-        {"level": "INFO", "message": "access allowed", **token, "route": "POST /orders"},
+        {"level": "INFO", "message": "access allowed", **token, "route": "POST /orders", "status": 200, **source},
         {
             "level": "INFO",
             "message": "access denied",
             **token,
             "route": "DELETE /orders/{id}",
             "reason": "insufficient_scope",
+            "status": 403,
+            **source,
         },
         {
             "level": "WARN",
@@ -157,7 +160,18 @@ def test_the_authorizer_logs_one_line_for_each_decision(seeded: Stack, start: St
             **token,
             "route": "$default",
             "reason": "no_such_route",
+            "status": 403,
+            **source,
         },
-        {"level": "WARN", "message": unknown, **token, "reason": "no_such_route"},
-        {"level": "INFO", "message": "access denied", "route": "GET /orders/{id}", "reason": "invalid_token"},
+        # A token authorizer's event does not say who asks.
+        {"level": "WARN", "message": unknown, **token, "reason": "no_such_route", "status": 403},
+        {
+            "level": "INFO",
+            "message": "access denied",
+            "route": "GET /orders/{id}",
+            "reason": "invalid_token",
+            "detail": "unknown_or_revoked",
+            "status": 401,
+            **source,
+        },
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import seed
+import tables
 from aws_calls import AwsCalls
 from conftest import StartFunction
 from emulator import Emulator
@@ -48,26 +49,26 @@ TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "token/post": ISSUED,
     "token/rest-api-v1": ISSUED,
     "token/base64-body": ISSUED,
-    "token/wrong-secret": refused("wrong secret"),
-    "token/unknown-client": refused("unknown client"),
+    "token/wrong-secret": refused("wrong_secret"),
+    "token/unknown-client": refused("unknown_client"),
     "token/invalid-scope": refused("invalid_scope"),
     "token/unsupported-grant": refused("unsupported_grant_type"),
     "token/duplicate-parameter": refused("invalid_request"),
-    "token/json-body": refused("malformed_request"),
-    "token/unknown-realm": refused("not_found"),
+    "token/json-body": refused("invalid_request"),
+    "token/unknown-realm": refused("unknown_realm"),
     "introspect/active": ACTIVE,
     "introspect/signed": ACTIVE,
     "introspect/inactive": INACTIVE,
     "introspect/own-token": ACTIVE,
     "introspect/foreign": INACTIVE,
     "introspect/rest-api-v1": ACTIVE,
-    "introspect/unauthenticated": refused("no credentials"),
+    "introspect/unauthenticated": refused("no_credentials"),
     "introspect/missing-token": refused("invalid_request"),
     "revoke/own": ("revocation answered", {"TokensRevoked": 1}),
     "revoke/unknown": ("revocation answered", {"TokensRevoked": 0}),
     "revoke/foreign": refused("invalid_request"),
-    "revoke/unauthenticated": refused("no credentials"),
-    "metadata/unknown-realm": refused("not_found"),
+    "revoke/unauthenticated": refused("no_credentials"),
+    "metadata/unknown-realm": refused("unknown_realm"),
     "rotate/scheduled": (None, {"SigningKeysOverdue": 0}),
     "rotate/create-client-secret": rotation("rotation step", 0),
     "rotate/set-client-secret": rotation("rotation step", 0),
@@ -113,7 +114,7 @@ def assert_is_emf(line: Json, function: DeployedFunction) -> None:
                 named.add(dimension)
     assert line.keys() <= named, f"nothing says what {line.keys() - named} are"
     assert line["FunctionName"] == function.name
-    assert re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{24}", line["trace_id"])
+    assert "trace_id" not in line, "of what X-Ray is not told of there is no trace"
     assert line["Latency"] > 0
 
 
@@ -148,11 +149,60 @@ def test_every_event_is_one_line_of_metrics_and_every_decision_one_line_of_the_l
         decisions = decided(lines)
         assert [each["message"] for each in decisions] == ([message] if message else []), name
         for each in decisions:
-            assert each["span"] == {
-                "name": "invocation",
-                "request_id": line["request_id"],
-                "trace_id": line["trace_id"],
-            }, "a line is found from a trace, and the trace from it"
+            assert each["request_id"] == line["request_id"], "a line is found by the id that the answer has"
+            assert "trace_id" not in each
+            assert type(each["duration_ms"]) is float and each["duration_ms"] > 0 or name.startswith("rotate/")
+
+
+@pytest.mark.parametrize("name", ["token/basic", "introspect/active", "authorizer/http-api-v2"])
+def test_what_is_sampled_is_found_from_its_trace_and_the_trace_from_it(
+    name: str, seeded: Stack, start: StartFunction
+) -> None:
+    running = start(seeded.functions[function_of(name)])
+    running.sampled = True
+    lines, (metrics,) = told(running, event(name), name)
+    assert re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{24}", metrics["trace_id"])
+    assert {line["trace_id"] for line in lines} == {metrics["trace_id"]}
+
+
+def test_a_decision_says_whence_it_came_how_it_was_answered_and_the_id_that_the_answer_has(
+    seeded: Stack, start: StartFunction
+) -> None:
+    """Lambda's id: no caller chooses it, and the API's access log has it as integrationRequestId."""
+    running: dict[str, LambdaRuntime] = {}
+    for name, expected in EXPECTATIONS.items():
+        function = function_of(name)
+        if function not in ("TokenFunction", "IntrospectFunction", "RevokeFunction", "MetadataFunction"):
+            continue
+        sandbox = running.setdefault(function, start(seeded.functions[function]))
+        given = event(name)
+        given["headers" if given.get("version") == "2.0" else "multiValueHeaders"]["x-request-id"] = (
+            "chosen" if given.get("version") == "2.0" else ["chosen"]
+        )
+        before = len(sandbox.log_lines())
+        answer = sandbox.call(given)
+        assert answer.status == expected.status, name
+        assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", answer.headers["x-request-id"]), name
+        assert sandbox.metric_lines()[-1]["request_id"] == answer.headers["x-request-id"]
+        context = given["requestContext"]
+        peer = context["http"]["sourceIp"] if "http" in context else context["identity"]["sourceIp"]
+        for line in decided(sandbox.log_lines()[before:]):
+            assert line["request_id"] == answer.headers["x-request-id"], name
+            assert (line["source"], line["status"]) == (peer, answer.status), name
+            assert ("requested_scope" in line) == (line.get("reason") == "invalid_scope"), name
+            assert "span" not in line and "target" not in line
+
+
+def test_an_inactive_token_has_its_reason_in_the_log_alone(seeded: Stack, start: StartFunction) -> None:
+    function = start(seeded.functions["IntrospectFunction"])
+    for name, reason in (("introspect/inactive", None), ("introspect/foreign", "caller_may_not_introspect")):
+        before = len(function.log_lines())
+        answer = function.call(event(name))
+        assert answer.body == b'{"active":false}'
+        (line,) = decided(function.log_lines()[before:])
+        known = {row["name"] for row in tables.described()["reasons"] if row["kind"] in ("inactive", "refusal")}
+        assert line["active"] is False and line["reason"] in known
+        assert reason is None or line["reason"] == reason
 
 
 def test_a_tokens_decisions_carry_its_audit_id_and_its_form(seeded: Stack, start: StartFunction) -> None:
@@ -254,4 +304,4 @@ def test_no_dimension_is_a_callers_word(seeded: Stack, start: StartFunction) -> 
     lines = running.metric_lines()
     assert len(lines) == 40
     assert not any("Realm" in line or "invented" in json.dumps(line) for line in lines)
-    assert {line["Reason"] for line in lines} == {"unknown client", "not_found", "too many failed attempts"}
+    assert {line["Reason"] for line in lines} == {"unknown_client", "unknown_realm", "too_many_failed_attempts"}

@@ -106,9 +106,9 @@ def test_a_refusal_is_one_line_of_the_log_and_of_metrics_with_its_reason(
     # The other one where a day has just begun.
     assert statuses in ([200, 429, 429, 429], [200, 200, 429, 429]), statuses
     line, metrics = function.log_lines()[-1], function.metric_lines()[-1]
-    assert (line["level"], line["message"], line["reason"]) == ("INFO", "request refused", "token quota exceeded")
+    assert (line["level"], line["message"], line["reason"]) == ("INFO", "request refused", "token_quota_exceeded")
     assert (line["client_id"], line["realm"], line["quota"]) == (client.id, "alpha", "1/day")
-    assert (metrics["RequestsRefused"], metrics["Reason"]) == (1, "token quota exceeded")
+    assert (metrics["RequestsRefused"], metrics["Reason"]) == (1, "token_quota_exceeded")
     assert "TokensIssued" not in metrics and metrics["DynamoDbCalls"] == 1
     assert len(function.log_lines()) == len(function.metric_lines()) == 4
 

@@ -113,9 +113,9 @@ def test_a_function_is_built_and_limited_as_designed(everything: sam.Json, logic
         # HTTP API gives up after 30 s and an authorizer after 10: the function must fail by itself before.
         assert 5 <= properties["Timeout"] < 10
     log_group = logical_id.replace("Function", "LogGroup")
-    # Lambda would drop what is below a level of its own; the function's is in its settings.
-    logging = {"LogFormat": "JSON", "ApplicationLogLevel": "TRACE", "LogGroup": {"Ref": log_group}}
-    assert properties["LoggingConfig"] == logging
+    # Lambda would drop what is below a level of its own; the function's is in its settings. Of its own lines failures are enough.
+    levels = {"ApplicationLogLevel": "TRACE", "SystemLogLevel": "WARN"}
+    assert properties["LoggingConfig"] == {"LogFormat": "JSON", **levels, "LogGroup": {"Ref": log_group}}
     assert properties["Role"] == {"Fn::GetAtt": [logical_id.replace("Function", "Role"), "Arn"]}
 
 
@@ -364,8 +364,25 @@ def test_every_table_is_encrypted_and_billed_by_request(translated: sam.Json) ->
 def test_every_log_group_has_a_retention(everything: sam.Json) -> None:
     groups = sam.resources(everything, "AWS::Logs::LogGroup")
     assert groups.keys() == {"ApiLogGroup", *(name.replace("Function", "LogGroup") for name in NAMES)}
-    for group in groups.values():
-        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    for name, group in groups.items():
+        parameter: sam.Json = {"Ref": "LogRetentionDays"}
+        first, joined = {"Fn::Select": [0, parameter]}, {"Fn::Join": [",", parameter]}
+        second = {"Fn::Select": [1, {"Fn::Split": [",", {"Fn::Join": [",", [joined, "1"]]}]}]}
+        expected = parameter if name == "AuthorizerLogGroup" else second if name == "ApiLogGroup" else first
+        assert group["Properties"]["RetentionInDays"] == expected, name
+
+
+def test_the_api_writes_an_access_log_only_where_an_operator_says_how_long_it_is_kept(translated: sam.Json) -> None:
+    """The functions' own lines say what it says; each line is paid for."""
+    parameter: sam.Json = {"Ref": "LogRetentionDays"}
+    assert translated["Parameters"]["LogRetentionDays"]["Default"] == "90"
+    assert translated["Conditions"]["HasAccessLog"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Fn::Select": [0, parameter]}, {"Fn::Join": [",", parameter]}]}]
+    }
+    assert translated["Resources"]["ApiLogGroup"]["Condition"] == "HasAccessLog"
+    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    condition, _, otherwise = stage["Properties"]["AccessLogSettings"]["Fn::If"]
+    assert (condition, otherwise) == ("HasAccessLog", {"Ref": "AWS::NoValue"})
 
 
 def test_the_api_is_throttled_and_each_route_of_tokens_and_introspection_by_itself(translated: sam.Json) -> None:
@@ -459,7 +476,8 @@ def test_a_front_without_a_name_and_cloudfront_without_any_settings_are_refused(
 def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
     """An allow-list: a path, a query, a header or a user agent is where a clumsy client leaves its credential."""
     (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
-    named = set(re.findall(r"\$[A-Za-z.{}]+", stage["Properties"]["AccessLogSettings"]["Format"]))
+    written = stage["Properties"]["AccessLogSettings"]["Fn::If"][1]["Format"]
+    named = set(re.findall(r"\$[A-Za-z.{}]+", written))
     assert named == {
         "$context.requestId",
         "$context.requestTimeEpoch",
@@ -475,6 +493,9 @@ def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
         "$context.integration.requestId",
         "$context.error.responseType",
     }
+    # One JSON object, in which the status alone is a number: filters compare it, and every answer has one.
+    line = json.loads(re.sub(r'(?<=":)\$context\.status(?=,)', "503", written))
+    assert line["status"] == 503 and all(value.startswith("$context.") for name, value in line.items() if name != "status")
 
 
 def test_the_prefix_of_the_secrets_is_the_stacks_name_unless_the_operator_says_another(
@@ -637,13 +658,13 @@ AWS_METRICS = {
 }
 # What is in this repository's own namespace.
 OWN_METRICS = tables.metrics()
-REASONS = set(tables.described()["reasons"])
+REASONS = {row["name"] for row in tables.described()["reasons"]}
 
 
 def assert_is_measured(namespace: str, metric: str, dimensions: dict[str, object]) -> None:
     if namespace == "Grantwell":
         assert list(dimensions) in OWN_METRICS[metric], f"{metric} is not split up by {list(dimensions)}"
-        assert dimensions.get("Reason", "wrong secret") in REASONS, f"no refusal has the reason {dimensions['Reason']}"
+        assert dimensions.get("Reason", "wrong_secret") in REASONS, f"no refusal has the reason {dimensions['Reason']}"
     else:
         assert list(dimensions) == AWS_METRICS[namespace, metric], f"{namespace} {metric} by {list(dimensions)}"
 

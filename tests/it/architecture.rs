@@ -126,7 +126,7 @@ enum Layer {
 
 /// Files of `src/core` below its endpoints, or the folder that they are in. Of two that hold a file the longer one counts. A file that
 /// is not here counts as an endpoint, which no other layer may use.
-const CORE: [(&str, Layer); 28] = [
+const CORE: [(&str, Layer); 29] = [
     ("access_token", Layer::Values),
     ("access_token/validation", Layer::Rules),
     ("audience.rs", Layer::Rules),
@@ -151,6 +151,7 @@ const CORE: [(&str, Layer); 28] = [
     ("random.rs", Layer::Values),
     ("realm.rs", Layer::Values),
     ("realms.rs", Layer::Rules),
+    ("reason.rs", Layer::Values),
     ("resource.rs", Layer::Values),
     ("scope.rs", Layer::Values),
     ("source.rs", Layer::Values),

@@ -1,16 +1,19 @@
 //! What the log never holds: rows Z-01 and Z-02 of docs/protocol-cases.md, at the most talkative level there is. And what the log
 //! never does: hold up a request, or the end.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use grantwell::core::reason::Reason;
+use serde_json::{Map, Value, json};
 
 use crate::support::cli::{Registered, Store, basic, percent_encode_all};
 use crate::support::http::{Connection, GRANT, Request, form_endpoints};
+use crate::support::poll;
 use crate::support::server::{Server, Start};
 use crate::support::shared::{STATELESS_JWT, STORED_JWT};
 
@@ -138,7 +141,9 @@ fn z_02_nobody_can_write_lines_of_the_log() {
 
     let (stdout, stderr) = server.into_output();
     let log = format!("{stdout}{stderr}");
-    assert!(!log.contains("forged"), "{log}");
+    // Of what was sent the log has a refused scope alone, as a text.
+    let forged = |line: &&str| line.contains("forged") && !line.contains(" requested_scope=\"");
+    assert_eq!(log.lines().find(forged), None, "{log}");
     assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
     for line in stderr.lines() {
         let bytes = line.as_bytes();
@@ -218,8 +223,234 @@ fn a_tokens_lines_share_its_audit_id_and_a_guess_names_the_client_it_is_aimed_at
     }
     let refusals: Vec<&str> = log.lines().filter(|line| line.contains("request refused")).collect();
     assert_eq!(refusals.len(), 2, "{log}");
-    assert!(refusals[0].contains("wrong secret") && refusals[0].contains("traced"), "{log}");
-    assert!(refusals[1].contains("unknown client") && !log.contains("stranger"), "{log}");
+    assert!(refusals[0].contains("wrong_secret") && refusals[0].contains("traced"), "{log}");
+    assert!(refusals[1].contains("unknown_client") && !log.contains("stranger"), "{log}");
+}
+
+/// What a line of either form says, by name. Fails where a text is not in quotes, or something else is.
+fn members_of(line: &str, format: &str) -> Map<String, Value> {
+    if format == "json" {
+        return serde_json::from_str(line).expect(line);
+    }
+    let (_, rest) = line.split_once(": ").expect(line);
+    let start = rest.find('=').map_or(rest.len(), |equals| rest[..equals].rfind(' ').unwrap_or_default());
+    let (message, mut rest) = rest.split_at(start);
+    let mut members = Map::from_iter([("message".to_owned(), Value::from(message))]);
+    while !rest.is_empty() {
+        let (name, value) = rest.strip_prefix(' ').and_then(|rest| rest.split_once('=')).expect(line);
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}: {line}");
+        // A JSON value, whatever follows it: a text in quotes, a number, true or false.
+        let mut values = serde_json::Deserializer::from_str(value).into_iter::<Value>();
+        let found = values.next().expect(line).expect(line);
+        rest = &value[values.byte_offset()..];
+        assert_eq!(members.insert(name.to_owned(), found), None, "{name} twice: {line}");
+    }
+    members
+}
+
+#[test]
+fn every_decision_says_whence_it_came_how_it_was_answered_and_by_which_id_its_caller_can_ask_for_it() {
+    let store = Store::new();
+    let client = store.register("root", "told", &["--scope", "a", "--default-scope", "a", "--token-quota", "3/day"]);
+    for format in ["text", "json"] {
+        let arguments = ["--log-format", format, "--trust-forwarded-for"];
+        let mut server = Start::on(&store.argument()).arguments(&arguments).spawn();
+        let wrong = client.with_secret("wrong");
+        let stranger = Registered { client_id: "stranger".into(), ..wrong.clone() };
+        let token = server.token(&client, "a");
+        let mut answers = BTreeMap::new();
+        for (number, request) in [
+            Request::form(ENDPOINTS[0], GRANT).by(&client),
+            Request::form(ENDPOINTS[0], GRANT).by(&wrong),
+            Request::form(ENDPOINTS[0], GRANT).by(&stranger),
+            Request::form(ENDPOINTS[0], GRANT),
+            Request::form(ENDPOINTS[0], format!("{GRANT}&scope=b")).by(&client),
+            Request::form(ENDPOINTS[0], "grant_type=password").by(&client),
+            Request::form("/oauth2/realms/root/realms/nowhere/access_token", GRANT).by(&client),
+            Request::new("POST", ENDPOINTS[0]).header("Content-Type", "application/json").body("{}"),
+            Request::form(ENDPOINTS[0], "").header("Content-Encoding", "gzip"),
+            Request::form(ENDPOINTS[0], format!("a={}", "b".repeat(70_000))),
+            Request::form(ENDPOINTS[1], format!("token={token}")).by(&client),
+            Request::form(ENDPOINTS[1], "token=x").by(&client),
+            Request::form(ENDPOINTS[1], "token=x").by(&stranger),
+            Request::form(ENDPOINTS[2], format!("token={token}")).by(&client),
+            Request::new("GET", "/oauth2/realms/root/realms/nowhere/connect/jwk_uri"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let source = format!("203.0.113.{number}");
+            let own = "2b1c7f52-0000-4000-8000-00000000cafe";
+            let request = request.header("X-Forwarded-For", format!("198.51.100.1, {source}"));
+            let answer = request.header("X-Request-Id", own).send_raw(&server);
+            let id = answer.header("x-request-id").expect("every answer has one").to_owned();
+            assert_ne!(id, own, "a caller's own is not taken");
+            assert_eq!(answers.insert(id, (source, answer.status)), None, "no id comes twice");
+        }
+        server.signal("TERM");
+        server.wait();
+        let (_, log) = server.into_output();
+        let mut told = 0;
+        for line in log.lines() {
+            let line = members_of(line, format);
+            let Some((source, status)) = line.get("request_id").and_then(|id| answers.get(id.as_str()?)) else {
+                continue;
+            };
+            told += 1;
+            assert_eq!((&line["source"], &line["status"]), (&json!(source), &json!(status)), "{line:?}");
+            assert!(line["duration_ms"].as_f64().is_some_and(|time| (0.0..60_000.0).contains(&time)), "{line:?}");
+            if let Some(reason) = line.get("reason") {
+                let reason = reason.as_str().expect("text");
+                assert!(Reason::ALL.iter().any(|known| known.as_str() == reason), "{reason} is no reason: {line:?}");
+            }
+            assert_eq!(line.get("requested_scope").is_some(), line.get("reason") == Some(&json!("invalid_scope")));
+        }
+        assert_eq!(told, answers.len(), "{log}");
+    }
+}
+
+#[test]
+fn without_a_proxy_to_trust_the_source_is_the_peer_whatever_it_says() {
+    let store = Store::new();
+    let mut server = Start::on(&store.argument()).spawn();
+    Request::form(ENDPOINTS[0], GRANT).header("X-Forwarded-For", "203.0.113.9").send_raw(&server);
+    Request::form(ENDPOINTS[0], GRANT).send_raw(&server);
+    server.signal("TERM");
+    server.wait();
+    let (_, log) = server.into_output();
+    let refused: Vec<&str> = log.lines().filter(|line| line.contains("no_credentials")).collect();
+    assert_eq!(refused.len(), 2, "{log}");
+    assert!(refused.iter().all(|line| line.contains("source=\"127.0.0.1\"")), "{log}");
+    assert!(!log.contains("203.0.113.9"), "{log}");
+}
+
+#[test]
+fn why_a_token_is_not_active_is_in_the_log_and_never_in_the_answer() {
+    let store = Store::new();
+    let scope = ["--scope", "a", "--default-scope", "a"];
+    let own = |id: &str, settings: &[&str]| store.register("root", id, &[&scope[..], settings].concat());
+    let opaque = own("opaque", &[]);
+    let short = own("short", &["--token-lifetime", "1"]);
+    let short_jwt = own("short-jwt", &[&["--token-lifetime", "1"][..], &STATELESS_JWT].concat());
+    let stored = own("stored", &STORED_JWT);
+    let stateless = own("stateless", &STATELESS_JWT);
+    let disabled = own("disabled", &[]);
+    let deleted = own("deleted", &[]);
+    let again = own("again", &[]);
+    let emptied = own("emptied", &[]);
+    let withdrawn = own("withdrawn", &["--resource", "https://a.example"]);
+    store.set_realm("alpha", &[]);
+    let elsewhere = store.register("alpha", "elsewhere", &scope);
+    let resource_server = own("resource-server", &["--scope", "am-introspect-all-tokens"]);
+    let mut server = Start::on(&store.argument()).arguments(&["--log-format", "json"]).spawn();
+
+    let token = server.token(&opaque, "a");
+    let expired = [server.token(&short, "a"), server.jwt(&short_jwt, "a", "")];
+    let revoked = [server.token(&opaque, "a"), server.jwt(&stored, "a", ""), server.jwt(&stateless, "a", "")];
+    for (client, token) in [&opaque, &stored, &stateless].into_iter().zip(&revoked) {
+        assert_eq!(server.revoke(client, token).status, 200);
+    }
+    let of_others: Vec<String> =
+        [&disabled, &deleted, &again, &emptied, &withdrawn].map(|client| server.token(client, "a")).into();
+    let of_alpha = server.token(&elsewhere, "a");
+    store.client("disable", &disabled, &[]);
+    store.client("delete", &deleted, &[]);
+    store.client("delete", &again, &[]);
+    own("again", &[]);
+    store.client("update", &emptied, &["--scope", "b", "--default-scope", "b"]);
+    store.client("update", &withdrawn, &["--resource", "https://b.example"]);
+    std::thread::sleep(Duration::from_secs(6));
+
+    let jwt = server.jwt(&stored, "a", "");
+    let (message, _) = jwt.rsplit_once('.').expect("a JWS");
+    let forged = format!("{message}.{}", "A".repeat(86));
+    let asked = [
+        (&resource_server, "x", "unknown_token"),
+        (&resource_server, forged.as_str(), "unknown_token"),
+        (&resource_server, &expired[0], "expired, or unknown_or_revoked where its record is erased already"),
+        (&resource_server, &expired[1], "expired"),
+        (&resource_server, &revoked[0], "unknown_or_revoked"),
+        (&resource_server, &revoked[1], "revoked"),
+        (&resource_server, &revoked[2], "revoked"),
+        (&resource_server, &of_others[0], "client_disabled"),
+        (&resource_server, &of_others[1], "unknown_client"),
+        (&resource_server, &of_others[2], "other_registration"),
+        (&resource_server, &of_others[3], "scope_withdrawn"),
+        (&resource_server, &of_others[4], "resource_withdrawn"),
+        (&resource_server, &of_alpha, "other_realm"),
+        (&stored, &token, "caller_may_not_introspect"),
+    ];
+    let mut reasons = BTreeMap::new();
+    for (caller, token, reason) in asked {
+        let answer = Request::form(ENDPOINTS[1], format!("token={token}")).by(caller).send_raw(&server);
+        assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"active":false}"#), "{reason}");
+        reasons.insert(answer.header("x-request-id").expect("an id").to_owned(), reason);
+    }
+    // All of a client's, or of a realm's.
+    let first = server.token(&opaque, "a");
+    store.client("update", &opaque, &["--revoke-tokens"]);
+    let mut wait_for = |token: &str, reason: &'static str| {
+        poll("its tokens have ended", Duration::from_secs(30), || {
+            let answer = Request::form(ENDPOINTS[1], format!("token={token}")).by(&resource_server).send_raw(&server);
+            let id = answer.header("x-request-id").expect("an id").to_owned();
+            (answer.json()["active"] == false).then(|| reasons.insert(id, reason))
+        });
+    };
+    wait_for(&first, "client_tokens_revoked");
+    let second = server.token(&opaque, "a");
+    store.set_realm("root", &["--revoke-tokens"]);
+    wait_for(&second, "realm_tokens_revoked");
+    server.introspect(&resource_server, &server.token(&opaque, "a")).assert_active();
+    server.signal("TERM");
+    server.wait();
+
+    let (_, log) = server.into_output();
+    let lines = log.lines().map(|line| members_of(line, "json"));
+    let introspected: Vec<_> = lines.filter(|line| line["message"] == "token introspected").collect();
+    let mut told = 0;
+    for line in &introspected {
+        assert_eq!(line["active"] == true, line.get("reason").is_none(), "{line:?}");
+        let Some(reason) = line["request_id"].as_str().and_then(|id| reasons.get(id)) else { continue };
+        told += 1;
+        let logged = line["reason"].as_str().expect("text");
+        assert!(logged == *reason || reason.contains(", or ") && reason.contains(logged), "{reason}: {line:?}");
+        // What there is a record of, or a signature for, is found by its other lines.
+        let is_known = !["unknown_token", "unknown_or_revoked"].contains(&logged);
+        let has_id = line.get("audit_tracking_id").is_some();
+        assert!(has_id == is_known || logged == "revoked", "{line:?}");
+    }
+    assert_eq!(told, reasons.len(), "{log}");
+}
+
+#[test]
+fn a_scope_that_was_refused_is_in_the_log_without_what_could_do_harm_there() {
+    let store = Store::new();
+    let client = store.register("root", "asking", &["--scope", "a", "--default-scope", "a"]);
+    let mut server = Start::on(&store.argument()).spawn();
+    let secret = format!("b {}", client.client_secret);
+    let long = "c".repeat(60_000);
+    for (scope, shown) in [
+        ("read write", r#"requested_scope="read write" "#),
+        ("\"read\"", r#"requested_scope="\"read\"" "#),
+        (&secret, r#"requested_scope="b [redacted]" "#),
+        (&long, "c...\""),
+        ("d\r\n2026-01-01T00:00:00.000000Z  INFO grantwell: forged\u{1b}[2J", r"\\u{d}\\u{a}2026-01-01"),
+    ] {
+        let body = format!("{GRANT}&scope={}", percent_encode_all(scope));
+        let body = if scope.len() > 10_000 { format!("{GRANT}&scope={scope}") } else { body };
+        Request::form(ENDPOINTS[0], body).by(&client).send_raw(&server).assert_400("invalid_scope");
+        let log = server.stderr();
+        let line = log.lines().last().expect("a line");
+        assert!(line.contains(shown) && line.contains("invalid_scope"), "{line}");
+        assert!(line.len() < 1024, "{line}");
+    }
+    server.signal("TERM");
+    server.wait();
+    let (_, log) = server.into_output();
+    assert!(!log.contains(&client.client_secret), "{log}");
+    assert!(log.lines().all(|line| members_of(line, "text").contains_key("message")), "{log}");
+    // Who has not proved who they are writes nothing.
+    assert_eq!(log.matches("requested_scope").count(), 5, "{log}");
 }
 
 #[test]
@@ -450,10 +681,10 @@ fn of_refusals_that_are_alike_the_first_are_logged_and_the_others_counted() {
         }
         (whole, repeated)
     };
-    assert_eq!(lines("no credentials"), (20, 290), "{log}");
-    assert_eq!(lines("application/x-www-form-urlencoded"), (10, 290), "{log}");
-    assert_eq!(lines("client_id=\"known\" reason=\"wrong secret\""), (10, 0), "{log}");
-    assert_eq!(lines("wrong secret"), (10, 30), "{log}");
-    assert_eq!(lines("token quota exceeded"), (10, 30), "{log}");
+    assert_eq!(lines("no_credentials"), (20, 290), "{log}");
+    assert_eq!(lines("reason=\"invalid_request\""), (10, 290), "{log}");
+    assert_eq!(lines("client_id=\"known\" reason=\"wrong_secret\""), (10, 0), "{log}");
+    assert_eq!(lines("reason=\"wrong_secret\""), (10, 30), "{log}");
+    assert_eq!(lines("token_quota_exceeded"), (10, 30), "{log}");
     assert!(log.lines().any(|line| line.contains("repeated=30") && line.contains("client_id=\"known\"")), "{log}");
 }

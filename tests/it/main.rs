@@ -33,6 +33,7 @@ mod logging;
 mod management;
 mod memory;
 mod metadata;
+mod metrics;
 mod parameters;
 mod persistence;
 mod quota;

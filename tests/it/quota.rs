@@ -257,10 +257,10 @@ fn the_log_says_who_was_refused_and_who_would_have_been() {
     let (_, log) = server.into_output();
     let lines = |words: &[&str]| log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
     assert_eq!(lines(&["token issued", "enforced-client"]), 1, "{log}");
-    assert_eq!(lines(&["request refused", "enforced-client", "quota=1/day", "token quota exceeded"]), 2, "{log}");
+    assert_eq!(lines(&["request refused", "enforced-client", "quota=\"1/day\"", "token_quota_exceeded"]), 2, "{log}");
     assert_eq!(lines(&["token issued", "observed-client"]), 3, "{log}");
     for counted in ["counted=2", "counted=3"] {
-        let words = ["only observed", "observed-client", "quota=1/day", counted, "audit_tracking_id="];
+        let words = ["only observed", "observed-client", "quota=\"1/day\"", counted, "audit_tracking_id="];
         assert_eq!(lines(&words), 1, "{log}");
     }
     assert_eq!(lines(&["only observed"]), 2, "{log}");

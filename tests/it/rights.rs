@@ -654,7 +654,7 @@ async fn a_protected_api_lets_nothing_pass_that_was_withdrawn_since_the_token_wa
         let required = required.parse().expect("well formed");
         match decide(&[header.as_bytes()], &required, &api(audience)).await.expect("every store answers") {
             Decision::Allow(facts) => facts.scope.to_string(),
-            Decision::Deny(denial) => denial.code().to_owned(),
+            Decision::Deny(denial) => denial.reason().to_string(),
         }
     };
     assert_eq!(decision(ORDERS, "write").await, "read write");

@@ -5,21 +5,14 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use lambda_http::{Context, Error};
-use tracing::Instrument as _;
 
-use crate::observe::Observer;
-use crate::observe::metrics::InvocationIds;
+use crate::observe::request::{InvocationIds, RequestContext};
+use crate::observe::{Observer, request};
 
 /// Does the `work` of an invocation. Its log lines carry the ids, by which they are found from a trace, and the trace from them.
 pub(super) async fn observed<T>(observer: &Observer, ids: InvocationIds, work: impl Future<Output = T>) -> T {
     let begun = Instant::now();
-    // At the most severe level, so that no log level takes it from the lines that are left.
-    let span = tracing::error_span!(
-        "invocation",
-        request_id = ids.request_id.as_str(),
-        trace_id = ids.trace_id.as_deref().unwrap_or_default()
-    );
-    let result = work.instrument(span).await;
+    let result = request::during(RequestContext::of_invocation(ids.clone()), work).await;
     observer.end_invocation(&ids, begun.elapsed());
     result
 }
@@ -47,8 +40,12 @@ pub(super) fn ids(context: &Context) -> InvocationIds {
 }
 
 /// The trace of a tracing header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=...;Sampled=1`. A caller may send one, and
-/// with it a text for the log: only what has the form of an id is one.
+/// with it a text for the log: only what has the form of an id is one. Of an invocation that is not sampled there is no trace, and its id
+/// would only be paid for, in every line.
 fn trace_id(header: &str) -> Option<String> {
+    if !header.split(';').any(|part| part.trim() == "Sampled=1") {
+        return None;
+    }
     let root = header.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
     let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (time, unique) = root.strip_prefix("1-")?.split_once('-')?;
@@ -64,8 +61,9 @@ mod tests {
         let id = "1-5759e988-bd862e3fe1be46a994272793";
         for header in [
             format!("Root={id};Parent=53995c3f42cd8ad8;Sampled=1"),
-            format!("Root={id}"),
-            format!("Self=1-67891234-12456789abcdef012345678;Root={id};CalledFrom=app"),
+            format!("Root={id};Sampled=1"),
+            format!("Sampled=1; Root={id}"),
+            format!("Self=1-67891234-12456789abcdef012345678;Root={id};CalledFrom=app;Sampled=1"),
         ] {
             assert_eq!(trace_id(&header).as_deref(), Some(id), "{header}");
         }
@@ -79,7 +77,10 @@ mod tests {
             "1-5759e988-bd862e3fe1be46a994272793",
             "Root=1-5759e988-bd862e3fe1be46a994272793\nforged",
         ] {
-            assert_eq!(trace_id(header), None, "{header:?}");
+            assert_eq!(trace_id(&format!("{header};Sampled=1")), None, "{header:?}");
+        }
+        for header in [format!("Root={id}"), format!("Root={id};Sampled=0"), format!("Root={id};Sampled=?")] {
+            assert_eq!(trace_id(&header), None, "nobody keeps it: {header}");
         }
     }
 }

@@ -34,6 +34,7 @@ use grantwell::core::error::OAuthError;
 use grantwell::core::ports::Registrar as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::realms::RealmDefaults;
+use grantwell::core::reason::Reason;
 use grantwell::core::resource::Audience;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
 use grantwell::embedded::adapters::EmbeddedAdapters;
@@ -373,7 +374,7 @@ impl IntrospectionClient {
 
 #[async_trait]
 impl TokenIntrospection for Introspection {
-    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError> {
         let (client, token) = (Arc::clone(&self.0), unverified_token.to_owned());
         let answer = tokio::task::spawn_blocking(move || client.ask(&token)).await;
         let Ok(Ok(IntrospectionAnswer { active, client_id, sub, scope, aud })) = answer else {
@@ -381,7 +382,9 @@ impl TokenIntrospection for Introspection {
         };
         // A token for another resource is none for this one (RFC 8707 §2).
         let is_meant_for_here = aud.resources().iter().any(|resource| resource.as_str() == ORDERS);
-        Ok((active && is_meant_for_here).then_some(TokenFacts { client_id, sub, scope, audit_tracking_id: None }))
+        // Nobody outside is told why.
+        let facts = TokenFacts { client_id, sub, scope, audit_tracking_id: None };
+        Ok(if active && is_meant_for_here { Ok(facts) } else { Err(Reason::InvalidToken) })
     }
 }
 

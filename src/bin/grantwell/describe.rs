@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use grantwell::core::endpoint::{Endpoint, Method};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::quota::{QuotaMode, TokenQuota};
+use grantwell::core::reason::{Kind, Reason};
 use grantwell::core::source::ClientSource;
 use grantwell::core::time::UnixSeconds;
 use grantwell::http::response::Refusal;
@@ -21,8 +22,8 @@ use crate::output;
 struct Tables {
     routes: Vec<Route>,
     metrics: Vec<MetricRow>,
-    /// What a refusal of an OAuth endpoint is called in the log and the metrics.
-    reasons: Vec<String>,
+    /// Why a request is refused or a token is not active, as the log and the metrics have it.
+    reasons: Vec<ReasonRow>,
     errors: Vec<ErrorRow>,
 }
 
@@ -40,6 +41,16 @@ struct MetricRow {
     unit: &'static str,
     /// The sets of dimensions under which CloudWatch has it.
     dimensions: Vec<Vec<&'static str>>,
+    /// The name in Prometheus, where a local server counts it.
+    prometheus: Option<String>,
+    help: &'static str,
+}
+
+#[derive(Serialize)]
+struct ReasonRow {
+    name: &'static str,
+    /// Of what.
+    kind: &'static str,
     help: &'static str,
 }
 
@@ -53,15 +64,12 @@ struct ErrorRow {
 /// Writes the tables.
 pub(crate) fn run() -> Result<(), Failure> {
     let errors = || iter::successors(next_error(None), |error| next_error(Some(error)));
-    let failures = iter::successors(next_failure(None), |failure| next_failure(Some(*failure)));
-    let others = errors().filter(|error| !matches!(error, OAuthError::InvalidClient(_)));
-    let reasons = failures.map(OAuthError::InvalidClient).chain(others).map(|error| error.reason());
     let refusals = errors().map(Refusal::from);
     let refusals = refusals.chain(iter::successors(next_refusal(None), |refusal| next_refusal(Some(refusal))));
     output::json(&Tables {
         routes: ENDPOINTS.into_iter().map(Route::of).collect(),
         metrics: Metric::ALL.into_iter().map(|metric| MetricRow::of(metric.row())).collect(),
-        reasons: reasons.collect(),
+        reasons: Reason::ALL.into_iter().map(ReasonRow::of).collect(),
         errors: refusals.map(|refusal| ErrorRow::of(&refusal)).collect(),
     })
 }
@@ -88,7 +96,19 @@ impl MetricRow {
             Split::Reason => Some("Reason"),
         };
         let dimensions = iter::once(vec!["FunctionName"]).chain(split.map(|by| vec!["FunctionName", by])).collect();
-        Self { name: row.name, unit, dimensions, help: row.help }
+        Self { name: row.name, unit, dimensions, prometheus: row.prometheus_name(), help: row.help }
+    }
+}
+
+impl ReasonRow {
+    fn of(reason: Reason) -> Self {
+        let kind = match reason.kind() {
+            Kind::Refusal => "refusal",
+            Kind::Function => "function",
+            Kind::Inactive => "inactive",
+            Kind::Denial => "denial",
+        };
+        Self { name: reason.as_str(), kind, help: reason.help() }
     }
 }
 
@@ -120,21 +140,6 @@ fn next_error(error: Option<&OAuthError>) -> Option<OAuthError> {
         OAuthError::QuotaExceeded(_) => OAuthError::Unavailable(String::new()),
         OAuthError::Unavailable(_) => OAuthError::Server(String::new()),
         OAuthError::Server(_) => return None,
-    })
-}
-
-/// The same of the reasons of `invalid_client`.
-fn next_failure(failure: Option<ClientAuthFailure>) -> Option<ClientAuthFailure> {
-    let Some(failure) = failure else { return Some(ClientAuthFailure::NoCredentials) };
-    Some(match failure {
-        ClientAuthFailure::NoCredentials => ClientAuthFailure::Malformed,
-        ClientAuthFailure::Malformed => ClientAuthFailure::MethodNotSupported,
-        ClientAuthFailure::MethodNotSupported => ClientAuthFailure::UnknownClient,
-        ClientAuthFailure::UnknownClient => ClientAuthFailure::Disabled,
-        ClientAuthFailure::Disabled => ClientAuthFailure::MethodNotRegistered,
-        ClientAuthFailure::MethodNotRegistered => ClientAuthFailure::SecretExpired,
-        ClientAuthFailure::SecretExpired => ClientAuthFailure::WrongSecret,
-        ClientAuthFailure::WrongSecret => return None,
     })
 }
 

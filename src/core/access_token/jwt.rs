@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::claims::Members;
+use super::inactive::Inactive;
 use super::record::{AccessTokenRecord, PresentedToken};
 use super::settings::AccessTokenPersistence;
 use super::{AccessToken, TokenDigest};
@@ -18,6 +19,7 @@ use crate::core::keys::KeyError;
 use crate::core::keys::published::VerificationKeys;
 use crate::core::keys::set::Signer;
 use crate::core::realm::{Issuer, RealmName};
+use crate::core::reason::Reason;
 use crate::core::resource::Audience;
 use crate::core::scope::Scope;
 use crate::core::time::UnixSeconds;
@@ -140,20 +142,31 @@ impl<'a> UnverifiedJwt<'a> {
     }
 
     /// The token, if one of `keys` of `realm` signed it and its time is not over.
-    pub fn verify(&self, realm: &RealmName, keys: &VerificationKeys, now: UnixSeconds) -> Option<PresentedToken> {
-        let payload = self.jws.verify(keys, now)?;
-        let claims: VerifiedClaims = serde_json::from_slice(&payload).ok()?;
-        let is_own = claims.realm == realm.path() && claims.sub == claims.client_id && claims.exp > now;
-        if !is_own {
-            return None;
+    ///
+    /// # Errors
+    /// [`Inactive`] for any other.
+    pub fn verify(
+        &self,
+        realm: &RealmName,
+        keys: &VerificationKeys,
+        now: UnixSeconds,
+    ) -> Result<PresentedToken, Inactive> {
+        let payload = self.jws.verify(keys, now).ok_or(Reason::UnknownToken)?;
+        let claims: VerifiedClaims = serde_json::from_slice(&payload).map_err(|_| Reason::UnknownToken)?;
+        if claims.realm != realm.path() || claims.sub != claims.client_id {
+            return Err(Reason::UnknownToken.into());
+        }
+        if claims.exp <= now {
+            let audit_tracking_id = Some(claims.audit_tracking_id);
+            return Err(Inactive { reason: Reason::Expired, audit_tracking_id });
         }
         let Some(rest) = claims.jti.strip_prefix(STATELESS) else {
-            return Some(PresentedToken::Stored(TokenDigest::of(self.text)));
+            return Ok(PresentedToken::Stored(TokenDigest::of(self.text)));
         };
-        let (registration_id, _random) = rest.split_once('.')?;
+        let (registration_id, _random) = rest.split_once('.').ok_or(Reason::UnknownToken)?;
         let registration_id = RegistrationId::from_text(registration_id);
         let aud = if claims.aud.names(&claims.iss) == [claims.iss.as_str()] { Audience::Issuer } else { claims.aud };
-        Some(PresentedToken::Stateless(Box::new(AccessTokenRecord {
+        Ok(PresentedToken::Stateless(Box::new(AccessTokenRecord {
             realm: realm.clone(),
             client_id: claims.client_id,
             registration_id,
@@ -164,7 +177,7 @@ impl<'a> UnverifiedJwt<'a> {
             expires_at: claims.exp,
             jti: claims.jti,
             audit_tracking_id: claims.audit_tracking_id,
-            claims: claims.custom.0.try_into().ok()?,
+            claims: claims.custom.0.try_into().map_err(|_| Reason::UnknownToken)?,
         })))
     }
 }
@@ -273,9 +286,11 @@ mod tests {
                 assert_eq!(jwt.unverified_realm().as_ref(), Some(&record.realm));
                 let verify = |now| jwt.verify(&record.realm, &verifiers, now);
                 let last_second = UnixSeconds(record.expires_at.0 - 1);
-                let Some(PresentedToken::Stateless(read)) = verify(last_second) else { panic!("{alg}: active") };
+                let Ok(PresentedToken::Stateless(read)) = verify(last_second) else { panic!("{alg}: active") };
                 assert_eq!(*read, record, "{alg}");
-                assert!(verify(record.expires_at).is_none(), "{alg}: expired at its second");
+                let expired =
+                    Inactive { reason: Reason::Expired, audit_tracking_id: Some(record.audit_tracking_id.clone()) };
+                assert_eq!(verify(record.expires_at).err(), Some(expired), "{alg}: expired at its second");
             }
         }
     }
@@ -318,7 +333,7 @@ mod tests {
             prop_assert_eq!(jwt.is_some(), has_own_header);
             if let Some(jwt) = jwt {
                 let _ = jwt.unverified_realm();
-                prop_assert!(jwt.verify(&record().realm, &verifiers, NOW).is_none());
+                prop_assert!(jwt.verify(&record().realm, &verifiers, NOW).is_err());
             }
         }
 
@@ -335,7 +350,7 @@ mod tests {
             let mut changed = token.expose_token().to_owned();
             changed.replace_range(position..=position, &replacement);
             let is_active = UnverifiedJwt::parse(&changed)
-                .and_then(|jwt| jwt.verify(&record().realm, &verifiers, NOW))
+                .and_then(|jwt| jwt.verify(&record().realm, &verifiers, NOW).ok())
                 .is_some();
             prop_assert_eq!(is_active, changed == token.expose_token());
         }

@@ -1,9 +1,10 @@
 //! Access tokens: what the client carries ([`AccessToken`], of the form [`opaque`] or [`jwt`]), what the server keeps of it
 //! ([`record`]), what an operator decides about it ([`settings`]) and adds to it ([`claims`]), whether a presented one counts
-//! ([`validation`]), and what a protected resource is told of it ([`facts`]).
+//! ([`validation`], [`inactive`]), and what a protected resource is told of it ([`facts`]).
 
 pub mod claims;
 pub mod facts;
+pub mod inactive;
 pub mod jwt;
 pub mod opaque;
 pub mod record;

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::TokenDigest;
 use super::claims::CustomClaims;
+use super::inactive::Inactive;
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::realm::{Issuer, Realm, RealmName};
+use crate::core::reason::Reason;
 use crate::core::resource::{Audience, spoken_audience};
 use crate::core::scope::Scope;
 use crate::core::time::UnixSeconds;
@@ -73,29 +75,51 @@ impl AccessTokenRecord {
         self.expires_at <= now
     }
 
-    /// The token as far as it still counts, given its client and realm as they are now. `None` where it does not: one of them is
-    /// gone, the client is not active, the tokens of either have been revoked all at once since, or nothing of what it was
-    /// granted, or of whom it is for, is the client's any more. What has been withdrawn is withdrawn from it.
-    pub fn honoured_by(mut self, client: &Client, realm: &Realm) -> Option<Self> {
-        let stand_behind_it = client.is_active()
-            && client.realm == self.realm
-            && client.client_id == self.client_id
-            && client.registration_id == self.registration_id
-            && self.iat >= client.tokens_valid_after
-            && self.iat >= realm.settings.tokens_valid_after;
-        if !stand_behind_it {
-            return None;
+    /// The token as far as it still counts, given its client and realm as they are now. What has been withdrawn is withdrawn from it.
+    ///
+    /// # Errors
+    /// [`Inactive`] where it does not count: one of them is gone, the client is not active, the tokens of either have been revoked
+    /// all at once since, or nothing of what it was granted, or of whom it is for, is the client's any more.
+    pub fn honoured_by(mut self, client: &Client, realm: &Realm) -> Result<Self, Inactive> {
+        if let Some(reason) = self.why_not_backed_by(client, realm) {
+            return Err(self.inactive(reason));
         }
         // One that was issued without a scope had none to lose.
         if !self.scope.is_empty() {
             self.scope.retain(|token| client.can_be_granted(token, realm));
             if self.scope.is_empty() {
-                return None;
+                return Err(self.inactive(Reason::ScopeWithdrawn));
             }
         }
-        self.aud = self.aud.within(&client.metadata.resources)?;
+        let Some(aud) = self.aud.within(&client.metadata.resources) else {
+            let audit_tracking_id = Some(self.audit_tracking_id);
+            return Err(Inactive { reason: Reason::ResourceWithdrawn, audit_tracking_id });
+        };
+        self.aud = aud;
         self.claims.retain_those_of(&client.metadata.access_token_claims);
-        Some(self)
+        Ok(self)
+    }
+
+    /// That this token is not active, and why.
+    pub(in crate::core) fn inactive(self, reason: Reason) -> Inactive {
+        Inactive { reason, audit_tracking_id: Some(self.audit_tracking_id) }
+    }
+
+    fn why_not_backed_by(&self, client: &Client, realm: &Realm) -> Option<Reason> {
+        let is_its_client = client.realm == self.realm && client.client_id == self.client_id;
+        if !is_its_client {
+            Some(Reason::UnknownClient)
+        } else if client.registration_id != self.registration_id {
+            Some(Reason::OtherRegistration)
+        } else if !client.is_active() {
+            Some(Reason::ClientDisabled)
+        } else if self.iat < client.tokens_valid_after {
+            Some(Reason::ClientTokensRevoked)
+        } else if self.iat < realm.settings.tokens_valid_after {
+            Some(Reason::RealmTokensRevoked)
+        } else {
+            None
+        }
     }
 }
 

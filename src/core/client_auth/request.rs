@@ -36,7 +36,9 @@ impl<'a> ClientRequest<'a> {
     ) -> Result<T, OAuthError> {
         result.map_err(|Refused { named, error }| {
             let (realm, source, client_id) = (self.realm, self.source, named.as_ref().map(|client| &client.client_id));
-            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, error: &error });
+            let refuses_scope = matches!(error, OAuthError::InvalidScope(_));
+            let unverified_scope = self.params.single("scope").ok().flatten().filter(|_| refuses_scope);
+            sink.record(&AuditEvent::Refused { endpoint, realm, client_id, source, unverified_scope, error: &error });
             error
         })
     }

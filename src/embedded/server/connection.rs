@@ -22,8 +22,10 @@ use super::host;
 use super::limits::Limits;
 use super::places::Place;
 use super::sources::Sources;
-use crate::http::response::Refusal;
+use crate::core::source::ClientSource;
+use crate::http::response::{REQUEST_ID, Refusal};
 use crate::http::routes::HttpService;
+use crate::observe::request::{RequestContext, during};
 
 /// Answers the requests of one connection, on the runtime that it is awaited on.
 ///
@@ -43,9 +45,13 @@ pub(super) async fn answer(
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let is_last = activity.request_begins(!request.body().is_end_stream(), limits);
         let refusal = unreadable(&request);
-        if let Some(source) = sources.source(peer.ip(), request.headers()) {
+        let source = sources.source(peer.ip(), request.headers());
+        if let Some(source) = source {
             request.extensions_mut().insert(source);
         }
+        // A proxy that says nothing stands for its callers in the log, though it is counted as nobody.
+        let context = RequestContext::begin(source.unwrap_or_else(|| ClientSource::of(peer.ip())));
+        let id = HeaderValue::from_str(context.id()).ok();
         let request = request.map(|body| {
             if body.is_end_stream() {
                 Body::empty()
@@ -56,7 +62,7 @@ pub(super) async fn answer(
         let is_readable = refusal.is_none();
         let answer = match refusal {
             Some(refusal) => Err(refusal),
-            None => Ok(service.clone().call(request)),
+            None => Ok(during(context, service.clone().call(request))),
         };
         async move {
             let mut answer = match answer {
@@ -64,6 +70,9 @@ pub(super) async fn answer(
                 Err(refusal) => refusal.into_response(),
             };
             activity.is_answered();
+            if let Some(id) = id {
+                answer.headers_mut().insert(REQUEST_ID, id);
+            }
             // Of these the rest of the body may still be coming.
             let is_cut_off = matches!(answer.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE);
             if is_last || is_cut_off || !is_readable {

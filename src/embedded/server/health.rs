@@ -80,6 +80,15 @@ impl Health {
             .with_state(Arc::clone(self))
     }
 
+    /// The name of each store, and whether it works.
+    pub(super) async fn verdicts(&self) -> Vec<(&'static str, bool)> {
+        let mut verdicts = Vec::new();
+        for part in &self.0 {
+            verdicts.push((part.name, part.verdict().await.is_ok()));
+        }
+        verdicts
+    }
+
     async fn causes(&self) -> Vec<Cause> {
         let mut causes = Vec::new();
         for part in &self.0 {
@@ -190,7 +199,7 @@ fn report(status: &'static str, causes: Vec<Cause>) -> Response {
     response::ok(&Report { status, causes })
 }
 
-fn only_get<H, T, S>(handler: H) -> MethodRouter<S>
+pub(super) fn only_get<H, T, S>(handler: H) -> MethodRouter<S>
 where
     H: Handler<T, S>,
     T: 'static,

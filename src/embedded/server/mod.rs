@@ -8,6 +8,7 @@ mod connection;
 pub mod health;
 mod host;
 pub mod limits;
+pub mod metrics;
 mod places;
 pub mod sources;
 mod workers;

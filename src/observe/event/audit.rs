@@ -1,10 +1,15 @@
-//! The decisions of the endpoints.
+//! The decisions of the endpoints. Each line says how it was answered, and in what time; the id of its request and where that came from
+//! are added to every line ([`crate::observe::request`]).
+
+use tracing::field::display;
 
 use super::sinks::{Sinks, line};
+use super::untrusted::Untrusted;
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::AuditEvent;
 use crate::core::error::OAuthError;
 use crate::observe::metrics::Metric;
+use crate::observe::request::duration_ms;
 
 /// What comes of a decision.
 pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
@@ -13,7 +18,7 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             let format = format.as_str();
             line!(
                 sinks, INFO, %realm, %client_id, %scope, expires_in_seconds = expires_in, format, audit_tracking_id,
-                "token issued"
+                status = 200, duration_ms = duration_ms(), "token issued"
             );
             sinks.count_by_realm(Metric::TokensIssued, realm);
         }
@@ -24,70 +29,133 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             );
             sinks.count_by_realm(Metric::TokensBeyondQuota, realm);
         }
-        AuditEvent::TokenIntrospected { realm, caller, active, audit_tracking_id } => {
-            line!(sinks, INFO, %realm, client_id = %caller, active, audit_tracking_id, "token introspected");
-            sinks.count(if *active { Metric::IntrospectionsActive } else { Metric::IntrospectionsInactive });
+        AuditEvent::TokenIntrospected { realm, caller, inactive, audit_tracking_id } => {
+            let (active, reason) = (inactive.is_none(), inactive.map(|reason| reason.as_str()));
+            line!(
+                sinks, INFO, %realm, client_id = %caller, active, reason, audit_tracking_id, status = 200,
+                duration_ms = duration_ms(), "token introspected"
+            );
+            sinks.count(if active { Metric::IntrospectionsActive } else { Metric::IntrospectionsInactive });
         }
         AuditEvent::TokenRevoked { realm, caller, audit_tracking_id } => {
             let revoked = audit_tracking_id.is_some();
-            line!(sinks, INFO, %realm, client_id = %caller, revoked, audit_tracking_id, "revocation answered");
+            line!(
+                sinks, INFO, %realm, client_id = %caller, revoked, audit_tracking_id, status = 200,
+                duration_ms = duration_ms(), "revocation answered"
+            );
             sinks.add(Metric::TokensRevoked, usize::from(revoked));
         }
-        AuditEvent::Refused { endpoint, realm, client_id, error, .. } => {
-            let (client_id, reason) = (client_id.map(ToString::to_string), error.reason());
+        AuditEvent::Refused { endpoint, realm, client_id, unverified_scope, error, .. } => {
+            let (client_id, reason, status) = (client_id.map(display), error.reason().as_str(), error.status());
             match error {
-                OAuthError::Server(_) => {
-                    line!(sinks, ERROR, endpoint, %realm, client_id, reason, detail = %error, "request failed");
-                }
-                OAuthError::Unavailable(_) => {
-                    line!(sinks, WARN, endpoint, %realm, client_id, reason, detail = %error, "request failed");
-                }
-                OAuthError::TooManyAttempts { from: source, .. } => {
-                    line!(sinks, WARN, endpoint, %realm, client_id, %source, reason, "request refused");
-                }
-                OAuthError::QuotaExceeded(quota) => {
-                    line!(sinks, INFO, endpoint, %realm, client_id, quota = %quota.limit, reason, "request refused");
-                }
-                _ => line!(sinks, INFO, endpoint, %realm, client_id, reason, "request refused"),
+                OAuthError::Server(_) => line!(
+                    sinks, ERROR, endpoint, %realm, client_id, reason, detail = %error, status, duration_ms = duration_ms(),
+                    "request failed"
+                ),
+                OAuthError::Unavailable(_) => line!(
+                    sinks, WARN, endpoint, %realm, client_id, reason, detail = %error, status, duration_ms = duration_ms(),
+                    "request failed"
+                ),
+                OAuthError::TooManyAttempts { .. } => line!(
+                    sinks, WARN, endpoint, %realm, client_id, reason, status, duration_ms = duration_ms(),
+                    "request refused"
+                ),
+                OAuthError::QuotaExceeded(quota) => line!(
+                    sinks, INFO, endpoint, %realm, client_id, quota = %quota.limit, reason, status,
+                    duration_ms = duration_ms(), "request refused"
+                ),
+                _ => line!(
+                    sinks, INFO, endpoint, %realm, client_id, reason, detail = detail(error),
+                    requested_scope = unverified_scope.map(|scope| display(Untrusted(scope))), status,
+                    duration_ms = duration_ms(), "request refused"
+                ),
             }
             // Not by its realm: callers may invent one.
-            sinks.count_by_reason(Metric::RequestsRefused, &reason);
+            sinks.count_by_reason(Metric::RequestsRefused, error.reason());
         }
-        AuditEvent::Malformed { endpoint, reason, .. } => {
-            line!(sinks, INFO, endpoint, reason, "request refused");
-            sinks.count_by_reason(Metric::RequestsRefused, MALFORMED);
+        AuditEvent::Malformed { endpoint, reason, detail, status, .. } => {
+            line!(
+                sinks,
+                INFO,
+                endpoint,
+                reason = reason.as_str(),
+                detail,
+                status,
+                duration_ms = duration_ms(),
+                "request refused"
+            );
+            sinks.count_by_reason(Metric::RequestsRefused, *reason);
         }
         AuditEvent::AccessAllowed { route, token } => {
             let (client_id, audit_tracking_id) = facts(Some(token));
-            line!(sinks, INFO, client_id, route, audit_tracking_id, "access allowed");
+            line!(
+                sinks,
+                INFO,
+                client_id,
+                route,
+                audit_tracking_id,
+                status = 200,
+                duration_ms = duration_ms(),
+                "access allowed"
+            );
             sinks.count(Metric::AccessAllowed);
         }
-        AuditEvent::AccessDenied { route, route_is_named, token, reason } => {
+        AuditEvent::AccessDenied { route, route_is_named, token, reason, inactive, status } => {
             let (client_id, audit_tracking_id) = facts(*token);
+            let (text, detail) = (reason.as_str(), inactive.map(|reason| reason.as_str()));
             if *route_is_named {
-                line!(sinks, INFO, client_id, route, reason, audit_tracking_id, "access denied");
+                line!(
+                    sinks,
+                    INFO,
+                    client_id,
+                    route,
+                    reason = text,
+                    detail,
+                    audit_tracking_id,
+                    status,
+                    duration_ms = duration_ms(),
+                    "access denied"
+                );
             } else {
                 line!(
                     sinks,
                     WARN,
                     client_id,
                     route,
-                    reason,
+                    reason = text,
+                    detail,
                     audit_tracking_id,
+                    status,
+                    duration_ms = duration_ms(),
                     "access denied to a route that GRANTWELL_AUTHORIZER_SCOPES does not name"
                 );
             }
-            sinks.count_by_reason(Metric::AccessDenied, reason);
+            sinks.count_by_reason(Metric::AccessDenied, *reason);
         }
         AuditEvent::AccessUndecided { route, error } => {
-            let reason = error.reason();
+            // What API Gateway makes of any error of an authorizer's.
+            let (reason, status) = (error.reason().as_str(), 500);
             if matches!(error, OAuthError::Unavailable(_)) {
-                line!(sinks, WARN, route, reason, detail = %error, "request failed");
+                line!(
+                    sinks, WARN, route, reason, detail = %error, status, duration_ms = duration_ms(), "request failed"
+                );
             } else {
-                line!(sinks, ERROR, route, reason, detail = %error, "request failed");
+                line!(
+                    sinks, ERROR, route, reason, detail = %error, status, duration_ms = duration_ms(), "request failed"
+                );
             }
-            sinks.count_by_reason(Metric::RequestsRefused, &reason);
+            sinks.count_by_reason(Metric::RequestsRefused, error.reason());
         }
+    }
+}
+
+/// Which of the things that a reason stands for it was, in the caller's own words. Nothing of the request is in it.
+fn detail(error: &OAuthError) -> Option<&'static str> {
+    match error {
+        OAuthError::InvalidRequest(detail) | OAuthError::InvalidScope(detail) | OAuthError::InvalidTarget(detail) => {
+            Some(detail)
+        }
+        _ => None,
     }
 }
 
@@ -95,6 +163,3 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
 fn facts(token: Option<&TokenFacts>) -> (Option<&str>, Option<&str>) {
     (token.map(|token| token.client_id.as_str()), token.and_then(|token| token.audit_tracking_id.as_deref()))
 }
-
-/// The reason of a request that never became one of the protocol.
-pub(super) const MALFORMED: &str = "malformed_request";

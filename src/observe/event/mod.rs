@@ -4,17 +4,19 @@
 
 pub(super) mod audit;
 mod sinks;
+mod untrusted;
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use self::audit::MALFORMED;
 use self::sinks::line;
 pub(super) use self::sinks::{LINES, Sinks};
-use super::metrics::Metric;
+use super::metrics::{Label, Metric};
+use super::request::duration_ms;
 use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
 use crate::core::realm::RealmName;
+use crate::core::reason::Reason;
 
 /// Something that happened besides the decisions of the endpoints.
 #[derive(Clone, Copy)]
@@ -31,7 +33,9 @@ pub enum Event<'a> {
         /// One of few.
         reason: RefusedBeforeRouting,
         /// What its caller is told.
-        description: &'a str,
+        detail: &'a str,
+        /// The status of the answer.
+        status: u16,
     },
     /// An invocation of an authorizer has nothing to decide.
     NotAnAuthorizerRequest,
@@ -39,6 +43,8 @@ pub enum Event<'a> {
     Answered {
         /// The HTTP status, or that of which an authorizer's answer is the equivalent.
         status: u16,
+        /// Which endpoint was asked, where its time is to be measured.
+        endpoint: Option<&'static str>,
     },
     /// One attempt of a call to AWS has ended; the next one of the same call is paid for again.
     CallAttempted {
@@ -159,20 +165,49 @@ pub enum Progress {
 pub(super) fn tell(event: Event<'_>, sinks: Sinks<'_>) {
     match event {
         Event::OutOfTime { route, limit } => {
-            line!(sinks, WARN, route, time_limit_milliseconds = limit.as_millis(), "a request ran out of time");
-            sinks.count_by_reason(Metric::RequestsRefused, OUT_OF_TIME);
+            line!(
+                sinks,
+                WARN,
+                route,
+                reason = Reason::OutOfTime.as_str(),
+                status = 503,
+                duration_ms = duration_ms(),
+                time_limit_ms = u64::try_from(limit.as_millis()).ok(),
+                "a request ran out of time"
+            );
+            sinks.count_by_reason(Metric::RequestsRefused, Reason::OutOfTime);
         }
-        Event::RefusedBeforeRouting { reason, description } => {
-            line!(sinks, WARN, reason = description, "an event was refused before it reached a router");
-            sinks.count_by_reason(Metric::RequestsRefused, reason.as_str());
+        Event::RefusedBeforeRouting { reason, detail, status } => {
+            line!(
+                sinks,
+                WARN,
+                reason = reason.reason().as_str(),
+                detail,
+                status,
+                duration_ms = duration_ms(),
+                "an event was refused before it reached a router"
+            );
+            sinks.count_by_reason(Metric::RequestsRefused, reason.reason());
         }
         Event::NotAnAuthorizerRequest => {
-            line!(sinks, WARN, "an event was not a request to an authorizer");
-            sinks.count_by_reason(Metric::RequestsRefused, MALFORMED);
+            line!(
+                sinks,
+                WARN,
+                reason = Reason::MalformedRequest.as_str(),
+                "an event was not a request to an authorizer"
+            );
+            sinks.count_by_reason(Metric::RequestsRefused, Reason::MalformedRequest);
         }
-        Event::Answered { status: 503 } => sinks.count(Metric::AnswersUnavailable),
-        Event::Answered { status: 500.. } => sinks.count(Metric::AnswersFailed),
-        Event::Answered { .. } => {}
+        Event::Answered { status, endpoint } => {
+            if let Some(endpoint) = endpoint {
+                sinks.time(Metric::Latency, Label::Answer { endpoint, status });
+            }
+            match status {
+                503 => sinks.count(Metric::AnswersUnavailable),
+                500.. => sinks.count(Metric::AnswersFailed),
+                _ => {}
+            }
+        }
         Event::CallAttempted { service, outcome } => {
             let (calls, throttles, failures) = service.metrics();
             sinks.count(calls);
@@ -230,10 +265,10 @@ fn log_step(Step { secret, name: step, outcome }: Step<'_>, sinks: Sinks<'_>) {
 }
 
 impl RefusedBeforeRouting {
-    fn as_str(self) -> &'static str {
+    fn reason(self) -> Reason {
         match self {
-            Self::Malformed => MALFORMED,
-            Self::PastTheFront => "past_the_front",
+            Self::Malformed => Reason::MalformedRequest,
+            Self::PastTheFront => Reason::PastTheFront,
         }
     }
 }
@@ -288,10 +323,7 @@ impl Progress {
     fn as_str(self) -> &'static str {
         match self {
             Self::Done | Self::Finished => "done",
-            Self::NothingToDo => "nothing to do",
+            Self::NothingToDo => "nothing_to_do",
         }
     }
 }
-
-/// The reason of a request that was not decided in time.
-const OUT_OF_TIME: &str = "out_of_time";

@@ -1,13 +1,15 @@
 //! Where the two matches write.
 
 use crate::core::realm::RealmName;
-use crate::observe::metrics::{Label, Metric, Metrics};
+use crate::core::reason::Reason;
+use crate::observe::metrics::{Counter, Label, Metric};
+use crate::observe::request;
 
 /// The log, unless the line is left out, and the metrics, where there are any.
 #[derive(Clone, Copy)]
 pub(in crate::observe) struct Sinks<'a> {
     pub(in crate::observe) is_logged: bool,
-    pub(in crate::observe) metrics: Option<&'a Metrics>,
+    pub(in crate::observe) metrics: Option<&'a dyn Counter>,
 }
 
 impl Sinks<'_> {
@@ -16,15 +18,22 @@ impl Sinks<'_> {
     }
 
     pub(super) fn add(self, metric: Metric, number: usize) {
-        self.add_by(metric, number, Label::None);
+        self.add_by(metric, number, Label::Nothing);
     }
 
     pub(super) fn count_by_realm(self, metric: Metric, realm: &RealmName) {
         self.add_by(metric, 1, Label::Realm(realm));
     }
 
-    pub(super) fn count_by_reason(self, metric: Metric, reason: &str) {
+    pub(super) fn count_by_reason(self, metric: Metric, reason: Reason) {
         self.add_by(metric, 1, Label::Reason(reason));
+    }
+
+    /// Counts what took as long as the current request has.
+    pub(super) fn time(self, metric: Metric, label: Label<'_>) {
+        if let (Some(metrics), Some(took)) = (self.metrics, request::elapsed()) {
+            metrics.time(metric, took, label);
+        }
     }
 
     fn add_by(self, metric: Metric, number: usize, label: Label<'_>) {

@@ -8,10 +8,11 @@ use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::invocation::{InvocationIds, Pending};
+use super::invocation::Pending;
 use super::table::{Metric, Split, Unit};
 use crate::core::time::UnixSeconds;
 use crate::observe::log::LogLevel;
+use crate::observe::request::InvocationIds;
 
 /// What an invocation did. Written straight into its text, since it is part of what an invocation costs.
 pub(super) struct Line<'a> {
@@ -48,7 +49,7 @@ impl Serialize for Line<'_> {
             line.serialize_entry(REALM, realm.as_str())?;
         }
         if let Some(reason) = &pending.reason {
-            line.serialize_entry(REASON, reason)?;
+            line.serialize_entry(REASON, reason.as_str())?;
         }
 
         // 2. The values.
@@ -152,12 +153,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::observe::metrics::{Label, Metrics};
+    use crate::core::reason::Reason;
+    use crate::observe::metrics::{Counter as _, Label, Metrics};
 
     #[test]
     fn an_invocation_is_one_line() {
         let metrics = Metrics::in_tests();
-        metrics.add(Metric::DynamoDbCalls, 2, Label::None);
+        metrics.add(Metric::DynamoDbCalls, 2, Label::Nothing);
         metrics.add(Metric::TokensIssued, 1, Label::Realm(&"alpha".parse().expect("a realm")));
         let mut line = metrics.line();
         let (timestamp, written_at) = (line["_aws"]["Timestamp"].take(), line["timestamp"].take());
@@ -198,9 +200,9 @@ mod tests {
         let realm = "alpha".parse().expect("a realm");
         for metric in Metric::ALL {
             let label = match metric.row().split {
-                Split::Nothing => Label::None,
+                Split::Nothing => Label::Nothing,
                 Split::Realm => Label::Realm(&realm),
-                Split::Reason => Label::Reason("wrong secret"),
+                Split::Reason => Label::Reason(Reason::WrongSecret),
             };
             metrics.add(metric, 1, label);
         }

@@ -1,8 +1,11 @@
-//! What a process counts and measures, and how that is written: today in CloudWatch's embedded metric format ([`emf`]), one line of
-//! the log for each invocation. Nothing is sent, so no metric can fail a request or hold it up.
+//! What a process counts and measures, and how that is written: in CloudWatch's embedded metric format ([`emf`]), one line of the log
+//! for each invocation, or for Prometheus to fetch. Nothing is sent, so no metric can fail a request or hold it up.
 
+mod counter;
 mod emf;
 mod invocation;
+#[cfg(feature = "embedded")]
+mod prometheus;
 mod table;
 
 use std::fmt;
@@ -14,13 +17,15 @@ use std::time::Duration;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
+pub use self::counter::{Counter, Label};
 use self::emf::{Line, level_of_lines};
-pub use self::invocation::InvocationIds;
 use self::invocation::Pending;
-pub use self::table::{Metric, Row, Split, Unit};
+#[cfg(feature = "embedded")]
+pub use self::prometheus::Prometheus;
+pub use self::table::{Metric, Place, Row, Split, Unit};
 use super::log::LogLevel;
+use super::request::InvocationIds;
 use crate::core::ports::Clock;
-use crate::core::realm::RealmName;
 
 /// Whether a process writes metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,17 +51,6 @@ pub struct Metrics {
     pending: Mutex<Pending>,
 }
 
-/// The value by which one thing that is counted is split up.
-#[derive(Clone, Copy, Debug)]
-pub enum Label<'a> {
-    /// Nothing: only the sum is of interest.
-    None,
-    /// A registered realm.
-    Realm(&'a RealmName),
-    /// One of few reasons that this program knows, never anything of a request.
-    Reason(&'a str),
-}
-
 impl FromStr for MetricsFormat {
     type Err = UnknownMetricsFormat;
 
@@ -79,21 +73,8 @@ impl Metrics {
     /// The metrics of a function that has just started. `level` is the least severe that is logged: Lambda drops what is below.
     pub fn of_function(function_name: String, level: LogLevel, clock: Arc<dyn Clock>) -> Self {
         let metrics = Self { function_name, level, clock, pending: Mutex::default() };
-        metrics.add(Metric::ColdStarts, 1, Label::None);
+        metrics.add(Metric::ColdStarts, 1, Label::Nothing);
         metrics
-    }
-
-    /// Counts `number`; 0 says that there was a look, and nothing to count.
-    pub fn add(&self, metric: Metric, number: usize, label: Label<'_>) {
-        let mut pending = self.pending();
-        match label {
-            Label::None => {}
-            Label::Realm(realm) => pending.realm = Some(realm.clone()),
-            Label::Reason(reason) => pending.reason = Some(reason.to_owned()),
-        }
-        if let Some(value) = pending.values.get_mut(metric as usize) {
-            *value = Some(value.unwrap_or_default().saturating_add(number.try_into().unwrap_or(u64::MAX)));
-        }
     }
 
     /// Writes the line of the invocation that has just ended, and begins anew.
@@ -128,6 +109,20 @@ impl Metrics {
     /// Counts are whole whatever panicked while it held the lock.
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counter for Metrics {
+    fn add(&self, metric: Metric, number: usize, label: Label<'_>) {
+        let mut pending = self.pending();
+        match label {
+            Label::Nothing | Label::Answer { .. } => {}
+            Label::Realm(realm) => pending.realm = Some(realm.clone()),
+            Label::Reason(reason) => pending.reason = Some(reason),
+        }
+        if let Some(value) = pending.values.get_mut(metric as usize) {
+            *value = Some(value.unwrap_or_default().saturating_add(number.try_into().unwrap_or(u64::MAX)));
+        }
     }
 }
 

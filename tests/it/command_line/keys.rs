@@ -344,9 +344,9 @@ fn a_server_rotates_the_keys_of_every_realm_that_are_due() {
         });
     }
     // Realms are looked at in the order of their names: the last warning comes after young was passed over.
-    poll("the server warns", Duration::from_secs(30), || server.stderr().contains("realm=zz-full").then_some(()));
+    poll("the server warns", Duration::from_secs(30), || server.stderr().contains("realm=\"zz-full\"").then_some(()));
     let warning = server.stderr();
-    let warning = warning.lines().find(|line| line.contains("realm=zz-full")).expect("a line");
+    let warning = warning.lines().find(|line| line.contains("realm=\"zz-full\"")).expect("a line");
     assert!(warning.contains(" WARN ") && warning.contains("signing keys could not be rotated"), "{warning}");
     assert_eq!(roles(&operator.json(&["key", "list", "--realm", "young"])), ["ES256 current", "ES256 next"]);
     assert_eq!(operator.json(&["key", "list", "--realm", "zeta"])["keys"], json!([]), "keys are made by signing");

@@ -242,7 +242,7 @@ impl Answer {
     /// Headers and body without what differs from one second to the next.
     pub(crate) fn comparable(&self) -> (u16, Vec<(String, String)>, Vec<u8>) {
         let mut headers = self.headers.clone();
-        headers.retain(|(name, _)| name != "date");
+        headers.retain(|(name, _)| name != "date" && name != "x-request-id");
         headers.sort();
         (self.status, headers, self.body.clone())
     }
@@ -266,6 +266,8 @@ impl Answer {
     #[track_caller]
     fn assert_plain(&self) {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        let id = self.header("x-request-id");
+        assert!(id.is_some_and(|id| id.len() == 36 && id.matches('-').count() == 4), "{self:?}");
         for (name, _) in &self.headers {
             // No CORS (T-05), no cookies, no word about the software.
             let unwanted =

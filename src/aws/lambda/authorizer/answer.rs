@@ -57,6 +57,6 @@ fn context(decision: &Result<TokenFacts, Denied>) -> Value {
         Ok(token) => {
             json!({"client_id": token.client_id, "sub": token.sub, "scope": token.scope.to_string()})
         }
-        Err(denied) => json!({"reason": denied.code()}),
+        Err(denied) => json!({"reason": denied.reason().as_str()}),
     }
 }

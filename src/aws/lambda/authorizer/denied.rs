@@ -2,6 +2,7 @@
 
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::bearer::Denial;
+use crate::core::reason::Reason;
 
 /// Why a request may not pass.
 #[derive(Debug)]
@@ -18,12 +19,20 @@ pub(super) enum Denied {
 
 impl Denied {
     /// What the log and the API's access log call it.
-    pub(super) fn code(&self) -> &'static str {
+    pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::Bearer(denial) => denial.code(),
-            Self::NoSuchRoute(_) => "no_such_route",
-            Self::OtherSpelling(_) => "path_has_other_spellings",
-            Self::Pattern(_) => "path_is_a_pattern",
+            Self::Bearer(denial) => denial.reason(),
+            Self::NoSuchRoute(_) => Reason::NoSuchRoute,
+            Self::OtherSpelling(_) => Reason::PathHasOtherSpellings,
+            Self::Pattern(_) => Reason::PathIsAPattern,
+        }
+    }
+
+    /// Why the token is not active, where that is the reason. For the log only.
+    pub(super) fn inactive(&self) -> Option<Reason> {
+        match self {
+            Self::Bearer(Denial::InvalidToken(reason)) => Some(*reason),
+            _ => None,
         }
     }
 
@@ -34,7 +43,7 @@ impl Denied {
             | Self::OtherSpelling(token)
             | Self::Pattern(token)
             | Self::Bearer(Denial::InsufficientScope { token, .. }) => Some(token),
-            Self::Bearer(Denial::NoCredentials | Denial::InvalidToken) => None,
+            Self::Bearer(Denial::NoCredentials | Denial::InvalidToken(_)) => None,
         }
     }
 }

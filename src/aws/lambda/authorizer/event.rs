@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::routes::{NamedRoute, RouteScopes};
+use crate::core::source::ClientSource;
 
 /// One request that API Gateway asks about.
 pub(super) struct AuthorizerEvent<'a> {
@@ -16,6 +17,8 @@ pub(super) struct AuthorizerEvent<'a> {
     pub(super) arn: RequestArn<'a>,
     /// Who asks, and so understands which answers.
     pub(super) gateway: Gateway,
+    /// Where the request came from, which only some events say.
+    pub(super) source: Option<ClientSource>,
     asked: Asked,
 }
 
@@ -55,11 +58,14 @@ impl<'a> AuthorizerEvent<'a> {
     /// `None` where the event is something else.
     pub(super) fn read(event: &'a Value) -> Option<Self> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+        let peer = text("/requestContext/http/sourceIp").or_else(|| text("/requestContext/identity/sourceIp"));
+        let source = peer.and_then(|peer| peer.parse().ok()).map(ClientSource::of);
         match (text("/version"), text("/type")) {
             (Some("2.0"), Some("REQUEST")) => Some(Self {
                 authorization: authorization_headers(event)?,
                 arn: RequestArn::parse(text("/routeArn")?)?,
                 gateway: Gateway::HttpApi2,
+                source,
                 asked: Asked::Route(vec![text("/routeKey")?.to_owned()]),
             }),
             (version @ (None | Some("1.0")), Some("REQUEST")) => {
@@ -70,6 +76,7 @@ impl<'a> AuthorizerEvent<'a> {
                     arn: RequestArn::parse(text("/methodArn")?)?,
                     // A REST API's event has no version.
                     gateway: if version.is_some() { Gateway::HttpApi1 } else { Gateway::Rest },
+                    source,
                     asked: Asked::Route(vec![format!("{method} {resource}"), format!("ANY {resource}")]),
                 })
             }
@@ -82,6 +89,7 @@ impl<'a> AuthorizerEvent<'a> {
                         .collect::<Option<_>>()?,
                     arn: RequestArn::parse(text("/methodArn")?)?,
                     gateway: Gateway::Rest,
+                    source,
                     asked: Asked::Request,
                 })
             }

@@ -33,7 +33,7 @@ use crate::core::audit::{AuditEvent, AuditSink};
 use crate::core::bearer::{self, Decision, TokenIntrospection};
 use crate::core::error::OAuthError;
 use crate::core::scope::Scope;
-use crate::observe::{Event, Observer};
+use crate::observe::{Event, Observer, request};
 
 /// Decides about the requests of any number of APIs.
 pub struct Authorizer {
@@ -122,6 +122,9 @@ impl Authorizer {
         // 1. What is asked for, and what that needs. For a route that nobody named any active token is looked up all the
         //    same: who has none is told so first.
         let event = AuthorizerEvent::read(&payload).ok_or_else(|| self.no_request())?;
+        if let Some(source) = event.source {
+            request::came_from(source);
+        }
         let named = event.route(&self.scopes).filter(|_| !event.is_ambiguous());
         let route = named.as_ref().map(|named| named.name.as_str()).or(event.route_name());
         let nothing = Scope::empty();
@@ -134,7 +137,7 @@ impl Authorizer {
             Ok(Err(error)) => return Err(self.undecided(route, &error)),
             Err(_) => {
                 self.observer.tell(Event::OutOfTime { route, limit: time_left });
-                self.observer.tell(Event::Answered { status: 503 });
+                self.observer.tell(Event::Answered { status: 503, endpoint: None });
                 return Err(Failure::Undecided("temporarily_unavailable"));
             }
         };
@@ -146,10 +149,11 @@ impl Authorizer {
             Decision::Allow(token) => Ok(token),
             Decision::Deny(denial) => Err(Denied::Bearer(denial)),
         };
-        self.record(route, named.is_some(), &decision);
+        let is_401 = event.gateway == Gateway::Rest && decision.as_ref().is_err_and(|denied| denied.token().is_none());
+        self.record(route, named.is_some(), if is_401 { 401 } else { 403 }, &decision);
 
         // 3. The answer, in the form that this gateway understands.
-        if event.gateway == Gateway::Rest && decision.as_ref().is_err_and(|denied| denied.token().is_none()) {
+        if is_401 {
             return Err(Failure::Unauthorized);
         }
         Ok(if is_policy { answer::policy(&decision, &event.arn, &self.scopes) } else { answer::simple(&decision) })
@@ -164,7 +168,7 @@ impl Authorizer {
     fn undecided(&self, route: Option<&str>, error: &OAuthError) -> Failure {
         self.observer.record(&AuditEvent::AccessUndecided { route, error });
         let is_transient = matches!(error, OAuthError::Unavailable(_));
-        self.observer.tell(Event::Answered { status: if is_transient { 503 } else { 500 } });
+        self.observer.tell(Event::Answered { status: if is_transient { 503 } else { 500 }, endpoint: None });
         Failure::Undecided(error.code())
     }
 
@@ -175,13 +179,18 @@ impl Authorizer {
     }
 
     /// One event. A path is in none: clumsy clients put credentials there. The route stands for it, as the gateway or the
-    /// configuration names it.
-    fn record(&self, route: Option<&str>, route_is_named: bool, decision: &Result<TokenFacts, Denied>) {
+    /// configuration names it. `status` is what the gateway answers to a denial.
+    fn record(&self, route: Option<&str>, route_is_named: bool, status: u16, decision: &Result<TokenFacts, Denied>) {
         self.observer.record(&match decision {
             Ok(token) => AuditEvent::AccessAllowed { route, token },
-            Err(denied) => {
-                AuditEvent::AccessDenied { route, route_is_named, token: denied.token(), reason: denied.code() }
-            }
+            Err(denied) => AuditEvent::AccessDenied {
+                route,
+                route_is_named,
+                token: denied.token(),
+                reason: denied.reason(),
+                inactive: denied.inactive(),
+                status,
+            },
         });
     }
 }

@@ -8,6 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use super::*;
+use crate::core::reason::Reason;
 
 const SCOPES: &str = r#"{"GET /orders":"orders:read","POST /orders":"orders:write","GET /orders/{id}":"orders:read",
     "GET /health":"","ANY /files/{path+}":"","$default":"orders:read"}"#;
@@ -18,9 +19,9 @@ struct Known;
 
 #[async_trait]
 impl TokenIntrospection for Known {
-    async fn introspect(&self, unverified_token: &str) -> Result<Option<TokenFacts>, OAuthError> {
+    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError> {
         match unverified_token {
-            "reader" => Ok(Some(TokenFacts {
+            "reader" => Ok(Ok(TokenFacts {
                 client_id: "myClient".into(),
                 sub: "myClient".into(),
                 scope: "orders:read other".parse().expect("a scope"),
@@ -29,7 +30,7 @@ impl TokenIntrospection for Known {
             "away" => Err(OAuthError::Unavailable("DynamoDB".into())),
             "corrupt" => Err(OAuthError::Server("DynamoDB".into())),
             "slow" => std::future::pending().await,
-            _ => Ok(None),
+            _ => Ok(Err(Reason::UnknownToken)),
         }
     }
 }

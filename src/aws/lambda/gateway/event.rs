@@ -91,13 +91,22 @@ impl Event<'_> {
         if self.http_method.is_some() { Payload::V1 } else { Payload::V2 }
     }
 
+    /// Whom the gateway took it from.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        let context = self.request_context.as_ref()?;
+        match self.payload() {
+            Payload::V1 => context.identity.and_then(rest_source),
+            Payload::V2 => context.http.as_ref()?.source_ip.as_ref().and_then(Value::as_str).and_then(address),
+        }
+    }
+
     /// The request that it is, by what it came through. The request carries as extensions the [`PublicUrl`] it came in by, which is
     /// `public_url` or else the gateway's word, and the [`ClientSource`] it came from where that is known.
     ///
     /// # Errors
     /// [`Refused`].
     pub(super) fn into_request(self, front: &Front, public_url: Option<&PublicUrl>) -> Result<Request<Body>, Refused> {
-        let payload = self.payload();
+        let (payload, peer) = (self.payload(), self.peer());
         let context = self.request_context.unwrap_or_default();
 
         // 1. Whether it came the way that requests come.
@@ -116,12 +125,9 @@ impl Event<'_> {
         let target = target(path, &query)?;
 
         // 3. How, and from whom by the gateway's own word.
-        let (method, peer) = match payload {
-            Payload::V1 => (self.http_method, context.identity.and_then(rest_source)),
-            Payload::V2 => {
-                let http = context.http.ok_or(NO_REQUEST)?;
-                (http.method, http.source_ip.as_ref().and_then(Value::as_str).and_then(address))
-            }
+        let method = match payload {
+            Payload::V1 => self.http_method,
+            Payload::V2 => context.http.ok_or(NO_REQUEST)?.method,
         };
         let method = method.filter(|method| !method.is_empty()).ok_or(NO_REQUEST)?;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| MALFORMED_HEAD)?;

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
 use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde_json::value::RawValue;
@@ -25,6 +25,7 @@ use super::front::Front;
 use super::invocation::{self, Panicked};
 use crate::core::error::OAuthError;
 use crate::core::realm::PublicUrl;
+use crate::core::source::ClientSource;
 use crate::http::response::{self, Refusal};
 use crate::observe::event::RefusedBeforeRouting;
 use crate::observe::{self, Observer};
@@ -70,18 +71,29 @@ struct Gateway {
 impl Gateway {
     async fn answer(&self, event: &str, time_left: Duration) -> Answer {
         let (payload, request) = match serde_json::from_str::<Event<'_>>(event) {
-            Ok(event) => (event.payload(), event.into_request(&self.front, self.public_url.as_ref())),
+            Ok(event) => {
+                if let Some(peer) = event.peer() {
+                    observe::request::came_from(ClientSource::of(peer));
+                }
+                (event.payload(), event.into_request(&self.front, self.public_url.as_ref()))
+            }
             Err(_) => (payload_of_unread(event), Err(NO_REQUEST.into())),
         };
-        let response = match request {
+        let mut response = match request {
             Ok(request) => self.route(request, time_left).await,
             Err(reason) => self.refused(reason),
         };
-        self.observer.tell(observe::Event::Answered { status: response.status().as_u16() });
+        if let Some(id) = observe::request::current_id().and_then(|id| HeaderValue::try_from(id).ok()) {
+            response.headers_mut().insert(response::REQUEST_ID, id);
+        }
+        self.observer.tell(observe::Event::Answered { status: response.status().as_u16(), endpoint: None });
         Answer::new(payload, response).await
     }
 
     async fn route(&self, request: Request<Body>, time_left: Duration) -> Response {
+        if let Some(source) = request.extensions().get() {
+            observe::request::came_from(*source);
+        }
         match tokio::time::timeout(time_left, self.router.clone().oneshot(request)).await {
             Ok(Ok(response)) => response,
             // Rather our own 503 than the API's, which is no OAuth answer and does not say when to try again.
@@ -107,7 +119,8 @@ impl Gateway {
             }
             Refused::PastTheFront => (RefusedBeforeRouting::PastTheFront, Refusal::PastTheFront),
         };
-        self.observer.tell(observe::Event::RefusedBeforeRouting { reason, description: refusal.description() });
+        let (detail, status) = (refusal.description(), refusal.status().as_u16());
+        self.observer.tell(observe::Event::RefusedBeforeRouting { reason, detail, status });
         refusal.into_response()
     }
 }

@@ -40,11 +40,9 @@ pub(super) enum Part {
 /// Bytes that one request writes into CloudWatch's logs.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct LogBytes {
-    /// This server's own line, at level info.
+    /// This server's own line, at level info. Of Lambda's own lines the template keeps those that tell of a failure.
     audit: u32,
-    /// Lambda's two: that the request began, and what it took.
-    platform: u32,
-    /// The API's.
+    /// The API's, where it writes an access log.
     access: u32,
 }
 
@@ -69,8 +67,8 @@ struct Requests {
 /// CloudWatch bills each log event as so much longer than it is.
 const LOG_EVENT_BYTES: u32 = 26;
 pub(super) const LOG_BYTES: LogBytesByEndpoint = LogBytesByEndpoint {
-    token: LogBytes { audit: 260, platform: 375, access: 380 },
-    introspection: LogBytes { audit: 250, platform: 375, access: 380 },
+    token: LogBytes { audit: 370, access: 380 },
+    introspection: LogBytes { audit: 330, access: 380 },
 };
 /// An answer with its headers, as it leaves AWS.
 const OPAQUE_ANSWER_BYTES: f64 = 700.0;
@@ -138,12 +136,10 @@ impl Requests {
 }
 
 impl LogBytes {
-    fn at(self, level: LogLevel) -> f64 {
-        let others = self.platform + self.access + 3 * LOG_EVENT_BYTES;
-        f64::from(match level {
-            LogLevel::Info => others + self.audit + LOG_EVENT_BYTES,
-            LogLevel::Warn => others,
-        })
+    fn of(self, usage: &Usage) -> f64 {
+        let audit = if usage.log_level == LogLevel::Info { self.audit + LOG_EVENT_BYTES } else { 0 };
+        let access = if usage.access_log { self.access + LOG_EVENT_BYTES } else { 0 };
+        f64::from(audit + access)
     }
 }
 
@@ -163,7 +159,7 @@ fn tokens(usage: &Usage, calls: &CountedCalls) -> Requests {
         loads.push((calls.load.whole_since, forgetting.loads(number, 1, REGISTRATION_TTL)));
     }
     let answer_bytes = if usage.signs() { JWT_ANSWER_BYTES } else { OPAQUE_ANSWER_BYTES };
-    let log_bytes = LOG_BYTES.token.at(usage.log_level);
+    let log_bytes = LOG_BYTES.token.of(usage);
     Requests { part: Part::Tokens, number, calls: calls.token, loads, log_bytes, answer_bytes }
 }
 
@@ -188,7 +184,7 @@ fn introspections(usage: &Usage, calls: &CountedCalls) -> Requests {
         number,
         calls: calls.introspection,
         loads,
-        log_bytes: LOG_BYTES.introspection.at(usage.log_level),
+        log_bytes: LOG_BYTES.introspection.of(usage),
         answer_bytes: INTROSPECTION_ANSWER_BYTES,
     }
 }
@@ -225,6 +221,7 @@ mod tests {
         duration_ms: 10,
         architecture: Architecture::Arm64,
         log_level: LogLevel::Info,
+        access_log: false,
         sandboxes: 1,
         cold_starts: 0,
         init_ms: 100,
@@ -347,16 +344,18 @@ mod tests {
 
     #[test]
     fn a_higher_level_leaves_the_audit_line_out() {
-        // 260 + 375 + 380 bytes, and 26 for each of four events.
-        is(token_line(USAGE, "GB of log"), 1.119, 0.5595);
-        is(token_line(Usage { log_level: LogLevel::Warn, ..USAGE }, "GB of log"), 0.833, 0.4165);
+        // 370 bytes, and 26 for the event.
+        is(token_line(USAGE, "GB of log"), 0.396, 0.198);
+        is(token_line(Usage { log_level: LogLevel::Warn, ..USAGE }, "GB of log"), 0.0, 0.0);
+        // And 380 and 26.
+        is(token_line(Usage { access_log: true, ..USAGE }, "GB of log"), 0.802, 0.401);
     }
 
     #[test]
     fn the_parts_make_the_total() {
         let bill = bill(Usage { introspections: 1_000_000, ..USAGE });
-        // 1 + 0.2 + 0.0333335 + 0.625 + 0.00556625 + 0.0876 + 0.5595 + 0.063
-        assert!((bill.dollars(Part::Tokens) - 2.573_999_75).abs() < 1e-9, "{}", bill.dollars(Part::Tokens));
+        // 1 + 0.2 + 0.0333335 + 0.625 + 0.00556625 + 0.0876 + 0.198 + 0.063
+        assert!((bill.dollars(Part::Tokens) - 2.212_499_75).abs() < 1e-9, "{}", bill.dollars(Part::Tokens));
         let parts = [Part::Tokens, Part::Introspections, Part::Standing].map(|part| bill.dollars(part));
         assert!((bill.total() - parts.iter().sum::<f64>()).abs() < 1e-9);
     }

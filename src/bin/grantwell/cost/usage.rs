@@ -41,6 +41,9 @@ pub(super) struct Usage {
     /// The functions' log level
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(super) log_level: LogLevel,
+    /// The API writes an access log, too (a second number in LogRetentionDays)
+    #[arg(long)]
+    pub(super) access_log: bool,
     /// Processes of each function that run at a time, each with its own cache
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) sandboxes: u32,

@@ -1,12 +1,14 @@
 //! `grantwell serve`: the authorization server on this machine.
 
+mod address;
 mod demo_clients;
 mod signals;
 mod stores;
 mod upkeep;
+mod watching;
 
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
@@ -19,8 +21,10 @@ use grantwell::embedded::server::sources::Sources;
 use grantwell::embedded::server::{self, Settings};
 use grantwell::observe::log::{self, LogFormat};
 
+use self::address::resolved;
 use self::demo_clients::DemoSecrets;
 use self::stores::{Stores, SyncWrites, store_path};
+use self::watching::MetricsArguments;
 use crate::failure::Failure;
 use crate::service_manager;
 use crate::store::StoreName;
@@ -70,6 +74,8 @@ pub(crate) struct Arguments {
     /// The form of the log on stderr: lines for people, or one JSON object per line, as `grantwell report` reads it
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LineFormat::Text)]
     log_format: LineFormat,
+    #[command(flatten)]
+    metrics: MetricsArguments,
 }
 
 /// `--log-format`.
@@ -137,6 +143,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}; choose another with --listen")))?;
     let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+    let watching = arguments.metrics.listen().await?;
     let stop = signals::stop_signal()?;
 
     // 4. The endpoints.
@@ -146,8 +153,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => base_url.parse().map_err(|error| Failure::new(format!("{base_url}: {error}")))?,
     };
     let issuer_base = public_url.as_str().to_owned();
+    let adapters = match &watching {
+        Some(watching) => watching.count(adapters),
+        None => adapters,
+    };
     let app = App::new(adapters.logging_refusals_sparingly(), app::Settings::of_local_server(&config));
-    let Ok(service) = app.service(public_url, Health::of(health).routes());
+    let health = Health::of(health);
+    let Ok(service) = app.service(public_url, health.routes());
     drop(app);
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
@@ -173,11 +185,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), config.signing_key_rotation_interval);
     let rotation = tokio::spawn(rotation);
     let erasing = tokio::spawn(upkeep::forget_removed(registry));
+    let watched = watching.map(|watching| watching.start(health));
     server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();
     erasing.abort();
+    if let Some(watched) = watched {
+        watched.end().await;
+    }
     if let Some(tokens) = on_disk {
         tokens.sync().map_err(|cause| {
             Failure::new(format!(
@@ -193,8 +209,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Secrets travel in the clear over this server's plain HTTP, so it stays on the machine unless a proxy ends TLS.
 fn loopback_unless(behind_tls_proxy: bool, listen: &str) -> Result<SocketAddr, Failure> {
-    let resolved = listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    let address = resolved.ok_or_else(|| Failure::new(format!("--listen {listen} is not HOST:PORT")))?;
+    let address = resolved("--listen", listen)?;
     if address.ip().is_loopback() || behind_tls_proxy {
         return Ok(address);
     }

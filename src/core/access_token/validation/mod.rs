@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::inactive::Inactive;
 use super::jwt::UnverifiedJwt;
 use super::opaque;
 use super::record::{AccessTokenRecord, PresentedToken};
@@ -14,6 +15,7 @@ use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry, Denylist, TokenStore, VerificationKeySource};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::realms::Realms;
+use crate::core::reason::Reason;
 use crate::core::time::UnixSeconds;
 
 /// Everything that says something about a presented token.
@@ -31,8 +33,8 @@ pub struct AccessTokenValidator {
 }
 
 impl AccessTokenValidator {
-    /// The record of a token that was issued and not revoked, and whose time is not over. A JWT is only known if a key of
-    /// `realm` has signed it; of opaque tokens the record says the realm.
+    /// The record of a token that was issued and not revoked, and whose time is not over, or why there is none. A JWT is only known
+    /// if a key of `realm` has signed it; of opaque tokens the record says the realm.
     ///
     /// # Errors
     /// [`OAuthError::Unavailable`] where a store cannot be asked, [`OAuthError::Server`] for an item that cannot be read.
@@ -41,22 +43,30 @@ impl AccessTokenValidator {
         unverified_token: &str,
         realm: &RealmName,
         now: UnixSeconds,
-    ) -> Result<Option<AccessTokenRecord>, OAuthError> {
+    ) -> Result<Result<AccessTokenRecord, Inactive>, OAuthError> {
         Ok(match presented(self.keys.as_ref(), unverified_token, realm, now).await? {
-            None => None,
-            Some(PresentedToken::Stored(digest)) => {
-                self.tokens.get(&digest).await?.filter(|record| !record.has_expired(now))
-            }
-            Some(PresentedToken::Stateless(record)) => {
+            Err(inactive) => Err(inactive),
+            Ok(PresentedToken::Stored(digest)) => match self.tokens.get(&digest).await? {
+                // A revocation takes the record with it. Of a JWT its signature still says that there was such a token.
+                None if unverified_token.starts_with(opaque::PREFIX) => Err(Reason::UnknownOrRevoked.into()),
+                None => Err(Reason::Revoked.into()),
+                Some(record) if record.has_expired(now) => Err(record.inactive(Reason::Expired)),
+                Some(record) => Ok(record),
+            },
+            Ok(PresentedToken::Stateless(record)) => {
                 // A stored token ends with its record, whoever loses it. The end of this one may be what was lost.
-                let may_have_ended = record.iat <= self.denylist.whole_since().await?;
-                let is_denied = may_have_ended || self.denylist.is_denied(&record.jti).await?;
-                Some(*record).filter(|_| !is_denied)
+                if record.iat <= self.denylist.whole_since().await? {
+                    Err(record.inactive(Reason::RevocationsLost))
+                } else if self.denylist.is_denied(&record.jti).await? {
+                    Err(record.inactive(Reason::Revoked))
+                } else {
+                    Ok(*record)
+                }
             }
         })
     }
 
-    /// The token as far as the client and the realm that it was issued to still stand behind it
+    /// The token as far as the client and the realm that it was issued to still stand behind it, or why they do not
     /// ([`AccessTokenRecord::honoured_by`]). `asked_in` is the realm that the caller has found already.
     ///
     /// # Errors
@@ -65,31 +75,34 @@ impl AccessTokenValidator {
         &self,
         record: AccessTokenRecord,
         asked_in: &Arc<Realm>,
-    ) -> Result<Option<AccessTokenRecord>, OAuthError> {
+    ) -> Result<Result<AccessTokenRecord, Inactive>, OAuthError> {
         let realm = if record.realm == asked_in.name {
             Arc::clone(asked_in)
         } else {
             match self.realms.find(&record.realm).await {
                 Ok(realm) => realm,
-                Err(OAuthError::UnknownRealm) => return Ok(None),
+                Err(OAuthError::UnknownRealm) => return Ok(Err(record.inactive(Reason::UnknownRealm))),
                 Err(error) => return Err(error),
             }
         };
-        let client = self.registry.client(&record.realm, &record.client_id).await?;
-        Ok(client.and_then(|client| record.honoured_by(&client, &realm)))
+        Ok(match self.registry.client(&record.realm, &record.client_id).await? {
+            Some(client) => record.honoured_by(&client, &realm),
+            None => Err(record.inactive(Reason::UnknownClient)),
+        })
     }
 }
 
-/// What a presented text is; `None` where it is no token of this server. A JWT is one if a key of `realm` has signed it, and a
+/// What a presented text is, or why it is no token of this server. A JWT is one if a key of `realm` has signed it, and a
 /// key that is not known may be one that has just been published.
 pub(crate) async fn presented(
     source: &dyn VerificationKeySource,
     unverified_token: &str,
     realm: &RealmName,
     now: UnixSeconds,
-) -> Result<Option<PresentedToken>, PortError> {
+) -> Result<Result<PresentedToken, Inactive>, PortError> {
     let Some(jwt) = UnverifiedJwt::parse(unverified_token) else {
-        return Ok(opaque::digest_of_presented(unverified_token).map(PresentedToken::Stored));
+        let digest = opaque::digest_of_presented(unverified_token);
+        return Ok(digest.map(PresentedToken::Stored).ok_or(Reason::UnknownToken.into()));
     };
     let mut keys = source.verification_keys(realm).await?;
     if !keys.know(jwt.kid())
@@ -97,7 +110,11 @@ pub(crate) async fn presented(
     {
         keys = newer;
     }
-    Ok(jwt.verify(realm, &keys, now))
+    Ok(jwt.verify(realm, &keys, now).map_err(|inactive| match jwt.unverified_realm() {
+        // Its own word, which nobody has to believe: who asks in the wrong realm is helped by it.
+        Some(named) if inactive.reason == Reason::UnknownToken && named != *realm => Reason::OtherRealm.into(),
+        _ => inactive,
+    }))
 }
 
 #[cfg(test)]
