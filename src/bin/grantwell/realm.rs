@@ -13,6 +13,7 @@ use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
 
 use crate::access_token::AccessTokenArguments;
+use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::quota::QuotaArguments;
@@ -149,9 +150,9 @@ pub(crate) fn scope(text: &str) -> Result<Scope, MalformedScope> {
     if text.is_empty() { Ok(Scope::empty()) } else { text.parse() }
 }
 
-/// Parses a number of seconds.
+/// Parses the lifetime of tokens.
 pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidTokenLifetime> {
-    text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
+    duration::seconds(text).map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
 }
 
 /// Parses a grant type or `none`.

@@ -28,7 +28,7 @@ pub(super) struct RotateSecret {
     #[command(flatten)]
     secret: SecretArguments,
     /// Seconds from now until the secrets stop working; 0 for never (client_secret_expires_at) [default: the time set before]
-    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime())]
+    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime)]
     secret_lifetime: Option<SecretLifetime>,
     /// Makes no new secret: ends the previous one, so that only the current one is valid
     #[arg(long, conflicts_with_all = ["secret_stdin", "allow_weak_secret", "secret_lifetime"])]
