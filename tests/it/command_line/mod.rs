@@ -10,3 +10,4 @@ mod realms;
 mod secrets;
 mod stores;
 mod update;
+mod variables;

@@ -13,7 +13,7 @@ use clap::ArgGroup;
 use grantwell::core::client::ClientStatus;
 
 use crate::failure::Failure;
-use crate::store::Place;
+use crate::store::PlaceArguments;
 
 /// `grantwell client …`
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -87,6 +87,7 @@ enum Command {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, place } = arguments;
+    let place = place.place()?;
     match command {
         Command::Create(create) => create.run(&place).await,
         Command::List(list) => list.run(&place).await,
