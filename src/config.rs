@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 #[cfg(feature = "aws")]
 use std::collections::HashMap;
-use std::env;
+use std::env::{self, VarError};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -112,10 +112,6 @@ impl ServerConfig {
     /// [`ConfigError::Malformed`].
     pub fn from_env() -> Result<Self, ConfigError> {
         let settings = Settings::from_env()?;
-        let lifetime = settings.parsed(&ACCESS_TOKEN_LIFETIME, |text| {
-            let lifetime = text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new);
-            lifetime.map_err(|error| error.to_string())
-        })?;
         let failures = settings.parsed(&FAILED_AUTH_LIMIT, |text| from_range(text, 0..=10_000))?;
         let window = settings.parsed(&FAILED_AUTH_WINDOW, |text| from_range(text, 1..=86_400))?;
         let limits = AttemptLimits {
@@ -124,10 +120,7 @@ impl ServerConfig {
         };
         Ok(Self {
             public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,
-            realm_defaults: RealmDefaults {
-                root_default_scope: settings.parsed(&DEFAULT_SCOPE, from_text)?,
-                access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
-            },
+            realm_defaults: settings.realm_defaults()?,
             signing_key_rotation_interval: settings.parsed(&SIGNING_KEY_ROTATION_DAYS, rotation_days)?.unwrap_or(30)
                 * DAY,
             attempt_limits: Some(limits).filter(|limits| limits.failures > 0),
@@ -157,6 +150,26 @@ impl AuthorizerConfig {
             response: parsed("GRANTWELL_AUTHORIZER_RESPONSE", from_text)?.unwrap_or_default(),
         })
     }
+}
+
+/// Reads a variable that stands for an option of the command; `None` where it is not set, or empty.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn variable<T>(name: &'static str) -> Result<Option<T>, ConfigError>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    parsed(name, from_text)
+}
+
+/// Reads what a server with this environment says for realms that do not say it themselves.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn realm_defaults() -> Result<RealmDefaults, ConfigError> {
+    Settings::from_env()?.realm_defaults()
 }
 
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
@@ -217,7 +230,7 @@ pub fn front() -> Result<Front, ConfigError> {
 /// Reads the function's name, which Lambda sets.
 #[cfg(feature = "aws")]
 pub fn function_name() -> String {
-    optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unnamed".to_owned())
+    optional("AWS_LAMBDA_FUNCTION_NAME").ok().flatten().unwrap_or_else(|| "unnamed".to_owned())
 }
 
 /// What the AWS SDK reads of the environment: all of it but what is empty.
@@ -250,7 +263,18 @@ enum Form {
 
 impl Settings {
     fn from_env() -> Result<Self, ConfigError> {
-        optional(SETTINGS_VARIABLE).map_or_else(|| Ok(Self::default()), |text| text.parse())
+        optional(SETTINGS_VARIABLE)?.map_or_else(|| Ok(Self::default()), |text| text.parse())
+    }
+
+    fn realm_defaults(&self) -> Result<RealmDefaults, ConfigError> {
+        let lifetime = self.parsed(&ACCESS_TOKEN_LIFETIME, |text| {
+            let lifetime = text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new);
+            lifetime.map_err(|error| error.to_string())
+        })?;
+        Ok(RealmDefaults {
+            root_default_scope: self.parsed(&DEFAULT_SCOPE, from_text)?,
+            access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
+        })
     }
 
     /// A variable of its own wins over the member.
@@ -331,7 +355,7 @@ where
 }
 
 fn parsed<T>(name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
-    optional(name).map(|text| parse(&text).map_err(|problem| malformed(name, problem))).transpose()
+    optional(name)?.map(|text| parse(&text).map_err(|problem| malformed(name, problem))).transpose()
 }
 
 #[cfg(feature = "aws")]
@@ -344,13 +368,17 @@ where
 }
 
 fn required(name: &'static str) -> Result<String, ConfigError> {
-    optional(name).ok_or(ConfigError::Missing(name))
+    optional(name)?.ok_or(ConfigError::Missing(name))
 }
 
 /// A template cannot leave a variable out, only empty: empty is absent.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn optional(name: &'static str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+fn optional(name: &'static str) -> Result<Option<String>, ConfigError> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(malformed(name, "it is not UTF-8".to_owned())),
+    }
 }
 
 const DAY: u64 = 24 * 60 * 60;

@@ -6,6 +6,7 @@ mod client;
 mod cost;
 mod demo;
 mod describe;
+mod duration;
 mod failure;
 mod key;
 mod output;

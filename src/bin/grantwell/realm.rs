@@ -5,18 +5,20 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
+use grantwell::config;
 use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
-use grantwell::core::management::RealmChange;
+use grantwell::core::management::{EffectiveSettings, RealmChange};
 use grantwell::core::members::Members;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
 
 use crate::access_token::AccessTokenArguments;
+use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::quota::QuotaArguments;
-use crate::store::{IfAbsent, StoreArguments};
+use crate::store::{IfAbsent, StoreArguments, StoreName, realm_or_of_environment};
 use crate::valid_after::ValidAfterArguments;
 use crate::words;
 
@@ -104,7 +106,7 @@ struct List {
 /// The realm a command is about: by position, or by `--realm` as `grantwell client` takes it.
 #[derive(Debug, clap::Args)]
 struct WhichRealm {
-    /// The realm's name, as it appears in the endpoint's path [default: root]
+    /// The realm's name, as it appears in the endpoint's path [default: root; env: GRANTWELL_REALM]
     #[arg(value_name = "NAME", conflicts_with = "named")]
     positional: Option<RealmName>,
     /// The realm's name, as an option
@@ -113,8 +115,8 @@ struct WhichRealm {
 }
 
 impl WhichRealm {
-    fn name(&self) -> RealmName {
-        self.positional.clone().or_else(|| self.named.clone()).unwrap_or_else(RealmName::root)
+    fn name(&self) -> Result<RealmName, Failure> {
+        realm_or_of_environment(self.positional.clone().or_else(|| self.named.clone()))
     }
 }
 
@@ -129,6 +131,14 @@ pub(crate) enum GrantTypeValue {
     Any,
 }
 
+/// A realm with what the server decides for it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    information: Members,
+    effective: EffectiveSettings,
+}
+
 #[derive(Debug, Serialize)]
 struct RealmList {
     realms: Vec<Members>,
@@ -137,6 +147,7 @@ struct RealmList {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, store } = arguments;
+    let store = store.name()?;
     match command {
         Command::Set(set) => set.run(&store).await,
         Command::Show(show) => show.run(&store).await,
@@ -149,9 +160,9 @@ pub(crate) fn scope(text: &str) -> Result<Scope, MalformedScope> {
     if text.is_empty() { Ok(Scope::empty()) } else { text.parse() }
 }
 
-/// Parses a number of seconds.
+/// Parses the lifetime of tokens.
 pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidTokenLifetime> {
-    text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
+    duration::seconds(text).map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
 }
 
 /// Parses a grant type or `none`.
@@ -186,15 +197,17 @@ pub(crate) fn refuse_mixed(values: &[GrantTypeValue]) -> Result<(), Failure> {
 }
 
 impl Set {
-    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
         refuse_mixed(&self.grant_type)?;
+        let name = self.realm.name()?;
         let change = RealmChange {
             settings: &|settings| self.apply(settings),
             names_signature: self.access_token.name_signature(),
             tokens_valid_after: self.valid_after.change(),
         };
         let store = store.open(IfAbsent::Create).await?;
-        let changed = store.management().set_realm(&self.realm.name(), &change).await?;
+        let changed = store.management().set_realm(&name, &change).await;
+        let (changed, _store) = store.settle(changed).await?;
         words::tell(&changed.notices);
         self.valid_after.wait_until_over(changed.record.settings.tokens_valid_after).await;
         print(&self.output, &changed.record)
@@ -224,14 +237,17 @@ impl Set {
 }
 
 impl Show {
-    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
-        print(&self.output, &store.management().realm(&self.realm.name()).await?)
+        let realm = store.management().realm(&self.realm.name()?).await?;
+        let effective = EffectiveSettings::of_realm(&realm, &config::realm_defaults()?);
+        let shown = Shown { information: realm.information(), effective };
+        self.output.print(&shown, |Shown { information, effective }| table(information, Some(effective)))
     }
 }
 
 impl List {
-    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
         let mut realms = store.management().realms().await?;
         realms.retain(|realm| self.realm.as_ref().is_none_or(|only| realm.name == *only));
@@ -254,8 +270,18 @@ impl RealmList {
     }
 }
 
+/// Prints a realm that was changed. It is changed whatever this process makes of the server's settings.
 fn print(output: &OutputArguments, realm: &Realm) -> Result<(), Failure> {
-    output.print(&realm.information(), |members| output::members(members, unset))
+    let effective = config::realm_defaults().ok().map(|defaults| EffectiveSettings::of_realm(realm, &defaults));
+    output.print(&realm.information(), |members| table(members, effective.as_ref()))
+}
+
+fn table(members: &Members, effective: Option<&EffectiveSettings>) -> String {
+    let text = |name, value: &Value| match effective {
+        Some(effective) => output::effective_text(name, value, effective, unset(name)),
+        None => output::member_text(name, value, unset(name)),
+    };
+    output::record(members.iter().map(|(name, value)| (name, text(name, value))))
 }
 
 /// What to show for a setting that the realm does not have.

@@ -1,10 +1,13 @@
 //! `--store` and `--realm`: where the commands find the registry of clients and realms, and how they open it.
 
+use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use grantwell::core::management::Management;
+use grantwell::config;
+use grantwell::core::management::{Management, ManagementError};
 use grantwell::core::ports::{KeyStore, Registrar};
 use grantwell::core::realm::RealmName;
 use grantwell::embedded::store::data_dir::DataDir;
@@ -17,32 +20,29 @@ use crate::output;
 /// `--store` of the commands that manage a registry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArguments {
-    /// Where the registry is: `file:DIR` as for `grantwell serve`, or `aws` for the deployed stack
-    #[arg(
-        long,
-        global = true,
-        value_name = "file:DIR|aws",
-        env = "GRANTWELL_STORE",
-        default_value = StoreName::DEFAULT,
-        help_heading = "Where"
-    )]
-    store: StoreName,
+    /// Where the registry is: `file:DIR` as for `grantwell serve`, or `aws` for the deployed stack [default:
+    /// file:grantwell-data; env: GRANTWELL_STORE]
+    // Not read by clap, to which an empty variable is a value, and which names the option where the variable is wrong.
+    #[arg(long, global = true, value_name = "file:DIR|aws", help_heading = "Where")]
+    store: Option<StoreName>,
+}
+
+/// Which store, and which realm in it, as the command line and the environment name them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlaceArguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The realm that owns the clients and the keys [default: root; env: GRANTWELL_REALM]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where")]
+    realm: Option<RealmName>,
 }
 
 /// Which store, and which realm in it.
-#[derive(Debug, clap::Args)]
+#[derive(Debug)]
 pub(crate) struct Place {
-    #[command(flatten)]
-    pub(crate) store: StoreArguments,
-    /// The realm that owns the clients and the keys
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "GRANTWELL_REALM",
-        default_value = RealmName::ROOT,
-        help_heading = "Where"
-    )]
+    pub(crate) store: StoreName,
+    /// Whether the command line names the store, so that a command to suggest has to name it too.
+    names_store: bool,
     pub(crate) realm: RealmName,
 }
 
@@ -85,11 +85,57 @@ pub(crate) struct Store {
     management: Management,
     /// The registry and its path where it is a file.
     file: Option<(Arc<SqliteRegistry>, PathBuf)>,
+    /// What this command has made to have a registry.
+    made: Option<Made>,
+}
+
+/// What was not there before: the registry, and the directories on the way to it, the outermost first.
+struct Made {
+    directories: Vec<PathBuf>,
 }
 
 impl StoreName {
-    /// Where `grantwell serve` keeps its data unless told otherwise.
-    pub(crate) const DEFAULT: &str = "file:grantwell-data";
+    /// The store that is named: by the option, else by the variable, else where `grantwell serve` keeps its data unless told otherwise.
+    pub(crate) fn or_of_environment(named: Option<Self>) -> Result<Self, Failure> {
+        match named {
+            Some(name) => Ok(name),
+            None => Ok(config::variable("GRANTWELL_STORE")?.unwrap_or_else(|| Self::File("grantwell-data".into()))),
+        }
+    }
+
+    /// Whether it is a deployed stack, which has a schedule.
+    pub(crate) fn is_deployed(&self) -> bool {
+        *self == Self::Aws
+    }
+
+    /// Opens the store.
+    pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
+        match self {
+            Self::File(directory) => open_file(directory, if_absent),
+            Self::Memory => Err(Failure::new(
+                "the memory store exists only inside the server's process, so this command cannot manage it; use \
+                 --store file:DIR, and run the server with the same directory",
+            )),
+            Self::Aws => open_aws().await,
+        }
+    }
+}
+
+/// As a shell reads it.
+impl fmt::Display for StoreName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = match self {
+            Self::File(directory) => directory.display().to_string(),
+            Self::Memory => return formatter.write_str("memory"),
+            Self::Aws => return formatter.write_str("aws"),
+        };
+        let is_plain = |character: char| character.is_alphanumeric() || matches!(character, '/' | '.' | '_' | '-');
+        if directory.chars().all(is_plain) {
+            write!(formatter, "file:{directory}")
+        } else {
+            write!(formatter, "'file:{}'", directory.replace('\'', "'\\''"))
+        }
+    }
 }
 
 impl FromStr for StoreName {
@@ -108,21 +154,17 @@ impl FromStr for StoreName {
 }
 
 impl StoreArguments {
-    /// Whether it is a deployed stack, which has a schedule.
-    pub(crate) fn is_deployed(&self) -> bool {
-        self.store == StoreName::Aws
+    /// The store that is named.
+    pub(crate) fn name(self) -> Result<StoreName, Failure> {
+        StoreName::or_of_environment(self.store)
     }
+}
 
-    /// Opens the store.
-    pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
-        match &self.store {
-            StoreName::File(directory) => open_file(directory, if_absent),
-            StoreName::Memory => Err(Failure::new(
-                "the memory store exists only inside the server's process, so this command cannot manage it; use \
-                 --store file:DIR, and run the server with the same directory",
-            )),
-            StoreName::Aws => open_aws().await,
-        }
+impl PlaceArguments {
+    /// The place that is named.
+    pub(crate) fn place(self) -> Result<Place, Failure> {
+        let names_store = self.store.store.is_some();
+        Ok(Place { store: self.store.name()?, names_store, realm: realm_or_of_environment(self.realm)? })
     }
 }
 
@@ -131,12 +173,44 @@ impl Place {
     pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
         self.store.open(IfAbsent::Refuse).await
     }
+
+    /// A command to suggest, for this store and this realm.
+    pub(crate) fn suggest(&self, command: &str) -> String {
+        let command = suggest(command, &self.realm);
+        if self.names_store { format!("{command} --store {}", self.store) } else { command }
+    }
 }
 
 impl Store {
     /// The use cases over the registry.
     pub(crate) fn management(&self) -> &Management {
         &self.management
+    }
+
+    /// Passes on what became of the first change. A registry that was made for it is spoken of, because its place may be a mistyped one;
+    /// where the change failed, nothing stays behind.
+    pub(crate) async fn settle<T>(self, changed: Result<T, ManagementError>) -> Result<(T, Self), Failure> {
+        let (Some(made), Some((registry, path))) = (&self.made, &self.file) else {
+            return Ok((changed?, self));
+        };
+        match changed {
+            Ok(changed) => {
+                let directory = path.parent().unwrap_or(path);
+                output::note(&format!("there was no store in {}, so a new one was made there", directory.display()));
+                Ok((changed, self))
+            }
+            // Some of it may be stored, or somebody else has come.
+            Err(error) if registry.is_empty().await != Ok(true) => Err(error.into()),
+            Err(error) => {
+                let (directories, path) = (made.directories.clone(), path.clone());
+                drop(self);
+                let _ = fs::remove_file(path);
+                for directory in directories.iter().rev() {
+                    let _ = fs::remove_dir(directory);
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 
@@ -150,6 +224,14 @@ impl Drop for Store {
                 path.display()
             ));
         }
+    }
+}
+
+/// The realm that is named: by the option, else by the variable, else root.
+pub(crate) fn realm_or_of_environment(named: Option<RealmName>) -> Result<RealmName, Failure> {
+    match named {
+        Some(name) => Ok(name),
+        None => Ok(config::variable("GRANTWELL_REALM")?.unwrap_or_else(RealmName::root)),
     }
 }
 
@@ -167,8 +249,17 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             directory.display()
         ))
     };
+    let mut made = None;
     let data = match if_absent {
-        IfAbsent::Create => DataDir::open(directory)?,
+        IfAbsent::Create => {
+            let absent = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+            let directories: Vec<PathBuf> = absent.map(Path::to_owned).collect();
+            let data = DataDir::open(directory)?;
+            if !data.has_registry()? {
+                made = Some(Made { directories: directories.into_iter().rev().collect() });
+            }
+            data
+        }
         IfAbsent::Refuse => {
             let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
             if !found.has_registry()? {
@@ -182,7 +273,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
         (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
     let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management, file: Some((registry, path)) })
+    Ok(Store { management, file: Some((registry, path)), made })
 }
 
 #[cfg(feature = "aws")]
@@ -192,7 +283,7 @@ async fn open_aws() -> Result<Store, Failure> {
     use grantwell::aws::store::new_secrets::NewSecrets;
     use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::aws::store::registry_id::RegistryIdentity;
-    use grantwell::config::{self, RegistryConfig};
+    use grantwell::config::RegistryConfig;
 
     let config = RegistryConfig::from_env()?;
     let new_secrets = NewSecrets { kms_key: config::kms_key()?, tags: config::secret_tags()? };
@@ -214,7 +305,7 @@ async fn open_aws() -> Result<Store, Failure> {
     .making(new_secrets);
     let management =
         Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management: management.with_scheduled_rotation(), file: None })
+    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -9,4 +9,6 @@ mod operator;
 mod realms;
 mod secrets;
 mod stores;
+mod traps;
 mod update;
+mod variables;

@@ -174,7 +174,7 @@ impl Authorizer {
 
     /// After a panic.
     fn failed(&self) -> Failure {
-        self.observer.tell(Event::Answered { status: 500 });
+        self.observer.tell(Event::Answered { status: 500, endpoint: None });
         Failure::Undecided("server_error")
     }
 

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use tower::ServiceExt as _;
 
 use self::answer::Answer;
-use self::event::{Event, NO_REQUEST, Refused, payload_of_unread};
+use self::event::{Event, NO_REQUEST, Payload, Refused, payload_of_unread};
 use super::front::Front;
 use super::invocation::{self, Panicked};
 use crate::core::error::OAuthError;
@@ -79,15 +79,11 @@ impl Gateway {
             }
             Err(_) => (payload_of_unread(event), Err(NO_REQUEST.into())),
         };
-        let mut response = match request {
+        let response = match request {
             Ok(request) => self.route(request, time_left).await,
             Err(reason) => self.refused(reason),
         };
-        if let Some(id) = observe::request::current_id().and_then(|id| HeaderValue::try_from(id).ok()) {
-            response.headers_mut().insert(response::REQUEST_ID, id);
-        }
-        self.observer.tell(observe::Event::Answered { status: response.status().as_u16(), endpoint: None });
-        Answer::new(payload, response).await
+        self.finish(payload, response).await
     }
 
     async fn route(&self, request: Request<Body>, time_left: Duration) -> Response {
@@ -106,9 +102,16 @@ impl Gateway {
 
     /// After a panic outside of the router, which has its own way to answer one.
     async fn failed(&self, event: &str) -> Answer {
-        let response = response::after_panic();
-        self.observer.tell(observe::Event::Answered { status: response.status().as_u16() });
-        Answer::new(payload_of_unread(event), response).await
+        self.finish(payload_of_unread(event), response::after_panic()).await
+    }
+
+    /// What every answer has, and is counted by.
+    async fn finish(&self, payload: Payload, mut response: Response) -> Answer {
+        if let Some(id) = observe::request::current_id().and_then(|id| HeaderValue::try_from(id).ok()) {
+            response.headers_mut().insert(response::REQUEST_ID, id);
+        }
+        self.observer.tell(observe::Event::Answered { status: response.status().as_u16(), endpoint: None });
+        Answer::new(payload, response).await
     }
 
     /// For what never reaches a router: an error like any other.

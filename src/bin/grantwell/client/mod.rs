@@ -13,7 +13,7 @@ use clap::ArgGroup;
 use grantwell::core::client::ClientStatus;
 
 use crate::failure::Failure;
-use crate::store::Place;
+use crate::store::PlaceArguments;
 
 /// `grantwell client …`
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -65,9 +65,14 @@ enum Command {
     ///
     /// Prints one JSON object with the new secret, which is shown only this once. The previous secret works beside it, so that
     /// the client can change over without an interruption. When it has, end the previous one with --revoke-previous, which
-    /// makes no new secret.
+    /// makes no new secret, or let it end by itself with --previous-lifetime.
+    ///
+    /// If the new secret got lost before the application had it, use --replace-current: a second plain rotation would end the
+    /// secret that the application still uses.
     #[command(after_help = "Examples:
   grantwell client rotate-secret myClient
+  grantwell client rotate-secret myClient --previous-lifetime 24h
+  grantwell client rotate-secret myClient --replace-current
   grantwell client rotate-secret myClient --revoke-previous")]
     RotateSecret(secret::RotateSecret),
     /// Stops a client: it can no longer authenticate, and its tokens are inactive
@@ -87,6 +92,7 @@ enum Command {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, place } = arguments;
+    let place = place.place()?;
     match command {
         Command::Create(create) => create.run(&place).await,
         Command::List(list) => list.run(&place).await,

@@ -14,6 +14,7 @@ use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 
 use crate::access_token::{AccessTokenArguments, Setting, apply};
+use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
 use crate::quota::QuotaArguments;
 use crate::realm::{GrantTypeValue, grant_type, grant_types, refuse_mixed, scope, token_lifetime, union};
@@ -47,7 +48,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "METHOD", value_parser = auth_method())]
     auth_method: Vec<AuthMethod>,
     /// Seconds from now until the client's secrets stop working; 0 for never (client_secret_expires_at) [new clients: 0]
-    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime())]
+    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime)]
     pub(super) secret_lifetime: Option<SecretLifetime>,
     /// Days after which a deployed stack replaces the client's secret by itself; 0 for never (client_secret_rotation_days)
     /// [new clients: 0]
@@ -121,9 +122,22 @@ impl Settings {
     }
 }
 
+/// The text is not a lifetime of secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidSecretLifetime {
+    #[error(transparent)]
+    Malformed(#[from] MalformedDuration),
+    #[error("a secret lives 100 years at most; 0 is for ever")]
+    TooLong,
+}
+
 /// Parses `--secret-lifetime`.
-pub(super) fn secret_lifetime() -> impl TypedValueParser<Value = SecretLifetime> {
-    clap::value_parser!(u64).range(0..=SecretLifetime::MAX).map(SecretLifetime::of_seconds)
+pub(super) fn secret_lifetime(text: &str) -> Result<SecretLifetime, InvalidSecretLifetime> {
+    let seconds = duration::seconds(text)?;
+    if seconds > SecretLifetime::MAX {
+        return Err(InvalidSecretLifetime::TooLong);
+    }
+    Ok(SecretLifetime::of_seconds(seconds))
 }
 
 /// The values of a list; an empty one is none.
@@ -143,7 +157,7 @@ fn secret_rotation_days(text: &str) -> Result<Setting<SecretRotationDays>, Inval
     if matches!(text, "" | "0") {
         return Ok(Setting(None));
     }
-    let days = text.parse().map_err(|_| InvalidSecretRotationDays)?;
+    let days = duration::days(text).map_err(|_| InvalidSecretRotationDays)?;
     SecretRotationDays::new(days).map(|days| Setting(Some(days)))
 }
 

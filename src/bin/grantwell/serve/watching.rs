@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use grantwell::config;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::health::Health;
 use grantwell::embedded::server::limits::Limits;
@@ -18,11 +19,11 @@ use crate::failure::Failure;
 /// The options, as they were parsed.
 #[derive(Debug, clap::Args)]
 pub(super) struct MetricsArguments {
-    /// Where Prometheus fetches metrics, at /metrics, such as 127.0.0.1:9464; by default nowhere
-    #[arg(long, value_name = "HOST:PORT", env = "GRANTWELL_METRICS_LISTEN")]
+    /// Where Prometheus fetches metrics, at /metrics, such as 127.0.0.1:9464 [default: nowhere; env: GRANTWELL_METRICS_LISTEN]
+    #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
     /// Let --metrics-listen name an address other than loopback; whoever reaches it can read the metrics
-    #[arg(long, requires = "metrics_listen")]
+    #[arg(long)]
     metrics_allow_remote: bool,
 }
 
@@ -45,9 +46,18 @@ impl MetricsArguments {
     /// # Errors
     /// A [`Failure`] that says what to do.
     pub(super) async fn listen(&self) -> Result<Option<Watching>, Failure> {
-        // As elsewhere: a variable that is empty is not set.
-        let Some(listen) = self.metrics_listen.as_deref().filter(|listen| !listen.is_empty()) else { return Ok(None) };
-        let address = resolved("--metrics-listen", listen)?;
+        let named = match &self.metrics_listen {
+            Some(named) => Some(named.clone()),
+            None => config::variable::<String>("GRANTWELL_METRICS_LISTEN")?,
+        };
+        let Some(listen) = named else {
+            return if self.metrics_allow_remote {
+                Err(Failure::new("--metrics-allow-remote is for --metrics-listen HOST:PORT, which is missing"))
+            } else {
+                Ok(None)
+            };
+        };
+        let address = resolved("--metrics-listen", &listen)?;
         if !address.ip().is_loopback() && !self.metrics_allow_remote {
             return Err(Failure::new(format!(
                 "{address} is not a loopback address, so that others could read the metrics; pass --metrics-allow-remote if they may"
