@@ -65,15 +65,11 @@ impl Params {
     /// # Errors
     /// [`OAuthError::InvalidRequest`] for such a name of one of these parameters, which says what to send.
     pub fn refuse_lists(&self, parameters: &[&str]) -> Result<(), OAuthError> {
-        let list_of =
-            |name: &str| name.ends_with(']').then(|| name.split_once('[')).flatten().map(|(own, _)| own.to_owned());
-        match self
-            .0
-            .iter()
-            .filter_map(|(name, _)| list_of(name))
-            .find(|own| parameters.contains(&own.as_str()))
-            .as_deref()
-        {
+        let list = self.0.iter().find_map(|(name, _)| {
+            let (own, _) = name.strip_suffix(']')?.split_once('[')?;
+            parameters.contains(&own).then_some(own)
+        });
+        match list {
             None => Ok(()),
             Some("scope") => Err(OAuthError::InvalidRequest(
                 "scope[] is not a parameter: send scope once, with its values separated by spaces",
