@@ -58,6 +58,11 @@ class Answer:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def comparable_headers(self) -> dict[str, str]:
+        """Without the id, which each answer has of its own."""
+        return {name: value for name, value in self.headers.items() if name != "x-request-id"}
+
     @staticmethod
     def from_payload(payload: Any) -> Answer:
         """Reads a proxy response as API Gateway does, for payload 2.0 (`headers`) and 1.0 (`multiValueHeaders`)."""

@@ -130,6 +130,9 @@ def test_behind_cloudfront_failed_attempts_are_counted_by_its_callers(seeded: St
     for named in ("198.51.100.2", "203.0.113.1", "192.0.2.7"):
         assert guess(running, forwarded=f"{named}, 203.0.113.99, 192.0.2.7") == 429, "its own word is not asked"
     assert guess(running, forwarded="203.0.113.99, 203.0.113.98, 192.0.2.7") == 401
+    # And the log names them, for who has to block one.
+    sources = [line["source"] for line in running.log_lines() if line["message"] == "request refused"]
+    assert sources == [*(f"203.0.113.{attempt}" for attempt in range(5)), *["203.0.113.99"] * 6, "203.0.113.98"]
 
 
 def guess(running: LambdaRuntime, *, forwarded: str) -> int:

@@ -1,13 +1,16 @@
 //! The decisions of the endpoints. Each line says how it was answered, and in what time; the id of its request and where that came from
 //! are added to every line ([`crate::observe::request`]).
 
-use tracing::field::display;
+use tracing::field::{DisplayValue, display};
 
 use super::sinks::{Sinks, line};
 use super::untrusted::Untrusted;
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::AuditEvent;
+use crate::core::client::id::ClientId;
 use crate::core::error::OAuthError;
+use crate::core::realm::RealmName;
+use crate::core::reason::Reason;
 use crate::observe::metrics::Metric;
 use crate::observe::request::duration_ms;
 
@@ -30,7 +33,7 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             sinks.count_by_realm(Metric::TokensBeyondQuota, realm);
         }
         AuditEvent::TokenIntrospected { realm, caller, inactive, audit_tracking_id } => {
-            let (active, reason) = (inactive.is_none(), inactive.map(|reason| reason.as_str()));
+            let (active, reason) = (inactive.is_none(), inactive.map(Reason::as_str));
             line!(
                 sinks, INFO, %realm, client_id = %caller, active, reason, audit_tracking_id, status = 200,
                 duration_ms = duration_ms(), "token introspected"
@@ -46,30 +49,8 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             sinks.add(Metric::TokensRevoked, usize::from(revoked));
         }
         AuditEvent::Refused { endpoint, realm, client_id, unverified_scope, error, .. } => {
-            let (client_id, reason, status) = (client_id.map(display), error.reason().as_str(), error.status());
-            match error {
-                OAuthError::Server(_) => line!(
-                    sinks, ERROR, endpoint, %realm, client_id, reason, detail = %error, status, duration_ms = duration_ms(),
-                    "request failed"
-                ),
-                OAuthError::Unavailable(_) => line!(
-                    sinks, WARN, endpoint, %realm, client_id, reason, detail = %error, status, duration_ms = duration_ms(),
-                    "request failed"
-                ),
-                OAuthError::TooManyAttempts { .. } => line!(
-                    sinks, WARN, endpoint, %realm, client_id, reason, status, duration_ms = duration_ms(),
-                    "request refused"
-                ),
-                OAuthError::QuotaExceeded(quota) => line!(
-                    sinks, INFO, endpoint, %realm, client_id, quota = %quota.limit, reason, status,
-                    duration_ms = duration_ms(), "request refused"
-                ),
-                _ => line!(
-                    sinks, INFO, endpoint, %realm, client_id, reason, detail = detail(error),
-                    requested_scope = unverified_scope.map(|scope| display(Untrusted(scope))), status,
-                    duration_ms = duration_ms(), "request refused"
-                ),
-            }
+            let request = (*endpoint, *realm, client_id.map(display));
+            tell_refusal(request, *unverified_scope, error, sinks);
             // Not by its realm: callers may invent one.
             sinks.count_by_reason(Metric::RequestsRefused, error.reason());
         }
@@ -86,6 +67,48 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             );
             sinks.count_by_reason(Metric::RequestsRefused, *reason);
         }
+        AuditEvent::AccessAllowed { .. } | AuditEvent::AccessDenied { .. } | AuditEvent::AccessUndecided { .. } => {
+            tell_access(event, sinks);
+        }
+    }
+}
+
+/// The line of a request that an endpoint refused: where it went, in which realm, and in whose name.
+fn tell_refusal(
+    (endpoint, realm, client_id): (&str, &RealmName, Option<DisplayValue<&ClientId>>),
+    unverified_scope: Option<&str>,
+    error: &OAuthError,
+    sinks: Sinks<'_>,
+) {
+    let (reason, status) = (error.reason().as_str(), error.status());
+    match error {
+        OAuthError::Server(_) => line!(
+            sinks, ERROR, endpoint, %realm, client_id, reason, detail = %error, status, duration_ms = duration_ms(),
+            "request failed"
+        ),
+        OAuthError::Unavailable(_) => line!(
+            sinks, WARN, endpoint, %realm, client_id, reason, detail = %error, status, duration_ms = duration_ms(),
+            "request failed"
+        ),
+        OAuthError::TooManyAttempts { .. } => line!(
+            sinks, WARN, endpoint, %realm, client_id, reason, status, duration_ms = duration_ms(),
+            "request refused"
+        ),
+        OAuthError::QuotaExceeded(quota) => line!(
+            sinks, INFO, endpoint, %realm, client_id, quota = %quota.limit, reason, status,
+            duration_ms = duration_ms(), "request refused"
+        ),
+        _ => line!(
+            sinks, INFO, endpoint, %realm, client_id, reason, detail = detail(error),
+            requested_scope = unverified_scope.map(|scope| display(Untrusted(scope))), status,
+            duration_ms = duration_ms(), "request refused"
+        ),
+    }
+}
+
+/// What comes of a decision about a protected resource.
+fn tell_access(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
+    match event {
         AuditEvent::AccessAllowed { route, token } => {
             let (client_id, audit_tracking_id) = facts(Some(token));
             line!(
@@ -102,7 +125,7 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
         }
         AuditEvent::AccessDenied { route, route_is_named, token, reason, inactive, status } => {
             let (client_id, audit_tracking_id) = facts(*token);
-            let (text, detail) = (reason.as_str(), inactive.map(|reason| reason.as_str()));
+            let (text, detail) = (reason.as_str(), inactive.map(Reason::as_str));
             if *route_is_named {
                 line!(
                     sinks,
@@ -146,6 +169,7 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             }
             sinks.count_by_reason(Metric::RequestsRefused, error.reason());
         }
+        _ => {}
     }
 }
 
