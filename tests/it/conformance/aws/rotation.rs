@@ -713,7 +713,7 @@ async fn an_operator_takes_the_label_off_whatever_a_rotation_has_left_behind() {
             };
             match command {
                 "rotate-secret" => {
-                    registrar.rotate_secret(realm, id, &beside_current(&generated())).await.expect("rotated")
+                    registrar.rotate_secret(realm, id, &beside_current(&generated())).await.expect("rotated");
                 }
                 _ => registrar.revoke_previous_secret(realm, id).await.expect("revoked"),
             }
