@@ -28,7 +28,7 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::RotatedTwice { .. }
             | Notice::TokensCountAgain { .. } => output::warn(&sentence(notice)),
             Notice::SignsOncePublished(_) | Notice::FirstKeysMade(_) | Notice::NoPreviousSecretToKeep(_) => {
-                output::note(&sentence(notice))
+                output::note(&sentence(notice));
             }
         }
     }

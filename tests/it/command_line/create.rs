@@ -166,7 +166,7 @@ fn a_client_without_grants_and_one_with_grants_of_other_servers_can_be_registere
     );
 
     let both = ["--grant-type", "client_credentials", "--grant-type", "refresh_token"];
-    let other = operator.run(&[&["client", "create", "--id", "other"][..], &both].concat());
+    let other = operator.run(&[&["client", "create", "--id", "other", "--scope", "read"][..], &both].concat());
     assert_eq!(other.status, Some(0));
     assert_eq!(other.json()["grant_types"], json!(["client_credentials", "refresh_token"]));
     assert_eq!(

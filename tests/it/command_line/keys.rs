@@ -65,13 +65,13 @@ fn a_listing_of_keys_has_their_place_in_time_and_nothing_private() {
 fn an_algorithm_is_published_from_when_it_is_set() {
     const NOTE: &str = "once its key has been published for 15 minutes, so that every resource server knows it; until then the \
                         previous key signs\n";
-    let operator = Operator::with_client();
+    let operator = Operator::with_clients(&["another"]);
     // The first keys sign at once, so there is nothing to say.
     let first = operator.run(&["realm", "set", "root", "--signing-alg", "ES256"]);
     assert_eq!((first.status, first.stderr.as_str()), (Some(0), ""));
     assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 current", "ES256 next"]);
 
-    let create = operator.run(&[&CREATE[..], &["--signing-alg", "EdDSA"]].concat());
+    let create = operator.run(&[&CREATE[..], &["--scope", "a", "--signing-alg", "EdDSA"]].concat());
     assert_eq!(create.json()["access_token_signing_alg"], "EdDSA");
     assert_eq!(create.stderr, format!("note: tokens are signed with EdDSA {NOTE}"));
     let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
