@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grantwell::core::management::Management;
 use grantwell::core::ports::{KeyStore, Registrar};
-use grantwell::core::realm::RealmName;
+use grantwell::core::realm::{MalformedRealmName, RealmName};
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::output;
 
 /// `--store` of the commands that manage a registry.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreArguments {
     /// Where the registry is: `file:DIR` as for `grantwell serve`, or `aws` for the deployed stack
     #[arg(
@@ -44,6 +44,32 @@ pub(crate) struct Place {
         help_heading = "Where"
     )]
     pub(crate) realm: RealmName,
+}
+
+/// Which store, and which realm in it, or all of them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Places {
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// The realm that owns the clients. `client list` takes '*' for all realms
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "GRANTWELL_REALM",
+        default_value = RealmName::ROOT,
+        help_heading = "Where"
+    )]
+    pub(crate) realm: RealmChoice,
+}
+
+/// One realm, or each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RealmChoice {
+    /// The one of this name.
+    One(RealmName),
+    /// `*`.
+    All,
 }
 
 /// A store as the command line names it.
@@ -130,6 +156,31 @@ impl Place {
     /// The store of a command that reads first.
     pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
         self.store.open(IfAbsent::Refuse).await
+    }
+}
+
+impl Places {
+    /// The store of a command that reads first.
+    pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
+        self.store.open(IfAbsent::Refuse).await
+    }
+
+    /// The place of a command that works in one realm.
+    pub(crate) fn one(&self) -> Result<Place, Failure> {
+        match &self.realm {
+            RealmChoice::One(realm) => Ok(Place { store: self.store.clone(), realm: realm.clone() }),
+            RealmChoice::All => Err(Failure::new(
+                "only client list goes through all realms; name the realm of the client with --realm NAME",
+            )),
+        }
+    }
+}
+
+impl FromStr for RealmChoice {
+    type Err = MalformedRealmName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedRealmName> {
+        if text == "*" { Ok(Self::All) } else { text.parse().map(Self::One) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Clients: registered, changed, stopped, removed.
 
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants};
+use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants};
 use super::secrets::{self, SecretLifetime};
 use super::valid_after::TokensValidAfter;
 use crate::core::client::id::{ClientId, RegistrationId};
@@ -121,7 +121,7 @@ impl Management {
         }
     }
 
-    /// Changes a registration, unless somebody else does meanwhile.
+    /// Changes a registration. Where somebody else changes it meanwhile, the change is applied to what they have made of it.
     ///
     /// # Errors
     /// [`ManagementError`]; nothing is changed but where it says so.
@@ -131,14 +131,23 @@ impl Management {
         client_id: &ClientId,
         change: &ClientChange<'_>,
     ) -> Result<Changed<Client>, ManagementError> {
+        again_after_conflict(async || self.update_once(realm, client_id, change).await).await
+    }
+
+    async fn update_once(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        change: &ClientChange<'_>,
+    ) -> Result<Changed<Client>, ManagementError> {
         let before = self.client(realm, client_id).await?;
         let (now, mut client) = (self.clock.now(), before.clone());
         (change.metadata)(&mut client.metadata);
         SecretLifetime::apply(change.secret_lifetime, &mut client.metadata, now);
-        // Only a changed registration answers to the rules: revoking tokens must work though the realm has meanwhile
+        // Only what is changed answers to the rules: revoking tokens, or a new owner, must work though the realm has meanwhile
         // withdrawn a scope.
         if client.metadata != before.metadata {
-            client.metadata.check(&self.realm(realm).await?)?;
+            client.metadata.check_change(&before.metadata, &self.realm(realm).await?)?;
         }
         client.keep_longer_tokens_of(&before, now);
         let subject = Subject::client(realm, client_id);
@@ -149,6 +158,10 @@ impl Management {
         let mut notices: Vec<Notice> = notice.into_iter().chain(self.notices_of(Some(&before), &client)).collect();
         if change.names_signing_alg {
             notices.extend(self.publish_in_advance(&self.realm(realm).await?, Some(&client)).await?);
+        }
+        // Where it names what signs, its keys may have been made.
+        if client == before && !change.names_signing_alg {
+            notices.push(Notice::NothingChanged(Subject::client(realm, client_id)));
         }
         Ok(Changed { record: client, notices })
     }
@@ -164,9 +177,12 @@ impl Management {
         client_id: &ClientId,
         status: ClientStatus,
     ) -> Result<Client, ManagementError> {
-        let before = self.client(realm, client_id).await?;
-        let client = Client { status, ..before.clone() };
-        self.replace(&before, client).await
+        let set = async || {
+            let before = self.client(realm, client_id).await?;
+            let client = Client { status, ..before.clone() };
+            self.replace(&before, client).await
+        };
+        again_after_conflict(set).await
     }
 
     /// Removes a registration and its secrets. Its tokens end with it.

@@ -1,7 +1,7 @@
 //! Realms: made, changed, read.
 
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants};
+use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants};
 use super::valid_after::TokensValidAfter;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
@@ -38,11 +38,19 @@ impl Management {
         Ok(realms)
     }
 
-    /// Changes a realm, or makes it, unless somebody else does meanwhile.
+    /// Changes a realm, or makes it. Where somebody else does meanwhile, the change is applied to what they have made of it.
     ///
     /// # Errors
     /// [`ManagementError`]; nothing is changed but where it says so.
     pub async fn set_realm(
+        &self,
+        name: &RealmName,
+        change: &RealmChange<'_>,
+    ) -> Result<Changed<Realm>, ManagementError> {
+        again_after_conflict(async || self.set_realm_once(name, change).await).await
+    }
+
+    async fn set_realm_once(
         &self,
         name: &RealmName,
         change: &RealmChange<'_>,
@@ -57,7 +65,8 @@ impl Management {
         realm.keep_longer_tokens_of(&before, now);
 
         // Revision 0 is a realm without a record: writing one is what makes it, even where nothing is set.
-        if realm != before || before.revision == 0 {
+        let is_written = realm != before || before.revision == 0;
+        if is_written {
             realm.revision = before.revision.saturating_add(1);
             let written = self.registrar.put_realm(&realm).await;
             written.map_err(|error| match Subject::Realm(name.clone()).refused(error) {
@@ -70,6 +79,10 @@ impl Management {
             notice.into_iter().chain(notices_of(&before.settings, &realm.settings)).collect();
         if change.names_signing_alg {
             notices.extend(self.publish_in_advance(&realm, None).await?);
+        }
+        // Where it names what signs, its keys may have been made.
+        if !is_written && !change.names_signing_alg {
+            notices.push(Notice::NothingChanged(Subject::Realm(name.clone())));
         }
         Ok(Changed { record: realm, notices })
     }

@@ -164,9 +164,12 @@ fn a_rotation_by_schedule_is_recorded_with_the_warning_that_a_file_has_none() {
     let updated = alpha(&["update", "myClient", "--secret-rotation-days", "60"]);
     assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), warning("myClient").as_str()));
     // Nothing to warn of where nothing is to be rotated, or where something else is changed.
-    for change in [["--name", "n"], ["--secret-rotation-days", "0"], ["--secret-rotation-days", ""]] {
+    let unchanged = "note: nothing was changed: client 'myClient' already has the values that were given\n";
+    for (change, note) in
+        [(["--name", "n"], ""), (["--secret-rotation-days", "0"], ""), (["--secret-rotation-days", ""], unchanged)]
+    {
         let updated = alpha(&[&["update", "myClient"][..], &change].concat());
-        assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), ""), "{change:?}");
+        assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), note), "{change:?}");
     }
     assert_eq!(row(&alpha(&["show", "myClient", "--output", "table"]).stdout), "never");
 }
