@@ -1,7 +1,7 @@
 //! Settings of a process, read from the environment once and by name (docs/configuration.md has the table).
 
 use std::collections::BTreeMap;
-use std::env;
+use std::env::{self, VarError};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -157,6 +157,18 @@ impl AuthorizerConfig {
     }
 }
 
+/// Reads a variable that stands for an option of the command; `None` where it is not set, or empty.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn variable<T>(name: &'static str) -> Result<Option<T>, ConfigError>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    parsed(name, from_text)
+}
+
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
 ///
 /// # Errors
@@ -206,7 +218,7 @@ pub fn front() -> Result<Front, ConfigError> {
 /// Reads the function's name, which Lambda sets.
 #[cfg(feature = "aws")]
 pub fn function_name() -> String {
-    optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unnamed".to_owned())
+    optional("AWS_LAMBDA_FUNCTION_NAME").ok().flatten().unwrap_or_else(|| "unnamed".to_owned())
 }
 
 /// What `GRANTWELL_SETTINGS` says, as texts by the members' names.
@@ -228,7 +240,7 @@ enum Form {
 
 impl Settings {
     fn from_env() -> Result<Self, ConfigError> {
-        optional(SETTINGS_VARIABLE).map_or_else(|| Ok(Self::default()), |text| text.parse())
+        optional(SETTINGS_VARIABLE)?.map_or_else(|| Ok(Self::default()), |text| text.parse())
     }
 
     /// A variable of its own wins over the member.
@@ -309,7 +321,7 @@ where
 }
 
 fn parsed<T>(name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
-    optional(name).map(|text| parse(&text).map_err(|problem| malformed(name, problem))).transpose()
+    optional(name)?.map(|text| parse(&text).map_err(|problem| malformed(name, problem))).transpose()
 }
 
 #[cfg(feature = "aws")]
@@ -322,13 +334,17 @@ where
 }
 
 fn required(name: &'static str) -> Result<String, ConfigError> {
-    optional(name).ok_or(ConfigError::Missing(name))
+    optional(name)?.ok_or(ConfigError::Missing(name))
 }
 
 /// A template cannot leave a variable out, only empty: empty is absent.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn optional(name: &'static str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+fn optional(name: &'static str) -> Result<Option<String>, ConfigError> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(malformed(name, "it is not UTF-8".to_owned())),
+    }
 }
 
 const DAY: u64 = 24 * 60 * 60;

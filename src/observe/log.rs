@@ -53,7 +53,7 @@ impl FromStr for LogLevel {
     type Err = UnknownLogLevel;
 
     fn from_str(text: &str) -> Result<Self, UnknownLogLevel> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "error" => Ok(Self::Error),
             "warn" => Ok(Self::Warn),
             "info" => Ok(Self::Info),
@@ -178,6 +178,16 @@ mod tests {
             line
         };
         text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn a_log_level_is_read_in_any_case() {
+        for (text, level) in [("info", LogLevel::Info), ("INFO", LogLevel::Info), ("Debug", LogLevel::Debug)] {
+            assert_eq!(text.parse(), Ok(level), "{text}");
+        }
+        for text in ["", "loud", " info", "warning"] {
+            assert_eq!(text.parse::<LogLevel>(), Err(UnknownLogLevel), "{text:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
-use crate::store::Place;
+use crate::store::{Place, PlaceArguments};
 use crate::words;
 
 /// `grantwell key …`
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -92,6 +92,7 @@ struct KeyList<'a> {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, place } = arguments;
+    let place = place.place()?;
     match command {
         Command::List(list) => list.run(&place).await,
         Command::Rotate(rotate) => rotate.run(&place).await,

@@ -17,7 +17,7 @@ use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::quota::QuotaArguments;
-use crate::store::{IfAbsent, StoreArguments};
+use crate::store::{IfAbsent, StoreArguments, StoreName, realm_or_of_environment};
 use crate::valid_after::ValidAfterArguments;
 use crate::words;
 
@@ -106,7 +106,7 @@ struct List {
 /// The realm a command is about: by position, or by `--realm` as `grantwell client` takes it.
 #[derive(Debug, clap::Args)]
 struct WhichRealm {
-    /// The realm's name, as it appears in the endpoint's path [default: root]
+    /// The realm's name, as it appears in the endpoint's path [default: root; env: GRANTWELL_REALM]
     #[arg(value_name = "NAME", conflicts_with = "named")]
     positional: Option<RealmName>,
     /// The realm's name, as an option
@@ -115,8 +115,8 @@ struct WhichRealm {
 }
 
 impl WhichRealm {
-    fn name(&self) -> RealmName {
-        self.positional.clone().or_else(|| self.named.clone()).unwrap_or_else(RealmName::root)
+    fn name(&self) -> Result<RealmName, Failure> {
+        realm_or_of_environment(self.positional.clone().or_else(|| self.named.clone()))
     }
 }
 
@@ -139,6 +139,7 @@ struct RealmList {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, store } = arguments;
+    let store = store.name()?;
     match command {
         Command::Set(set) => set.run(&store).await,
         Command::Show(show) => show.run(&store).await,
@@ -188,7 +189,7 @@ pub(crate) fn refuse_mixed(values: &[GrantTypeValue]) -> Result<(), Failure> {
 }
 
 impl Set {
-    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
         refuse_mixed(&self.grant_type)?;
         let change = RealmChange {
             settings: &|settings| self.apply(settings),
@@ -196,7 +197,7 @@ impl Set {
             tokens_valid_after: self.valid_after.change(),
         };
         let store = store.open(IfAbsent::Create).await?;
-        let changed = store.management().set_realm(&self.realm.name(), &change).await?;
+        let changed = store.management().set_realm(&self.realm.name()?, &change).await?;
         words::tell(&changed.notices);
         self.valid_after.wait_until_over(changed.record.settings.tokens_valid_after).await;
         print(&self.output, &changed.record)
@@ -226,14 +227,14 @@ impl Set {
 }
 
 impl Show {
-    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
-        print(&self.output, &store.management().realm(&self.realm.name()).await?)
+        print(&self.output, &store.management().realm(&self.realm.name()?).await?)
     }
 }
 
 impl List {
-    async fn run(self, store: &StoreArguments) -> Result<(), Failure> {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
         let mut realms = store.management().realms().await?;
         realms.retain(|realm| self.realm.as_ref().is_none_or(|only| realm.name == *only));

@@ -49,7 +49,7 @@ struct Bind {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command: Command::Bind(bind), store } = arguments;
-    if !store.is_deployed() {
+    if !store.name()?.is_deployed() {
         return Err(Failure::new(
             "only a deployed stack keeps secrets outside its registry, so there is nothing to bind in this store; name the stack with: \
              --store aws",

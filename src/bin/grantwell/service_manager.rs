@@ -1,5 +1,6 @@
 //! What systemd is told where it has started the server (`Type=notify`): when it listens, that it lives, when it stops.
 
+use grantwell::config;
 use grantwell::embedded::server::Heartbeat;
 use sd_notify::NotifyState;
 
@@ -25,6 +26,9 @@ fn beat() {
 
 /// Without NOTIFY_SOCKET nobody has asked. Where the socket does not take it, systemd will act as for a server that hangs.
 fn tell(state: &[NotifyState<'_>]) {
+    if matches!(config::variable::<String>("NOTIFY_SOCKET"), Ok(None)) {
+        return;
+    }
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "systemd could not be told");
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use grantwell::config;
 use grantwell::core::management::Management;
 use grantwell::core::ports::{KeyStore, Registrar};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
@@ -15,51 +16,46 @@ use crate::failure::Failure;
 use crate::output;
 
 /// `--store` of the commands that manage a registry.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct StoreArguments {
-    /// Where the registry is: `file:DIR` as for `grantwell serve`, or `aws` for the deployed stack
-    #[arg(
-        long,
-        global = true,
-        value_name = "file:DIR|aws",
-        env = "GRANTWELL_STORE",
-        default_value = StoreName::DEFAULT,
-        help_heading = "Where"
-    )]
-    store: StoreName,
+    /// Where the registry is: `file:DIR` as for `grantwell serve`, or `aws` for the deployed stack [default:
+    /// file:grantwell-data; env: GRANTWELL_STORE]
+    // Not read by clap, to which an empty variable is a value, and which names the option where the variable is wrong.
+    #[arg(long, global = true, value_name = "file:DIR|aws", help_heading = "Where")]
+    store: Option<StoreName>,
+}
+
+/// Which store, and which realm in it, as the command line and the environment name them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlaceArguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The realm that owns the clients and the keys [default: root; env: GRANTWELL_REALM]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where")]
+    realm: Option<RealmName>,
 }
 
 /// Which store, and which realm in it.
-#[derive(Debug, clap::Args)]
+#[derive(Debug)]
 pub(crate) struct Place {
-    #[command(flatten)]
-    pub(crate) store: StoreArguments,
-    /// The realm that owns the clients and the keys
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "GRANTWELL_REALM",
-        default_value = RealmName::ROOT,
-        help_heading = "Where"
-    )]
+    pub(crate) store: StoreName,
     pub(crate) realm: RealmName,
 }
 
-/// Which store, and which realm in it, or all of them.
+/// [`PlaceArguments`] of commands of which one goes through all realms.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Places {
+pub(crate) struct PlacesArguments {
     #[command(flatten)]
-    pub(crate) store: StoreArguments,
-    /// The realm that owns the clients. `client list` takes '*' for all realms
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "GRANTWELL_REALM",
-        default_value = RealmName::ROOT,
-        help_heading = "Where"
-    )]
+    store: StoreArguments,
+    /// The realm that owns the clients; `client list` takes '*' for all realms [default: root; env: GRANTWELL_REALM]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where")]
+    realm: Option<RealmChoice>,
+}
+
+/// Which store, and which realm in it, or all of them.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) store: StoreName,
     pub(crate) realm: RealmChoice,
 }
 
@@ -114,8 +110,30 @@ pub(crate) struct Store {
 }
 
 impl StoreName {
-    /// Where `grantwell serve` keeps its data unless told otherwise.
-    pub(crate) const DEFAULT: &str = "file:grantwell-data";
+    /// The store that is named: by the option, else by the variable, else where `grantwell serve` keeps its data unless told otherwise.
+    pub(crate) fn or_of_environment(named: Option<Self>) -> Result<Self, Failure> {
+        match named {
+            Some(name) => Ok(name),
+            None => Ok(config::variable("GRANTWELL_STORE")?.unwrap_or_else(|| Self::File("grantwell-data".into()))),
+        }
+    }
+
+    /// Whether it is a deployed stack, which has a schedule.
+    pub(crate) fn is_deployed(&self) -> bool {
+        *self == Self::Aws
+    }
+
+    /// Opens the store.
+    pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
+        match self {
+            Self::File(directory) => open_file(directory, if_absent),
+            Self::Memory => Err(Failure::new(
+                "the memory store exists only inside the server's process, so this command cannot manage it; use \
+                 --store file:DIR, and run the server with the same directory",
+            )),
+            Self::Aws => open_aws().await,
+        }
+    }
 }
 
 impl FromStr for StoreName {
@@ -134,21 +152,16 @@ impl FromStr for StoreName {
 }
 
 impl StoreArguments {
-    /// Whether it is a deployed stack, which has a schedule.
-    pub(crate) fn is_deployed(&self) -> bool {
-        self.store == StoreName::Aws
+    /// The store that is named.
+    pub(crate) fn name(self) -> Result<StoreName, Failure> {
+        StoreName::or_of_environment(self.store)
     }
+}
 
-    /// Opens the store.
-    pub(crate) async fn open(&self, if_absent: IfAbsent) -> Result<Store, Failure> {
-        match &self.store {
-            StoreName::File(directory) => open_file(directory, if_absent),
-            StoreName::Memory => Err(Failure::new(
-                "the memory store exists only inside the server's process, so this command cannot manage it; use \
-                 --store file:DIR, and run the server with the same directory",
-            )),
-            StoreName::Aws => open_aws().await,
-        }
+impl PlaceArguments {
+    /// The place that is named.
+    pub(crate) fn place(self) -> Result<Place, Failure> {
+        Ok(Place { store: self.store.name()?, realm: realm_or_of_environment(self.realm)? })
     }
 }
 
@@ -159,6 +172,17 @@ impl Place {
     }
 }
 
+impl PlacesArguments {
+    /// The places that are named.
+    pub(crate) fn places(self) -> Result<Places, Failure> {
+        let realm = match self.realm {
+            Some(choice) => choice,
+            None => config::variable("GRANTWELL_REALM")?.unwrap_or_else(|| RealmChoice::One(RealmName::root())),
+        };
+        Ok(Places { store: self.store.name()?, realm })
+    }
+}
+
 impl Places {
     /// The store of a command that reads first.
     pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
@@ -166,9 +190,10 @@ impl Places {
     }
 
     /// The place of a command that works in one realm.
-    pub(crate) fn one(&self) -> Result<Place, Failure> {
-        match &self.realm {
-            RealmChoice::One(realm) => Ok(Place { store: self.store.clone(), realm: realm.clone() }),
+    pub(crate) fn one(self) -> Result<Place, Failure> {
+        let Self { store, realm } = self;
+        match realm {
+            RealmChoice::One(realm) => Ok(Place { store, realm }),
             RealmChoice::All => Err(Failure::new(
                 "only client list goes through all realms; name the realm of the client with --realm NAME",
             )),
@@ -201,6 +226,14 @@ impl Drop for Store {
                 path.display()
             ));
         }
+    }
+}
+
+/// The realm that is named: by the option, else by the variable, else root.
+pub(crate) fn realm_or_of_environment(named: Option<RealmName>) -> Result<RealmName, Failure> {
+    match named {
+        Some(name) => Ok(name),
+        None => Ok(config::variable("GRANTWELL_REALM")?.unwrap_or_else(RealmName::root)),
     }
 }
 
@@ -242,7 +275,7 @@ async fn open_aws() -> Result<Store, Failure> {
     use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::aws::store::registry_id::RegistryIdentity;
-    use grantwell::config::{self, RegistryConfig};
+    use grantwell::config::RegistryConfig;
 
     let config = RegistryConfig::from_env()?;
     let kms_key = config::kms_key()?;

@@ -12,3 +12,4 @@ mod secrets;
 mod stores;
 mod terminal;
 mod update;
+mod variables;

@@ -13,7 +13,7 @@ use clap::ArgGroup;
 use grantwell::core::client::ClientStatus;
 
 use crate::failure::Failure;
-use crate::store::Places;
+use crate::store::PlacesArguments;
 
 /// `grantwell client …`
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    places: Places,
+    place: PlacesArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -94,7 +94,8 @@ enum Command {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { command, places } = arguments;
+    let Arguments { command, place } = arguments;
+    let places = place.places()?;
     match command {
         Command::Create(create) => create.run(&places.one()?).await,
         Command::List(list) => list.run(&places).await,

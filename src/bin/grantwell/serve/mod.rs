@@ -48,9 +48,10 @@ pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit
-    #[arg(long, value_name = "file:DIR|memory", env = "GRANTWELL_STORE", default_value = StoreName::DEFAULT)]
-    store: StoreName,
+    /// Where clients and tokens are kept: file:DIR, or memory to forget them on exit [default: file:grantwell-data; env:
+    /// GRANTWELL_STORE]
+    #[arg(long, value_name = "file:DIR|memory")]
+    store: Option<StoreName>,
     /// When a token or its revocation counts as stored: `os` survives kill -9, `always` also a power cut
     ///
     /// os: as soon as the operating system has it, which writes it to the disk within about half a minute; a power cut or a
@@ -100,6 +101,7 @@ impl From<LineFormat> for LogFormat {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // 1. Settings.
     let config = ServerConfig::from_env()?;
+    let store = StoreName::or_of_environment(arguments.store)?;
     let descriptors = limits::raise_descriptor_limit();
     let limits = Limits::within(descriptors).map_err(|error| Failure::new(error.to_string()))?;
     server::check_clock().map_err(|error| Failure::new(error.to_string()))?;
@@ -132,7 +134,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 
     // 2. Stores. Opened before the port, so that a second server on the same directory does not answer for a moment.
-    let Stores { adapters, on_disk, health } = stores::open(&arguments.store, arguments.sync)?;
+    let Stores { adapters, on_disk, health } = stores::open(&store, arguments.sync)?;
     let registry = Arc::clone(adapters.sqlite_registry());
 
     // 3. The port, and the signals that end it.
@@ -160,17 +162,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         %address,
         issuer_base,
-        store = store_path(&arguments.store),
+        store = store_path(&store),
         connections = limits.connections,
         descriptors,
         failed_auth_limit = config.attempt_limits.map_or(0, |limits| limits.failures),
         "started"
     );
     if sources != Sources::Peers {
-        demo_clients::warn_of_demo_clients(&registry, &arguments.store).await?;
+        demo_clients::warn_of_demo_clients(&registry, &store).await?;
     }
     if demo.is_none() {
-        demo_clients::advise_on_clients(&registry, &arguments.store, arguments.demo).await?;
+        demo_clients::advise_on_clients(&registry, &store, arguments.demo).await?;
     }
     service_manager::is_ready();
     let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), config.signing_key_rotation_interval);
