@@ -306,7 +306,7 @@ async fn a_change_is_made_again_once_on_what_somebody_quicker_has_stored() {
         let rival = Rival::coming(rivals);
         let lifetime = |seconds| TokenLifetime::new(seconds).ok();
         let change = |settings: &mut RealmSettings| {
-            let count = settings.access_token_lifetime.map_or(60, |lifetime| u64::from(lifetime.seconds()));
+            let count = settings.access_token_lifetime.map_or(60, |lifetime| lifetime.seconds());
             rival.acts(house.set_realm(&|settings| settings.access_token_lifetime = lifetime(count + 1)));
             settings.default_scope = format!("mine-{rivals}").parse().ok();
         };

@@ -3,6 +3,7 @@
 use std::iter;
 
 use textwrap::core::display_width;
+use textwrap::{Options, WordSplitter};
 
 /// Columns whose widths are settled by the first rows, so that the others need not be known.
 #[derive(Debug)]
@@ -63,7 +64,10 @@ impl Columns {
     fn wrapped(&self, cell: &str, width: usize) -> Vec<String> {
         match self.terminal {
             None => vec![cell.to_owned()],
-            Some(_) => textwrap::wrap(cell, width).into_iter().map(String::from).collect(),
+            Some(_) => {
+                let at_spaces = Options::new(width).word_splitter(WordSplitter::NoHyphenation);
+                textwrap::wrap(cell, at_spaces).into_iter().map(String::from).collect()
+            }
         }
     }
 }

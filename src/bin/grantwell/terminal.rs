@@ -17,8 +17,7 @@ pub(crate) fn width() -> Option<usize> {
     }
     // Some terminals, such as serial lines, do not know their size.
     let known = termios::tcgetwinsize(stdout.as_fd()).ok().map(|size| usize::from(size.ws_col));
-    let told = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    Some(known.filter(|columns| *columns > 0).or_else(told).unwrap_or(NARROW).max(NARROWEST))
+    Some(known.filter(|columns| *columns > 0).unwrap_or(NARROW).max(NARROWEST))
 }
 
 /// What `read` reads from `terminal`, which does not show it while it is typed. A signal that ends the process gives the terminal its

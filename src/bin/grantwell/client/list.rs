@@ -293,8 +293,12 @@ impl Table {
         let information = ClientInformation::of(client);
         let row = self.cells(|name| {
             let text = output::member_text(name, information.members().value(name), unset(name));
-            match name {
-                "client_secret_expires_at" if client.secret_has_expired(self.now) => format!("{text} (over)"),
+            match (name, text.split_once(' ')) {
+                // The day is enough to see what is to be done.
+                ("client_secret_expires_at", Some((day, _))) if client.secret_has_expired(self.now) => {
+                    format!("{day} (over)")
+                }
+                ("client_secret_expires_at", Some((day, _))) => day.to_owned(),
                 _ => text.replace('\n', ", "),
             }
         });
@@ -327,6 +331,7 @@ impl Table {
 
     /// A cell for each column, by the name of its member.
     fn cells(&self, cell: impl Fn(&'static str) -> String) -> Vec<String> {
+        let is_wide = self.terminal.is_none_or(|width| width >= WIDE);
         let columns = [
             ("client_id", true),
             ("realm", self.of_all_realms),
@@ -334,8 +339,8 @@ impl Table {
             ("contacts", true),
             ("status", true),
             ("client_secret_expires_at", self.with_ends),
-            ("scope", true),
-            ("access_token_lifetime", self.terminal.is_none_or(|width| width >= WIDE)),
+            ("scope", is_wide || !self.with_ends),
+            ("access_token_lifetime", is_wide),
         ];
         columns.into_iter().filter(|(_, is_shown)| *is_shown).map(|(name, _)| cell(name)).collect()
     }
@@ -360,5 +365,5 @@ fn nothing_listed(choice: &RealmChoice, is_filtered: bool) -> String {
 
 /// After how many rows the widths of the columns are settled.
 const SCREENFUL: usize = 100;
-/// A terminal that has room for the lifetime, too.
+/// A terminal that has room for all columns.
 const WIDE: usize = 100;

@@ -32,7 +32,7 @@ enum Command {
     ///
     /// Reads the lines of a log and asks no server: those of `grantwell serve --log-format json`, or those of the functions as
     /// `aws logs tail --format short` prints them, of all log groups together. What stands before and after the JSON of a line does
-    /// not matter; other lines are skipped, and counted. It remembers some 100 bytes for each token.
+    /// not matter, nor whether a collector has put it into an object of its own; other lines are skipped, and counted. It remembers some 100 bytes for each token.
     ///
     /// issued: tokens that the client got. used: those that an introspection found active or the Lambda authorizer let pass. A JWT that
     /// a resource server validates by itself is never asked about: a token that is not among the used ones need not be unused.
