@@ -84,16 +84,21 @@ fn widest<'a>(rows: impl IntoIterator<Item = &'a Vec<String>>, width: impl Fn(&s
     widths
 }
 
-/// Takes from the widest column, but for the first, which has the names, until all fit: first without breaking a word, and then
-/// until none is left that may be narrower.
+/// Takes from the widest column until all fit, without breaking a word of any but the first, which has the names; then from that,
+/// whose names may have lines of their own; and only then where it breaks words.
 fn shrink(widths: &mut [usize], words: &[usize], available: usize) {
+    let excess = |widths: &[usize]| widths.iter().sum::<usize>().saturating_sub(available);
     for breaks_words in [false, true] {
-        while widths.iter().sum::<usize>() > available {
+        while excess(widths) > 0 {
             let columns = widths.iter_mut().zip(words).skip(1);
             let may_be_narrower =
                 columns.filter(|(width, word)| **width > if breaks_words { NARROWEST } else { NARROWEST.max(**word) });
             let Some((widest, _)) = may_be_narrower.max_by_key(|(width, _)| **width) else { break };
             *widest -= 1;
+        }
+        let left = excess(widths);
+        if let Some(names) = widths.first_mut() {
+            *names = (*names).min(names.saturating_sub(left).max(NARROWEST));
         }
     }
 }

@@ -115,6 +115,10 @@ fn a_list_fits_the_terminal_and_never_breaks_an_id() {
             assert!(list.split_whitespace().any(|found| found == word), "{word} in one piece, {columns}\n{list}");
         }
     }
+    let all = shown(80, &operator, &["client", "list", "--realm", "*"]);
+    for word in [uuid, "alice@example.com,", "customers:write"] {
+        assert!(all.split_whitespace().any(|found| found == word), "{word} in one piece\n{all}");
+    }
     // Elsewhere every client is one line, with all of it.
     let piped = operator.run(&["client", "list", "--output", "table"]).stdout;
     assert_eq!(piped.lines().count(), 5, "{piped}");
