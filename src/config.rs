@@ -110,10 +110,6 @@ impl ServerConfig {
     /// [`ConfigError::Malformed`].
     pub fn from_env() -> Result<Self, ConfigError> {
         let settings = Settings::from_env()?;
-        let lifetime = settings.parsed(&ACCESS_TOKEN_LIFETIME, |text| {
-            let lifetime = text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new);
-            lifetime.map_err(|error| error.to_string())
-        })?;
         let failures = settings.parsed(&FAILED_AUTH_LIMIT, |text| from_range(text, 0..=10_000))?;
         let window = settings.parsed(&FAILED_AUTH_WINDOW, |text| from_range(text, 1..=86_400))?;
         let limits = AttemptLimits {
@@ -122,10 +118,7 @@ impl ServerConfig {
         };
         Ok(Self {
             public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,
-            realm_defaults: RealmDefaults {
-                root_default_scope: settings.parsed(&DEFAULT_SCOPE, from_text)?,
-                access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
-            },
+            realm_defaults: settings.realm_defaults()?,
             signing_key_rotation_interval: settings.parsed(&SIGNING_KEY_ROTATION_DAYS, rotation_days)?.unwrap_or(30)
                 * DAY,
             attempt_limits: Some(limits).filter(|limits| limits.failures > 0),
@@ -167,6 +160,14 @@ where
     T::Err: ToString,
 {
     parsed(name, from_text)
+}
+
+/// Reads what a server with this environment says for realms that do not say it themselves.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn realm_defaults() -> Result<RealmDefaults, ConfigError> {
+    Settings::from_env()?.realm_defaults()
 }
 
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
@@ -241,6 +242,17 @@ enum Form {
 impl Settings {
     fn from_env() -> Result<Self, ConfigError> {
         optional(SETTINGS_VARIABLE)?.map_or_else(|| Ok(Self::default()), |text| text.parse())
+    }
+
+    fn realm_defaults(&self) -> Result<RealmDefaults, ConfigError> {
+        let lifetime = self.parsed(&ACCESS_TOKEN_LIFETIME, |text| {
+            let lifetime = text.parse().map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new);
+            lifetime.map_err(|error| error.to_string())
+        })?;
+        Ok(RealmDefaults {
+            root_default_scope: self.parsed(&DEFAULT_SCOPE, from_text)?,
+            access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
+        })
     }
 
     /// A variable of its own wins over the member.

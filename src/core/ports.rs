@@ -9,7 +9,7 @@ use super::access_token::TokenDigest;
 use super::access_token::record::{AccessTokenRecord, Revocation};
 use super::client::Client;
 use super::client::id::ClientId;
-use super::client::secret::{ClientSecret, ClientSecrets};
+use super::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use super::keys::SigningAlgorithm;
 use super::keys::published::VerificationKeys;
 use super::keys::set::{KeySet, Signers};
@@ -174,14 +174,21 @@ pub trait Registrar: Send + Sync {
     /// Removes a registration and its secrets.
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
 
-    /// Makes `secret` the current one; what was current becomes previous and stays valid. A client that has lost its secret
-    /// gets one; one whose authentication methods use none is refused with [`RegistrarError::NoSecret`].
+    /// Makes `secret` the current one; what it says stays valid as the previous one, without a moment in which it is not. A client
+    /// that has lost its secret gets one; one whose authentication methods use none is refused with [`RegistrarError::NoSecret`].
     async fn rotate_secret(
         &self,
         realm: &RealmName,
         client_id: &ClientId,
-        secret: &ClientSecret,
+        secret: &NewSecret<'_>,
     ) -> Result<(), RegistrarError>;
+
+    /// When the client's secrets were made, and until when the previous one is valid. `None` where it has none.
+    async fn secret_dates(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+    ) -> Result<Option<SecretDates>, RegistrarError>;
 
     /// Ends the validity of the previous secret, if there is one.
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;

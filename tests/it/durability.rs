@@ -417,7 +417,10 @@ fn the_first_start_with_demo_prints_curl_lines_that_work_and_the_second_none() {
     );
     wait_for_log(
         &server,
-        &format!("grantwell client rotate-secret demo-client --realm alpha --store '{}'", store.argument()),
+        &format!(
+            "`grantwell client rotate-secret demo-client --replace-current --realm alpha --store '{}'`",
+            store.argument()
+        ),
     );
     server.kill();
     let (stdout, _) = server.into_output();

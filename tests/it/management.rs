@@ -13,11 +13,12 @@ use grantwell::core::keys::jwk::KeyId;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::published::PublishedKeys;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use grantwell::core::management::Hindrance;
 use grantwell::core::management::RealmChange;
-use grantwell::core::management::SecretLifetime;
 use grantwell::core::management::TokensValidAfter;
 use grantwell::core::management::{ClientChange, Registered, Registration};
 use grantwell::core::management::{Management, ManagementError, Notice, Subject};
+use grantwell::core::management::{PreviousLifetime, Rotation, SecretLifetime};
 use grantwell::core::ports::{Clock, SecretSource as _};
 use grantwell::core::realm::{RealmName, RealmSettings};
 use grantwell::core::scope::Scope;
@@ -63,29 +64,57 @@ async fn a_client_is_registered_once_in_a_realm_that_exists() {
 async fn what_a_registration_brings_and_nobody_carries_out_is_told_once() {
     let house = House::new();
     let refresh = "refresh_token".parse().expect("a grant type");
-    let metadata = ClientMetadata {
-        client_secret_rotation_days: SecretRotationDays::new(30).ok(),
-        grant_types: [refresh].into(),
-        ..ClientMetadata::new()
-    };
+    let metadata = ClientMetadata { grant_types: [refresh].into(), ..ClientMetadata::new() };
     let given = ClientSecret::given("with+plus/and/slash", false).expect("strong enough");
-    let registration = Registration { secret: Some(given), ..registration(Some("c"), metadata.clone()) };
+    let registration = Registration { secret: Some(given), ..registration(Some("c"), metadata) };
     let registered = house.management.register(&root(), registration).await.expect("registered");
     let refresh = || Notice::GrantTypeNotImplemented("refresh_token".parse().expect("a grant type"));
+    let hindered = |why: &[Hindrance]| Notice::NeverGetsToken { of: subject("c"), why: why.to_vec() };
     assert_eq!(
         registered.notices,
-        [refresh(), Notice::NothingRotatesSecrets(subject("c")), Notice::SecretNeedsFormEncoding]
+        [refresh(), hindered(&[Hindrance::NoScope, Hindrance::NoGrant]), Notice::SecretNeedsFormEncoding]
     );
 
-    // Of a change only what it changes; and nothing of days where a schedule cares for them.
-    let longer = house.update("c", &|metadata| metadata.client_secret_rotation_days = SecretRotationDays::new(31).ok());
-    assert_eq!(longer.await.expect("changed").1, [Notice::NothingRotatesSecrets(subject("c"))]);
+    // Of a change only what it changes.
+    let scoped = house.update("c", &|metadata| metadata.scope = "a".parse().expect("a scope"));
+    assert_eq!(scoped.await.expect("changed").1, [hindered(&[Hindrance::NoGrant])]);
     let renamed = house.update("c", &|metadata| metadata.client_name = Some("n".to_owned()));
     assert_eq!(renamed.await.expect("changed").1, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_by_schedule_is_refused_where_there_is_none_and_one_that_is_registered_stays() {
+    let house = House::new();
+    let days = |days| {
+        move |metadata: &mut ClientMetadata| {
+            metadata.client_secret_rotation_days = SecretRotationDays::new(days).ok();
+        }
+    };
+    let metadata =
+        ClientMetadata { client_secret_rotation_days: SecretRotationDays::new(30).ok(), ..ClientMetadata::new() };
+    let refusal = Some(ManagementError::NothingRotatesSecrets(subject("c")));
+    let refused = house.management.register(&root(), registration(Some("c"), metadata.clone())).await;
+    assert_eq!(refused.err(), refusal);
+    assert_eq!(house.management.client(&root(), &id("c")).await, Err(ManagementError::Unknown(subject("c"))));
+    house.register("c", ClientMetadata::new()).await;
+    assert_eq!(house.update("c", &days(31)).await.err(), refusal);
+
     let stack = House::new();
     let management = stack.management.with_scheduled_rotation();
-    let registered = management.register(&root(), self::registration(Some("c"), metadata)).await.expect("registered");
-    assert_eq!(registered.notices, [refresh()]);
+    management.register(&root(), registration(Some("c"), metadata)).await.expect("registered");
+    // As an earlier build has let it in: everything else can be changed, and the days taken back.
+    let stack = House {
+        management: Management::new(
+            Arc::clone(&stack.registry) as _,
+            Arc::clone(&stack.registry) as _,
+            Arc::clone(&stack.clock) as _,
+            Arc::new(SystemRandom),
+        ),
+        ..stack
+    };
+    stack.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.expect("changed");
+    assert_eq!(stack.update("c", &days(31)).await.err(), refusal);
+    stack.update("c", &|metadata| metadata.client_secret_rotation_days = None).await.expect("taken back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,28 +168,94 @@ async fn a_rotated_secret_keeps_its_end_and_an_expired_one_stays_dead() {
     let ends_at = START.plus(100);
     assert_eq!(registered.client.metadata.client_secret_expires_at, ends_at);
 
-    let kept = house.management.rotate_secret(&root(), &id("c"), None, None).await.expect("rotated");
+    let kept = house.management.rotate_secret(&root(), &id("c"), Rotation::default()).await.expect("rotated");
     assert_eq!((kept.previous_is_valid, &kept.notices[..]), (true, &[Notice::NewSecretEndsAt(ends_at)][..]));
     assert_eq!(kept.client.metadata.client_secret_expires_at, ends_at);
 
     house.clock.set(ends_at);
-    let refused = house.management.rotate_secret(&root(), &id("c"), None, None).await.err();
+    let refused = house.management.rotate_secret(&root(), &id("c"), Rotation::default()).await.err();
     assert_eq!(refused, Some(ManagementError::SecretsExpired { of: subject("c"), at: ends_at }));
     let stored = house.registry.secrets(&kept.client).await.expect("readable").expect("secrets");
     assert_eq!(stored.current.as_bytes(), kept.secret.digest().as_bytes(), "nothing was rotated");
 
     let never = Some(SecretLifetime::of_seconds(0));
-    let renewed = house.management.rotate_secret(&root(), &id("c"), None, never).await.expect("rotated");
+    let renewed = house
+        .management
+        .rotate_secret(&root(), &id("c"), Rotation { lifetime: never, ..Rotation::default() })
+        .await
+        .expect("rotated");
     assert_eq!((renewed.previous_is_valid, renewed.client.metadata.client_secret_expires_at), (false, UnixSeconds(0)));
     let stored = house.registry.secrets(&renewed.client).await.expect("readable").expect("secrets");
     assert_eq!(stored.current.as_bytes(), renewed.secret.digest().as_bytes());
     assert!(stored.previous.is_none(), "whoever found the expired one does not see it come back");
 
-    let another = house.management.rotate_secret(&root(), &id("c"), None, None).await.expect("rotated");
+    let another = house.management.rotate_secret(&root(), &id("c"), Rotation::default()).await.expect("rotated");
     assert_eq!((another.previous_is_valid, another.notices), (true, vec![]));
     house.management.revoke_previous_secret(&root(), &id("c")).await.expect("ended");
     let stored = house.registry.secrets(&another.client).await.expect("readable").expect("secrets");
     assert!(stored.previous.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_secret_is_replaced_and_a_second_plain_rotation_warns_within_an_hour() {
+    let house = House::new();
+    let first = house.register("c", ClientMetadata::new()).await.secret.expect("a secret");
+    let rotate = async |rotation| house.management.rotate_secret(&root(), &id("c"), rotation).await.expect("rotated");
+    let plain = Rotation::default;
+    let replacing = || Rotation { replaces_current: true, ..Rotation::default() };
+    let previous = async || {
+        let client = house.management.client(&root(), &id("c")).await.expect("there");
+        let secrets = house.registry.secrets(&client).await.expect("readable").expect("secrets");
+        secrets.valid_previous(house.clock.now()).map(|digest| *digest.as_bytes())
+    };
+    let digest = |secret: &ClientSecret| Some(*secret.digest().as_bytes());
+
+    assert_eq!(rotate(plain()).await.notices, vec![], "the first rotation ends nothing");
+    house.clock.set(START.plus(60));
+    for _ in 0..2 {
+        let replaced = rotate(replacing()).await;
+        assert_eq!((replaced.notices, replaced.previous_is_valid), (vec![], true));
+        assert_eq!(previous().await, digest(&first), "the application's own");
+    }
+    house.clock.set(START.plus(60 + 3_599));
+    let again = rotate(plain()).await;
+    assert_eq!(again.notices, [Notice::RotatedTwice { of: subject("c"), seconds: 3_599 }]);
+    house.clock.set(START.plus(60 + 3_599 + 3_600));
+    assert_eq!(rotate(plain()).await.notices, vec![], "an hour later");
+
+    // Where nothing is to be kept, nothing is ended either.
+    house.management.revoke_previous_secret(&root(), &id("c")).await.expect("ended");
+    let only = rotate(plain()).await.secret;
+    house.management.revoke_previous_secret(&root(), &id("c")).await.expect("ended");
+    let beside = rotate(replacing()).await;
+    assert_eq!(beside.notices, [Notice::NoPreviousSecretToKeep(subject("c"))]);
+    assert_eq!(previous().await, digest(&only));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_previous_secret_ends_when_its_rotation_says() {
+    let house = House::new();
+    let first = house.register("c", ClientMetadata::new()).await.secret.expect("a secret");
+    let lifetime = PreviousLifetime::of_seconds(100);
+    let rotation = Rotation { previous_lifetime: lifetime, ..Rotation::default() };
+    let rotated = house.management.rotate_secret(&root(), &id("c"), rotation).await.expect("rotated");
+    assert_eq!((rotated.previous_is_valid, rotated.previous_expires_at), (true, START.plus(100)));
+    assert_eq!(rotated.client.metadata.client_secret_expires_at, UnixSeconds(0), "the new one has no end");
+    let dates = house.management.secret_dates(&root(), &id("c")).await.expect("readable").expect("secrets");
+    assert_eq!(dates.made_at, Some(START));
+    assert_eq!(dates.valid_previous(START.plus(99)).map(|previous| previous.expires_at), Some(START.plus(100)));
+    assert_eq!(dates.valid_previous(START.plus(100)), None);
+
+    // One that has ended is not kept, and its end is not that of the next one.
+    house.clock.set(START.plus(100));
+    let replacing = Rotation { replaces_current: true, ..Rotation::default() };
+    let replaced = house.management.rotate_secret(&root(), &id("c"), replacing).await.expect("rotated");
+    assert_eq!(replaced.notices, [Notice::NoPreviousSecretToKeep(subject("c"))]);
+    let secrets = house.registry.secrets(&replaced.client).await.expect("readable").expect("secrets");
+    let previous = secrets.valid_previous(START.plus(1_000)).expect("valid");
+    assert_eq!(previous.as_bytes(), rotated.secret.digest().as_bytes());
+    assert_ne!(previous.as_bytes(), first.digest().as_bytes());
+    assert_eq!((PreviousLifetime::of_seconds(0), PreviousLifetime::of_seconds(SecretLifetime::MAX + 1)), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +321,9 @@ async fn a_realm_is_made_by_setting_nothing_and_does_not_contradict_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_published_before_it_signs_whoever_asks_for_its_algorithm() {
     let house = House::new();
-    let with_alg = |alg| ClientMetadata { access_token_signing_alg: Some(alg), ..ClientMetadata::new() };
+    let scope = || "a".parse().expect("a scope");
+    let with_alg =
+        |alg| ClientMetadata { access_token_signing_alg: Some(alg), scope: scope(), ..ClientMetadata::new() };
     let first = house.register("c", with_alg(SigningAlgorithm::EdDsa)).await;
     assert_eq!((first.notices, first.unfinished), (vec![], None), "the first keys sign at once");
     let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
@@ -306,7 +403,7 @@ async fn a_change_is_made_again_once_on_what_somebody_quicker_has_stored() {
         let rival = Rival::coming(rivals);
         let lifetime = |seconds| TokenLifetime::new(seconds).ok();
         let change = |settings: &mut RealmSettings| {
-            let count = settings.access_token_lifetime.map_or(60, |lifetime| lifetime.seconds());
+            let count = settings.access_token_lifetime.map_or(60, TokenLifetime::seconds);
             rival.acts(house.set_realm(&|settings| settings.access_token_lifetime = lifetime(count + 1)));
             settings.default_scope = format!("mine-{rivals}").parse().ok();
         };

@@ -25,6 +25,7 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemRandom;
 use tempfile::TempDir;
 
+use crate::support::beside_current;
 use crate::support::cli::{Store, grantwell, grantwell_of_user};
 #[cfg(target_os = "linux")]
 use crate::support::disk::WatchedDisk;
@@ -138,7 +139,7 @@ async fn no_byte_of_a_secret_or_a_private_key_that_was_removed_is_left_in_any_fi
             (0..4).map(|_| ClientSecret::generate(&SystemRandom).expect("random bytes")).collect();
         command_line.register(&client, Some(&secrets[0])).await.expect("registered");
         for secret in &secrets[1..] {
-            command_line.rotate_secret(realm, id, secret).await.expect("rotated");
+            command_line.rotate_secret(realm, id, &beside_current(secret)).await.expect("rotated");
         }
         let digest = |secret: &ClientSecret| secret.digest().as_bytes().to_vec();
         removed.extend(secrets[..2].iter().map(|secret| (format!("rotated out in round {round}"), digest(secret))));

@@ -39,7 +39,7 @@ use crate::support::cli::{Registered, Store};
 use crate::support::http::Request;
 use crate::support::server::Start;
 use crate::support::shared::{STATELESS_JWT, STORED_JWT, shared};
-use crate::support::{NOTICED_WITHIN, jwt};
+use crate::support::{NOTICED_WITHIN, beside_current, jwt};
 
 const ORDERS: &str = "https://api.example/orders";
 const BILLING: &str = "https://api.example/billing";
@@ -290,7 +290,7 @@ impl Memory {
         narrowed.revision += 1;
         self.store.replace(&narrowed).await.expect("changed");
         let secret = generated();
-        self.store.rotate_secret(realm, id, &secret).await.expect("rotated");
+        self.store.rotate_secret(realm, id, &beside_current(&secret)).await.expect("rotated");
         secret
     }
 }

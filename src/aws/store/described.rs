@@ -151,6 +151,18 @@ impl Secret {
         self.labels.iter().filter(move |(_, labels)| labelled(labels)).map(|(version, _)| version.as_str())
     }
 
+    /// The labels of a version.
+    pub(super) fn labels_of(&self, version: &str) -> &[String] {
+        self.labels.get(version).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every label, with its version.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels
+            .iter()
+            .flat_map(|(version, labels)| labels.iter().map(move |label| (version.as_str(), label.as_str())))
+    }
+
     fn untagged(&self, tag: &str) -> PortError {
         self.foreign(&format!(
             "has no tag {tag}, so nothing says whose it is, and it is left alone; if it is this registry's, tag it with: \

@@ -26,6 +26,7 @@ use crate::core::client_auth;
 use crate::core::port_error::PortError;
 use crate::core::ports::SecretSource;
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 /// Reads the clients' secrets for the functions.
 pub struct SecretsManagerSecrets {
@@ -42,10 +43,11 @@ pub struct KmsKeyArn(String);
 #[error("it is the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID")]
 pub struct InvalidKmsKeyArn;
 
-/// A version of a secret, and its name in Secrets Manager.
+/// A version of a secret, its name in Secrets Manager and its labels.
 struct Version {
     id: String,
     digest: SecretDigest,
+    labels: Vec<String>,
 }
 
 impl FromStr for KmsKeyArn {
@@ -83,7 +85,8 @@ impl SecretsManagerSecrets {
                 // The SDK's own buffers are beyond reach; this copy, at least, does not stay behind.
                 let text = Zeroizing::new(answer.secret_string.take().unwrap_or_default());
                 let digest = read_secret(&text, client)?;
-                Ok(digest.map(|digest| Version { id: answer.version_id.unwrap_or_default(), digest }))
+                let (id, labels) = (answer.version_id.unwrap_or_default(), answer.version_stages.unwrap_or_default());
+                Ok(digest.map(|digest| Version { id, digest, labels }))
             }
             Err(error) => match error.as_service_error() {
                 // The second is what a secret answers that an operator has scheduled for deletion.
@@ -119,8 +122,31 @@ impl SecretSource for SecretsManagerSecrets {
         };
         let was_moved = previous.as_ref().is_some_and(|previous| previous.id == current.id);
         let newer = if was_moved { self.version(&name, CURRENT, client).await? } else { None };
-        Ok(Some(ClientSecrets::read(newer.unwrap_or(current).digest, previous.map(|version| version.digest))))
+        let current = newer.unwrap_or(current);
+        let ends_at = previous.as_ref().map(|previous| end_of(&previous.id, &current.labels));
+        let secrets = ClientSecrets::read(current.digest, previous.map(|version| version.digest));
+        Ok(Some(secrets.with_previous_until(ends_at.unwrap_or(UnixSeconds(0)))))
     }
+}
+
+/// The label that says on a current version when the version before it ends. It names that one, so that it says nothing of another that
+/// becomes the previous one in whatever way; and it comes with the current one, so that there is no moment without it.
+pub(super) fn end_label(previous: &str, ends_at: UnixSeconds) -> String {
+    format!("{END}{}:{previous}", ends_at.0)
+}
+
+/// Whether a label says when a version ends.
+pub(super) fn is_end_label(label: &str) -> bool {
+    label.starts_with(END)
+}
+
+/// When the version `previous` ends by what the labels of the current one say; 0 where they say nothing of it.
+pub(super) fn end_of(previous: &str, labels: &[String]) -> UnixSeconds {
+    let end = |label: &String| {
+        let (ends_at, version) = label.strip_prefix(END)?.split_once(':')?;
+        ends_at.parse().ok().filter(|_| version == previous).map(UnixSeconds)
+    };
+    labels.iter().find_map(end).unwrap_or(UnixSeconds(0))
 }
 
 /// The name of a client's secret. Realm names and client ids have no slash, so two clients never share one.
@@ -222,9 +248,10 @@ impl StoredSecret {
             None => Err(foreign(
                 SECRETS_MANAGER,
                 format!(
-                    "the secret of client {} of realm {} has no registration_id, so nothing says whose it is; if it is this \
-                     registry's, bind it with: {BIND}; else store another with: grantwell client rotate-secret",
-                    client.client_id, client.realm
+                    "the secret of client {id} of realm {realm} has no registration_id, so nothing says whose it is; if it is this \
+                     registry's, bind it with: {BIND}; else store another with `grantwell client rotate-secret {id} --realm {realm}`",
+                    id = client.client_id,
+                    realm = client.realm
                 ),
             )),
         }
@@ -243,6 +270,8 @@ impl fmt::Debug for StoredSecret {
     }
 }
 
+/// How a label begins that says when a version ends.
+const END: &str = "grantwell:previous-expires-at:";
 /// The stage of the newest version.
 pub(in crate::aws) const CURRENT: &str = "AWSCURRENT";
 /// The stage of the version before it.
@@ -255,7 +284,14 @@ mod tests {
     use super::*;
     use crate::core::client::metadata::ClientMetadata;
     use crate::core::realm::Realm;
-    use crate::core::time::UnixSeconds;
+
+    #[test]
+    fn a_label_says_when_the_version_ends_that_it_names() {
+        let labels = [CURRENT.to_owned(), end_label("one", UnixSeconds(70))];
+        assert_eq!(end_of("one", &labels), UnixSeconds(70));
+        assert_eq!((end_of("two", &labels), end_of("one", &[])), (UnixSeconds(0), UnixSeconds(0)));
+        assert!(labels.iter().filter(|label| is_end_label(label)).eq([&labels[1]]));
+    }
 
     fn client() -> Client {
         let (id, realm) = ("myClient".parse().expect("an id"), Realm::new(RealmName::root()));

@@ -62,13 +62,11 @@ impl Columns {
     }
 
     fn wrapped(&self, cell: &str, width: usize) -> Vec<String> {
-        match self.terminal {
-            None => vec![cell.to_owned()],
-            Some(_) => {
-                let at_spaces = Options::new(width).word_splitter(WordSplitter::NoHyphenation);
-                textwrap::wrap(cell, at_spaces).into_iter().map(String::from).collect()
-            }
+        if self.terminal.is_none() {
+            return vec![cell.to_owned()];
         }
+        let at_spaces = Options::new(width).word_splitter(WordSplitter::NoHyphenation);
+        textwrap::wrap(cell, at_spaces).into_iter().map(String::from).collect()
     }
 }
 

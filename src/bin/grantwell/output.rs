@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use grantwell::core::management::{EffectiveSetting, EffectiveSettings, SettingOrigin};
 use grantwell::core::members::Members;
 use grantwell::core::time::{UnixSeconds, UtcTime};
 
@@ -157,6 +158,22 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
         Value::Object(members) => {
             members.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
         }
+    }
+}
+
+/// A member that can be left to another: where it is, what applies in its place and who says so.
+pub(crate) fn effective_text(name: &str, value: &Value, effective: &EffectiveSettings, unset: &str) -> String {
+    match effective.value(name).filter(|_| value.is_null()) {
+        Some(EffectiveSetting { value: Value::Null, .. }) => "not set".to_owned(),
+        Some(EffectiveSetting { value, from }) => {
+            let from = match from {
+                SettingOrigin::Client => "its own",
+                SettingOrigin::Realm => "from the realm",
+                SettingOrigin::Server => "from the server",
+            };
+            format!("{} ({from})", member_text(name, value, unset))
+        }
+        None => member_text(name, value, unset),
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
+use grantwell::config;
 use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
-use grantwell::core::management::RealmChange;
+use grantwell::core::management::{EffectiveSettings, RealmChange};
 use grantwell::core::members::Members;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::scope::{MalformedScope, Scope};
@@ -131,6 +132,14 @@ pub(crate) enum GrantTypeValue {
     Any,
 }
 
+/// A realm with what the server decides for it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    information: Members,
+    effective: EffectiveSettings,
+}
+
 #[derive(Debug, Serialize)]
 struct RealmList {
     realms: Vec<Members>,
@@ -191,13 +200,15 @@ pub(crate) fn refuse_mixed(values: &[GrantTypeValue]) -> Result<(), Failure> {
 impl Set {
     async fn run(self, store: &StoreName) -> Result<(), Failure> {
         refuse_mixed(&self.grant_type)?;
+        let name = self.realm.name()?;
         let change = RealmChange {
             settings: &|settings| self.apply(settings),
             names_signing_alg: self.access_token.name_signing_alg(),
             tokens_valid_after: self.valid_after.change(),
         };
         let store = store.open(IfAbsent::Create).await?;
-        let changed = store.management().set_realm(&self.realm.name()?, &change).await?;
+        let changed = store.management().set_realm(&name, &change).await;
+        let (changed, _store) = store.settle(changed).await?;
         words::tell(&changed.notices);
         self.valid_after.wait_until_over(changed.record.settings.tokens_valid_after).await;
         print(&self.output, &changed.record)
@@ -229,7 +240,10 @@ impl Set {
 impl Show {
     async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
-        print(&self.output, &store.management().realm(&self.realm.name()?).await?)
+        let realm = store.management().realm(&self.realm.name()?).await?;
+        let effective = EffectiveSettings::of_realm(&realm, &config::realm_defaults()?);
+        let shown = Shown { information: realm.information(), effective };
+        self.output.print(&shown, |Shown { information, effective }| table(information, Some(effective)))
     }
 }
 
@@ -257,8 +271,18 @@ impl RealmList {
     }
 }
 
+/// Prints a realm that was changed. It is changed whatever this process makes of the server's settings.
 fn print(output: &OutputArguments, realm: &Realm) -> Result<(), Failure> {
-    output.print(&realm.information(), |members| output::members(members, unset))
+    let effective = config::realm_defaults().ok().map(|defaults| EffectiveSettings::of_realm(realm, &defaults));
+    output.print(&realm.information(), |members| table(members, effective.as_ref()))
+}
+
+fn table(members: &Members, effective: Option<&EffectiveSettings>) -> String {
+    let text = |name, value: &Value| match effective {
+        Some(effective) => output::effective_text(name, value, effective, unset(name)),
+        None => output::member_text(name, value, unset(name)),
+    };
+    output::record(members.iter().map(|(name, value)| (name, text(name, value))))
 }
 
 /// What to show for a setting that the realm does not have.

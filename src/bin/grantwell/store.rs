@@ -1,11 +1,13 @@
 //! `--store` and `--realm`: where the commands find the registry of clients and realms, and how they open it.
 
+use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use grantwell::config;
-use grantwell::core::management::Management;
+use grantwell::core::management::{Management, ManagementError};
 use grantwell::core::ports::{KeyStore, Registrar};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
 use grantwell::embedded::store::data_dir::DataDir;
@@ -39,6 +41,8 @@ pub(crate) struct PlaceArguments {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) store: StoreName,
+    /// Whether the command line names the store, so that a command to suggest has to name it too.
+    names_store: bool,
     pub(crate) realm: RealmName,
 }
 
@@ -57,6 +61,7 @@ pub(crate) struct PlacesArguments {
 pub(crate) struct Places {
     pub(crate) store: StoreName,
     pub(crate) realm: RealmChoice,
+    names_store: bool,
 }
 
 /// One realm, or each.
@@ -107,6 +112,13 @@ pub(crate) struct Store {
     management: Management,
     /// The registry and its path where it is a file.
     file: Option<(Arc<SqliteRegistry>, PathBuf)>,
+    /// What this command has made to have a registry.
+    made: Option<Made>,
+}
+
+/// What was not there before: the registry, and the directories on the way to it, the outermost first.
+struct Made {
+    directories: Vec<PathBuf>,
 }
 
 impl StoreName {
@@ -136,6 +148,23 @@ impl StoreName {
     }
 }
 
+/// As a shell reads it.
+impl fmt::Display for StoreName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = match self {
+            Self::File(directory) => directory.display().to_string(),
+            Self::Memory => return formatter.write_str("memory"),
+            Self::Aws => return formatter.write_str("aws"),
+        };
+        let is_plain = |character: char| character.is_alphanumeric() || matches!(character, '/' | '.' | '_' | '-');
+        if directory.chars().all(is_plain) {
+            write!(formatter, "file:{directory}")
+        } else {
+            write!(formatter, "'file:{}'", directory.replace('\'', "'\\''"))
+        }
+    }
+}
+
 impl FromStr for StoreName {
     type Err = UnknownStore;
 
@@ -161,7 +190,8 @@ impl StoreArguments {
 impl PlaceArguments {
     /// The place that is named.
     pub(crate) fn place(self) -> Result<Place, Failure> {
-        Ok(Place { store: self.store.name()?, realm: realm_or_of_environment(self.realm)? })
+        let names_store = self.store.store.is_some();
+        Ok(Place { store: self.store.name()?, names_store, realm: realm_or_of_environment(self.realm)? })
     }
 }
 
@@ -169,6 +199,12 @@ impl Place {
     /// The store of a command that reads first.
     pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
         self.store.open(IfAbsent::Refuse).await
+    }
+
+    /// A command to suggest, for this store and this realm.
+    pub(crate) fn suggest(&self, command: &str) -> String {
+        let command = suggest(command, &self.realm);
+        if self.names_store { format!("{command} --store {}", self.store) } else { command }
     }
 }
 
@@ -179,7 +215,7 @@ impl PlacesArguments {
             Some(choice) => choice,
             None => config::variable("GRANTWELL_REALM")?.unwrap_or_else(|| RealmChoice::One(RealmName::root())),
         };
-        Ok(Places { store: self.store.name()?, realm })
+        Ok(Places { names_store: self.store.store.is_some(), store: self.store.name()?, realm })
     }
 }
 
@@ -191,9 +227,9 @@ impl Places {
 
     /// The place of a command that works in one realm.
     pub(crate) fn one(self) -> Result<Place, Failure> {
-        let Self { store, realm } = self;
+        let Self { store, realm, names_store } = self;
         match realm {
-            RealmChoice::One(realm) => Ok(Place { store, realm }),
+            RealmChoice::One(realm) => Ok(Place { store, realm, names_store }),
             RealmChoice::All => Err(Failure::new(
                 "only client list goes through all realms; name the realm of the client with --realm NAME",
             )),
@@ -213,6 +249,32 @@ impl Store {
     /// The use cases over the registry.
     pub(crate) fn management(&self) -> &Management {
         &self.management
+    }
+
+    /// Passes on what became of the first change. A registry that was made for it is spoken of, because its place may be a mistyped one;
+    /// where the change failed, nothing stays behind.
+    pub(crate) async fn settle<T>(self, changed: Result<T, ManagementError>) -> Result<(T, Self), Failure> {
+        let (Some(made), Some((registry, path))) = (&self.made, &self.file) else {
+            return Ok((changed?, self));
+        };
+        match changed {
+            Ok(changed) => {
+                let directory = path.parent().unwrap_or(path);
+                output::note(&format!("there was no store in {}, so a new one was made there", directory.display()));
+                Ok((changed, self))
+            }
+            // Some of it may be stored, or somebody else has come.
+            Err(error) if registry.is_empty().await != Ok(true) => Err(error.into()),
+            Err(error) => {
+                let (directories, path) = (made.directories.clone(), path.clone());
+                drop(self);
+                let _ = fs::remove_file(path);
+                for directory in directories.iter().rev() {
+                    let _ = fs::remove_dir(directory);
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 
@@ -251,8 +313,17 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             directory.display()
         ))
     };
+    let mut made = None;
     let data = match if_absent {
-        IfAbsent::Create => DataDir::open(directory)?,
+        IfAbsent::Create => {
+            let absent = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+            let directories: Vec<PathBuf> = absent.map(Path::to_owned).collect();
+            let data = DataDir::open(directory)?;
+            if !data.has_registry()? {
+                made = Some(Made { directories: directories.into_iter().rev().collect() });
+            }
+            data
+        }
         IfAbsent::Refuse => {
             let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
             if !found.has_registry()? {
@@ -266,7 +337,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
         (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
     let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management, file: Some((registry, path)) })
+    Ok(Store { management, file: Some((registry, path)), made })
 }
 
 #[cfg(feature = "aws")]
@@ -297,7 +368,7 @@ async fn open_aws() -> Result<Store, Failure> {
     .encrypted_with(kms_key);
     let management =
         Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management: management.with_scheduled_rotation(), file: None })
+    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
 }
 
 #[cfg(not(feature = "aws"))]

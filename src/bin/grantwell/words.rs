@@ -5,8 +5,9 @@ use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
-use grantwell::core::management::{ManagementError, Notice, Subject};
+use grantwell::core::management::{Hindrance, ManagementError, Notice, Subject};
 use grantwell::core::realm::RealmName;
+use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM};
 use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
@@ -19,10 +20,18 @@ pub(crate) fn tell(notices: &[Notice]) {
         match notice {
             Notice::GrantTypeNotImplemented(_)
             | Notice::SecretNeedsFormEncoding
-            | Notice::NothingRotatesSecrets(_)
+            | Notice::NeverGetsToken { .. }
+            | Notice::UnknownIntrospectionScope(_)
+            | Notice::CommaInScope(_)
+            | Notice::QuotaModeWithoutQuota(_)
+            | Notice::ScopesWithdrawn { .. }
             | Notice::NewSecretEndsAt(_)
+            | Notice::RotatedTwice { .. }
             | Notice::TokensCountAgain { .. } => output::warn(&sentence(notice)),
-            Notice::SignsOncePublished(_) | Notice::FirstKeysMade(_) | Notice::NothingChanged(_) => {
+            Notice::SignsOncePublished(_)
+            | Notice::FirstKeysMade(_)
+            | Notice::NothingChanged(_)
+            | Notice::NoPreviousSecretToKeep(_) => {
                 output::note(&sentence(notice));
             }
         }
@@ -46,6 +55,11 @@ impl From<ManagementError> for Failure {
             ManagementError::DefaultScopeOutsideRealm { .. } => {
                 format!("{error}; add it with --allowed-scope, or leave it out")
             }
+            ManagementError::NothingRotatesSecrets(of) => format!(
+                "only a deployed stack rotates secrets on a schedule, and this store is a local one; leave out --secret-rotation-days, and \
+                 rotate the secret when it is time with `{}`",
+                client_command("rotate-secret", &of)
+            ),
             ManagementError::SecretsExpired { of, at } => format!(
                 "the secrets of {of} expired at {}, and a new one would not work either; give it a lifetime with \
                  --secret-lifetime SECONDS (0 for never)",
@@ -115,14 +129,50 @@ fn sentence(notice: &Notice) -> String {
              (RFC 6749 appendix B); a generated one works with every client"
                 .to_owned()
         }
-        Notice::NothingRotatesSecrets(subject) => format!(
-            "only a deployed stack rotates secrets on a schedule; the number of days is recorded, but the secret stays the same until \
-             you run: {}",
-            client_command("rotate-secret", subject)
+        Notice::NeverGetsToken { of, why } => {
+            let why: Vec<String> = why.iter().map(|why| hindrance(*why, of)).collect();
+            format!("{of} cannot get a token: {}", why.join("; and "))
+        }
+        Notice::UnknownIntrospectionScope(scope) => format!(
+            "the scope '{scope}' does not allow introspection; the scopes that do are {INTROSPECT_ALL_TOKENS} and \
+             {INTROSPECT_ALL_TOKENS_ANY_REALM}"
         ),
+        Notice::CommaInScope(scope) => format!(
+            "'{scope}' is one scope with a comma in its name; if you mean several, separate them by spaces: --scope '{}'",
+            scope.split(',').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        ),
+        Notice::QuotaModeWithoutQuota(Subject::Realm(name)) => format!(
+            "realm '{name}' has no token quota, so --token-quota-mode applies only to clients that have a quota of their own; set one \
+             for all with `grantwell realm set {name} --token-quota NUMBER/hour`"
+        ),
+        Notice::QuotaModeWithoutQuota(of) => format!(
+            "neither {of} nor its realm has a token quota, so --token-quota-mode has no effect; set a quota with `{}`",
+            change(of, "--token-quota NUMBER/hour")
+        ),
+        Notice::ScopesWithdrawn { realm, count, first } => {
+            let names: Vec<String> = first.iter().map(|id| format!("'{id}'")).collect();
+            let more = count - first.len();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!(
+                "{count} {clients} of realm '{realm}' can no longer be granted all the scopes that {they} registered for: {names}{more}",
+                clients = if *count == 1 { "client" } else { "clients" },
+                they = if *count == 1 { "it is" } else { "they are" },
+                names = names.join(", ")
+            )
+        }
         Notice::NewSecretEndsAt(time) => format!(
             "the new secret stops working at {}, like the one before it; --secret-lifetime SECONDS changes that",
             output::utc(*time)
+        ),
+        Notice::RotatedTwice { of, seconds } => format!(
+            "the last rotation was only {} ago, and the secret before it, which the application may still use, no longer works; \
+             hand out the new one now; if a new secret gets lost, replace it with `{}`, which keeps the previous one valid",
+            span(*seconds),
+            client_command("rotate-secret", of) + " --replace-current"
+        ),
+        Notice::NoPreviousSecretToKeep(of) => format!(
+            "{of} had no valid secret besides the current one, so that one stays valid beside the new one; end it with `{}`",
+            client_command("rotate-secret", of) + " --revoke-previous"
         ),
         Notice::TokensCountAgain { of, from } if *from == UnixSeconds(0) => {
             format!("all tokens of {of} are valid again, unless they have expired or were revoked one by one")
@@ -140,6 +190,39 @@ fn sentence(notice: &Notice) -> String {
             format!("nothing was changed: {subject} already has the values that were given")
         }
         Notice::FirstKeysMade(realm) => format!("realm '{realm}' had no keys to rotate, so its first ones were made"),
+    }
+}
+
+/// Says what hinders, with the command that helps.
+fn hindrance(why: Hindrance, of: &Subject) -> String {
+    let realm = realm_of(of);
+    match why {
+        Hindrance::NoScope => format!("it has no scope; give it one with `{}`", change(of, "--scope SCOPE")),
+        Hindrance::NoScopeAllowed => {
+            format!("its realm allows none of its scopes; see them with `{}`", show(&Subject::Realm(realm.clone())))
+        }
+        Hindrance::NoGrant => format!(
+            "client_credentials is not among its grant types; add it with `{}`",
+            change(of, "--grant-type client_credentials")
+        ),
+        Hindrance::NoGrantAllowed => format!(
+            "its realm does not allow the grant type client_credentials; allow it with `{}`",
+            change(&Subject::Realm(realm.clone()), "--grant-type client_credentials")
+        ),
+        Hindrance::Disabled => format!("it is disabled; enable it with `{}`", client_command("enable", of)),
+        Hindrance::SecretsExpired => format!(
+            "its secrets have expired; make another with `{}`",
+            client_command("rotate-secret", of) + " --secret-lifetime 0"
+        ),
+        Hindrance::NoSecret => format!("it has no secret; make one with `{}`", client_command("rotate-secret", of)),
+    }
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".to_owned(),
+        ..120 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds / 60),
     }
 }
 

@@ -12,6 +12,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::core::encoding::is_vschar;
 use crate::core::port_error::PortError;
 use crate::core::random::{Random, random_text};
+use crate::core::time::UnixSeconds;
 
 /// A client secret in the clear, on its way from the generator or the operator to a store.
 pub struct ClientSecret(SecretString);
@@ -27,9 +28,50 @@ pub struct ClientSecrets {
     pub current: SecretDigest,
     /// The secret before it, until the next rotation or until it is revoked.
     pub previous: Option<SecretDigest>,
+    /// From when on the previous one is not accepted any more; 0 where it has no end of its own.
+    pub previous_expires_at: UnixSeconds,
     /// Whether one of them may be newer than the registration that they were asked for. A right may have been withdrawn from
     /// it before that secret was made, so they open it only once it has been read again.
     pub may_be_newer: bool,
+}
+
+/// A secret that becomes a client's current one.
+#[derive(Debug)]
+pub struct NewSecret<'a> {
+    /// The secret.
+    pub secret: &'a ClientSecret,
+    /// When it was made.
+    pub made_at: UnixSeconds,
+    /// Which of the secrets that there are stays valid beside it.
+    pub beside: Beside,
+}
+
+/// Which secret stays valid beside a new one, as the previous one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// The one that was current, until this time; 0 where it has no end of its own.
+    Current(UnixSeconds),
+    /// The one that was previous already, and the one that was current ends. Where none was, none is. Until this time, in place of the end
+    /// that it had, where there is one.
+    Previous(Option<UnixSeconds>),
+}
+
+/// What is known of a client's secrets without looking at them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretDates {
+    /// When the current one was made, where that was noted.
+    pub made_at: Option<UnixSeconds>,
+    /// The one before it.
+    pub previous: Option<PreviousSecretDates>,
+}
+
+/// The same of the secret before the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviousSecretDates {
+    /// When it was made, where that was noted.
+    pub made_at: Option<UnixSeconds>,
+    /// From when on it is not accepted any more; 0 where it has no end of its own.
+    pub expires_at: UnixSeconds,
 }
 
 /// Why a secret brought along was refused.
@@ -119,7 +161,18 @@ impl SecretDigest {
 impl ClientSecrets {
     /// As a store has just read them.
     pub fn read(current: SecretDigest, previous: Option<SecretDigest>) -> Self {
-        Self { current, previous, may_be_newer: true }
+        Self { current, previous, previous_expires_at: UnixSeconds(0), may_be_newer: true }
+    }
+
+    /// The same where the previous one has an end of its own.
+    #[must_use]
+    pub fn with_previous_until(self, previous_expires_at: UnixSeconds) -> Self {
+        Self { previous_expires_at, ..self }
+    }
+
+    /// The previous secret, unless its own end has come.
+    pub fn valid_previous(&self, now: UnixSeconds) -> Option<&SecretDigest> {
+        self.previous.as_ref().filter(|_| !has_passed(self.previous_expires_at, now))
     }
 
     /// Whether each of them is one of `others`.
@@ -130,6 +183,29 @@ impl ClientSecrets {
         };
         is_among(&self.current) && self.previous.as_ref().is_none_or(is_among)
     }
+}
+
+impl SecretDates {
+    /// The previous secret, unless its own end has come.
+    pub fn valid_previous(&self, now: UnixSeconds) -> Option<&PreviousSecretDates> {
+        self.previous.as_ref().filter(|previous| !has_passed(previous.expires_at, now))
+    }
+
+    /// Until when the previous secret is valid, where all of the client's secrets end at `all_expire_at`: `None` where it is not, 0 where
+    /// it has no end.
+    pub fn previous_valid_until(&self, all_expire_at: UnixSeconds, now: UnixSeconds) -> Option<UnixSeconds> {
+        let previous = self.valid_previous(now).filter(|_| !has_passed(all_expire_at, now))?;
+        Some(earlier_end(previous.expires_at, all_expire_at))
+    }
+}
+
+/// The first of two ends, where 0 is never.
+pub fn earlier_end(one: UnixSeconds, other: UnixSeconds) -> UnixSeconds {
+    [one, other].into_iter().filter(|end| *end != UnixSeconds(0)).min().unwrap_or(UnixSeconds(0))
+}
+
+fn has_passed(end: UnixSeconds, now: UnixSeconds) -> bool {
+    end != UnixSeconds(0) && now >= end
 }
 
 impl fmt::Debug for SecretDigest {

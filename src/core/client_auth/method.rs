@@ -61,6 +61,7 @@ pub(super) trait Proof: Send + Sync {
         client: Option<&Client>,
         look: Look,
         stores: &Stores,
+        now: UnixSeconds,
     ) -> Result<Option<ClientSecrets>, OAuthError>;
 
     /// Called when it does not: whether the registration, and what belongs to it, may be looked at past all that is remembered.

@@ -188,7 +188,7 @@ impl ClientAuthenticator {
         let standing = standing(named.as_ref(), proof.as_ref(), now);
 
         // 4. The proof, for which a store is asked only where the client may authenticate.
-        let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores).await;
+        let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores, now).await;
         if let (Ok(client), Err(OAuthError::InvalidClient(_))) = (&standing, &verified)
             && proof.admits_another_look(client, &self.stores).await
         {
@@ -212,12 +212,12 @@ impl ClientAuthenticator {
         let proof = credentials.presented.proof.as_ref();
         match self.read_anew(remembered, proof, now).await {
             Ok(client) => {
-                let verified = proof.verify(Some(&client), Look::Anew, &self.stores).await;
+                let verified = proof.verify(Some(&client), Look::Anew, &self.stores, now).await;
                 self.judge(client, verified, credentials, now).await
             }
             Err(refused) => {
                 // As much work as for a client; the answer is known.
-                let _ = proof.verify(None, Look::Anew, &self.stores).await;
+                let _ = proof.verify(None, Look::Anew, &self.stores, now).await;
                 Err(refused)
             }
         }

@@ -18,9 +18,9 @@ struct PresentedSecret(SecretDigest);
 impl ClientSecrets {
     /// Whether the presented secret is the current or the previous one. Always compares twice, so that an unknown
     /// client, a client without a previous secret and one with both cost the same.
-    fn verify(secrets: Option<&Self>, presented: &PresentedSecret) -> bool {
+    fn verify(secrets: Option<&Self>, presented: &PresentedSecret, now: UnixSeconds) -> bool {
         let current = compare(secrets.map(|secrets| &secrets.current), presented);
-        let previous = compare(secrets.and_then(|secrets| secrets.previous.as_ref()), presented);
+        let previous = compare(secrets.and_then(|secrets| secrets.valid_previous(now)), presented);
         (current | previous).into()
     }
 }
@@ -36,6 +36,7 @@ impl Proof for PresentedSecret {
         client: Option<&Client>,
         look: Look,
         stores: &Stores,
+        now: UnixSeconds,
     ) -> Result<Option<ClientSecrets>, OAuthError> {
         let secrets = match (client, look) {
             (Some(client), Look::Remembered) => stores.secrets.secrets(client).await?,
@@ -47,7 +48,7 @@ impl Proof for PresentedSecret {
             (None, Look::Anew) => None,
         };
         // One comparison for everybody, known or not.
-        if ClientSecrets::verify(secrets.as_ref(), self) {
+        if ClientSecrets::verify(secrets.as_ref(), self, now) {
             Ok(secrets.filter(|secrets| secrets.may_be_newer))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
@@ -95,9 +96,23 @@ mod tests {
     fn both_secrets_of_a_rotation_verify_and_nothing_else() {
         let secrets = ClientSecrets::read(SecretDigest::of("new"), Some(SecretDigest::of("old")));
         for (text, expected) in [("new", true), ("old", true), ("older", false), ("", false), ("ne", false)] {
-            assert_eq!(ClientSecrets::verify(Some(&secrets), &PresentedSecret::new(text)), expected, "{text}");
+            assert_eq!(
+                ClientSecrets::verify(Some(&secrets), &PresentedSecret::new(text), UnixSeconds(9)),
+                expected,
+                "{text}"
+            );
         }
-        assert!(!ClientSecrets::verify(None, &PresentedSecret::new("new")));
+        assert!(!ClientSecrets::verify(None, &PresentedSecret::new("new"), UnixSeconds(9)));
+    }
+
+    #[test]
+    fn a_previous_secret_with_an_end_of_its_own_verifies_until_then() {
+        let secrets = ClientSecrets::read(SecretDigest::of("new"), Some(SecretDigest::of("old")));
+        let secrets = secrets.with_previous_until(UnixSeconds(10));
+        for (now, expected) in [(9, true), (10, false), (11, false)] {
+            let verifies = |text| ClientSecrets::verify(Some(&secrets), &PresentedSecret::new(text), UnixSeconds(now));
+            assert_eq!((verifies("new"), verifies("old")), (true, expected), "{now}");
+        }
     }
 
     #[test]

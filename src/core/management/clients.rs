@@ -1,16 +1,19 @@
 //! Clients: registered, changed, stopped, removed.
 
+use super::hindrance::Hindrance;
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants};
+use super::outcome::{
+    Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
+};
 use super::secrets::{self, SecretLifetime};
 use super::valid_after::TokensValidAfter;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
-use crate::core::client::secret::ClientSecret;
+use crate::core::client::secret::{ClientSecret, SecretDates};
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth::uses_secret;
 use crate::core::ports::ClientPage;
-use crate::core::realm::RealmName;
+use crate::core::realm::{Realm, RealmName};
 
 /// A client to register.
 pub struct Registration {
@@ -66,11 +69,12 @@ impl Management {
             Some(_) => return Err(ManagementError::NoSecret(subject)),
             None => None,
         };
+        self.refuse_rotation_days(None, &metadata, &subject)?;
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
         self.registrar.register(&client, secret.as_ref()).await.map_err(|error| subject.refused(error))?;
 
-        let mut notices = self.notices_of(None, &client);
+        let mut notices = notices_of(None, &client, &realm);
         notices.extend(secret.as_ref().and_then(secrets::notice_of));
         let is_signed_for = client.metadata.access_token_signing_alg.is_some();
         let published = if is_signed_for { self.publish_in_advance(&realm, Some(&client)).await } else { Ok(None) };
@@ -90,6 +94,13 @@ impl Management {
         self.realm(realm).await?;
         let read = self.registrar.read(realm, client_id).await;
         read.map_err(|error| Subject::client(realm, client_id).refused(error))
+    }
+
+    /// What keeps a client, whose secrets are these, from every token; nothing where it can get one.
+    pub fn never_gets_token(&self, client: &Client, realm: &Realm, secrets: Option<&SecretDates>) -> Vec<Notice> {
+        let why = Hindrance::of(client, realm, secrets, self.clock.now());
+        let of = Subject::client(&client.realm, &client.client_id);
+        if why.is_empty() { Vec::new() } else { vec![Notice::NeverGetsToken { of, why }] }
     }
 
     /// Registrations of `realm` in ascending order of client id, those after `cursor`, at most `at_most`; the store is asked for
@@ -146,8 +157,14 @@ impl Management {
         SecretLifetime::apply(change.secret_lifetime, &mut client.metadata, now);
         // Only what is changed answers to the rules: revoking tokens, or a new owner, must work though the realm has meanwhile
         // withdrawn a scope.
-        if client.metadata != before.metadata {
-            client.metadata.check_change(&before.metadata, &self.realm(realm).await?)?;
+        let changed_in = if client.metadata == before.metadata { None } else { Some(self.realm(realm).await?) };
+        if let Some(realm) = &changed_in {
+            client.metadata.check_change(&before.metadata, realm)?;
+            self.refuse_rotation_days(
+                Some(&before.metadata),
+                &client.metadata,
+                &Subject::client(&realm.name, client_id),
+            )?;
         }
         client.keep_longer_tokens_of(&before, now);
         let subject = Subject::client(realm, client_id);
@@ -155,7 +172,8 @@ impl Management {
         client.tokens_valid_after = valid_after;
         let client = self.replace(&before, client).await?;
 
-        let mut notices: Vec<Notice> = notice.into_iter().chain(self.notices_of(Some(&before), &client)).collect();
+        let of_change = changed_in.iter().flat_map(|realm| notices_of(Some(&before), &client, realm));
+        let mut notices: Vec<Notice> = notice.into_iter().chain(of_change).collect();
         if change.names_signing_alg {
             notices.extend(self.publish_in_advance(&self.realm(realm).await?, Some(&client)).await?);
         }
@@ -210,20 +228,19 @@ impl Management {
         Ok(client_id.map_or_else(|| ClientId::generate(self.random.as_ref()), Ok)?)
     }
 
-    /// What the operator should know of what the registration says that it did not say before.
-    fn notices_of(&self, before: Option<&Client>, client: &Client) -> Vec<Notice> {
-        let before = before.map(|before| &before.metadata);
-        let is_new = |grant_type: &&_| before.is_none_or(|before| !before.grant_types.contains(*grant_type));
-        let mut notices: Vec<Notice> = notices_of_grants(client.metadata.grant_types.iter().filter(is_new)).collect();
-        let days = client.metadata.client_secret_rotation_days;
-        // A rotation that nobody carries out is not a mistake, but nothing to rely on either.
-        if !self.rotates_secrets
-            && days.is_some()
-            && days != before.and_then(|before| before.client_secret_rotation_days)
-        {
-            notices.push(Notice::NothingRotatesSecrets(Subject::client(&client.realm, &client.client_id)));
+    /// A rotation that nobody carries out is nothing to rely on. What an earlier build has let in stays.
+    fn refuse_rotation_days(
+        &self,
+        before: Option<&ClientMetadata>,
+        metadata: &ClientMetadata,
+        subject: &Subject,
+    ) -> Result<(), ManagementError> {
+        let days = metadata.client_secret_rotation_days;
+        let is_new = days != before.and_then(|before| before.client_secret_rotation_days);
+        if !self.rotates_secrets && days.is_some() && is_new {
+            return Err(ManagementError::NothingRotatesSecrets(subject.clone()));
         }
-        notices
+        Ok(())
     }
 }
 
@@ -235,4 +252,22 @@ impl ClientChange<'_> {
         secret_lifetime: None,
         tokens_valid_after: TokensValidAfter::Unchanged,
     };
+}
+
+/// What the operator should know of what the registration says that it did not say before.
+fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<Notice> {
+    let (old, new) = (before.map(|before| &before.metadata), &client.metadata);
+    let subject = || Subject::client(&client.realm, &client.client_id);
+    let is_new = |grant_type: &&_| old.is_none_or(|old| !old.grant_types.contains(*grant_type));
+    let mut notices: Vec<Notice> = notices_of_grants(new.grant_types.iter().filter(is_new)).collect();
+    notices.extend(notices_of_scopes(old.map(|old| &old.scope), [&new.scope]));
+    let is_idle = |client: &Client| client.metadata.token_quota_mode.is_some() && client.token_quota(realm).is_none();
+    if is_idle(client) && !before.is_some_and(is_idle) {
+        notices.push(Notice::QuotaModeWithoutQuota(subject()));
+    }
+    let why = Hindrance::of_registration(client, realm);
+    if !why.is_empty() && before.is_none_or(|before| Hindrance::of_registration(before, realm) != why) {
+        notices.push(Notice::NeverGetsToken { of: subject(), why });
+    }
+    notices
 }

@@ -5,6 +5,8 @@
 //! [`Notice`], and why nothing was done as a [`ManagementError`]; a face puts them into its own words.
 
 mod clients;
+mod effective;
+mod hindrance;
 mod keys;
 mod operator;
 mod outcome;
@@ -13,8 +15,10 @@ mod secrets;
 mod valid_after;
 
 pub use clients::{ClientChange, Registered, Registration};
+pub use effective::{EffectiveSetting, EffectiveSettings, SettingOrigin};
+pub use hindrance::Hindrance;
 pub use operator::Management;
 pub use outcome::{Changed, ManagementError, Notice, Subject};
 pub use realms::RealmChange;
-pub use secrets::{RotatedSecret, SecretLifetime};
+pub use secrets::{PreviousLifetime, RotatedSecret, Rotation, SecretLifetime};
 pub use valid_after::TokensValidAfter;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::hindrance::Hindrance;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::InvalidRegistration;
@@ -10,7 +11,7 @@ use crate::core::keys::keyring::KeyChangeError;
 use crate::core::port_error::PortError;
 use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
-use crate::core::scope::Scope;
+use crate::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use crate::core::time::UnixSeconds;
 
 /// A record as it is stored after a change, and what to know about it.
@@ -43,8 +44,37 @@ pub enum Notice {
     GrantTypeNotImplemented(GrantType),
     /// The secret works only with clients that form-encode it in HTTP Basic (RFC 6749 Appendix B).
     SecretNeedsFormEncoding,
-    /// The days between two rotations are recorded, but nothing rotates the secrets of this registry by schedule.
-    NothingRotatesSecrets(Subject),
+    /// No request of the client can be answered with a token.
+    NeverGetsToken {
+        /// The client.
+        of: Subject,
+        /// Why.
+        why: Vec<Hindrance>,
+    },
+    /// A scope looks like one that lets introspect, and is not.
+    UnknownIntrospectionScope(String),
+    /// A scope has a comma in it, which separates nothing.
+    CommaInScope(String),
+    /// What becomes of tokens beyond a quota is set, and there is no quota.
+    QuotaModeWithoutQuota(Subject),
+    /// Clients can no longer be granted a scope that they could be granted before.
+    ScopesWithdrawn {
+        /// Their realm.
+        realm: RealmName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
+    /// The secret that the application may still use ended, because the one after it was made only these seconds before.
+    RotatedTwice {
+        /// The client.
+        of: Subject,
+        /// How long ago the last rotation was.
+        seconds: u64,
+    },
+    /// There was no previous secret to keep, so the one that was to be replaced stays valid as the previous one.
+    NoPreviousSecretToKeep(Subject),
     /// The new secret ends when the one before it would have ended.
     NewSecretEndsAt(UnixSeconds),
     /// Tokens that did not count do again.
@@ -88,6 +118,9 @@ pub enum ManagementError {
         /// What the realm allows.
         allowed: Scope,
     },
+    /// The client's secret was to be rotated by schedule, and nothing does that in this registry.
+    #[error("nothing rotates the secret of {0} by schedule")]
+    NothingRotatesSecrets(Subject),
     /// The client's secrets have expired, and a new one would not work either.
     #[error("the secrets of {of} have expired")]
     SecretsExpired {
@@ -184,6 +217,24 @@ pub(super) async fn again_after_conflict<T>(
         Err(ManagementError::Conflict(_)) => change().await,
         ended => ended,
     }
+}
+
+/// What to know of the scopes that a change brings.
+pub(super) fn notices_of_scopes<'a>(
+    before: impl IntoIterator<Item = &'a Scope>,
+    now: impl IntoIterator<Item = &'a Scope>,
+) -> Vec<Notice> {
+    let union = |all: Scope, more: &Scope| all.union(more);
+    let before = before.into_iter().fold(Scope::empty(), union);
+    let now = now.into_iter().fold(Scope::empty(), union);
+    let notices = now.tokens().filter(|token| !before.contains(token)).flat_map(|token| {
+        let looks_alike = token.starts_with("am-introspect")
+            && !matches!(token, INTROSPECT_ALL_TOKENS | INTROSPECT_ALL_TOKENS_ANY_REALM);
+        let unknown = looks_alike.then(|| Notice::UnknownIntrospectionScope(token.to_owned()));
+        let comma = token.contains(',').then(|| Notice::CommaInScope(token.to_owned()));
+        unknown.into_iter().chain(comma)
+    });
+    notices.collect()
 }
 
 /// Of the grant types that a change brings, those that no client gets a token by.

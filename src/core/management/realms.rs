@@ -1,8 +1,11 @@
 //! Realms: made, changed, read.
 
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants};
+use super::outcome::{
+    Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
+};
 use super::valid_after::TokensValidAfter;
+use crate::core::quota::QuotaSetting;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
 /// A change of a realm. What is not named stays as it is.
@@ -64,6 +67,8 @@ impl Management {
         realm.settings.tokens_valid_after = valid_after;
         realm.keep_longer_tokens_of(&before, now);
 
+        let withdrawn = self.scopes_withdrawn(&before, &realm).await?;
+
         // Revision 0 is a realm without a record: writing one is what makes it, even where nothing is set.
         let is_written = realm != before || before.revision == 0;
         if is_written {
@@ -75,8 +80,8 @@ impl Management {
                 other => other,
             })?;
         }
-        let mut notices: Vec<Notice> =
-            notice.into_iter().chain(notices_of(&before.settings, &realm.settings)).collect();
+        let of_change = notices_of(&before.settings, &realm);
+        let mut notices: Vec<Notice> = notice.into_iter().chain(withdrawn).chain(of_change).collect();
         if change.names_signing_alg {
             notices.extend(self.publish_in_advance(&realm, None).await?);
         }
@@ -85,6 +90,35 @@ impl Management {
             notices.push(Notice::NothingChanged(Subject::Realm(name.clone())));
         }
         Ok(Changed { record: realm, notices })
+    }
+
+    /// The clients from which a change takes scopes that they could be granted. Every client is looked at only where the realm allows
+    /// less than before.
+    async fn scopes_withdrawn(&self, before: &Realm, realm: &Realm) -> Result<Option<Notice>, ManagementError> {
+        let Some(allowed) = &realm.settings.allowed_scope else { return Ok(None) };
+        if before.settings.allowed_scope.as_ref().is_some_and(|before| before.is_subset(allowed))
+            || before.revision == 0 && !before.name.is_root()
+        {
+            return Ok(None);
+        }
+        let (mut count, mut first, mut cursor) = (0, Vec::new(), None);
+        loop {
+            let page = self.registrar.list(&realm.name, cursor.as_ref(), PAGE).await;
+            let page = page.map_err(|error| Subject::Realm(realm.name.clone()).refused(error))?;
+            for client in page.clients {
+                if client.grantable_scope(before).is_subset(&client.grantable_scope(realm)) {
+                    continue;
+                }
+                count += 1;
+                if first.len() < NAMED {
+                    first.push(client.client_id);
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok((count > 0).then(|| Notice::ScopesWithdrawn { realm: realm.name.clone(), count, first }));
+            }
+        }
     }
 
     async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
@@ -110,7 +144,23 @@ fn check(settings: &RealmSettings) -> Result<(), ManagementError> {
     Ok(())
 }
 
-fn notices_of(before: &RealmSettings, settings: &RealmSettings) -> impl Iterator<Item = Notice> {
+fn notices_of(before: &RealmSettings, realm: &Realm) -> Vec<Notice> {
+    let settings = &realm.settings;
     let is_new = |grant_type: &&_| before.grant_types.as_ref().is_none_or(|before| !before.contains(*grant_type));
-    notices_of_grants(settings.grant_types.iter().flatten().filter(is_new))
+    let mut notices: Vec<Notice> = notices_of_grants(settings.grant_types.iter().flatten().filter(is_new)).collect();
+    let scopes = |settings: &RealmSettings| [settings.default_scope.clone(), settings.allowed_scope.clone()];
+    let (old, new) = (scopes(before), scopes(settings));
+    notices.extend(notices_of_scopes(old.iter().flatten(), new.iter().flatten()));
+    let is_idle = |settings: &RealmSettings| {
+        settings.token_quota_mode.is_some() && matches!(settings.token_quota, None | Some(QuotaSetting::Unlimited))
+    };
+    if is_idle(settings) && !is_idle(before) {
+        notices.push(Notice::QuotaModeWithoutQuota(Subject::Realm(realm.name.clone())));
+    }
+    notices
 }
+
+/// How many clients are read at a time.
+const PAGE: usize = 500;
+/// How many clients are named.
+const NAMED: usize = 3;

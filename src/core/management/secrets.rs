@@ -1,17 +1,34 @@
 //! Secrets of clients: made, replaced, ended.
 
 use super::operator::Management;
-use super::outcome::{ManagementError, Notice, Subject};
+use super::outcome::{ManagementError, Notice, Subject, again_after_conflict};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
-use crate::core::client::secret::ClientSecret;
+use crate::core::client::secret::{Beside, ClientSecret, NewSecret, SecretDates, earlier_end};
 use crate::core::realm::RealmName;
 use crate::core::time::UnixSeconds;
 
 /// How long a client's secrets work, from the request that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretLifetime(u64);
+
+/// For how long the secret before a new one still works, from the rotation that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreviousLifetime(u64);
+
+/// A rotation of a client's secret.
+#[derive(Debug, Default)]
+pub struct Rotation {
+    /// A secret that the operator brings along; one is generated where absent.
+    pub given: Option<ClientSecret>,
+    /// How long all of the client's secrets work from now on.
+    pub lifetime: Option<SecretLifetime>,
+    /// For how long the one before still works, where that is less. Until the next rotation where absent.
+    pub previous_lifetime: Option<PreviousLifetime>,
+    /// Whether the new one takes the place of the current one, which ends, so that the previous one stays valid.
+    pub replaces_current: bool,
+}
 
 /// A new secret, and the one answer that has it.
 #[derive(Debug)]
@@ -20,8 +37,10 @@ pub struct RotatedSecret {
     pub client: Client,
     /// The secret that is current now, which is known to nobody else.
     pub secret: ClientSecret,
-    /// Whether the one before it works beside it.
+    /// Whether one before it works beside it.
     pub previous_is_valid: bool,
+    /// From when on that one is not accepted any more; 0 where it has no end.
+    pub previous_expires_at: UnixSeconds,
     /// What to know about it.
     pub notices: Vec<Notice>,
     /// What was to be done besides and could not be. The secret is current, and must be handed over first.
@@ -49,9 +68,16 @@ impl SecretLifetime {
     }
 }
 
+impl PreviousLifetime {
+    /// A lifetime of `seconds`; `None` where that is no time, or more than secrets live.
+    pub fn of_seconds(seconds: u64) -> Option<Self> {
+        (1..=SecretLifetime::MAX).contains(&seconds).then_some(Self(seconds))
+    }
+}
+
 impl Management {
-    /// Gives a client a new secret, `given` or generated; the one before it stays valid until the next rotation. All of them end
-    /// together, after `lifetime` or when they would have before.
+    /// Gives a client a new secret. The one before it stays valid until the next rotation, or the one before that where the current one
+    /// is replaced. All of them end together, after the lifetime that the rotation names or when they would have before.
     ///
     /// # Errors
     /// [`ManagementError`]; then the secrets are as they were.
@@ -59,9 +85,9 @@ impl Management {
         &self,
         realm: &RealmName,
         client_id: &ClientId,
-        given: Option<ClientSecret>,
-        lifetime: Option<SecretLifetime>,
+        rotation: Rotation,
     ) -> Result<RotatedSecret, ManagementError> {
+        let Rotation { given, lifetime, previous_lifetime, replaces_current } = rotation;
         let secret = self.secret_or_generated(given)?;
         let before = self.client(realm, client_id).await?;
         let (subject, now) = (Subject::client(realm, client_id), self.clock.now());
@@ -74,13 +100,48 @@ impl Management {
             None | Some(_) => {}
         }
 
-        let rotated = self.registrar.rotate_secret(realm, client_id, &secret).await;
+        let dates = self.secret_dates(realm, client_id).await?;
+        let kept = dates.as_ref().and_then(|dates| dates.valid_previous(now)).filter(|_| !had_expired);
+        let ends_at = previous_lifetime.map(|lifetime| now.plus(lifetime.0));
+        let (beside, previous_expires_at) = match kept {
+            Some(kept) if replaces_current => (Beside::Previous(ends_at), ends_at.unwrap_or(kept.expires_at)),
+            _ => (Beside::Current(ends_at.unwrap_or(UnixSeconds(0))), ends_at.unwrap_or(UnixSeconds(0))),
+        };
+        let has_current = dates.is_some() && !had_expired;
+        if replaces_current && kept.is_none() && has_current {
+            notices.push(Notice::NoPreviousSecretToKeep(subject.clone()));
+        }
+        // Two in a row end a secret that the application may still use.
+        let made_at = dates.as_ref().and_then(|dates| dates.made_at);
+        if let (Some(_), Some(made_at), false) = (kept, made_at, replaces_current) {
+            let seconds = now.0.saturating_sub(made_at.0);
+            if seconds < SOON {
+                notices.push(Notice::RotatedTwice { of: subject.clone(), seconds });
+            }
+        }
+
+        let new = NewSecret { secret: &secret, made_at: now, beside };
+        let rotated = self.registrar.rotate_secret(realm, client_id, &new).await;
         rotated.map_err(|error| subject.clone().refused(error))?;
         let (client, unfinished) = match self.extend(&before, lifetime, had_expired, now).await {
             Ok(client) => (client, None),
             Err(error) => (before, Some(ManagementError::LifetimeNotSet { of: subject, error: Box::new(error) })),
         };
-        Ok(RotatedSecret { client, secret, previous_is_valid: !had_expired, notices, unfinished })
+        let previous_expires_at = earlier_end(previous_expires_at, client.metadata.client_secret_expires_at);
+        Ok(RotatedSecret { client, secret, previous_is_valid: has_current, previous_expires_at, notices, unfinished })
+    }
+
+    /// When a client's secrets were made, and until when the previous one is valid. `None` where it has none.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn secret_dates(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+    ) -> Result<Option<SecretDates>, ManagementError> {
+        let dates = self.registrar.secret_dates(realm, client_id).await;
+        dates.map_err(|error| Subject::client(realm, client_id).refused(error))
     }
 
     /// Ends the validity of the secret before the current one, if there is one. The current one stays as it is.
@@ -108,9 +169,16 @@ impl Management {
         if had_expired {
             self.end_previous(&before.realm, &before.client_id).await?;
         }
-        let mut client = before.clone();
-        SecretLifetime::apply(lifetime, &mut client.metadata, now);
-        self.replace(before, client).await
+        if lifetime.is_none() {
+            return Ok(before.clone());
+        }
+        let set = async || {
+            let stored = self.client(&before.realm, &before.client_id).await?;
+            let mut client = stored.clone();
+            SecretLifetime::apply(lifetime, &mut client.metadata, now);
+            self.replace(&stored, client).await
+        };
+        again_after_conflict(set).await
     }
 
     async fn end_previous(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), ManagementError> {
@@ -123,3 +191,6 @@ impl Management {
 pub(super) fn notice_of(secret: &ClientSecret) -> Option<Notice> {
     (!secret.survives_form_encoding()).then_some(Notice::SecretNeedsFormEncoding)
 }
+
+/// An application takes up a new secret within hours, so whoever rotates twice in an hour probably lost the first answer.
+const SOON: u64 = 60 * 60;

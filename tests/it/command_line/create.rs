@@ -5,19 +5,20 @@ use grantwell::core::members::names_of;
 use serde_json::{Value, json};
 
 use super::operator::{CREATE, Operator, is_base64url, now, text};
-use crate::support::registration::{Member, members, show};
+use crate::support::registration::{Member, members, members_of_local_clients, show};
 
 #[test]
 fn create_prints_one_json_object_with_every_setting() {
     let operator = Operator::new();
     let before = now();
-    let options: Vec<String> = members().into_iter().flat_map(|member| member.create).collect();
+    let options: Vec<String> = members_of_local_clients().flat_map(|member| member.create).collect();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let client = operator.json(&[&CREATE[..], &options].concat());
     let issued_at = client["client_id_issued_at"].as_u64().expect("seconds");
     assert!((before..=now()).contains(&issued_at), "{client}");
     let mut expected = registered(&client, |member| &member.stored);
     expected["client_secret_expires_at"] = json!(issued_at + 60);
+    expected["client_secret_rotation_days"] = Value::Null;
     assert_eq!(client, expected);
 }
 
@@ -155,9 +156,14 @@ fn a_realm_that_does_not_exist_is_refused_with_the_command_that_creates_it() {
 
 #[test]
 fn a_client_without_grants_and_one_with_grants_of_other_servers_can_be_registered() {
-    let operator = Operator::new();
-    let none = operator.run(&["client", "create", "--id", "none", "--grant-type", "none"]);
-    assert_eq!((none.json()["grant_types"].clone(), none.stderr.as_str()), (json!([]), ""));
+    let operator = Operator::with_client();
+    let none = operator.run(&["client", "create", "--id", "none", "--scope", "read", "--grant-type", "none"]);
+    assert_eq!(none.json()["grant_types"], json!([]));
+    assert_eq!(
+        none.stderr,
+        "warning: client 'none' cannot get a token: client_credentials is not among its grant types; add it with `grantwell client \
+         update none --grant-type client_credentials`\n"
+    );
 
     let both = ["--grant-type", "client_credentials", "--grant-type", "refresh_token"];
     let other = operator.run(&[&["client", "create", "--id", "other"][..], &both].concat());
@@ -206,7 +212,7 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--grant-type", "magic"], "'magic' is not a grant type; name client_credentials,"),
         (&["--token-lifetime", "0"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "2592001"], "a token lifetime is 1 to 2592000 seconds"),
-        (&["--token-lifetime", "1x"], "a token lifetime is 1 to 2592000 seconds"),
+        (&["--token-lifetime", "1 hr 1"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post"),
         (&["--secret-lifetime", "3153600001"], "a secret lives 100 years at most; 0 is for ever"),
         (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' removes the setting"),

@@ -65,7 +65,7 @@ fn a_listing_of_keys_has_their_place_in_time_and_nothing_private() {
 fn an_algorithm_is_published_from_when_it_is_set() {
     const NOTE: &str = "once its key has been published for 15 minutes, so that every resource server knows it; until then the \
                         previous key signs\n";
-    let operator = Operator::new();
+    let operator = Operator::with_client();
     // The first keys sign at once, so there is nothing to say.
     let first = operator.run(&["realm", "set", "root", "--signing-alg", "ES256"]);
     assert_eq!((first.status, first.stderr.as_str()), (Some(0), ""));
@@ -96,7 +96,8 @@ fn an_algorithm_is_published_from_when_it_is_set() {
 #[test]
 fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm() {
     let operator = Operator::new();
-    let create = operator.run(&[&CREATE[..], &["--signing-alg", "EdDSA"]].concat());
+    operator.json(&["realm", "set"]);
+    let create = operator.run(&[&CREATE[..], &["--scope", "a", "--signing-alg", "EdDSA"]].concat());
     assert_eq!((create.status, create.stderr.as_str()), (Some(0), ""));
     let listed = operator.json(&["key", "list"]);
     assert_eq!(roles(&listed), ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"]);
@@ -108,7 +109,8 @@ fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm()
 fn a_setting_whose_keys_could_not_be_made_is_reported_after_the_secret() {
     let operator = Operator::new();
     operator.store_last_keys("alpha", now());
-    let created = operator.run(&[&CREATE[..], &["--realm", "alpha", "--signing-alg", "EdDSA"]].concat());
+    let created =
+        operator.run(&[&CREATE[..], &["--scope", "a", "--realm", "alpha", "--signing-alg", "EdDSA"]].concat());
     assert_eq!(created.status, Some(1));
     let shown: Value = serde_json::from_str(&created.stdout).expect("the one answer that has the secret");
     assert!(text(&shown["client_secret"]).starts_with("gws_"));

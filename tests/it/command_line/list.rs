@@ -52,7 +52,11 @@ fn show_tells_a_clients_own_lifetime_from_the_realms() {
     let operator = Operator::new();
     operator.json(&["realm", "set", "root", "--token-lifetime", "7"]);
     operator.json(&[&CREATE[..], &["--scope", "write"]].concat());
-    let shown = operator.json(&["client", "show", "myClient"]);
+    assert_eq!(
+        operator.json(&["client", "show", "myClient"])["effective"]["access_token_lifetime"],
+        json!({ "value": 7, "from": "realm" })
+    );
+    let shown = operator.registered(&["client", "show", "myClient"]);
     assert_eq!(shown["access_token_lifetime"], Value::Null);
     assert_eq!(shown["tokens_valid_after"], json!(0), "no tokens have been revoked");
     assert!(!shown.as_object().expect("an object").contains_key("client_secret"), "{shown}");

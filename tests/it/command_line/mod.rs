@@ -11,5 +11,6 @@ mod realms;
 mod secrets;
 mod stores;
 mod terminal;
+mod traps;
 mod update;
 mod variables;

@@ -100,6 +100,17 @@ impl Operator {
         self.run(arguments).json()
     }
 
+    /// What `show` prints of what is registered, without what it says besides.
+    pub(crate) fn registered(&self, arguments: &[&str]) -> Value {
+        let mut shown = self.json(arguments);
+        let members = shown.as_object_mut().expect("an object");
+        assert!(members.contains_key("effective"), "{members:?}");
+        members.retain(|name, _| {
+            name != "effective" && name != "client_secret_issued_at" && !name.starts_with("previous_secret_")
+        });
+        shown
+    }
+
     pub(crate) fn refused(&self, arguments: &[&str], status: i32, sentence: &str) {
         let ended = self.run(arguments);
         eprintln!("{arguments:?}");

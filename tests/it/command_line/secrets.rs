@@ -1,14 +1,18 @@
 //! Secrets of clients: given, generated, rotated, and never shown again.
 
 use std::fs::{self, File};
+use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::operator::{CREATE, Operator, closed_pipe, files, now, text, wait_until};
+use super::operator::{CREATE, Operator, closed_pipe, files, now, text, utc, wait_until};
+use crate::support::cli::basic;
+use crate::support::http::Request;
+use crate::support::server::Server;
 
 #[test]
 fn a_secret_from_standard_input_is_its_first_line() {
-    let operator = Operator::new();
+    let operator = Operator::with_client();
     for (id, input, expected) in [
         ("lf", "0123456789abcdef\n", "0123456789abcdef"),
         ("crlf", "0123456789abcdef\r\n", "0123456789abcdef"),
@@ -17,7 +21,7 @@ fn a_secret_from_standard_input_is_its_first_line() {
         ("more", "0123456789abcdef\nsecond line", "0123456789abcdef"),
         ("longest", &"x".repeat(512), &"x".repeat(512)),
     ] {
-        let ended = operator.fed(&["client", "create", "--id", id, "--secret-stdin"], input);
+        let ended = operator.fed(&["client", "create", "--id", id, "--scope", "a", "--secret-stdin"], input);
         assert_eq!(ended.json()["client_secret"], expected, "{id}");
         assert_eq!(ended.stderr.starts_with("warning: "), id == "spaces", "{id}: {}", ended.stderr);
     }
@@ -25,8 +29,8 @@ fn a_secret_from_standard_input_is_its_first_line() {
 
 #[test]
 fn a_secret_that_form_encoding_changes_is_accepted_with_a_warning_that_does_not_repeat_it() {
-    let operator = Operator::new();
-    let ended = operator.fed(&[&CREATE[..], &["--secret-stdin"]].concat(), "canary+canary/canary=\n");
+    let operator = Operator::with_clients(&["another"]);
+    let ended = operator.fed(&[&CREATE[..], &["--scope", "a", "--secret-stdin"]].concat(), "canary+canary/canary=\n");
     assert_eq!((ended.status, &ended.json()["client_secret"]), (Some(0), &json!("canary+canary/canary=")));
     assert!(ended.stderr.starts_with("warning: the secret has characters other than"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
@@ -108,6 +112,7 @@ fn rotation_prints_a_new_secret_and_keeps_the_old_one() {
             "client_secret_expires_at": 0,
             "realm": "root",
             "previous_secret_valid": true,
+            "previous_secret_expires_at": 0,
         })
     );
     let given = operator.fed(&["client", "rotate-secret", "--id", "myClient", "--secret-stdin"], "0123456789abcdef\n");
@@ -141,37 +146,23 @@ fn revoking_the_previous_secret_makes_no_new_one_and_says_so() {
 }
 
 #[test]
-fn a_rotation_by_schedule_is_recorded_with_the_warning_that_a_file_has_none() {
-    let warning = |id: &str| {
+fn a_rotation_by_schedule_is_refused_where_nothing_rotates() {
+    let refusal = |id: &str| {
         format!(
-            "warning: only a deployed stack rotates secrets on a schedule; the number of days is recorded, but the secret stays the same \
-             until you run: grantwell client rotate-secret {id} --realm alpha\n"
+            "only a deployed stack rotates secrets on a schedule, and this store is a local one; leave out --secret-rotation-days, and \
+             rotate the secret when it is time with `grantwell client rotate-secret {id}`"
         )
     };
     let operator = Operator::new();
-    operator.json(&["realm", "set", "alpha"]);
-    let alpha = |arguments: &[&str]| operator.run(&[&["client"][..], arguments, &["--realm", "alpha"]].concat());
-    let created = alpha(&["create", "--id", "myClient", "--secret-rotation-days", "30"]);
-    assert_eq!((created.status, created.stderr.as_str()), (Some(0), warning("myClient").as_str()));
-    assert_eq!(created.json()["client_secret_rotation_days"], 30);
-    let table = alpha(&["show", "myClient", "--output", "table"]).stdout;
-    let row = |table: &str| {
-        let mut values = table.lines().filter_map(|line| line.split_once("client_secret_rotation_days"));
-        values.next().expect("a row").1.trim_matches(['│', ' ']).to_owned()
-    };
-    assert_eq!(row(&table), "30 days");
-
-    let updated = alpha(&["update", "myClient", "--secret-rotation-days", "60"]);
-    assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), warning("myClient").as_str()));
-    // Nothing to warn of where nothing is to be rotated, or where something else is changed.
-    let unchanged = "note: nothing was changed: client 'myClient' already has the values that were given\n";
-    for (change, note) in
-        [(["--name", "n"], ""), (["--secret-rotation-days", "0"], ""), (["--secret-rotation-days", ""], unchanged)]
-    {
-        let updated = alpha(&[&["update", "myClient"][..], &change].concat());
-        assert_eq!((updated.status, updated.stderr.as_str()), (Some(0), note), "{change:?}");
+    operator.refused(&[&CREATE[..], &["--secret-rotation-days", "30"]].concat(), 1, &refusal("myClient"));
+    assert!(!operator.data().exists(), "nothing was made for it");
+    operator.json(&CREATE);
+    operator.refused(&["client", "update", "myClient", "--secret-rotation-days", "90d"], 1, &refusal("myClient"));
+    for never in ["0", ""] {
+        operator.json(&["client", "update", "myClient", "--secret-rotation-days", never]);
     }
-    assert_eq!(row(&alpha(&["show", "myClient", "--output", "table"]).stdout), "never");
+    let shown = operator.json(&["client", "show", "myClient"]);
+    assert_eq!(shown["client_secret_rotation_days"], Value::Null);
 }
 
 #[test]
@@ -210,8 +201,8 @@ fn a_secret_that_could_not_be_printed_is_reported() {
     });
     closed.is_refusal(
         1,
-        "client 'myClient' has a new secret, but it could not be shown to you: standard output was closed; make another one with: grantwell \
-         client rotate-secret myClient",
+        "client 'myClient' has a new secret, but it could not be shown to you: standard output was closed; make another one, which keeps \
+         the previous one valid, with `grantwell client rotate-secret myClient --replace-current`",
     );
     let full = operator.run_with(|command| {
         let full = File::options().write(true).open("/dev/full").expect("a device that is always full");
@@ -221,4 +212,113 @@ fn a_secret_that_could_not_be_printed_is_reported() {
         1,
         "client 'myClient' has a new secret, but it could not be shown to you: the answer could not be written",
     );
+
+    // The whole command: where the options named another place, it names it too.
+    operator.json(&["realm", "set", "alpha"]);
+    let elsewhere = operator.run_with(|command| {
+        let create = ["client", "create", "--id", "c", "--realm", "alpha", "--store", "file:another place"];
+        command.args(["realm", "set", "alpha", "--store", "file:another place"]);
+        let mut then = operator.bare_command();
+        assert!(command.output().expect("runs").status.success());
+        then.args(create).stdout(closed_pipe()).stderr(Stdio::piped());
+        *command = then;
+    });
+    elsewhere.is_refusal(
+        1,
+        "with `grantwell client rotate-secret c --replace-current --realm alpha --store 'file:another place'`",
+    );
+}
+
+/// Whether the server answers with a token.
+fn is_accepted(server: &Server, id: &str, secret: &Value) -> bool {
+    let request = Request::form("/oauth2/access_token", "grant_type=client_credentials&scope=read");
+    request.header("Authorization", basic(id, text(secret))).send(server).status == 200
+}
+
+#[test]
+fn a_lost_secret_is_replaced_and_the_applications_own_stays_valid() {
+    let operator = Operator::new();
+    let scope = ["--scope", "read", "--access-token-format", "opaque"];
+    let first = operator.json(&[&CREATE[..], &scope].concat())["client_secret"].clone();
+    let lost = operator.json(&["client", "rotate-secret", "myClient"])["client_secret"].clone();
+    let replaced = operator.run(&["client", "rotate-secret", "myClient", "--replace-current"]);
+    assert_eq!(replaced.stderr, "", "nothing to warn of");
+    let replaced = replaced.json();
+    assert_eq!(
+        (&replaced["previous_secret_valid"], &replaced["previous_secret_expires_at"]),
+        (&json!(true), &json!(0))
+    );
+    let server = operator.server(|start| start);
+    for (secret, expected) in [(&first, true), (&lost, false), (&replaced["client_secret"], true)] {
+        assert_eq!(is_accepted(&server, "myClient", secret), expected);
+    }
+
+    let twice = operator.run(&["client", "rotate-secret", "myClient"]);
+    assert!(twice.json()["client_secret"].is_string());
+    for part in [
+        "warning: the last rotation was only ",
+        "and the secret before it, which the application may still use, no longer works",
+        "replace it with `grantwell client rotate-secret myClient --replace-current`, which keeps the previous one valid",
+    ] {
+        assert!(twice.stderr.contains(part), "{}", twice.stderr);
+    }
+    let only = Operator::with_client();
+    let kept = only.run(&["client", "rotate-secret", "myClient", "--replace-current"]);
+    assert_eq!(kept.json()["previous_secret_valid"], true);
+    assert_eq!(
+        kept.stderr,
+        "note: client 'myClient' had no valid secret besides the current one, so that one stays valid beside the new one; end it with \
+         `grantwell client rotate-secret myClient --revoke-previous`\n"
+    );
+    for other in [&["--replace-current"][..], &["--previous-lifetime", "24h"]] {
+        let arguments = [&["client", "rotate-secret", "myClient", "--revoke-previous"], other].concat();
+        operator.refused(&arguments, 2, "cannot be used with");
+    }
+}
+
+#[test]
+fn the_previous_secret_has_an_end_of_its_own_which_show_says() {
+    let operator = Operator::new();
+    let created_at = now();
+    let scope = ["--scope", "read", "--access-token-format", "opaque"];
+    let first = operator.json(&[&CREATE[..], &scope].concat())["client_secret"].clone();
+    let show = || operator.json(&["client", "show", "myClient"]);
+    let seconds = |value: &Value| value.as_u64().expect("seconds");
+    let shown = show();
+    assert!((created_at..=now()).contains(&seconds(&shown["client_secret_issued_at"])), "{shown}");
+    assert_eq!((&shown["previous_secret_valid"], &shown["previous_secret_expires_at"]), (&json!(false), &Value::Null));
+
+    let rotated_at = now();
+    let rotated = operator.json(&["client", "rotate-secret", "myClient", "--previous-lifetime", "24h"]);
+    let ends_at = seconds(&rotated["previous_secret_expires_at"]);
+    assert!((rotated_at + 86_400..=now() + 86_400).contains(&ends_at), "{rotated}");
+    assert_eq!(rotated["client_secret_expires_at"], 0, "the new one has no end");
+    let shown = show();
+    assert_eq!(
+        (&shown["previous_secret_valid"], seconds(&shown["previous_secret_expires_at"])),
+        (&json!(true), ends_at)
+    );
+    assert!((created_at..=rotated_at).contains(&seconds(&shown["previous_secret_issued_at"])), "{shown}");
+    let table = operator.run(&["client", "show", "myClient", "--output", "table"]).stdout;
+    let said = format!("yes, until {}", utc(ends_at));
+    assert!(table.contains(&said) && table.contains(&utc(seconds(&shown["client_secret_issued_at"]))), "{table}");
+
+    // A second of its own, and then it is over; the end of all of them comes before that of one.
+    operator.json(&["client", "rotate-secret", "myClient", "--replace-current", "--previous-lifetime", "2"]);
+    let server = operator.server(|start| start);
+    let end = seconds(&show()["previous_secret_expires_at"]);
+    wait_until(end);
+    assert!(!is_accepted(&server, "myClient", &first));
+    assert_eq!(show()["previous_secret_valid"], false);
+    let both = ["client", "rotate-secret", "myClient", "--previous-lifetime", "2h", "--secret-lifetime", "1h"];
+    let both = operator.json(&both);
+    assert_eq!(both["previous_secret_expires_at"], both["client_secret_expires_at"]);
+
+    for (lifetime, sentence) in [
+        ("0", "a previous secret stays valid for 1 second to 100 years; to end it at once, use --revoke-previous"),
+        ("3154000000", "a previous secret stays valid for 1 second to 100 years"),
+        ("soon", "a duration is a whole number of seconds, or a number with a unit such as 45m, 24h or 90d"),
+    ] {
+        operator.refused(&["client", "rotate-secret", "myClient", "--previous-lifetime", lifetime], 2, sentence);
+    }
 }

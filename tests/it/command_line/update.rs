@@ -5,22 +5,22 @@ use std::thread;
 use serde_json::json;
 
 use super::operator::{CREATE, Operator, ids, now};
-use crate::support::registration::{members, show};
+use crate::support::registration::{members_of_local_clients, show};
 
 #[test]
 fn update_changes_what_is_named_and_nothing_else() {
     let operator = Operator::new();
-    let options: Vec<String> = members().into_iter().flat_map(|member| member.create).collect();
+    let options: Vec<String> = members_of_local_clients().flat_map(|member| member.create).collect();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     operator.json(&[&CREATE[..], &options].concat());
-    let mut expected = operator.json(&["client", "show", "myClient"]);
-    for member in members() {
+    let mut expected = operator.registered(&["client", "show", "myClient"]);
+    for member in members_of_local_clients() {
         for (options, value) in member.changes {
             show(&mut expected, &member.name, &value);
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             let changed = operator.json(&[&["client", "update", "myClient"], &options[..]].concat());
             assert_eq!(changed, expected, "{options:?}");
-            assert_eq!(operator.json(&["client", "show", "myClient"]), expected, "{options:?}");
+            assert_eq!(operator.registered(&["client", "show", "myClient"]), expected, "{options:?}");
         }
     }
 }
@@ -103,7 +103,7 @@ fn revoking_tokens_ends_those_of_this_second_too_and_returns_when_new_ones_live(
 #[test]
 fn changes_made_at_once_never_undo_each_other() {
     let operator = Operator::with_client();
-    let before = operator.json(&["client", "show", "myClient"]);
+    let before = operator.registered(&["client", "show", "myClient"]);
     let outcomes = thread::scope(|scope| {
         let (name, owner) = (["--name", "n"], ["--owner", "o"]);
         let update = |setting: [&'static str; 2]| {
@@ -118,7 +118,7 @@ fn changes_made_at_once_never_undo_each_other() {
         assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), ""));
         expected[member] = value;
     }
-    assert_eq!(operator.json(&["client", "show", "myClient"]), expected);
+    assert_eq!(operator.registered(&["client", "show", "myClient"]), expected);
 }
 
 #[test]
@@ -127,8 +127,6 @@ fn durations_and_counts_may_have_units() {
     for (options, member, value) in [
         (["--token-lifetime", "1h"], "access_token_lifetime", json!(3_600)),
         (["--token-lifetime", "15m"], "access_token_lifetime", json!(900)),
-        (["--secret-rotation-days", "90d"], "client_secret_rotation_days", json!(90)),
-        (["--secret-rotation-days", "2w"], "client_secret_rotation_days", json!(14)),
         (["--token-quota", "10k/hour"], "token_quota", json!("10000/hour")),
         (["--token-quota", "1.5M/day"], "token_quota", json!("1500000/day")),
     ] {

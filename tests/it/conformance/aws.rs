@@ -44,8 +44,8 @@ use grantwell::system::{SystemClock, SystemRandom};
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::{
-    FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, client_id,
-    generated, realm, realm_name,
+    FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, beside_current, client,
+    client_id, generated, realm, realm_name,
 };
 
 mod ownership;
@@ -86,7 +86,8 @@ async fn a_secret_left_over_from_an_earlier_client_is_not_accepted() {
     for (id, is_scheduled_for_deletion) in [("kept", false), ("deleted", true)] {
         let (earlier, name) = (client(&realm("alpha"), id), format!("{}/alpha/clients/{id}", stack.name));
         stack.registrar().register(&earlier, Some(&generated())).await.expect("registered");
-        let rotated = stack.registrar().rotate_secret(&earlier.realm, &earlier.client_id, &generated()).await;
+        let rotated =
+            stack.registrar().rotate_secret(&earlier.realm, &earlier.client_id, &beside_current(&generated())).await;
         rotated.expect("rotated");
         // As a deletion leaves it that fails halfway.
         stack.delete_item("alpha", &format!("client#{id}")).await;
@@ -169,7 +170,7 @@ async fn a_lost_secret_is_repaired_by_a_rotation() {
     let lost = stack.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true);
     lost.send().await.expect("deleted");
     assert!(stack.secrets().secrets(&client).await.expect("read").is_none());
-    stack.registrar().rotate_secret(&client.realm, &client.client_id, &secret).await.expect("rotated");
+    stack.registrar().rotate_secret(&client.realm, &client.client_id, &beside_current(&secret)).await.expect("rotated");
     let secrets = stack.secrets().secrets(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }

@@ -28,7 +28,8 @@ use tempfile::TempDir;
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::token_store::digest;
 use super::{
-    FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, client, generated, realm,
+    FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, beside_current, client,
+    generated, realm,
 };
 
 mod memory_tokens {
@@ -75,6 +76,12 @@ mod sqlite_tokens_confirmed_by_disk {
     denylist_suite!(super::sqlite_tokens_confirmed_by_disk());
 }
 
+#[tokio::test]
+async fn a_lost_secret_is_replaced_beside_the_previous_one() {
+    super::secrets::a_lost_secret_is_replaced_beside_the_previous_one(&sqlite_registry().ports).await;
+    super::secrets::a_lost_secret_is_replaced_beside_the_previous_one(&memory_registry().ports).await;
+}
+
 mod sqlite_registry {
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
@@ -105,7 +112,7 @@ async fn a_registry_opened_again_has_everything_it_had() {
     let registry = SqliteRegistry::open(&path).expect("opened");
     registry.put_realm(&alpha).await.expect("created");
     registry.register(&client, Some(&first)).await.expect("registered");
-    registry.rotate_secret(&client.realm, &client.client_id, &second).await.expect("rotated");
+    registry.rotate_secret(&client.realm, &client.client_id, &beside_current(&second)).await.expect("rotated");
     drop(registry);
 
     let registry = SqliteRegistry::open(&path).expect("opened again");
@@ -396,7 +403,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
 }
 
 #[tokio::test]
@@ -411,7 +418,9 @@ async fn a_secret_is_none_of_the_registration_before_a_right_was_withdrawn() {
     registry.replace(&after).await.expect("changed");
     assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &first, None);
 
-    let rotate = async |secret| registry.rotate_secret(&after.realm, &after.client_id, secret).await.expect("rotated");
+    let rotate = async |secret| {
+        registry.rotate_secret(&after.realm, &after.client_id, &beside_current(secret)).await.expect("rotated")
+    };
     rotate(&second).await;
     // A server that remembers the earlier registration for some seconds more goes on with the secret of that time.
     assert_accepted(registry.secrets(&before).await.expect("read").as_ref(), &first, None);

@@ -41,6 +41,7 @@ use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemRandom;
 
+use crate::support::beside_current;
 use crate::support::registration::every_member;
 
 /// An adapter under test, opened on a store of its own that goes when this is dropped.

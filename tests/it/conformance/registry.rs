@@ -11,7 +11,7 @@ use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
 
-use super::{NOW, RegistryPorts, assert_accepted, client, client_id, generated, realm, realm_name};
+use super::{NOW, RegistryPorts, assert_accepted, beside_current, client, client_id, generated, realm, realm_name};
 
 /// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
 macro_rules! registry_suite {
@@ -137,7 +137,7 @@ pub(crate) async fn a_deleted_client_is_gone(ports: &RegistryPorts) {
 pub(crate) async fn an_id_starts_a_new_life_after_its_deletion(ports: &RegistryPorts) {
     let (first_life, _) = ports.registered(&realm("alpha"), "myClient").await;
     let (realm_name, id) = (&first_life.realm, &first_life.client_id);
-    ports.registrar.rotate_secret(realm_name, id, &generated()).await.expect("rotated");
+    ports.registrar.rotate_secret(realm_name, id, &beside_current(&generated())).await.expect("rotated");
     ports.registrar.delete(realm_name, id).await.expect("deleted");
 
     let (second_life, secret) = ports.registered(&realm("alpha"), "myClient").await;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use grantwell::core::client::Client;
 use grantwell::core::client::auth_method::AuthMethod;
-use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client::secret::{Beside, ClientSecret, NewSecret};
 use grantwell::core::client_auth::{ClientAuthenticator, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::ports::RegistrarError;
+use grantwell::core::time::UnixSeconds;
 
-use super::{FixedClock, RegistryPorts, assert_accepted, client, client_id, generated, realm};
+use super::{FixedClock, NOW, RegistryPorts, assert_accepted, beside_current, client, client_id, generated, realm};
 
 /// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
 macro_rules! secrets_suite {
@@ -20,6 +21,7 @@ macro_rules! secrets_suite {
             a_new_client_has_one_secret,
             a_secret_of_any_characters_is_kept,
             a_rotation_keeps_the_secret_before_it,
+            the_previous_secret_has_an_end_of_its_own_until_the_next_rotation,
             the_previous_secret_ends_on_its_own,
             the_same_id_in_two_realms_has_two_secrets,
             a_secret_belongs_to_one_registration,
@@ -36,7 +38,7 @@ pub(crate) async fn an_unknown_client_has_no_secret(ports: &RegistryPorts) {
     let alpha = realm("alpha");
     let (unknown, id) = (client(&alpha, "unknown"), client_id("unknown"));
     assert!(ports.secrets.secrets(&unknown).await.expect("read").is_none());
-    let rotated = ports.registrar.rotate_secret(&alpha.name, &id, &generated()).await;
+    let rotated = ports.registrar.rotate_secret(&alpha.name, &id, &beside_current(&generated())).await;
     assert_eq!(rotated, Err(RegistrarError::NotFound));
     assert!(ports.secrets.secrets(&unknown).await.expect("read").is_none(), "rotating does not make a client");
     let revoked = ports.registrar.revoke_previous_secret(&alpha.name, &id).await;
@@ -63,13 +65,57 @@ pub(crate) async fn a_rotation_keeps_the_secret_before_it(ports: &RegistryPorts)
     let (realm, id) = (&client.realm, &client.client_id);
     let (second, third) = (generated(), generated());
 
-    ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
+    ports.registrar.rotate_secret(realm, id, &beside_current(&second)).await.expect("rotated");
     assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &second, Some(&first));
 
-    ports.registrar.rotate_secret(realm, id, &third).await.expect("rotated");
+    ports.registrar.rotate_secret(realm, id, &beside_current(&third)).await.expect("rotated");
     assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &third, Some(&second));
 
     assert_eq!(ports.registrar.read(realm, id).await, Ok(client.clone()), "the registration is as it was");
+}
+
+pub(crate) async fn the_previous_secret_has_an_end_of_its_own_until_the_next_rotation(ports: &RegistryPorts) {
+    let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm, id) = (&client.realm, &client.client_id);
+    let dates = async || ports.registrar.secret_dates(realm, id).await.expect("read").expect("secrets");
+    let read = async || ports.secrets.secrets(&client).await.expect("read").expect("secrets");
+    assert_eq!(dates().await.previous, None);
+
+    let (second, ends_at) = (generated(), NOW.plus(50));
+    let until = NewSecret { beside: Beside::Current(ends_at), ..beside_current(&second) };
+    ports.registrar.rotate_secret(realm, id, &until).await.expect("rotated");
+    assert_accepted(Some(&read().await), &second, Some(&first));
+    assert!(read().await.valid_previous(NOW.plus(49)).is_some() && read().await.valid_previous(ends_at).is_none());
+    let dated = dates().await;
+    assert!(dated.made_at.is_some());
+    assert_eq!(dated.previous.expect("a previous secret").expires_at, ends_at);
+
+    // The end was that secret's, and nothing of the one that becomes the previous one now.
+    let third = generated();
+    ports.registrar.rotate_secret(realm, id, &beside_current(&third)).await.expect("rotated");
+    assert_accepted(Some(&read().await), &third, Some(&second));
+    assert!(read().await.valid_previous(NOW.plus(1_000)).is_some());
+    assert_eq!(dates().await.previous.expect("a previous secret").expires_at, UnixSeconds(0));
+}
+
+/// Not a case of the suite: one of the emulators mistakes the labels of versions.
+pub(crate) async fn a_lost_secret_is_replaced_beside_the_previous_one(ports: &RegistryPorts) {
+    let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm, id) = (&client.realm, &client.client_id);
+    let read = async || ports.secrets.secrets(&client).await.expect("read").expect("secrets");
+    let ends_at = NOW.plus(50);
+    let lost = generated();
+    let until = NewSecret { beside: Beside::Current(ends_at), ..beside_current(&lost) };
+    ports.registrar.rotate_secret(realm, id, &until).await.expect("rotated");
+    for (until, expected) in [(None, ends_at), (Some(NOW.plus(70)), NOW.plus(70)), (None, NOW.plus(70))] {
+        let another = generated();
+        let new = NewSecret { beside: Beside::Previous(until), ..beside_current(&another) };
+        ports.registrar.rotate_secret(realm, id, &new).await.expect("rotated");
+        assert_accepted(Some(&read().await), &another, Some(&first));
+        assert_eq!(read().await.previous_expires_at, expected);
+        let dates = ports.registrar.secret_dates(realm, id).await.expect("read").expect("secrets");
+        assert_eq!(dates.previous.expect("a previous secret").expires_at, expected);
+    }
 }
 
 pub(crate) async fn the_previous_secret_ends_on_its_own(ports: &RegistryPorts) {
@@ -80,21 +126,25 @@ pub(crate) async fn the_previous_secret_ends_on_its_own(ports: &RegistryPorts) {
     assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, None);
 
     let second = generated();
-    ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
+    ports.registrar.rotate_secret(realm, id, &beside_current(&second)).await.expect("rotated");
     for _ in 0..2 {
         ports.registrar.revoke_previous_secret(realm, id).await.expect("revoked");
         assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &second, None);
     }
 
     let third = generated();
-    ports.registrar.rotate_secret(realm, id, &third).await.expect("rotated");
+    ports.registrar.rotate_secret(realm, id, &beside_current(&third)).await.expect("rotated");
     assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &third, Some(&second));
 }
 
 pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPorts) {
     let (in_alpha, secret_in_alpha) = ports.registered(&realm("alpha"), "myClient").await;
     let (in_beta, secret_in_beta) = ports.registered(&realm("beta"), "myClient").await;
-    ports.registrar.rotate_secret(&in_beta.realm, &in_beta.client_id, &generated()).await.expect("rotated");
+    ports
+        .registrar
+        .rotate_secret(&in_beta.realm, &in_beta.client_id, &beside_current(&generated()))
+        .await
+        .expect("rotated");
 
     let secrets = ports.secrets.secrets(&in_alpha).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret_in_alpha, None);
@@ -114,7 +164,7 @@ pub(crate) async fn a_secret_belongs_to_one_registration(ports: &RegistryPorts) 
     assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &first, None);
 
     let second = generated();
-    ports.registrar.rotate_secret(realm, id, &second).await.expect("rotated");
+    ports.registrar.rotate_secret(realm, id, &beside_current(&second)).await.expect("rotated");
     assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none(), "its successor's secret");
     assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &second, Some(&first));
 }
@@ -155,7 +205,7 @@ pub(crate) async fn a_client_whose_methods_use_no_secret_gets_none_by_rotation(p
     let client = without_methods("keyless");
     let (realm, id) = (&client.realm, &client.client_id);
     ports.registrar.register(&client, None).await.expect("registered");
-    let rotated = ports.registrar.rotate_secret(realm, id, &generated()).await;
+    let rotated = ports.registrar.rotate_secret(realm, id, &beside_current(&generated())).await;
     assert_eq!(rotated, Err(RegistrarError::NoSecret));
     assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
     ports.registrar.revoke_previous_secret(realm, id).await.expect("there is none, which is what was asked for");
@@ -166,7 +216,7 @@ pub(crate) async fn a_client_that_has_no_secret_yet_gets_its_first_by_rotation(p
     ports.registrar.register(&client, None).await.expect("registered");
     assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
     let first = generated();
-    ports.registrar.rotate_secret(&client.realm, &client.client_id, &first).await.expect("rotated");
+    ports.registrar.rotate_secret(&client.realm, &client.client_id, &beside_current(&first)).await.expect("rotated");
     assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, None);
 }
 

@@ -15,6 +15,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use grantwell::core::client::secret::{Beside, ClientSecret, NewSecret};
+use grantwell::core::time::UnixSeconds;
+
+/// The secret of a rotation that keeps the one before it until the next one.
+pub(crate) fn beside_current(secret: &ClientSecret) -> NewSecret<'_> {
+    NewSecret { secret, made_at: UnixSeconds(1_795_415_820), beside: Beside::Current(UnixSeconds(0)) }
+}
+
 /// How long a server may take to notice what the command line changed (a function within a minute).
 pub(crate) const NOTICED_WITHIN: Duration = Duration::from_mins(1);
 

@@ -25,6 +25,11 @@ pub(crate) fn members() -> Vec<Member> {
     serde_json::from_str(include_str!("registration.json")).expect("a list of members")
 }
 
+/// Those that a client of a local store can have: nothing rotates its secret.
+pub(crate) fn members_of_local_clients() -> impl Iterator<Item = Member> {
+    members().into_iter().filter(|member| member.name != "client_secret_rotation_days")
+}
+
 /// A registration that sets every member.
 pub(crate) fn every_member() -> ClientMetadata {
     let set: Map<String, Value> = members().into_iter().map(|member| (member.name, member.stored)).collect();

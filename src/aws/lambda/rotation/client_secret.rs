@@ -106,6 +106,6 @@ impl ClientSecretRotation {
 impl SecretSource for PendingSecret {
     async fn secrets(&self, _client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         // It opens nothing yet: the registration is only looked at.
-        Ok(Some(ClientSecrets { current: self.0.clone(), previous: None, may_be_newer: false }))
+        Ok(Some(ClientSecrets { may_be_newer: false, ..ClientSecrets::read(self.0.clone(), None) }))
     }
 }

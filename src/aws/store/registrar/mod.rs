@@ -31,7 +31,7 @@ use crate::aws::store::registry::{
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{KmsKeyArn, PREVIOUS, secret_name};
 use crate::core::client::id::ClientId;
-use crate::core::client::secret::ClientSecret;
+use crate::core::client::secret::{ClientSecret, NewSecret, SecretDates};
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
 use crate::core::port_error::PortError;
@@ -95,9 +95,13 @@ impl Registrar for AwsRegistrar {
         };
         match completed {
             Ok(Written::Stored) => Ok(()),
-            Ok(Written::Refused(_)) => Err(RegistrarError::Conflict),
+            Ok(Written::Refused(_)) => {
+                self.withdraw_secret(&registry, client).await;
+                Err(RegistrarError::Conflict)
+            }
             Err(error) => {
                 self.withdraw(client, &write_id).await;
+                self.withdraw_secret(&registry, client).await;
                 Err(error.into())
             }
         }
@@ -140,7 +144,7 @@ impl Registrar for AwsRegistrar {
         &self,
         realm: &RealmName,
         client_id: &ClientId,
-        secret: &ClientSecret,
+        secret: &NewSecret<'_>,
     ) -> Result<(), RegistrarError> {
         let client = self.read(realm, client_id).await?;
         if !client_auth::uses_secret(&client.metadata) {
@@ -153,13 +157,27 @@ impl Registrar for AwsRegistrar {
             // A schedule would complete what was begun before, and make current again what the operator replaces: AWSPENDING
             // may be on the very version that is current now.
             self.cancel_rotation(&described).await?;
-            // Secrets Manager moves AWSPREVIOUS to the version that was current until now.
-            if let SecretWritten::Stored = self.put_secret(&name, &client, secret).await? {
+            if let SecretWritten::Stored = self.replace_secret(&described, &client, secret).await? {
                 return Ok(());
             }
         }
         // Somebody deleted the secret behind the registration's back; a new one repairs that.
-        Ok(self.store_first_secret(&registry, &client, secret, LeftBehindBy::ThisRegistration).await?)
+        Ok(self.store_first_secret(&registry, &client, secret.secret, LeftBehindBy::ThisRegistration).await?)
+    }
+
+    async fn secret_dates(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+    ) -> Result<Option<SecretDates>, RegistrarError> {
+        let client = self.read(realm, client_id).await?;
+        if !client_auth::uses_secret(&client.metadata) {
+            return Ok(None);
+        }
+        let name = secret_name(&self.secret_prefix, realm, client_id);
+        let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(None) };
+        described.require_registration(&self.identity.require().await?, &client.registration_id)?;
+        Ok(self.dates_of(&described).await)
     }
 
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {

@@ -9,6 +9,7 @@ use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
 use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
 use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
 use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
+use aws_sdk_secretsmanager::types::SecretVersionsListEntry;
 
 use super::AwsRegistrar;
 use super::written::{LeftBehindBy, SecretWritten};
@@ -16,12 +17,15 @@ use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
 use crate::aws::store::described::{Secret, describe, tags, take_label};
 use crate::aws::store::registry::{Consistency, client_key, fetch};
 use crate::aws::store::registry_id::RegistryId;
-use crate::aws::store::secrets::{KmsKeyArn, PENDING, PREVIOUS, secret_name, secret_string};
+use crate::aws::store::secrets::{
+    CURRENT, KmsKeyArn, PENDING, PREVIOUS, end_label, end_of, is_end_label, secret_name, secret_string,
+};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
-use crate::core::client::secret::ClientSecret;
+use crate::core::client::secret::{Beside, ClientSecret, NewSecret, PreviousSecretDates, SecretDates};
 use crate::core::port_error::PortError;
 use crate::core::realm::RealmName;
+use crate::core::time::UnixSeconds;
 
 impl AwsRegistrar {
     /// Writes the secret of a client that has none yet, so that afterwards it is the only one accepted.
@@ -94,25 +98,100 @@ impl AwsRegistrar {
             };
         }
         self.cancel_rotation(leftover).await?;
-        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret).await? else { return Ok(false) };
+        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret, None).await? else {
+            return Ok(false);
+        };
         if let Some(described) = describe(&self.secrets_manager, leftover.name()).await? {
             self.take_labels(&described, PREVIOUS).await?;
         }
         Ok(true)
     }
 
-    /// Adds a version, which becomes the current one.
-    pub(super) async fn put_secret(
+    /// Makes a new version current, beside one of those that there are.
+    pub(super) async fn replace_secret(
+        &self,
+        described: &Secret,
+        client: &Client,
+        new: &NewSecret<'_>,
+    ) -> Result<SecretWritten, PortError> {
+        let (kept, ends_at) = match new.beside {
+            Beside::Current(ends_at) => (described.version_at(CURRENT), ends_at),
+            Beside::Previous(ends_at) => {
+                let kept = self.make_previous_current(described).await?;
+                let until_now = described.version_at(CURRENT).zip(kept);
+                let until_now = until_now.map(|(current, kept)| end_of(kept, described.labels_of(current)));
+                (kept, ends_at.or(until_now).unwrap_or(UnixSeconds(0)))
+            }
+        };
+        let label = kept.filter(|_| ends_at != UnixSeconds(0)).map(|kept| end_label(kept, ends_at));
+        // Secrets Manager moves AWSPREVIOUS to the version that is current until now.
+        let SecretWritten::Stored = self.put_secret(described.id(), client, new.secret, label).await? else {
+            return Ok(SecretWritten::Gone);
+        };
+        // A version with a label is never removed. The new secret is current whatever becomes of this, and must be handed over.
+        for (version, label) in described.labels().filter(|(_, label)| is_end_label(label)) {
+            if let Err(error) = take_label(&self.secrets_manager, described.id(), label, version).await {
+                tracing::warn!(secret = described.name(), label, %error, "a label stays behind");
+            }
+        }
+        Ok(SecretWritten::Stored)
+    }
+
+    /// Exchanges the previous version and the current one, so that the next one that becomes current leaves the former where it is and
+    /// ends the latter. Both are accepted all the while, and a command that ends here can be repeated: of the two it is the newer one
+    /// that is replaced. The version that is kept.
+    async fn make_previous_current<'a>(&self, described: &'a Secret) -> Result<Option<&'a str>, PortError> {
+        let (Some(current), Some(previous)) = (described.version_at(CURRENT), described.version_at(PREVIOUS)) else {
+            return Ok(described.version_at(CURRENT));
+        };
+        let dates = self.dates_of_versions(described).await?;
+        if dates.get(current) < dates.get(previous) {
+            return Ok(Some(current));
+        }
+        let request =
+            self.secrets_manager.update_secret_version_stage().secret_id(described.id()).version_stage(CURRENT);
+        let moved = request.remove_from_version_id(current).move_to_version_id(previous).send().await;
+        moved.map_err(|error| unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error))?;
+        Ok(Some(previous))
+    }
+
+    /// When the versions in use were made, where an operator may see that, and when the previous one ends.
+    pub(super) async fn dates_of(&self, described: &Secret) -> Option<SecretDates> {
+        let current = described.version_at(CURRENT)?;
+        let dates = self.dates_of_versions(described).await.unwrap_or_default();
+        let made_at = |version: &str| dates.get(version).copied();
+        let previous = described.version_at(PREVIOUS).map(|previous| PreviousSecretDates {
+            made_at: made_at(previous),
+            expires_at: end_of(previous, described.labels_of(current)),
+        });
+        Some(SecretDates { made_at: made_at(current), previous })
+    }
+
+    /// When each version with a label was made.
+    async fn dates_of_versions(&self, described: &Secret) -> Result<HashMap<String, UnixSeconds>, PortError> {
+        let listed = self.secrets_manager.list_secret_version_ids().secret_id(described.id()).send().await;
+        let listed = listed.map_err(|error| unavailable(SECRETS_MANAGER, "ListSecretVersionIds", &error))?;
+        let date = |version: SecretVersionsListEntry| {
+            let seconds = u64::try_from(version.created_date?.secs()).ok()?;
+            Some((version.version_id?, UnixSeconds(seconds)))
+        };
+        Ok(listed.versions.unwrap_or_default().into_iter().filter_map(date).collect())
+    }
+
+    /// Adds a version, which becomes the current one, with one label more.
+    async fn put_secret(
         &self,
         name: &str,
         client: &Client,
         secret: &ClientSecret,
+        label: Option<String>,
     ) -> Result<SecretWritten, PortError> {
         let answer = self
             .secrets_manager
             .put_secret_value()
             .secret_id(name)
             .secret_string(secret_string(client, secret)?.as_str())
+            .set_version_stages(Some([CURRENT.to_owned()].into_iter().chain(label).collect()))
             .send()
             .await;
         match answer {
@@ -182,6 +261,22 @@ impl AwsRegistrar {
         }
         // By its ARN: a secret made anew under this name has another one.
         self.delete_secret(described.id()).await
+    }
+
+    /// Takes back the secret of a registration that could not be completed, if it has come to have one: nobody has seen it, and it is
+    /// billed for as long as it stays. Whatever is not this registration's is left alone.
+    pub(super) async fn withdraw_secret(&self, registry: &RegistryId, client: &Client) {
+        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
+        let withdrawn = match describe(&self.secrets_manager, &name).await {
+            Ok(Some(described)) if described.require_registration(registry, &client.registration_id).is_ok() => {
+                self.delete_secret(described.id()).await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = withdrawn {
+            tracing::warn!(secret = name, %error, "a secret that nobody has seen stays behind; delete it");
+        }
     }
 
     async fn delete_secret(&self, name: &str) -> Result<(), PortError> {

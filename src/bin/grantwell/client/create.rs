@@ -38,11 +38,12 @@ impl Create {
         };
 
         let store = place.store.open(IfAbsent::Create).await?;
-        let registered = store.management().register(&place.realm, registration).await?;
+        let registered = store.management().register(&place.realm, registration).await;
+        let (registered, _store) = store.settle(registered).await?;
 
         // Before anything else can fail: nobody else has the secret.
         output::json(&ClientInformation::created(&registered.client, registered.secret.as_ref()))
-            .map_err(|failure| secret_not_delivered(failure, &registered.client))?;
+            .map_err(|failure| secret_not_delivered(failure, &registered.client, place))?;
         words::tell(&registered.notices);
         registered.unfinished.map_or(Ok(()), |error| Err(error.into()))
     }

@@ -73,9 +73,14 @@ enum Command {
     ///
     /// Prints one JSON object with the new secret, which is shown only this once. The previous secret works beside it, so that
     /// the client can change over without an interruption. When it has, end the previous one with --revoke-previous, which
-    /// makes no new secret.
+    /// makes no new secret, or let it end by itself with --previous-lifetime.
+    ///
+    /// If the new secret got lost before the application had it, use --replace-current: a second plain rotation would end the
+    /// secret that the application still uses.
     #[command(after_help = "Examples:
   grantwell client rotate-secret myClient
+  grantwell client rotate-secret myClient --previous-lifetime 24h
+  grantwell client rotate-secret myClient --replace-current
   grantwell client rotate-secret myClient --revoke-previous")]
     RotateSecret(secret::RotateSecret),
     /// Stops a client: it can no longer authenticate, and its tokens are inactive

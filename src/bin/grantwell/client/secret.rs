@@ -10,15 +10,16 @@ use zeroize::Zeroizing;
 use grantwell::core::client::Client;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::secret::{ClientSecret, WeakSecret};
-use grantwell::core::management::SecretLifetime;
+use grantwell::core::management::{PreviousLifetime, Rotation, SecretLifetime};
 use grantwell::core::realm::RealmName;
 use grantwell::core::time::UnixSeconds;
 
 use super::options::secret_lifetime;
 use super::which::WhichClient;
+use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
 use crate::output::{self, JsonOutputArguments};
-use crate::store::{Place, suggest};
+use crate::store::Place;
 use crate::terminal;
 use crate::words;
 
@@ -32,8 +33,23 @@ pub(super) struct RotateSecret {
     /// until the time set before]
     #[arg(long, value_name = "DURATION", value_parser = secret_lifetime)]
     secret_lifetime: Option<SecretLifetime>,
+    /// How long the previous secret stays valid beside the new one, such as 24h; a bare number is seconds [default: until the next
+    /// rotation]
+    ///
+    /// --secret-lifetime ends both secrets; this option ends the previous one alone, if it is still valid then.
+    #[arg(long, value_name = "DURATION", value_parser = previous_lifetime)]
+    previous_lifetime: Option<PreviousLifetime>,
+    /// Replaces the current secret, which ends, and keeps the previous one valid: for a new secret that got lost before the
+    /// application had it
+    ///
+    /// Without a valid previous secret there is nothing to keep: then the current one stays valid beside the new one.
+    #[arg(long)]
+    replace_current: bool,
     /// Makes no new secret: ends the previous one, so that only the current one is valid
-    #[arg(long, conflicts_with_all = ["secret_stdin", "allow_weak_secret", "secret_lifetime"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["secret_stdin", "allow_weak_secret", "secret_lifetime", "previous_lifetime", "replace_current"]
+    )]
     revoke_previous: bool,
     #[command(flatten)]
     output: JsonOutputArguments,
@@ -57,6 +73,17 @@ struct Rotated<'a> {
     client_secret_expires_at: UnixSeconds,
     realm: &'a RealmName,
     previous_secret_valid: bool,
+    /// Null where none is valid, 0 where it has no end.
+    previous_secret_expires_at: Option<UnixSeconds>,
+}
+
+/// The text is not a lifetime of a previous secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum InvalidPreviousLifetime {
+    #[error(transparent)]
+    Malformed(#[from] MalformedDuration),
+    #[error("a previous secret stays valid for 1 second to 100 years; to end it at once, use --revoke-previous")]
+    OutOfRange,
 }
 
 #[derive(Serialize)]
@@ -72,10 +99,15 @@ impl RotateSecret {
     }
 
     async fn rotate(self, place: &Place) -> Result<(), Failure> {
-        let (client_id, given) = (self.client.id()?, self.secret.given().await?);
+        let client_id = self.client.id()?;
+        let rotation = Rotation {
+            given: self.secret.given().await?,
+            lifetime: self.secret_lifetime,
+            previous_lifetime: self.previous_lifetime,
+            replaces_current: self.replace_current,
+        };
         let store = place.open_existing().await?;
-        let rotation = store.management().rotate_secret(&place.realm, client_id, given, self.secret_lifetime);
-        let rotated = rotation.await?;
+        let rotated = store.management().rotate_secret(&place.realm, client_id, rotation).await?;
 
         // The secret is current whatever came after it, so it is shown in every case.
         let answer = Rotated {
@@ -84,8 +116,9 @@ impl RotateSecret {
             client_secret_expires_at: rotated.client.metadata.client_secret_expires_at,
             realm: &place.realm,
             previous_secret_valid: rotated.previous_is_valid,
+            previous_secret_expires_at: rotated.previous_is_valid.then_some(rotated.previous_expires_at),
         };
-        output::json(&answer).map_err(|failure| secret_not_delivered(failure, &rotated.client))?;
+        output::json(&answer).map_err(|failure| secret_not_delivered(failure, &rotated.client, place))?;
         words::tell(&rotated.notices);
         rotated.unfinished.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -113,16 +146,21 @@ impl SecretArguments {
     }
 }
 
+fn previous_lifetime(text: &str) -> Result<PreviousLifetime, InvalidPreviousLifetime> {
+    PreviousLifetime::of_seconds(duration::seconds(text)?).ok_or(InvalidPreviousLifetime::OutOfRange)
+}
+
 /// The registration is stored, and nobody has its secret.
-pub(super) fn secret_not_delivered(failure: Failure, client: &Client) -> Failure {
+pub(super) fn secret_not_delivered(failure: Failure, client: &Client, place: &Place) -> Failure {
     let reason = match failure {
         Failure::Sentence(sentence) | Failure::Misuse(sentence) => sentence,
         Failure::OutputClosed => "standard output was closed".into(),
     };
     let id = &client.client_id;
     Failure::new(format!(
-        "client '{id}' has a new secret, but it could not be shown to you: {reason}; make another one with: {}",
-        suggest(&format!("client rotate-secret {id}"), &client.realm)
+        "client '{id}' has a new secret, but it could not be shown to you: {reason}; make another one, which keeps the previous \
+         one valid, with `{}`",
+        place.suggest(&format!("client rotate-secret {id} --replace-current"))
     ))
 }
 

@@ -2,16 +2,23 @@
 
 use serde::Serialize;
 
+use grantwell::config;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::information::ClientInformation;
+use grantwell::core::client::secret::SecretDates;
 use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::management::{EffectiveSettings, Management};
 use grantwell::core::members;
+use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{RealmName, RealmSettings};
+use grantwell::core::time::UnixSeconds;
+use grantwell::system::SystemClock;
 
 use super::which::WhichClient;
 use crate::failure::Failure;
-use crate::output::{self, OutputArguments};
+use crate::output::{self, Format, OutputArguments, effective_text};
 use crate::store::Place;
+use crate::words;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
@@ -19,6 +26,26 @@ pub(super) struct Show {
     client: WhichClient,
     #[command(flatten)]
     output: OutputArguments,
+}
+
+/// A client with what is known of its secrets, and with what its realm and the server decide.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    information: ClientInformation<'a>,
+    #[serde(flatten)]
+    secrets: Secrets,
+    effective: EffectiveSettings,
+}
+
+/// What is known of a client's secrets. Null where nothing is.
+#[derive(Serialize)]
+struct Secrets {
+    client_secret_issued_at: Option<UnixSeconds>,
+    previous_secret_valid: bool,
+    previous_secret_issued_at: Option<UnixSeconds>,
+    /// 0 where it has no end.
+    previous_secret_expires_at: Option<UnixSeconds>,
 }
 
 #[derive(Serialize)]
@@ -31,12 +58,27 @@ struct Removal<'a> {
 impl Show {
     pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
         let store = place.open_existing().await?;
-        print(&self.output, &store.management().client(&place.realm, self.client.id()?).await?)
+        let (management, client_id) = (store.management(), self.client.id()?);
+        let client = management.client(&place.realm, client_id).await?;
+        let realm = management.realm(&client.realm).await?;
+        let effective = EffectiveSettings::of_client(&client, &realm, &config::realm_defaults()?);
+        // A secret that is somebody else's does not hide the registration.
+        let dates = management.secret_dates(&place.realm, client_id).await.unwrap_or_else(|error| {
+            if let Failure::Sentence(sentence) = Failure::from(error) {
+                output::warn(&format!("nothing can be said of the client's secrets: {sentence}"));
+            }
+            None
+        });
+        words::tell(&management.never_gets_token(&client, &realm, dates.as_ref()));
+        let shown =
+            Shown { information: ClientInformation::of(&client), secrets: Secrets::of(&client, dates), effective };
+        self.output.print(&shown, Shown::table)
     }
 
     pub(super) async fn set_status(self, place: &Place, status: ClientStatus) -> Result<(), Failure> {
         let store = place.open_existing().await?;
-        print(&self.output, &store.management().set_status(&place.realm, self.client.id()?, status).await?)
+        let client = store.management().set_status(&place.realm, self.client.id()?, status).await?;
+        print(&self.output, &client, store.management()).await
     }
 
     pub(super) async fn delete(self, place: &Place) -> Result<(), Failure> {
@@ -49,9 +91,58 @@ impl Show {
     }
 }
 
-/// Prints a registration.
-pub(super) fn print(output: &OutputArguments, client: &Client) -> Result<(), Failure> {
-    output.print(&ClientInformation::of(client), |information| output::members(information.members(), unset))
+impl Secrets {
+    fn of(client: &Client, dates: Option<SecretDates>) -> Self {
+        let expires_at = client.metadata.client_secret_expires_at;
+        let until = dates.as_ref().and_then(|dates| dates.previous_valid_until(expires_at, SystemClock.now()));
+        let previous = dates.as_ref().and_then(|dates| dates.previous.as_ref()).filter(|_| until.is_some());
+        Self {
+            client_secret_issued_at: dates.as_ref().and_then(|dates| dates.made_at),
+            previous_secret_valid: until.is_some(),
+            previous_secret_issued_at: previous.and_then(|previous| previous.made_at),
+            previous_secret_expires_at: until,
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let date = |time: Option<UnixSeconds>| time.map_or_else(|| "not recorded".to_owned(), output::utc);
+        let until = match self.previous_secret_expires_at {
+            None => "no".to_owned(),
+            Some(UnixSeconds(0)) => "yes, until the next rotation".to_owned(),
+            Some(end) => format!("yes, until {}", output::utc(end)),
+        };
+        let mut rows = vec![("client_secret_issued_at", date(self.client_secret_issued_at))];
+        rows.push(("previous_secret_valid", until));
+        if self.previous_secret_valid {
+            rows.push(("previous_secret_issued_at", date(self.previous_secret_issued_at)));
+        }
+        rows
+    }
+}
+
+impl Shown<'_> {
+    fn table(&self) -> String {
+        let members = self.information.members();
+        let own = members.iter().map(|(name, value)| (name, effective_text(name, value, &self.effective, unset(name))));
+        output::record(own.chain(self.secrets.rows()))
+    }
+}
+
+/// Prints a registration that was changed. It is changed whatever becomes of what is asked for besides.
+pub(super) async fn print(output: &OutputArguments, client: &Client, management: &Management) -> Result<(), Failure> {
+    let effective = if output.format() == Format::Table { effective(management, client).await.ok() } else { None };
+    output.print(&ClientInformation::of(client), |information| match &effective {
+        Some(effective) => {
+            let members = information.members().iter();
+            output::record(members.map(|(name, value)| (name, effective_text(name, value, effective, unset(name)))))
+        }
+        None => output::members(information.members(), unset),
+    })
+}
+
+async fn effective(management: &Management, client: &Client) -> Result<EffectiveSettings, Failure> {
+    let realm = management.realm(&client.realm).await?;
+    Ok(EffectiveSettings::of_client(client, &realm, &config::realm_defaults()?))
 }
 
 /// What to show for a member that is not set.

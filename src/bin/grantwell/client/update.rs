@@ -55,7 +55,7 @@ impl Update {
         let changed = store.management().update(&place.realm, self.client.id()?, &change).await?;
         words::tell(&changed.notices);
         self.valid_after.wait_until_over(changed.record.tokens_valid_after).await;
-        show::print(&self.output, &changed.record)
+        show::print(&self.output, &changed.record, store.management()).await
     }
 
     fn apply(&self, metadata: &mut ClientMetadata) {

@@ -21,7 +21,7 @@ pub(super) async fn advise_on_clients(
         if registry.client(&realm, &demo.parse()?).await?.is_some() {
             tracing::warn!(
                 "--demo registered no clients, because the registry is not empty; make a new secret for the demo client of an earlier \
-                 start with: grantwell client rotate-secret {demo} --realm {realm} --store '{}'",
+                 start with `grantwell client rotate-secret {demo} --replace-current --realm {realm} --store '{}'`",
                 store_path(store)
             );
         } else {

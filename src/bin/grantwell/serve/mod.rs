@@ -32,8 +32,8 @@ use crate::store::StoreName;
   grantwell serve --demo
 
 With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them. \
-Their secrets are shown only then; make a new one with `grantwell client rotate-secret demo-client --realm alpha`. --demo is refused \
-if other machines can reach the server: behind a proxy, and with an issuer that is not on this machine.
+Their secrets are shown only then; if they got lost, make a new one with \
+`grantwell client rotate-secret demo-client --replace-current --realm alpha`. --demo is refused if other machines can reach the server: behind a proxy, and with an issuer that is not on this machine.
 
 `grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds. The server \
 replaces the keys that sign its JWTs by itself, every 30 days or as GRANTWELL_SIGNING_KEY_ROTATION_DAYS says.

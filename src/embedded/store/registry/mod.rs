@@ -16,13 +16,13 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use self::fault::{Fault, SERVICE, not_done};
 use self::rows::{
-    found, from_json, insert_client, revision, select_client, select_keys, select_realm, select_secrets, to_json,
-    write_realm, write_secret,
+    found, from_json, insert_client, revision, select_client, select_keys, select_realm, select_secret_dates,
+    select_secrets, to_json, write_realm, write_secret,
 };
 use self::schema::{is_of_this_version, migrate};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
-use crate::core::client::secret::{ClientSecret, ClientSecrets};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use crate::core::client_auth;
 use crate::core::keys::KeyError;
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
@@ -263,17 +263,27 @@ impl Registrar for SqliteRegistry {
         &self,
         realm: &RealmName,
         client_id: &ClientId,
-        secret: &ClientSecret,
+        secret: &NewSecret<'_>,
     ) -> Result<(), RegistrarError> {
-        let (realm, client_id, digest) = (realm.clone(), client_id.clone(), secret.digest());
+        let (realm, client_id, digest) = (realm.clone(), client_id.clone(), secret.secret.digest());
+        let (made_at, beside) = (secret.made_at, secret.beside);
         self.remove_with(move |transaction| {
             let client = select_client(transaction, &realm, &client_id)?.ok_or(RegistrarError::NotFound)?;
             if !client_auth::uses_secret(&client.metadata) {
                 return Err(RegistrarError::NoSecret.into());
             }
-            write_secret(transaction, &client, &digest)
+            write_secret(transaction, &client, &digest, made_at, beside)
         })
         .await
+    }
+
+    async fn secret_dates(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+    ) -> Result<Option<SecretDates>, RegistrarError> {
+        let client = self.read(realm, client_id).await?;
+        Ok(self.read_with(move |connection| select_secret_dates(connection, &client)).await?)
     }
 
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
@@ -281,7 +291,8 @@ impl Registrar for SqliteRegistry {
         self.remove_with(move |transaction| {
             select_client(transaction, &realm, &client_id)?.ok_or(RegistrarError::NotFound)?;
             transaction.execute(
-                "UPDATE client_secrets SET previous_sha256 = NULL, previous_revision = NULL
+                "UPDATE client_secrets SET
+                     previous_sha256 = NULL, previous_revision = NULL, previous_made_at = NULL, previous_expires_at = 0
                  WHERE realm = ?1 AND client_id = ?2",
                 params![realm.as_str(), client_id.as_str()],
             )?;

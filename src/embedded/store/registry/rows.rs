@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 use super::fault::Fault;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
-use crate::core::client::secret::{ClientSecrets, SecretDigest};
+use crate::core::client::secret::{Beside, ClientSecrets, PreviousSecretDates, SecretDates, SecretDigest};
 use crate::core::ports::RegistrarError;
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::UnixSeconds;
 
 pub(super) fn insert_client(
     transaction: &Transaction<'_>,
@@ -24,26 +25,64 @@ pub(super) fn insert_client(
     if inserted == 0 {
         return Err(RegistrarError::AlreadyExists.into());
     }
-    digest.map_or(Ok(()), |digest| write_secret(transaction, client, digest))
+    let (made_at, beside) = (client.client_id_issued_at, Beside::Current(UnixSeconds(0)));
+    digest.map_or(Ok(()), |digest| write_secret(transaction, client, digest, made_at, beside))
 }
 
-/// Makes this the client's secret, and the one that it had the previous one.
-pub(super) fn write_secret(transaction: &Transaction<'_>, client: &Client, digest: &SecretDigest) -> Result<(), Fault> {
+/// Makes this the client's secret, and one of those that it had the previous one.
+pub(super) fn write_secret(
+    transaction: &Transaction<'_>,
+    client: &Client,
+    digest: &SecretDigest,
+    made_at: UnixSeconds,
+    beside: Beside,
+) -> Result<(), Fault> {
+    let (kept, expires_at) = match beside {
+        Beside::Current(expires_at) => {
+            let kept = "previous_sha256 = current_sha256, previous_revision = current_revision, previous_made_at = current_made_at,";
+            (kept, Some(expires_at))
+        }
+        Beside::Previous(expires_at) => ("", expires_at),
+    };
+    let statement = format!(
+        "INSERT INTO client_secrets (realm, client_id, registration_id, current_revision, current_sha256, current_made_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (realm, client_id) DO UPDATE SET {kept}
+             previous_expires_at = coalesce(?7, previous_expires_at),
+             current_sha256 = excluded.current_sha256, current_revision = excluded.current_revision,
+             current_made_at = excluded.current_made_at"
+    );
     transaction.execute(
-        "INSERT INTO client_secrets (realm, client_id, registration_id, current_revision, current_sha256)
-         VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (realm, client_id) DO UPDATE SET
-             previous_sha256 = current_sha256, previous_revision = current_revision,
-             current_sha256 = excluded.current_sha256, current_revision = excluded.current_revision",
+        &statement,
         params![
             client.realm.as_str(),
             client.client_id.as_str(),
             client.registration_id.as_str(),
             revision(client.revision)?,
             digest.as_bytes(),
+            time(made_at)?,
+            expires_at.map(time).transpose()?,
         ],
     )?;
     Ok(())
+}
+
+/// What is known of this registration's secrets; `None` where it has none.
+pub(super) fn select_secret_dates(connection: &Connection, client: &Client) -> Result<Option<SecretDates>, Fault> {
+    let seconds = |time: i64| UnixSeconds(time.unsigned_abs());
+    let dates = connection
+        .prepare_cached(
+            "SELECT current_made_at, previous_sha256 IS NOT NULL, previous_made_at, previous_expires_at FROM client_secrets
+             WHERE realm = ?1 AND client_id = ?2 AND registration_id = ?3",
+        )?
+        .query_row(params![client.realm.as_str(), client.client_id.as_str(), client.registration_id.as_str()], |row| {
+            let (has_previous, previous_made_at): (bool, Option<i64>) = (row.get(1)?, row.get(2)?);
+            let expires_at = seconds(row.get(3)?);
+            let previous = PreviousSecretDates { made_at: previous_made_at.map(seconds), expires_at };
+            let made_at: Option<i64> = row.get(0)?;
+            Ok(SecretDates { made_at: made_at.map(seconds), previous: has_previous.then_some(previous) })
+        });
+    Ok(dates.optional()?)
 }
 
 pub(super) fn write_realm(transaction: &Transaction<'_>, realm: &Realm) -> Result<(), Fault> {
@@ -80,22 +119,24 @@ pub(super) fn select_client(
 pub(super) fn select_secrets(connection: &Connection, client: &Client) -> Result<Option<ClientSecrets>, Fault> {
     let row = connection
         .prepare_cached(
-            "SELECT current_sha256, current_revision, previous_sha256, previous_revision FROM client_secrets
+            "SELECT current_sha256, current_revision, previous_sha256, previous_revision, previous_expires_at FROM client_secrets
              WHERE realm = ?1 AND client_id = ?2 AND registration_id = ?3",
         )?
         .query_row(params![client.realm.as_str(), client.client_id.as_str(), client.registration_id.as_str()], |row| {
             let current: ([u8; 32], i64) = (row.get(0)?, row.get(1)?);
             let previous: Option<[u8; 32]> = row.get(2)?;
-            Ok((current, previous.zip(row.get::<_, Option<i64>>(3)?)))
+            Ok((current, previous.zip(row.get::<_, Option<i64>>(3)?), row.get::<_, i64>(4)?))
         })
         .optional()?;
-    let Some((current, previous)) = row else { return Ok(None) };
+    let Some((current, previous, expires_at)) = row else { return Ok(None) };
+    let expires_at = UnixSeconds(expires_at.unsigned_abs());
     let known = revision(client.revision)?;
     let digest = |(digest, revision)| (revision <= known).then(|| SecretDigest::from_bytes(digest));
     Ok(match (digest(current), previous.and_then(digest)) {
-        (Some(current), previous) => Some(ClientSecrets::read(current, previous)),
-        (None, Some(previous)) => Some(ClientSecrets::read(previous, None)),
-        (None, None) => None,
+        (Some(current), previous) => Some(ClientSecrets::read(current, previous).with_previous_until(expires_at)),
+        (None, Some(previous)) if expires_at == UnixSeconds(0) => Some(ClientSecrets::read(previous, None)),
+        // What would be given out as the current one has no end of its own: whoever has the secret is looked for anew.
+        (None, _) => None,
     })
 }
 
@@ -131,6 +172,10 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<String, Fault> {
 
 pub(super) fn from_json<T: DeserializeOwned>(json: &str, what: &str) -> Result<T, Fault> {
     serde_json::from_str(json).map_err(|_| Fault::Corrupt(what.to_owned()))
+}
+
+fn time(time: UnixSeconds) -> Result<i64, Fault> {
+    i64::try_from(time.0).map_err(|_| Fault::Corrupt("a time".to_owned()))
 }
 
 pub(super) fn revision(revision: u64) -> Result<i64, Fault> {

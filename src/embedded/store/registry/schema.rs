@@ -42,7 +42,7 @@ pub(super) fn is_of_this_version(connection: &Connection) -> Result<(), StorageC
 }
 
 /// What each version adds to the one before it; the first to an empty file.
-const SCHEMAS: [&str; 4] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
+const SCHEMAS: [&str; 5] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
 
 const SCHEMA_1: &str = "
     CREATE TABLE realms (
@@ -97,4 +97,12 @@ const SCHEMA_3: &str = "
 const SCHEMA_4: &str = "
     ALTER TABLE signing_keys RENAME COLUMN private_jwks TO private_keys;
     PRAGMA user_version = 4;
+";
+
+/// When each secret was made, which of those that there are nobody knows, and when the previous one ends; 0 where it has no end of its own.
+const SCHEMA_5: &str = "
+    ALTER TABLE client_secrets ADD COLUMN current_made_at INTEGER;
+    ALTER TABLE client_secrets ADD COLUMN previous_made_at INTEGER;
+    ALTER TABLE client_secrets ADD COLUMN previous_expires_at INTEGER NOT NULL DEFAULT 0;
+    PRAGMA user_version = 5;
 ";

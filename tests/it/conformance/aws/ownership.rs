@@ -24,7 +24,7 @@ async fn a_client_registered_again_has_nothing_of_its_predecessor_nor_the_other_
 
     // The same of the secret before the current one.
     let latest = generated();
-    stack.registrar().rotate_secret(&second.realm, &second.client_id, &latest).await.expect("rotated");
+    stack.registrar().rotate_secret(&second.realm, &second.client_id, &beside_current(&latest)).await.expect("rotated");
     assert_accepted(stack.secrets().secrets(&second).await.expect("read").as_ref(), &latest, Some(&new));
     let text =
         json!({"client_id": "myClient", "client_secret": "a".repeat(40), "registration_id": first.registration_id});
@@ -78,7 +78,7 @@ async fn two_stacks_with_one_prefix_leave_each_others_secrets_alone() {
     assert!(two.secrets().secrets(&theirs).await.expect("read").is_none());
     let registrar = two.registrar();
     for refused in [
-        registrar.rotate_secret(&alpha, &theirs.client_id, &generated()).await,
+        registrar.rotate_secret(&alpha, &theirs.client_id, &beside_current(&generated())).await,
         registrar.revoke_previous_secret(&alpha, &theirs.client_id).await,
         registrar.delete(&alpha, &theirs.client_id).await,
     ] {
@@ -119,7 +119,7 @@ async fn a_secret_with_other_tags_or_none_is_neither_changed_nor_deleted() {
         let (before, item) = (stack.state(&name).await, stack.item("alpha", "client#myClient").await);
         let registrar = stack.registrar();
         for refused in [
-            registrar.rotate_secret(&client.realm, &client.client_id, &generated()).await,
+            registrar.rotate_secret(&client.realm, &client.client_id, &beside_current(&generated())).await,
             registrar.revoke_previous_secret(&client.realm, &client.client_id).await,
         ] {
             assert_says(&refused.expect_err(says), says);
@@ -188,7 +188,7 @@ async fn a_registry_restored_into_another_table_is_the_same_registry() {
         put.send().await.expect("put");
     }
     let (next, registrar) = (generated(), restored.registrar());
-    registrar.rotate_secret(&client.realm, &client.client_id, &next).await.expect("rotated");
+    registrar.rotate_secret(&client.realm, &client.client_id, &beside_current(&next)).await.expect("rotated");
     assert_accepted(restored.secrets().secrets(&client).await.expect("read").as_ref(), &next, Some(&secret));
     keyring(&restored).signers(&client.realm, SigningAlgorithm::Es256).await.expect("the same keys");
     registrar.delete(&client.realm, &client.client_id).await.expect("deleted");
@@ -226,7 +226,11 @@ async fn the_secrets_of_a_stack_from_before_the_tags_are_bound_by_a_command_and_
         let (client, first, second) = (client(&alpha, id), generated(), generated());
         stack.registrar().register(&client, Some(&first)).await.expect("registered");
         if id != "once" {
-            stack.registrar().rotate_secret(&client.realm, &client.client_id, &second).await.expect("rotated");
+            stack
+                .registrar()
+                .rotate_secret(&client.realm, &client.client_id, &beside_current(&second))
+                .await
+                .expect("rotated");
         }
         clients.push((client, first, second));
     }
@@ -293,7 +297,7 @@ async fn a_binding_that_ended_halfway_is_completed_by_the_next() {
     let stack = Stack::create().await;
     let (client, first, second) = (client(&realm("root"), "myClient"), generated(), generated());
     stack.registrar().register(&client, Some(&first)).await.expect("registered");
-    stack.registrar().rotate_secret(&client.realm, &client.client_id, &second).await.expect("rotated");
+    stack.registrar().rotate_secret(&client.realm, &client.client_id, &beside_current(&second)).await.expect("rotated");
     let name = stack.client_secret("root", "myClient");
     let (current, previous) = (stack.value(&name, "AWSCURRENT").await, stack.value(&name, "AWSPREVIOUS").await);
     stack.age(&name, "registration_id").await;

@@ -10,7 +10,7 @@ use grantwell::aws::store::keys::DynamoPublishedKeys;
 use grantwell::aws::store::registry_id::RegistryIdentity;
 use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client::metadata::SecretRotationDays;
-use grantwell::core::client::secret::ClientSecrets;
+use grantwell::core::client::secret::{Beside, ClientSecrets, NewSecret};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
@@ -649,7 +649,7 @@ async fn a_secret_that_was_taken_back_never_becomes_current_again() {
     assert_eq!(world.pending(&name).await, Vec::<String>::new(), "what has become current waits for nothing");
     // 3. The operator follows the runbook.
     let ours = generated();
-    registrar.rotate_secret(realm, id, &ours).await.expect("rotated");
+    registrar.rotate_secret(realm, id, &beside_current(&ours)).await.expect("rotated");
     assert_eq!(world.pending(&name).await, Vec::<String>::new());
     registrar.revoke_previous_secret(realm, id).await.expect("revoked");
     assert_accepted(world.accepted(&client).await.as_ref(), &ours, None);
@@ -661,6 +661,33 @@ async fn a_secret_that_was_taken_back_never_becomes_current_again() {
         assert_ne!(next.expose_client_secret(), taken_back.expose_client_secret());
     }
     assert_accepted(world.accepted(&client).await.as_ref(), &next, Some(&ours));
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_lost_secret_is_replaced_beside_the_previous_one_even_by_a_command_that_was_interrupted() {
+    if emulator() == "moto" {
+        // Its PutSecretValue leaves AWSCURRENT on two versions after UpdateSecretVersionStage.
+        return;
+    }
+    super::super::secrets::a_lost_secret_is_replaced_beside_the_previous_one(&registry_ports().await.ports).await;
+
+    let world = World::create().await;
+    let (client, first) = world.client("myClient").await;
+    let (realm, id, name) = (&client.realm, &client.client_id, world.client_secret(&client));
+    let registrar = world.stack.registrar();
+    // The dates of versions tell which is the newer one.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    registrar.rotate_secret(realm, id, &beside_current(&generated())).await.expect("rotated");
+    let (lost, kept) = (world.version(&name, "AWSCURRENT").await, world.version(&name, "AWSPREVIOUS").await);
+    // A command that exchanged the two and ended there.
+    let manager = &world.stack.secrets_manager;
+    let moved = manager.update_secret_version_stage().secret_id(&name).version_stage("AWSCURRENT");
+    moved.remove_from_version_id(&lost).move_to_version_id(&kept).send().await.expect("moved");
+    let second = generated();
+    let new = NewSecret { beside: Beside::Previous(None), ..beside_current(&second) };
+    registrar.rotate_secret(realm, id, &new).await.expect("rotated");
+    assert_accepted(world.accepted(&client).await.as_ref(), &second, Some(&first));
 }
 
 #[tokio::test]
@@ -685,7 +712,9 @@ async fn an_operator_takes_the_label_off_whatever_a_rotation_has_left_behind() {
                 version
             };
             match command {
-                "rotate-secret" => registrar.rotate_secret(realm, id, &generated()).await.expect("rotated"),
+                "rotate-secret" => {
+                    registrar.rotate_secret(realm, id, &beside_current(&generated())).await.expect("rotated")
+                }
                 _ => registrar.revoke_previous_secret(realm, id).await.expect("revoked"),
             }
             assert_eq!(world.pending(&name).await, Vec::<String>::new(), "{command}, {done}");

@@ -1,0 +1,54 @@
+//! Why a client gets no token, however it asks.
+
+use crate::core::client::grant_type::GrantType;
+use crate::core::client::secret::SecretDates;
+use crate::core::client::{Client, ClientStatus};
+use crate::core::client_auth::uses_secret;
+use crate::core::realm::Realm;
+use crate::core::time::UnixSeconds;
+
+/// What stands between a client and every token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It is registered for no scope.
+    NoScope,
+    /// Its realm allows none of its scopes.
+    NoScopeAllowed,
+    /// Client credentials are not among its grant types.
+    NoGrant,
+    /// Client credentials are not among the grant types that its realm allows.
+    NoGrantAllowed,
+    /// It is disabled.
+    Disabled,
+    /// Its secrets have expired.
+    SecretsExpired,
+    /// It has to authenticate with a secret, and has none.
+    NoSecret,
+}
+
+impl Hindrance {
+    /// What hinders a client by its registration.
+    pub(super) fn of_registration(client: &Client, realm: &Realm) -> Vec<Self> {
+        let grant = GrantType::client_credentials();
+        let has_grant = client.metadata.grant_types.contains(&grant);
+        let hindrances = [
+            (client.metadata.scope.is_empty(), Self::NoScope),
+            (!client.metadata.scope.is_empty() && client.grantable_scope(realm).is_empty(), Self::NoScopeAllowed),
+            (!has_grant, Self::NoGrant),
+            (has_grant && !client.allows_grant(&grant, realm), Self::NoGrantAllowed),
+        ];
+        hindrances.into_iter().filter_map(|(is_so, hindrance)| is_so.then_some(hindrance)).collect()
+    }
+
+    /// What hinders a client at `now`, whose secrets are these.
+    pub fn of(client: &Client, realm: &Realm, secrets: Option<&SecretDates>, now: UnixSeconds) -> Vec<Self> {
+        let lacks_secret = uses_secret(&client.metadata) && secrets.is_none();
+        let others = [
+            (client.status == ClientStatus::Disabled, Self::Disabled),
+            (client.secret_has_expired(now), Self::SecretsExpired),
+            (lacks_secret, Self::NoSecret),
+        ];
+        let others = others.into_iter().filter_map(|(is_so, hindrance)| is_so.then_some(hindrance));
+        Self::of_registration(client, realm).into_iter().chain(others).collect()
+    }
+}
