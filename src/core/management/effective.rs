@@ -3,10 +3,12 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 use crate::core::client::Client;
 use crate::core::client::metadata::ClientMetadata;
+use crate::core::keys::SigningAlgorithm;
 use crate::core::members::{self, Members};
-use crate::core::quota::QuotaSetting;
+use crate::core::quota::{QuotaMode, QuotaSetting};
 use crate::core::realm::{Realm, RealmSettings};
 use crate::core::realms::RealmDefaults;
 
@@ -86,11 +88,11 @@ fn server_settings(realm: &Realm, defaults: &RealmDefaults) -> RealmSettings {
     RealmSettings {
         default_scope: defaults.root_default_scope.clone().filter(|_| realm.name.is_root()),
         access_token_lifetime: Some(defaults.access_token_lifetime),
-        access_token_format: Some(Default::default()),
-        access_token_persistence: Some(Default::default()),
-        access_token_signing_alg: Some(Default::default()),
+        access_token_format: Some(AccessTokenFormat::default()),
+        access_token_persistence: Some(AccessTokenPersistence::default()),
+        access_token_signing_alg: Some(SigningAlgorithm::default()),
         token_quota: Some(QuotaSetting::Unlimited),
-        token_quota_mode: Some(Default::default()),
+        token_quota_mode: Some(QuotaMode::default()),
         ..RealmSettings::default()
     }
 }

@@ -419,7 +419,7 @@ async fn a_secret_is_none_of_the_registration_before_a_right_was_withdrawn() {
     assert_accepted(registry.secrets(&after).await.expect("read").as_ref(), &first, None);
 
     let rotate = async |secret| {
-        registry.rotate_secret(&after.realm, &after.client_id, &beside_current(secret)).await.expect("rotated")
+        registry.rotate_secret(&after.realm, &after.client_id, &beside_current(secret)).await.expect("rotated");
     };
     rotate(&second).await;
     // A server that remembers the earlier registration for some seconds more goes on with the secret of that time.

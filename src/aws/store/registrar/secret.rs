@@ -125,11 +125,12 @@ impl AwsRegistrar {
         };
         let label = kept.filter(|_| ends_at != UnixSeconds(0)).map(|kept| end_label(kept, ends_at));
         // Secrets Manager moves AWSPREVIOUS to the version that is current until now.
-        let SecretWritten::Stored = self.put_secret(described.id(), client, new.secret, label).await? else {
+        let SecretWritten::Stored = self.put_secret(described.id(), client, new.secret, label.clone()).await? else {
             return Ok(SecretWritten::Gone);
         };
-        // A version with a label is never removed. The new secret is current whatever becomes of this, and must be handed over.
-        for (version, label) in described.labels().filter(|(_, label)| is_end_label(label)) {
+        // A version with a label is never removed; one that the new version has too has moved to it. The new secret is current whatever becomes of this, and must be handed over.
+        let is_left = |old: &str| is_end_label(old) && Some(old) != label.as_deref();
+        for (version, label) in described.labels().filter(|(_, old)| is_left(old)) {
             if let Err(error) = take_label(&self.secrets_manager, described.id(), label, version).await {
                 tracing::warn!(secret = described.name(), label, %error, "a label stays behind");
             }

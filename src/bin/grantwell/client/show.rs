@@ -70,8 +70,11 @@ impl Show {
             None
         });
         words::tell(&management.never_gets_token(&client, &realm, dates.as_ref()));
-        let shown =
-            Shown { information: ClientInformation::of(&client), secrets: Secrets::of(&client, dates), effective };
+        let shown = Shown {
+            information: ClientInformation::of(&client),
+            secrets: Secrets::of(&client, dates.as_ref()),
+            effective,
+        };
         self.output.print(&shown, Shown::table)
     }
 
@@ -92,12 +95,12 @@ impl Show {
 }
 
 impl Secrets {
-    fn of(client: &Client, dates: Option<SecretDates>) -> Self {
+    fn of(client: &Client, dates: Option<&SecretDates>) -> Self {
         let expires_at = client.metadata.client_secret_expires_at;
-        let until = dates.as_ref().and_then(|dates| dates.previous_valid_until(expires_at, SystemClock.now()));
-        let previous = dates.as_ref().and_then(|dates| dates.previous.as_ref()).filter(|_| until.is_some());
+        let until = dates.and_then(|dates| dates.previous_valid_until(expires_at, SystemClock.now()));
+        let previous = dates.and_then(|dates| dates.previous.as_ref()).filter(|_| until.is_some());
         Self {
-            client_secret_issued_at: dates.as_ref().and_then(|dates| dates.made_at),
+            client_secret_issued_at: dates.and_then(|dates| dates.made_at),
             previous_secret_valid: until.is_some(),
             previous_secret_issued_at: previous.and_then(|previous| previous.made_at),
             previous_secret_expires_at: until,

@@ -667,11 +667,10 @@ async fn a_secret_that_was_taken_back_never_becomes_current_again() {
 #[ignore = "needs the AWS emulator: make test"]
 async fn a_lost_secret_is_replaced_beside_the_previous_one_even_by_a_command_that_was_interrupted() {
     if emulator() == "moto" {
-        // Its PutSecretValue leaves AWSCURRENT on two versions after UpdateSecretVersionStage.
+        // Its PutSecretValue leaves AWSCURRENT on two versions after UpdateSecretVersionStage. (The other emulator's takes no label
+        // beside AWSCURRENT, so the end of a previous secret is a case of the suite, which runs on this one.)
         return;
     }
-    super::super::secrets::a_lost_secret_is_replaced_beside_the_previous_one(&registry_ports().await.ports).await;
-
     let world = World::create().await;
     let (client, first) = world.client("myClient").await;
     let (realm, id, name) = (&client.realm, &client.client_id, world.client_secret(&client));
@@ -684,10 +683,13 @@ async fn a_lost_secret_is_replaced_beside_the_previous_one_even_by_a_command_tha
     let manager = &world.stack.secrets_manager;
     let moved = manager.update_secret_version_stage().secret_id(&name).version_stage("AWSCURRENT");
     moved.remove_from_version_id(&lost).move_to_version_id(&kept).send().await.expect("moved");
-    let second = generated();
-    let new = NewSecret { beside: Beside::Previous(None), ..beside_current(&second) };
-    registrar.rotate_secret(realm, id, &new).await.expect("rotated");
-    assert_accepted(world.accepted(&client).await.as_ref(), &second, Some(&first));
+    // It is repeated, and then once more from the beginning.
+    for _ in 0..2 {
+        let another = generated();
+        let new = NewSecret { beside: Beside::Previous(None), ..beside_current(&another) };
+        registrar.rotate_secret(realm, id, &new).await.expect("rotated");
+        assert_accepted(world.accepted(&client).await.as_ref(), &another, Some(&first));
+    }
 }
 
 #[tokio::test]
@@ -713,7 +715,7 @@ async fn an_operator_takes_the_label_off_whatever_a_rotation_has_left_behind() {
             };
             match command {
                 "rotate-secret" => {
-                    registrar.rotate_secret(realm, id, &beside_current(&generated())).await.expect("rotated")
+                    registrar.rotate_secret(realm, id, &beside_current(&generated())).await.expect("rotated");
                 }
                 _ => registrar.revoke_previous_secret(realm, id).await.expect("revoked"),
             }
