@@ -124,12 +124,102 @@ fn another_regions_prices_are_read_from_a_file() {
 }
 
 #[test]
+fn prices_that_no_list_can_have_are_refused_by_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("prices.json");
+    let file = file.to_str().expect("UTF-8");
+    let prices = json(&[])["prices"].clone();
+    let members: Vec<_> =
+        prices.as_object().expect("an object").iter().filter(|(_, price)| price.is_number()).collect();
+    for (name, _) in members {
+        for (price, sentence) in [
+            ("-1", format!("{name} is not a price: a price is 0 to 1000000 dollars")),
+            ("-0.0", format!("{name} is not a price")),
+            ("1e300", format!("{name} is not a price")),
+            ("1e999", "number out of range".to_owned()),
+            ("NaN", "is not a list of prices".to_owned()),
+            ("Infinity", "is not a list of prices".to_owned()),
+            ("null", "is not a list of prices".to_owned()),
+        ] {
+            let mut changed = prices.clone();
+            changed[name] = "PRICE".into();
+            fs::write(file, changed.to_string().replace("\"PRICE\"", price)).expect("written");
+            let ended = cost(&["--prices", file, "--tokens", "4294967295"]);
+            assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""), "{name} {price}");
+            assert!(ended.stderr.contains(&sentence) && ended.stderr.lines().count() == 1, "{price}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_largest_bill_is_a_number() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("prices.json");
+    let mut prices = json(&[])["prices"].clone();
+    for price in prices.as_object_mut().expect("an object").values_mut().filter(|price| price.is_number()) {
+        *price = 1_000_000.into();
+    }
+    fs::write(&file, prices.to_string()).expect("written");
+    let most = "4294967295";
+    let counts = ["--tokens", "--introspections", "--clients", "--resource-servers", "--sandboxes", "--cold-starts"];
+    let mut arguments: Vec<_> = counts.into_iter().flat_map(|count| [count, most]).collect();
+    arguments.extend([
+        "--duration-ms",
+        most,
+        "--init-ms",
+        most,
+        "--memory",
+        "10240",
+        "--prices",
+        file.to_str().expect("UTF-8"),
+    ]);
+    let answer = json(&arguments);
+    let total = answer["dollars_per_month"]["total"].as_f64().expect("a number");
+    assert!(total.is_finite() && total > 0.0);
+    let table = cost(&[&arguments[..], &["--output", "table"]].concat()).stdout;
+    assert!(!table.contains("inf") && !table.contains("NaN"), "{table}");
+}
+
+#[test]
+fn counts_and_times_may_have_units() {
+    let with_units = json(&[
+        "--tokens",
+        "1.5M",
+        "--introspections",
+        "500k",
+        "--duration-ms",
+        "8ms",
+        "--init-ms",
+        "1s",
+        "--cold-starts",
+        "2k",
+    ]);
+    let plain = json(&[
+        "--tokens",
+        "1500000",
+        "--introspections",
+        "500000",
+        "--duration-ms",
+        "8",
+        "--init-ms",
+        "1000",
+        "--cold-starts",
+        "2000",
+    ]);
+    assert_eq!(with_units, plain);
+    assert_eq!(with_units["usage"]["tokens"], 1_500_000);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_a_word_of_advice() {
     for (arguments, status, sentence) in [
         (&["--persistence", "stateless"][..], 1, "for stateless ones add --format jwt"),
         (&["--region", "eu-west-1"], 1, "the built-in prices are those of us-east-1; give those of eu-west-1"),
         (&["--prices", "/nonexistent/prices.json"], 1, "cannot be read"),
         (&["--tokens", "5000000000"], 2, "5000000000 is not in"),
+        (&["--tokens", "5000M"], 2, "5000000000 is not in"),
+        (&["--tokens", "many"], 2, "a count is a whole number"),
+        (&["--duration-ms", "0"], 2, "a time is a whole number of milliseconds"),
         (&["--memory", "64"], 2, "64 is not in 128..=10240"),
         (&["--clients", "0"], 2, "--clients"),
         (&["--format", "saml"], 2, "[possible values: opaque, jwt]"),

@@ -21,6 +21,7 @@ use grantwell::core::management::{Management, ManagementError, Notice, Subject};
 use grantwell::core::management::{PreviousLifetime, Rotation, SecretLifetime};
 use grantwell::core::ports::{Clock, SecretSource as _};
 use grantwell::core::realm::{RealmName, RealmSettings};
+use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemRandom;
@@ -117,7 +118,7 @@ async fn a_rotation_by_schedule_is_refused_where_there_is_none_and_one_that_is_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_written_where_it_changes_something_and_nobody_was_quicker() {
+async fn a_change_is_written_where_it_changes_something_and_undoes_nobody_elses() {
     let house = House::new();
     house.register("c", ClientMetadata::new()).await;
     let nothing = house.update("c", &|_| ()).await.expect("nothing to do").0;
@@ -125,17 +126,17 @@ async fn a_change_is_written_where_it_changes_something_and_nobody_was_quicker()
     let renamed = house.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.expect("changed").0;
     assert_eq!(renamed.revision, 2);
 
-    // Somebody else changes it between reading and writing.
+    // Somebody else stops it between reading and writing: both is done.
     let realm = root();
     let meddle = |metadata: &mut ClientMetadata| {
         let other = house.management.set_status(&realm, &renamed.client_id, ClientStatus::Disabled);
         tokio::task::block_in_place(|| Handle::current().block_on(other).expect("changed"));
         metadata.client_name = Some("m".to_owned());
     };
-    assert_eq!(house.update("c", &meddle).await.err(), Some(ManagementError::Conflict(subject("c"))));
-    let stored = house.management.client(&root(), &id("c")).await.expect("there");
-    assert_eq!((stored.revision, stored.status), (3, ClientStatus::Disabled));
-    assert_eq!(stored.metadata, renamed.metadata);
+    let both = house.update("c", &meddle).await.expect("made again").0;
+    assert_eq!((both.revision, both.status), (4, ClientStatus::Disabled));
+    assert_eq!(both.metadata.client_name.as_deref(), Some("m"));
+    assert_eq!(house.management.client(&root(), &id("c")).await, Ok(both));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +148,8 @@ async fn only_a_changed_registration_answers_to_its_realm() {
         .set_realm(&|settings| settings.allowed_scope = Some("read".parse().expect("a scope")))
         .await
         .expect("changed");
-    let refused = house.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.err();
+    let other = |metadata: &mut ClientMetadata| metadata.scope = "write other".parse().expect("a scope");
+    let refused = house.update("c", &other).await.err();
     assert!(matches!(refused, Some(ManagementError::Invalid(InvalidRegistration::ScopeOutsideRealm { .. }))));
     house.valid_after("c", TokensValidAfter::RevokeAll).await.expect("an emergency is not held up");
     let disabled = house.management.set_status(&root(), &id("c"), ClientStatus::Disabled).await.expect("stopped");
@@ -372,6 +374,109 @@ async fn a_listing_goes_on_where_it_stopped_whatever_the_size_of_its_pages() {
             }
         }
         assert_eq!(seen, ["a", "b", "c", "d", "e"], "{page_size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_made_again_once_on_what_somebody_quicker_has_stored() {
+    let house = House::new();
+    house.register("c", ClientMetadata::new()).await;
+    for rivals in [1, 2] {
+        let rival = Rival::coming(rivals);
+        let mine = format!("mine {rivals}");
+        let change = |metadata: &mut ClientMetadata| {
+            rival.acts(house.update("c", &|metadata| metadata.contacts.push("rival".to_owned())));
+            metadata.client_name = Some(mine.clone());
+        };
+        let changed = house.update("c", &change).await;
+        if rivals == 1 {
+            let (client, _) = changed.expect("made on the second attempt");
+            assert_eq!((client.metadata.client_name, client.metadata.contacts), (Some(mine), vec!["rival".to_owned()]));
+        } else {
+            assert_eq!(changed.err(), Some(ManagementError::Conflict(subject("c"))));
+            let client = house.management.client(&root(), &id("c")).await.expect("registered");
+            assert_eq!((client.metadata.client_name.as_deref(), client.metadata.contacts.len()), (Some("mine 1"), 3));
+        }
+    }
+
+    for rivals in [1, 2] {
+        let rival = Rival::coming(rivals);
+        let lifetime = |seconds| TokenLifetime::new(seconds).ok();
+        let change = |settings: &mut RealmSettings| {
+            let count = settings.access_token_lifetime.map_or(60, TokenLifetime::seconds);
+            rival.acts(house.set_realm(&|settings| settings.access_token_lifetime = lifetime(count + 1)));
+            settings.default_scope = format!("mine-{rivals}").parse().ok();
+        };
+        let expected = (rivals == 2).then_some(ManagementError::Conflict(Subject::Realm(root())));
+        assert_eq!(house.set_realm(&change).await.err(), expected);
+        let settings = house.management.realm(&root()).await.expect("root").settings;
+        assert_eq!(settings.default_scope, "mine-1".parse().ok(), "the first change was made, and stays");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_keeps_what_its_realm_has_withdrawn_and_gets_no_more_of_it() {
+    let house = House::new();
+    let scope = |text: &str| text.parse::<Scope>().expect("a scope");
+    house.register("c", ClientMetadata { scope: scope("read write"), ..ClientMetadata::new() }).await;
+    house.set_realm(&|settings| settings.allowed_scope = "read admin".parse().ok()).await.expect("set");
+    let set = |text: &'static str| {
+        house.update("c", Box::leak(Box::new(move |metadata: &mut ClientMetadata| metadata.scope = scope(text))))
+    };
+
+    let (client, _) =
+        house.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.expect("another member");
+    assert_eq!(client.metadata.scope, scope("read write"));
+    assert!(set("write").await.is_ok(), "fewer");
+    assert!(set("write admin").await.is_ok(), "what the realm allows");
+    let refused = |token: &str| {
+        let (realm, allowed) = (root(), scope("read admin"));
+        Some(ManagementError::Invalid(InvalidRegistration::ScopeOutsideRealm {
+            realm,
+            scope: token.to_owned(),
+            allowed,
+        }))
+    };
+    assert_eq!(set("write other").await.err(), refused("other"));
+    assert!(set("read").await.is_ok(), "without what was withdrawn");
+    assert_eq!(set("write").await.err(), refused("write"), "which does not come back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_changes_nothing_says_so() {
+    let house = House::new();
+    house.register("c", named("n")).await;
+    let name = |name: &'static str| {
+        house.update(
+            "c",
+            Box::leak(Box::new(move |metadata: &mut ClientMetadata| metadata.client_name = Some(name.into()))),
+        )
+    };
+    let (before, notices) = name("m").await.expect("changed");
+    assert_eq!(notices, []);
+    let (after, notices) = name("m").await.expect("nothing to change");
+    assert_eq!((after, notices), (before, vec![Notice::NothingChanged(subject("c"))]));
+
+    let lifetime = |settings: &mut RealmSettings| settings.access_token_lifetime = TokenLifetime::new(60).ok();
+    assert_eq!(house.set_realm(&lifetime).await, Ok(vec![]));
+    assert_eq!(house.set_realm(&lifetime).await, Ok(vec![Notice::NothingChanged(Subject::Realm(root()))]));
+}
+
+/// Somebody who changes what another one has read and not yet written.
+struct Rival(AtomicU64);
+
+impl Rival {
+    fn coming(times: u64) -> Self {
+        Self(AtomicU64::new(times))
+    }
+
+    fn acts<T>(&self, change: impl Future<Output = Result<T, ManagementError>>) {
+        let left = self.0.load(Ordering::SeqCst);
+        if left > 0 {
+            self.0.store(left - 1, Ordering::SeqCst);
+            let changed = tokio::task::block_in_place(|| Handle::current().block_on(change));
+            assert!(changed.is_ok(), "the rival was quicker");
+        }
     }
 }
 

@@ -147,6 +147,44 @@ fn a_log_that_is_no_json_has_nothing_to_report() {
         table.starts_with("no line says that a token was issued; the log must be JSON and of level info"),
         "{table}"
     );
+    let advice =
+        "in the form for people, which cannot be counted: start the server with `grantwell serve --log-format json`";
+    assert!(table.contains(advice), "{table}");
+    assert!(answer["notes"].to_string().contains(advice), "{answer}");
+    assert!(answer["lines"]["text"].as_u64() >= Some(18), "as many as there were tokens: {answer}");
+    // A log of both, as after a change of the option, is counted and says so.
+    let both = json_of(&["--output", "json"], &format!("{log}{}", served("json")));
+    assert_eq!(both["clients"].as_array().map(Vec::len), Some(3));
+    assert!(both["notes"].to_string().contains(advice), "{both}");
+
+    let empty = succeeded(&["--output", "table"], "nothing\n");
+    assert!(empty.contains("unless GRANTWELL_LOG_LEVEL is warn or error"), "{empty}");
+    assert!(!json_of(&["--output", "json"], "nothing\n")["notes"].to_string().contains(advice));
+}
+
+#[test]
+fn collectors_put_braces_of_their_own_around_a_line() {
+    let log = served("json");
+    let expected = json_of(&["--output", "json"], &log)["clients"].clone();
+    let inside =
+        |member: &str, line: &str| json!({ "labels": { "app": "x" }, member: format!("{line}\n"), "time": "2026" });
+    for (collector, wrapped) in [
+        (
+            "logcli",
+            (&|line: &str| format!(r#"2026-11-25T02:39:37Z {{app="grantwell", pod="x-{{0}}"}} {line}"#))
+                as &dyn Fn(&str) -> String,
+        ),
+        ("docker compose logs", &|line| format!("grantwell-1  | {line}")),
+        ("kubectl logs --prefix", &|line| format!("[pod/grantwell-0/server] {line}")),
+        ("journalctl", &|line| format!("Nov 25 02:39:37 host grantwell[17]: {line}")),
+        ("Docker's files", &|line| inside("log", line).to_string()),
+        ("logcli -o jsonl", &|line| inside("line", line).to_string()),
+        ("journalctl -o json", &|line| inside("MESSAGE", line).to_string()),
+        ("Google Cloud", &|line| format!(r#"{{"severity":"INFO","jsonPayload":{line},"labels":{{}}}}"#)),
+    ] {
+        let lines: String = log.lines().map(|line| wrapped(line) + "\n").collect();
+        assert_eq!(json_of(&["--output", "json"], &lines)["clients"], expected, "{collector}");
+    }
 }
 
 #[test]

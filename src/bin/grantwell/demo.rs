@@ -113,7 +113,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     // Nobody saw the rest, and not every step was taken: that must not look like a success.
     walked.map_err(|failure| match failure {
         Failure::OutputClosed => Failure::new("standard output was closed before the last step"),
-        said @ Failure::Sentence(_) => said,
+        said @ (Failure::Sentence(_) | Failure::Misuse(_)) => said,
     })?;
 
     // 4. Both servers end with the demo.

@@ -11,6 +11,11 @@ pub(crate) enum MalformedDuration {
     /// Where a bare number is days.
     #[error("a number of days is a whole number, with or without a unit, such as 90, 90d or 12weeks")]
     Days,
+    /// Where a bare number is milliseconds.
+    #[error(
+        "a time is a whole number of milliseconds, or a number with a unit such as 10ms or 1s, and not more than 49 days"
+    )]
+    Milliseconds,
 }
 
 /// Parses a duration into seconds; a bare number is seconds.
@@ -21,6 +26,17 @@ pub(crate) fn seconds(text: &str) -> Result<u64, MalformedDuration> {
 /// Parses a duration into days; a bare number is days.
 pub(crate) fn days(text: &str) -> Result<u64, MalformedDuration> {
     whole(text, DAY).ok_or(MalformedDuration::Days)
+}
+
+/// Parses a duration into milliseconds; a bare number is milliseconds.
+pub(crate) fn milliseconds(text: &str) -> Result<u64, MalformedDuration> {
+    if let Ok(number) = text.parse() {
+        return Some(number).filter(|_| !text.starts_with('+')).ok_or(MalformedDuration::Milliseconds);
+    }
+    let duration = humantime::parse_duration(text).map_err(|_| MalformedDuration::Milliseconds)?;
+    let milliseconds = u64::try_from(duration.as_millis()).map_err(|_| MalformedDuration::Milliseconds)?;
+    let is_whole = duration == Duration::from_millis(milliseconds);
+    is_whole.then_some(milliseconds).ok_or(MalformedDuration::Milliseconds)
 }
 
 /// How often `unit` goes into what the text says, where nothing is left over.
@@ -60,6 +76,16 @@ mod tests {
         }
         for (text, expected) in [("0", 0), ("90", 90), ("90d", 90), ("48h", 2), ("12weeks", 84)] {
             assert_eq!(days(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_number_of_milliseconds_may_have_another_unit() {
+        for (text, expected) in [("10", 10), ("10ms", 10), ("1s", 1_000), ("1.5s", 1_500), ("0", 0)] {
+            assert_eq!(milliseconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "-1", "+1", "10us", "ms", "99999999999999999d"] {
+            assert_eq!(milliseconds(text), Err(MalformedDuration::Milliseconds), "{text:?}");
         }
     }
 

@@ -20,6 +20,8 @@ use grantwell::embedded::store::fault::StoreError;
 pub(crate) enum Failure {
     /// What happened and what to do.
     Sentence(String),
+    /// The same of a command line that says too little or too much.
+    Misuse(String),
     /// Whoever read stdout has stopped reading, as `head` does: nothing to complain about.
     OutputClosed,
 }
@@ -50,8 +52,9 @@ impl Failure {
 
     /// Says it on stderr; the exit status to end with.
     pub(crate) fn report(self) -> ExitCode {
+        let status = if matches!(self, Self::Misuse(_)) { ExitCode::from(MISUSE) } else { ExitCode::FAILURE };
         match self {
-            Self::Sentence(sentence) => {
+            Self::Sentence(sentence) | Self::Misuse(sentence) => {
                 // Not eprintln!, which panics where stderr is closed. There is nobody left to tell; nor, after a while, where
                 // nobody reads it: a server that cannot go on has to end.
                 let line = format!("error: {sentence}\n");
@@ -62,7 +65,7 @@ impl Failure {
                 } else {
                     let _ = io::stderr().write_all(line.as_bytes());
                 }
-                ExitCode::FAILURE
+                status
             }
             Self::OutputClosed => ExitCode::SUCCESS,
         }
@@ -115,3 +118,5 @@ impl From<PortError> for Failure {
 
 /// How long somebody may take to read the sentence.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The exit status with which clap refuses a command line.
+const MISUSE: u8 = 2;

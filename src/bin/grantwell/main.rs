@@ -3,7 +3,10 @@
 
 mod access_token;
 mod client;
+mod columns;
+mod completion;
 mod cost;
+mod count;
 mod demo;
 mod describe;
 mod duration;
@@ -18,6 +21,7 @@ mod secrets;
 mod serve;
 mod service_manager;
 mod store;
+mod terminal;
 mod valid_after;
 mod words;
 
@@ -26,7 +30,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
 
@@ -42,6 +46,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[command(
     version,
     arg_required_else_help = true,
+    max_term_width = WIDEST_HELP,
     after_help = "Examples:
   grantwell demo
   grantwell serve --listen 127.0.0.1:8080
@@ -73,6 +78,18 @@ enum Command {
     Report(report::Arguments),
     /// Computes what a month on AWS costs
     Cost(cost::Arguments),
+    /// Writes a script with which a shell completes commands, options and their values
+    ///
+    /// Save the script where the shell looks for it, as the examples do, and start a new shell. zsh looks in the directories of its
+    /// $fpath, among which ~/.zfunc has to be; bash needs the package bash-completion.
+    #[command(after_help = "Examples:
+  cd ~/.local/share/bash-completion/completions
+  grantwell completion bash > grantwell
+
+  grantwell completion zsh > ~/.zfunc/_grantwell
+
+  grantwell completion fish > ~/.config/fish/completions/grantwell.fish")]
+    Completion(completion::Arguments),
     /// Writes what this program knows as tables, as JSON: for tests of what is deployed, and no promise to anybody
     #[command(hide = true)]
     Describe,
@@ -119,9 +136,12 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
+        Command::Completion(arguments) => completion::run(&arguments, CommandLine::command()),
         Command::Describe => describe::run(),
     }
 }
 
 /// The queue of events and what wakes it, and the pair of sockets for signals with copies.
 const DESCRIPTORS: usize = 8;
+/// A line that is longer is not read easily, however wide the terminal is.
+const WIDEST_HELP: usize = 120;

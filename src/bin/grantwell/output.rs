@@ -1,6 +1,6 @@
 //! What commands print: JSON for scripts, tables for people, and remarks on stderr.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use grantwell::core::members::Members;
 use grantwell::core::time::{UnixSeconds, UtcTime};
 
 use crate::failure::Failure;
+use crate::terminal;
 
 /// `--output`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,9 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Standard output, for an answer that is printed while it is read. It must not carry a secret, which its buffer would keep.
+pub(crate) struct Stdout(BufWriter<io::Stdout>);
+
 impl OutputArguments {
     /// The format asked for, or the one that suits who is reading.
     pub(crate) fn format(&self) -> Format {
@@ -57,8 +61,7 @@ impl OutputArguments {
 pub(crate) fn json<T: Serialize>(answer: &T) -> Result<(), Failure> {
     // Wiped, because an answer may carry a secret; with room enough that growing leaves no copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
-    serde_json::to_writer_pretty(&mut *bytes, answer)
-        .map_err(|error| Failure::new(format!("the answer could not be written as JSON: {error}")))?;
+    serde_json::to_writer_pretty(&mut *bytes, answer).map_err(|error| not_json(&error))?;
     bytes.push(b'\n');
     write(&bytes)
 }
@@ -66,6 +69,33 @@ pub(crate) fn json<T: Serialize>(answer: &T) -> Result<(), Failure> {
 /// Prints lines for people.
 pub(crate) fn text(lines: &str) -> Result<(), Failure> {
     write(format!("{lines}\n").as_bytes())
+}
+
+/// Prints what is made already.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    write(bytes)
+}
+
+/// `value` as JSON, to stand `indent` spaces deep in an answer that is printed while it is read.
+pub(crate) fn indented<T: Serialize>(value: &T, indent: usize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| not_json(&error))?;
+    Ok(json.replace('\n', &format!("\n{:indent$}", "")))
+}
+
+impl Stdout {
+    pub(crate) fn new() -> Self {
+        Self(BufWriter::new(io::stdout()))
+    }
+
+    /// Prints `text` soon.
+    pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.0.write_all(text.as_bytes()).map_err(|error| Failure::of_output(&error))
+    }
+
+    /// Prints what has not been printed yet.
+    pub(crate) fn end(mut self) -> Result<(), Failure> {
+        self.0.flush().map_err(|error| Failure::of_output(&error))
+    }
 }
 
 /// Says something that stops nothing, on stderr.
@@ -171,9 +201,13 @@ pub(crate) fn utc(time: UnixSeconds) -> String {
 fn empty_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    // The narrowest terminal in use. Its real width is not asked for: a longer value wraps, it is not lost.
-    table.set_width(80);
+    // A longer value wraps, it is not lost.
+    table.set_width(u16::try_from(terminal::width().unwrap_or(terminal::NARROW)).unwrap_or(u16::MAX));
     table
+}
+
+fn not_json(error: &serde_json::Error) -> Failure {
+    Failure::new(format!("the answer could not be written as JSON: {error}"))
 }
 
 fn write(bytes: &[u8]) -> Result<(), Failure> {

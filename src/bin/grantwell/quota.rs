@@ -3,12 +3,13 @@
 use grantwell::core::quota::{MalformedQuota, QuotaMode, QuotaSetting};
 
 use crate::access_token::{Setting, apply, setting};
+use crate::count;
 
 /// How many tokens a client is issued.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuotaArguments {
-    /// The most tokens a client is issued in an hour or a day (UTC), or none; '' removes the setting (token_quota) [default:
-    /// the realm's, or none]
+    /// The most tokens a client is issued in an hour or a day (UTC), such as 1000/hour or 1M/day, or none; '' removes the setting
+    /// (token_quota) [default: the realm's, or none]
     #[arg(long, value_name = "NUMBER/hour|NUMBER/day|none", value_parser = quota)]
     token_quota: Option<Setting<QuotaSetting>>,
     /// Whether requests beyond the quota are refused or only recorded; '' removes the setting (token_quota_mode) [default: the
@@ -31,7 +32,12 @@ impl QuotaArguments {
 }
 
 fn quota(text: &str) -> Result<Setting<QuotaSetting>, MalformedQuota> {
-    setting(text, text.parse().ok(), MalformedQuota)
+    // With the number written out, as it is stored.
+    let written_out = text.split_once('/').and_then(|(number, window)| {
+        let number = count::count(number).ok()?;
+        Some(format!("{number}/{window}"))
+    });
+    setting(text, written_out.as_deref().unwrap_or(text).parse().ok(), MalformedQuota)
 }
 
 fn mode(text: &str) -> Result<Setting<QuotaMode>, UnknownMode> {

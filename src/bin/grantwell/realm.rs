@@ -40,9 +40,10 @@ enum Command {
     /// All other settings stay as they are. A list replaces the list before it. A running server follows within
     /// a minute.
     #[command(after_help = "Examples:
-  grantwell realm set alpha --default-scope write --allowed-scope 'read write' --token-lifetime 900
+  grantwell realm set alpha --default-scope write \\
+      --allowed-scope 'read write' --token-lifetime 15m
   grantwell realm set alpha --access-token-format jwt --signing-alg EdDSA
-  grantwell realm set alpha --token-quota 1000/hour --token-quota-mode observe")]
+  grantwell realm set alpha --token-quota 1k/hour --token-quota-mode observe")]
     Set(Box<Set>),
     /// Shows a realm's settings
     #[command(after_help = "Example:
@@ -66,8 +67,8 @@ struct Set {
     /// spaces
     #[arg(long, value_name = "SCOPE", value_parser = scope)]
     allowed_scope: Vec<Scope>,
-    /// How many seconds access tokens live if the client does not say (access_token_lifetime)
-    #[arg(long, value_name = "SECONDS", value_parser = token_lifetime)]
+    /// How long access tokens live if the client does not say: seconds, or with a unit such as 15m or 1h (access_token_lifetime)
+    #[arg(long, value_name = "DURATION", value_parser = token_lifetime)]
     token_lifetime: Option<TokenLifetime>,
     /// Removes the realm's token lifetime, so that the server's applies again
     #[arg(long, conflicts_with = "token_lifetime")]

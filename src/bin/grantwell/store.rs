@@ -9,7 +9,7 @@ use std::sync::Arc;
 use grantwell::config;
 use grantwell::core::management::{Management, ManagementError};
 use grantwell::core::ports::{KeyStore, Registrar};
-use grantwell::core::realm::RealmName;
+use grantwell::core::realm::{MalformedRealmName, RealmName};
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
@@ -44,6 +44,33 @@ pub(crate) struct Place {
     /// Whether the command line names the store, so that a command to suggest has to name it too.
     names_store: bool,
     pub(crate) realm: RealmName,
+}
+
+/// [`PlaceArguments`] of commands of which one goes through all realms.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlacesArguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The realm that owns the clients; `client list` takes '*' for all realms [default: root; env: GRANTWELL_REALM]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where")]
+    realm: Option<RealmChoice>,
+}
+
+/// Which store, and which realm in it, or all of them.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) store: StoreName,
+    pub(crate) realm: RealmChoice,
+    names_store: bool,
+}
+
+/// One realm, or each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RealmChoice {
+    /// The one of this name.
+    One(RealmName),
+    /// `*`.
+    All,
 }
 
 /// A store as the command line names it.
@@ -178,6 +205,43 @@ impl Place {
     pub(crate) fn suggest(&self, command: &str) -> String {
         let command = suggest(command, &self.realm);
         if self.names_store { format!("{command} --store {}", self.store) } else { command }
+    }
+}
+
+impl PlacesArguments {
+    /// The places that are named.
+    pub(crate) fn places(self) -> Result<Places, Failure> {
+        let realm = match self.realm {
+            Some(choice) => choice,
+            None => config::variable("GRANTWELL_REALM")?.unwrap_or_else(|| RealmChoice::One(RealmName::root())),
+        };
+        Ok(Places { names_store: self.store.store.is_some(), store: self.store.name()?, realm })
+    }
+}
+
+impl Places {
+    /// The store of a command that reads first.
+    pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
+        self.store.open(IfAbsent::Refuse).await
+    }
+
+    /// The place of a command that works in one realm.
+    pub(crate) fn one(self) -> Result<Place, Failure> {
+        let Self { store, realm, names_store } = self;
+        match realm {
+            RealmChoice::One(realm) => Ok(Place { store, realm, names_store }),
+            RealmChoice::All => Err(Failure::new(
+                "only client list goes through all realms; name the realm of the client with --realm NAME",
+            )),
+        }
+    }
+}
+
+impl FromStr for RealmChoice {
+    type Err = MalformedRealmName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedRealmName> {
+        if text == "*" { Ok(Self::All) } else { text.parse().map(Self::One) }
     }
 }
 

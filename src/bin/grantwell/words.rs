@@ -27,7 +27,10 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::NewSecretEndsAt(_)
             | Notice::RotatedTwice { .. }
             | Notice::TokensCountAgain { .. } => output::warn(&sentence(notice)),
-            Notice::SignsOncePublished(_) | Notice::FirstKeysMade(_) | Notice::NoPreviousSecretToKeep(_) => {
+            Notice::SignsOncePublished(_)
+            | Notice::FirstKeysMade(_)
+            | Notice::NothingChanged(_)
+            | Notice::NoPreviousSecretToKeep(_) => {
                 output::note(&sentence(notice));
             }
         }
@@ -40,8 +43,8 @@ impl From<ManagementError> for Failure {
             ManagementError::Unknown(subject) => unknown(&subject),
             ManagementError::Exists(subject) => exists(&subject),
             ManagementError::Conflict(subject) => format!(
-                "somebody else changed {subject} in the meantime, so nothing was written; look at it with `{}` and repeat the \
-                 command",
+                "somebody else changed {subject} in the meantime, and again when the change was tried a second time, so nothing was \
+                 written; look at it with `{}` and repeat the command",
                 show(&subject)
             ),
             ManagementError::NoSecret(subject) => format!(
@@ -78,7 +81,7 @@ impl From<ManagementError> for Failure {
             ),
             ManagementError::LifetimeNotSet { of, error } => {
                 let reason = match Self::from(*error) {
-                    Self::Sentence(sentence) => sentence,
+                    Self::Sentence(sentence) | Self::Misuse(sentence) => sentence,
                     closed @ Self::OutputClosed => return closed,
                 };
                 format!(
@@ -178,6 +181,9 @@ fn sentence(notice: &Notice) -> String {
              until then the previous key signs",
             PUBLISHED_BEFORE_SIGNING / 60
         ),
+        Notice::NothingChanged(subject) => {
+            format!("nothing was changed: {subject} already has the values that were given")
+        }
         Notice::FirstKeysMade(realm) => format!("realm '{realm}' had no keys to rotate, so its first ones were made"),
     }
 }

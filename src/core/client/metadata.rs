@@ -169,6 +169,15 @@ impl ClientMetadata {
     /// # Errors
     /// The first rule broken.
     pub fn check(&self, realm: &Realm) -> Result<(), InvalidRegistration> {
+        self.check_change(&Self::new(), realm)
+    }
+
+    /// [`Self::check`] of what `before` becomes. A scope that the client has had all along may have been withdrawn by the realm
+    /// meanwhile: that is no reason to refuse it another owner.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check_change(&self, before: &Self, realm: &Realm) -> Result<(), InvalidRegistration> {
         for (what, count) in [
             ("owners", self.contacts.len()),
             ("sign-in URLs", self.redirect_uris.len()),
@@ -203,7 +212,8 @@ impl ClientMetadata {
             return Err(InvalidRegistration::DefaultScope(outside.to_owned()));
         }
         if let Some(allowed) = &realm.settings.allowed_scope
-            && let Some(outside) = self.scope.tokens().find(|token| !allowed.contains(token))
+            && let Some(outside) =
+                self.scope.tokens().find(|token| !allowed.contains(token) && !before.scope.contains(token))
         {
             return Err(InvalidRegistration::ScopeOutsideRealm {
                 realm: realm.name.clone(),

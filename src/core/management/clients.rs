@@ -2,7 +2,9 @@
 
 use super::hindrance::Hindrance;
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants, notices_of_scopes};
+use super::outcome::{
+    Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
+};
 use super::secrets::{self, SecretLifetime};
 use super::valid_after::TokensValidAfter;
 use crate::core::client::id::{ClientId, RegistrationId};
@@ -123,7 +125,7 @@ impl Management {
         }
     }
 
-    /// Changes a registration, unless somebody else does meanwhile.
+    /// Changes a registration. Where somebody else changes it meanwhile, the change is applied to what they have made of it.
     ///
     /// # Errors
     /// [`ManagementError`]; nothing is changed but where it says so.
@@ -133,15 +135,24 @@ impl Management {
         client_id: &ClientId,
         change: &ClientChange<'_>,
     ) -> Result<Changed<Client>, ManagementError> {
+        again_after_conflict(async || self.update_once(realm, client_id, change).await).await
+    }
+
+    async fn update_once(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        change: &ClientChange<'_>,
+    ) -> Result<Changed<Client>, ManagementError> {
         let before = self.client(realm, client_id).await?;
         let (now, mut client) = (self.clock.now(), before.clone());
         (change.metadata)(&mut client.metadata);
         SecretLifetime::apply(change.secret_lifetime, &mut client.metadata, now);
-        // Only a changed registration answers to the rules: revoking tokens must work though the realm has meanwhile
+        // Only what is changed answers to the rules: revoking tokens, or a new owner, must work though the realm has meanwhile
         // withdrawn a scope.
         let changed_in = if client.metadata == before.metadata { None } else { Some(self.realm(realm).await?) };
         if let Some(realm) = &changed_in {
-            client.metadata.check(realm)?;
+            client.metadata.check_change(&before.metadata, realm)?;
             self.refuse_rotation_days(
                 Some(&before.metadata),
                 &client.metadata,
@@ -160,7 +171,11 @@ impl Management {
         let client = self.replace(&before, client).await?;
 
         let of_change = changed_in.iter().flat_map(|realm| notices_of(Some(&before), &client, realm));
-        let notices = notice.into_iter().chain(of_change).chain(published).collect();
+        let mut notices: Vec<Notice> = notice.into_iter().chain(of_change).chain(published).collect();
+        // Where it names what signs, its keys may have been made.
+        if client == before && !change.names_signature {
+            notices.push(Notice::NothingChanged(Subject::client(realm, client_id)));
+        }
         Ok(Changed { record: client, notices })
     }
 
@@ -175,9 +190,12 @@ impl Management {
         client_id: &ClientId,
         status: ClientStatus,
     ) -> Result<Client, ManagementError> {
-        let before = self.client(realm, client_id).await?;
-        let client = Client { status, ..before.clone() };
-        self.replace(&before, client).await
+        let set = async || {
+            let before = self.client(realm, client_id).await?;
+            let client = Client { status, ..before.clone() };
+            self.replace(&before, client).await
+        };
+        again_after_conflict(set).await
     }
 
     /// Removes a registration and its secrets. Its tokens end with it.

@@ -44,8 +44,13 @@ impl Management {
     /// [`ManagementError`].
     pub async fn revoke_key(&self, realm: &RealmName, kid: &KeyId) -> Result<PublishedKeys, ManagementError> {
         self.realm(realm).await?;
-        let keys = self.keyring.revoke(realm, kid).await.map_err(|error| not_changed(error, realm))?;
-        Ok(keys.published())
+        let mut revoked = self.keyring.revoke(realm, kid).await;
+        // The key is to be gone whatever else has become of the set. A rotation is not repeated: somebody else's may be the one
+        // that was wanted.
+        if matches!(revoked, Err(KeyChangeError::Conflict)) {
+            revoked = self.keyring.revoke(realm, kid).await;
+        }
+        Ok(revoked.map_err(|error| not_changed(error, realm))?.published())
     }
 
     /// Sees to it that the realm has keys for the tokens that are about to be set, those of `client` or its own, so that they are

@@ -88,6 +88,8 @@ pub enum Notice {
     SignsOncePublished(SigningAlgorithm),
     /// There was no key to rotate; the realm has its first ones now.
     FirstKeysMade(RealmName),
+    /// The record had all the values that were named, so nothing was written.
+    NothingChanged(Subject),
 }
 
 /// Why a request was refused, or not carried out.
@@ -201,6 +203,17 @@ impl fmt::Display for Subject {
             Self::Realm(name) => write!(formatter, "realm '{name}'"),
             Self::Client { client_id, .. } => write!(formatter, "client '{client_id}'"),
         }
+    }
+}
+
+/// Makes a change once more where somebody else was quicker: it is applied to what is stored by then. A second conflict is
+/// left to the operator, who may want to know what is going on there.
+pub(super) async fn again_after_conflict<T>(
+    change: impl AsyncFn() -> Result<T, ManagementError>,
+) -> Result<T, ManagementError> {
+    match change().await {
+        Err(ManagementError::Conflict(_)) => change().await,
+        ended => ended,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Realms: made, changed, read.
 
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice, Subject, notices_of_grants, notices_of_scopes};
+use super::outcome::{
+    Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
+};
 use super::valid_after::TokensValidAfter;
 use crate::core::quota::QuotaSetting;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
@@ -39,11 +41,19 @@ impl Management {
         Ok(realms)
     }
 
-    /// Changes a realm, or makes it, unless somebody else does meanwhile.
+    /// Changes a realm, or makes it. Where somebody else does meanwhile, the change is applied to what they have made of it.
     ///
     /// # Errors
     /// [`ManagementError`]; nothing is changed but where it says so.
     pub async fn set_realm(
+        &self,
+        name: &RealmName,
+        change: &RealmChange<'_>,
+    ) -> Result<Changed<Realm>, ManagementError> {
+        again_after_conflict(async || self.set_realm_once(name, change).await).await
+    }
+
+    async fn set_realm_once(
         &self,
         name: &RealmName,
         change: &RealmChange<'_>,
@@ -61,7 +71,8 @@ impl Management {
         let withdrawn = self.scopes_withdrawn(&before, &realm).await?;
 
         // Revision 0 is a realm without a record: writing one is what makes it, even where nothing is set.
-        if realm != before || before.revision == 0 {
+        let is_written = realm != before || before.revision == 0;
+        if is_written {
             realm.revision = before.revision.saturating_add(1);
             let written = self.registrar.put_realm(&realm).await;
             written.map_err(|error| match Subject::Realm(name.clone()).refused(error) {
@@ -71,7 +82,11 @@ impl Management {
             })?;
         }
         let of_change = notices_of(&before.settings, &realm);
-        let notices = notice.into_iter().chain(withdrawn).chain(of_change).chain(published).collect();
+        let mut notices: Vec<Notice> = notice.into_iter().chain(withdrawn).chain(of_change).chain(published).collect();
+        // Where it names what signs, its keys may have been made.
+        if !is_written && !change.names_signature {
+            notices.push(Notice::NothingChanged(Subject::Realm(name.clone())));
+        }
         Ok(Changed { record: realm, notices })
     }
 

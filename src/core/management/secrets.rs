@@ -1,7 +1,7 @@
 //! Secrets of clients: made, replaced, ended.
 
 use super::operator::Management;
-use super::outcome::{ManagementError, Notice, Subject};
+use super::outcome::{ManagementError, Notice, Subject, again_after_conflict};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
@@ -169,9 +169,16 @@ impl Management {
         if had_expired {
             self.end_previous(&before.realm, &before.client_id).await?;
         }
-        let mut client = before.clone();
-        SecretLifetime::apply(lifetime, &mut client.metadata, now);
-        self.replace(before, client).await
+        if lifetime.is_none() {
+            return Ok(before.clone());
+        }
+        let set = async || {
+            let stored = self.client(&before.realm, &before.client_id).await?;
+            let mut client = stored.clone();
+            SecretLifetime::apply(lifetime, &mut client.metadata, now);
+            self.replace(&stored, client).await
+        };
+        again_after_conflict(set).await
     }
 
     async fn end_previous(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), ManagementError> {

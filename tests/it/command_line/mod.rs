@@ -1,6 +1,7 @@
 //! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
 //! on disk; and the rotation of keys by `grantwell serve` itself.
 
+mod completion;
 mod create;
 mod help;
 mod keys;
@@ -9,6 +10,7 @@ mod operator;
 mod realms;
 mod secrets;
 mod stores;
+mod terminal;
 mod traps;
 mod update;
 mod variables;

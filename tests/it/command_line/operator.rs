@@ -160,6 +160,21 @@ impl Operator {
         runtime.block_on(change(SqliteRegistry::open(&path).expect("opened"), realm.parse().expect("a name")))
     }
 
+    /// Copies `myClient` so many times, with a name of 10,000 characters that no command would take.
+    pub(crate) fn fill(&self, copies: u32) {
+        let path = DataDir::open(&self.data()).expect("opened").registry_path();
+        let database = rusqlite::Connection::open(path).expect("opened");
+        let name = "n".repeat(12_000);
+        let copied = database.execute(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
+             INSERT INTO clients (realm, client_id, registration, revision)
+             SELECT realm, 'c' || n, json_set(registration, '$.client_id', 'c' || n, '$.client_name', ?2), revision
+             FROM clients, numbers WHERE client_id = 'myClient'",
+            rusqlite::params![copies, name],
+        );
+        assert_eq!(copied.expect("copied"), copies as usize);
+    }
+
     /// A server of this operator's store, with its log.
     pub(crate) fn server(&self, change: impl FnOnce(Start) -> Start) -> LocalServer {
         change(Start::on(&format!("file:{}", self.data().display()))).spawn()

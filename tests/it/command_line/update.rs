@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use super::operator::{CREATE, Operator, now};
+use super::operator::{CREATE, Operator, ids, now};
 use crate::support::registration::{members_of_local_clients, show};
 
 #[test]
@@ -31,7 +31,8 @@ fn update_refuses_what_create_refuses_and_a_change_of_nothing() {
     operator.json(&[&CREATE[..], &["--scope", "write", "--default-scope", "write"]].concat());
     let before = operator.json(&["client", "show", "myClient"]);
     for (arguments, status, sentence) in [
-        (&[][..], 2, "the following required arguments were not provided"),
+        (&[][..], 2, "error: client update was told nothing to change of client 'myClient'; name a setting, such as"),
+        (&["--output", "json"], 2, "was told nothing to change"),
         (&["--inherit-token-lifetime", "--token-lifetime", "1"], 2, "cannot be used with"),
         (&["--token-lifetime", "0"], 2, "a token lifetime is 1 to 2592000 seconds"),
         (&["--secret-rotation-days", "366"], 2, "secrets are rotated on a schedule every 1 to 365 days"),
@@ -42,18 +43,42 @@ fn update_refuses_what_create_refuses_and_a_change_of_nothing() {
     ] {
         operator.refused(&[&["client", "update", "myClient"], arguments].concat(), status, sentence);
     }
+    let ended = operator.run(&["client", "update", "myClient"]);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     assert_eq!(operator.json(&["client", "show", "myClient"]), before);
 }
 
 #[test]
-fn a_realm_that_narrowed_its_scopes_stops_changes_but_no_emergency() {
+fn a_change_to_what_is_there_already_says_so() {
+    let operator = Operator::with_client();
+    operator.json(&["realm", "set", "alpha"]);
+    for (arguments, note) in [
+        (
+            &["client", "update", "myClient", "--name", "n"][..],
+            "note: nothing was changed: client 'myClient' already has the values",
+        ),
+        (
+            &["realm", "set", "alpha", "--token-lifetime", "60"],
+            "note: nothing was changed: realm 'alpha' already has the values",
+        ),
+    ] {
+        let (first, second) = (operator.run(arguments), operator.run(arguments));
+        assert_eq!(first.stderr, "", "{arguments:?}");
+        assert!(second.stderr.starts_with(note), "{}", second.stderr);
+        assert_eq!(second.json(), first.json(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_realm_that_narrowed_its_scopes_stops_no_other_change() {
     let operator = Operator::new();
     operator.json(&[&CREATE[..], &["--scope", "write"]].concat());
     operator.json(&["realm", "set", "root", "--allowed-scope", "read"]);
+    assert_eq!(operator.json(&["client", "update", "myClient", "--name", "n"])["client_name"], "n");
     operator.refused(
-        &["client", "update", "myClient", "--name", "n"],
+        &["client", "update", "myClient", "--scope", "write admin"],
         1,
-        "realm root does not allow the scope 'write'",
+        "realm root does not allow the scope 'admin'",
     );
     operator.json(&["client", "update", "myClient", "--revoke-tokens"]);
     assert_eq!(operator.json(&["client", "disable", "myClient"])["status"], "disabled");
@@ -89,17 +114,43 @@ fn changes_made_at_once_never_undo_each_other() {
     });
     let mut expected = before;
     for (outcome, (member, value)) in outcomes.iter().zip([("client_name", json!("n")), ("contacts", json!(["o"]))]) {
-        if outcome.status == Some(0) {
-            expected[member] = value;
-        } else {
-            outcome.is_refusal(
-                1,
-                "somebody else changed client 'myClient' in the meantime, so nothing was written; look at it with `grantwell \
-                 client show myClient` and repeat the command",
-            );
-        }
+        // Whoever was second made the change again on what the first had stored.
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), ""));
+        expected[member] = value;
     }
     assert_eq!(operator.registered(&["client", "show", "myClient"]), expected);
+}
+
+#[test]
+fn durations_and_counts_may_have_units() {
+    let operator = Operator::with_client();
+    for (options, member, value) in [
+        (["--token-lifetime", "1h"], "access_token_lifetime", json!(3_600)),
+        (["--token-lifetime", "15m"], "access_token_lifetime", json!(900)),
+        (["--token-quota", "10k/hour"], "token_quota", json!("10000/hour")),
+        (["--token-quota", "1.5M/day"], "token_quota", json!("1500000/day")),
+    ] {
+        assert_eq!(
+            operator.json(&[&["client", "update", "myClient"], &options[..]].concat())[member],
+            value,
+            "{options:?}"
+        );
+    }
+    let before = now();
+    let ends = operator.json(&["client", "update", "myClient", "--secret-lifetime", "90d"])["client_secret_expires_at"]
+        .as_u64();
+    let left = ends.expect("seconds") - before;
+    assert!((7_776_000..7_776_100).contains(&left), "{left}");
+    assert_eq!(operator.json(&["realm", "set", "alpha", "--token-lifetime", "1d"])["access_token_lifetime"], 86_400);
+    for options in [
+        ["--token-lifetime", "1.5s"],
+        ["--token-lifetime", "1y"],
+        ["--token-quota", "1x/hour"],
+        ["--token-quota", "k/hour"],
+    ] {
+        operator.refused(&[&["client", "update", "myClient"], &options[..]].concat(), 2, options[0]);
+    }
+    assert_eq!(ids(&operator.json(&["client", "list", "--page-size", "1k", "--max-items", "1M"])), ["myClient"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Create {
             client_id: self.id,
             metadata,
             secret_lifetime: self.settings.secret_lifetime,
-            secret: self.secret.given()?,
+            secret: self.secret.given().await?,
         };
 
         let store = place.store.open(IfAbsent::Create).await?;

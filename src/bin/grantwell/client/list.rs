@@ -1,75 +1,369 @@
-//! `grantwell client list`.
+//! `grantwell client list`. What is listed is printed while it is read: a registry may have more clients than fit into memory.
 
-use serde::{Serialize, Serializer};
+use std::collections::VecDeque;
+use std::str::FromStr;
+use std::vec;
 
-use grantwell::core::client::Client;
-use grantwell::core::client::id::ClientId;
+use grantwell::core::client::id::{ClientId, MalformedClientId};
 use grantwell::core::client::information::ClientInformation;
+use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::management::Management;
+use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::RealmName;
+use grantwell::core::scope::Scope;
+use grantwell::core::time::UnixSeconds;
+use grantwell::system::SystemClock;
 
 use super::show::unset;
+use crate::columns::Columns;
+use crate::count;
+use crate::duration;
 use crate::failure::Failure;
-use crate::output::{self, OutputArguments};
-use crate::store::{Place, suggest};
+use crate::output::{self, Format, OutputArguments, Stdout};
+use crate::realm::{scope, union};
+use crate::store::{Places, RealmChoice, suggest};
+use crate::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
+    #[command(flatten)]
+    filter: FilterArguments,
     /// How many clients to fetch from the store at a time
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = count::between(1, 1_000))]
     page_size: u32,
     /// Continues where an earlier list with --max-items stopped
     #[arg(long, value_name = "CURSOR", alias = "starting-token")]
-    cursor: Option<ClientId>,
+    cursor: Option<Cursor>,
     /// Stops after this many clients and prints how to continue [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count::between(1, u32::MAX))]
     max_items: Option<u32>,
     #[command(flatten)]
     output: OutputArguments,
 }
 
-#[derive(Serialize)]
-struct ClientList<'a> {
-    #[serde(serialize_with = "as_shown")]
-    clients: &'a [Client],
-    /// The cursor, under the name that scripts know.
-    #[serde(rename = "next_page_token")]
-    next: Option<&'a ClientId>,
+/// Which clients to list: those that all of the filters let through.
+#[derive(Debug, clap::Args)]
+struct FilterArguments {
+    /// Lists only clients with an owner that contains this text, in upper or lower case (contacts)
+    #[arg(long, value_name = "TEXT", help_heading = "Filters")]
+    owner: Option<String>,
+    /// Lists only clients that are registered for this scope. Repeatable, or separated by spaces: for all of them (scope)
+    #[arg(long, value_parser = scope, help_heading = "Filters")]
+    scope: Vec<Scope>,
+    /// Lists only clients of this status
+    #[arg(long, value_name = "STATUS", value_enum, help_heading = "Filters")]
+    status: Option<Status>,
+    /// Lists only clients whose name contains this text, in upper or lower case (client_name)
+    #[arg(long, value_name = "TEXT", help_heading = "Filters")]
+    name: Option<String>,
+    /// Lists only clients whose secret stops working within this time, such as 30d, or already has (client_secret_expires_at)
+    #[arg(long, value_name = "DURATION", value_parser = duration::seconds, help_heading = "Filters")]
+    expiring: Option<u64>,
+}
+
+/// A client's status as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Status {
+    Active,
+    Disabled,
+}
+
+/// The last client of an earlier list: `ID`, or `REALM/ID` in a list of all realms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cursor {
+    realm: Option<RealmName>,
+    client_id: ClientId,
+}
+
+/// What a client has to be in order to be listed.
+struct Filter {
+    owner: Option<String>,
+    scope: Option<Scope>,
+    status: Option<ClientStatus>,
+    name: Option<String>,
+    secret_ends_by: Option<UnixSeconds>,
+}
+
+/// The clients of one realm after the other, a page of them in memory.
+struct Listing<'a> {
+    management: &'a Management,
+    filter: Filter,
+    page_size: usize,
+    realms: VecDeque<RealmName>,
+    /// After which client of the first of them the next page begins.
+    cursor: Option<ClientId>,
+    page: vec::IntoIter<Client>,
+}
+
+/// How what is listed is printed.
+enum Printer {
+    Json { is_first: bool },
+    Table(Table),
+}
+
+/// A table whose columns are settled once there is a screenful of rows.
+struct Table {
+    of_all_realms: bool,
+    with_ends: bool,
+    now: UnixSeconds,
+    terminal: Option<usize>,
+    waiting: Vec<Vec<String>>,
+    columns: Option<Columns>,
 }
 
 impl List {
-    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
-        let store = place.open_existing().await?;
-        let at_most = self.max_items.map_or(usize::MAX, |most| most as usize);
-        let page = store.management().clients(&place.realm, self.cursor, at_most, self.page_size as usize).await?;
-        let list = ClientList { clients: &page.clients, next: page.next.as_ref() };
-        self.output.print(&list, |list| list.table(&place.realm))
-    }
-}
-
-impl ClientList<'_> {
-    fn table(&self, realm: &RealmName) -> String {
-        if self.clients.is_empty() {
-            return format!(
-                "realm {realm} has no clients here; register one with: {}",
-                suggest("client create", realm)
-            );
-        }
-        let row = |client: &Client| {
-            let information = ClientInformation::of(client);
-            let columns = ["client_id", "client_name", "status", "scope", "access_token_lifetime"];
-            columns.map(|name| output::member_text(name, information.members().value(name), unset(name))).into()
+    pub(super) async fn run(self, places: &Places) -> Result<(), Failure> {
+        let store = places.open_existing().await?;
+        let now = SystemClock.now();
+        let of_all_realms = matches!(places.realm, RealmChoice::All);
+        let is_filtered = self.filter.is_filter();
+        let mut listing = self.listing(store.management(), &places.realm, now).await?;
+        let mut printer = match self.output.format() {
+            Format::Json => Printer::Json { is_first: true },
+            Format::Table => Printer::Table(Table::new(of_all_realms, self.filter.expiring.is_some(), now)),
         };
-        let rows: Vec<_> = self.clients.iter().map(row).collect();
-        // A generated id has 22 characters.
-        let table = output::table(&["client_id", "name", "status", "scope", "lifetime"], 22, &rows);
-        match self.next {
-            Some(cursor) => format!("{table}\nThere are more; continue with: --cursor {cursor}"),
-            None => table,
+
+        let (mut stdout, mut listed, mut last) = (Stdout::new(), 0, None);
+        let at_most = self.max_items.map_or(usize::MAX, |most| most as usize);
+        let mut next = None;
+        // One client more than asked for tells whether there are more.
+        while let Some(client) = listing.next().await? {
+            if listed == at_most {
+                next = last;
+                break;
+            }
+            printer.client(&client, &mut stdout)?;
+            listed += 1;
+            last = Some(if of_all_realms {
+                format!("{}/{}", client.realm, client.client_id)
+            } else {
+                client.client_id.to_string()
+            });
+        }
+        match printer {
+            Printer::Json { is_first } => end_json(is_first, next.as_deref(), &mut stdout)?,
+            Printer::Table(_) if listed == 0 => stdout.write(&nothing_listed(&places.realm, is_filtered))?,
+            Printer::Table(table) => table.end(next.as_deref(), &mut stdout)?,
+        }
+        stdout.end()
+    }
+
+    async fn listing<'a>(
+        &self,
+        management: &'a Management,
+        choice: &RealmChoice,
+        now: UnixSeconds,
+    ) -> Result<Listing<'a>, Failure> {
+        let mut realms: VecDeque<RealmName> = match choice {
+            RealmChoice::One(realm) => [realm.clone()].into(),
+            RealmChoice::All => management.realms().await?.into_iter().map(|realm| realm.name).collect(),
+        };
+        let cursor = self.cursor.as_ref();
+        match (choice, cursor.and_then(|cursor| cursor.realm.as_ref())) {
+            (RealmChoice::All, Some(begun)) => {
+                let Some(position) = realms.iter().position(|realm| realm == begun) else {
+                    return Err(Failure::new(format!(
+                        "there is no realm '{begun}', so the list cannot continue in it"
+                    )));
+                };
+                realms.drain(..position);
+            }
+            (RealmChoice::All, None) if cursor.is_some() => {
+                return Err(Failure::new(
+                    "a list of all realms continues with a cursor of the form REALM/ID, as the list before it printed it",
+                ));
+            }
+            (RealmChoice::One(realm), Some(begun)) if realm != begun => {
+                return Err(Failure::new(format!(
+                    "the cursor belongs to realm '{begun}' and the list to realm '{realm}'; continue a list of all realms with --realm '*'"
+                )));
+            }
+            _ => {}
+        }
+        Ok(Listing {
+            management,
+            filter: self.filter.filter(now),
+            page_size: self.page_size as usize,
+            realms,
+            cursor: cursor.map(|cursor| cursor.client_id.clone()),
+            page: Vec::new().into_iter(),
+        })
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = MalformedCursor;
+
+    fn from_str(text: &str) -> Result<Self, MalformedCursor> {
+        let (realm, client_id) = match text.split_once('/') {
+            Some((realm, client_id)) => (Some(realm.parse().map_err(|_| MalformedCursor)?), client_id),
+            None => (None, text),
+        };
+        let client_id = client_id.parse().map_err(|_: MalformedClientId| MalformedCursor)?;
+        Ok(Self { realm, client_id })
+    }
+}
+
+/// The text is not a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a cursor is what an earlier list printed: the id of its last client, or REALM/ID in a list of all realms")]
+struct MalformedCursor;
+
+impl FilterArguments {
+    fn is_filter(&self) -> bool {
+        let Self { owner, scope, status, name, expiring } = self;
+        owner.is_some() || !scope.is_empty() || status.is_some() || name.is_some() || expiring.is_some()
+    }
+
+    fn filter(&self, now: UnixSeconds) -> Filter {
+        Filter {
+            owner: self.owner.as_deref().map(str::to_lowercase),
+            scope: union(&self.scope),
+            status: self.status.map(|status| match status {
+                Status::Active => ClientStatus::Active,
+                Status::Disabled => ClientStatus::Disabled,
+            }),
+            name: self.name.as_deref().map(str::to_lowercase),
+            secret_ends_by: self.expiring.map(|seconds| now.plus(seconds)),
         }
     }
 }
 
-/// One after the other: all of them as they are shown would be several times as large as they are.
-fn as_shown<S: Serializer>(clients: &[Client], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(clients.iter().map(ClientInformation::of))
+impl Filter {
+    fn admits(&self, client: &Client) -> bool {
+        let metadata = &client.metadata;
+        let contains = |text: &String, wanted: &str| text.to_lowercase().contains(wanted);
+        self.status.is_none_or(|status| client.status == status)
+            && self.scope.as_ref().is_none_or(|scope| scope.is_subset(&metadata.scope))
+            && self
+                .owner
+                .as_deref()
+                .is_none_or(|owner| metadata.contacts.iter().any(|contact| contains(contact, owner)))
+            && self.name.as_deref().is_none_or(|name| metadata.client_name.iter().any(|given| contains(given, name)))
+            && self.secret_ends_by.is_none_or(|by| (UnixSeconds(1)..=by).contains(&metadata.client_secret_expires_at))
+    }
 }
+
+impl Listing<'_> {
+    async fn next(&mut self) -> Result<Option<Client>, Failure> {
+        loop {
+            if let Some(client) = self.page.find(|client| self.filter.admits(client)) {
+                return Ok(Some(client));
+            }
+            let Some(realm) = self.realms.front() else { return Ok(None) };
+            let size = self.page_size;
+            let page = self.management.clients(realm, self.cursor.take(), size, size).await?;
+            self.page = page.clients.into_iter();
+            self.cursor = page.next;
+            if self.cursor.is_none() {
+                self.realms.pop_front();
+            }
+        }
+    }
+}
+
+impl Printer {
+    fn client(&mut self, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
+        match self {
+            Self::Json { is_first } => {
+                stdout.write(if *is_first { "{\n  \"clients\": [" } else { "," })?;
+                *is_first = false;
+                stdout.write(&format!("\n    {}", output::indented(&ClientInformation::of(client), 4)?))
+            }
+            Self::Table(table) => table.client(client, stdout),
+        }
+    }
+}
+
+impl Table {
+    fn new(of_all_realms: bool, with_ends: bool, now: UnixSeconds) -> Self {
+        let mut table =
+            Self { of_all_realms, with_ends, now, terminal: terminal::width(), waiting: Vec::new(), columns: None };
+        table.waiting.push(table.cells(|name| match name {
+            "client_name" => "name".to_owned(),
+            "contacts" => "owners".to_owned(),
+            "access_token_lifetime" => "lifetime".to_owned(),
+            "client_secret_expires_at" => "secret ends".to_owned(),
+            _ => name.to_owned(),
+        }));
+        table
+    }
+
+    fn client(&mut self, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
+        let information = ClientInformation::of(client);
+        let row = self.cells(|name| {
+            let text = output::member_text(name, information.members().value(name), unset(name));
+            match (name, text.split_once(' ')) {
+                // The day is enough to see what is to be done.
+                ("client_secret_expires_at", Some((day, _))) if client.secret_has_expired(self.now) => {
+                    format!("{day} (over)")
+                }
+                ("client_secret_expires_at", Some((day, _))) => day.to_owned(),
+                _ => text.replace('\n', ", "),
+            }
+        });
+        if let Some(columns) = &self.columns {
+            return stdout.write(&columns.row(&row));
+        }
+        self.waiting.push(row);
+        if self.waiting.len() > SCREENFUL { self.flush(stdout) } else { Ok(()) }
+    }
+
+    fn end(mut self, next: Option<&str>, stdout: &mut Stdout) -> Result<(), Failure> {
+        if self.columns.is_none() {
+            self.flush(stdout)?;
+        }
+        next.map_or(Ok(()), |cursor| stdout.write(&format!("There are more; continue with: --cursor {cursor}\n")))
+    }
+
+    /// Prints what has been waiting for the widths of its columns.
+    fn flush(&mut self, stdout: &mut Stdout) -> Result<(), Failure> {
+        let columns = Columns::fitting(&self.waiting, self.terminal);
+        for (position, row) in self.waiting.drain(..).enumerate() {
+            stdout.write(&columns.row(&row))?;
+            if position == 0 {
+                stdout.write(&columns.rule())?;
+            }
+        }
+        self.columns = Some(columns);
+        Ok(())
+    }
+
+    /// A cell for each column, by the name of its member.
+    fn cells(&self, cell: impl Fn(&'static str) -> String) -> Vec<String> {
+        let is_wide = self.terminal.is_none_or(|width| width >= WIDE);
+        let columns = [
+            ("client_id", true),
+            ("realm", self.of_all_realms),
+            ("client_name", true),
+            ("contacts", true),
+            ("status", true),
+            ("client_secret_expires_at", self.with_ends),
+            ("scope", is_wide || !self.with_ends),
+            ("access_token_lifetime", is_wide),
+        ];
+        columns.into_iter().filter(|(_, is_shown)| *is_shown).map(|(name, _)| cell(name)).collect()
+    }
+}
+
+fn end_json(is_first: bool, next: Option<&str>, stdout: &mut Stdout) -> Result<(), Failure> {
+    stdout.write(if is_first { "{\n  \"clients\": []" } else { "\n  ]" })?;
+    // The cursor, under the name that scripts know.
+    stdout.write(&format!(",\n  \"next_page_token\": {}\n}}\n", output::indented(&next, 2)?))
+}
+
+fn nothing_listed(choice: &RealmChoice, is_filtered: bool) -> String {
+    match choice {
+        RealmChoice::One(realm) if is_filtered => format!("realm {realm} has no such clients\n"),
+        RealmChoice::One(realm) => {
+            format!("realm {realm} has no clients here; register one with: {}\n", suggest("client create", realm))
+        }
+        RealmChoice::All if is_filtered => "no realm has such clients\n".to_owned(),
+        RealmChoice::All => "no realm has clients here; register one with: grantwell client create\n".to_owned(),
+    }
+}
+
+/// After how many rows the widths of the columns are settled.
+const SCREENFUL: usize = 100;
+/// A terminal that has room for all columns.
+const WIDE: usize = 100;

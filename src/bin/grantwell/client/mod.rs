@@ -13,7 +13,7 @@ use clap::ArgGroup;
 use grantwell::core::client::ClientStatus;
 
 use crate::failure::Failure;
-use crate::store::PlaceArguments;
+use crate::store::PlacesArguments;
 
 /// `grantwell client …`
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: PlaceArguments,
+    place: PlacesArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -36,13 +36,19 @@ enum Command {
     ///
     /// A resource server that may introspect every token of its realm has the scope am-introspect-all-tokens.
     #[command(after_help = "Examples:
-  grantwell client create --id myClient --name 'My client' --owner alice@example.com \\
-      --scope write --default-scope write --redirect-uri https://www.example.com:443/callback
-  grantwell client create --id reports --scope read --access-token-format jwt --resource https://api.example.com/reports")]
+  grantwell client create --id myClient --name 'My client' \\
+      --owner alice@example.com --scope write --default-scope write \\
+      --redirect-uri https://www.example.com:443/callback
+  grantwell client create --id reports --scope read \\
+      --access-token-format jwt --resource https://api.example.com/reports")]
     Create(Box<create::Create>),
     /// Lists the realm's clients in the order of their ids
-    #[command(after_help = "Example:
-  grantwell client list --output json --max-items 100")]
+    ///
+    /// With --realm '*' it lists the clients of all realms, root's first. A client is listed if all of the filters let it through.
+    #[command(after_help = "Examples:
+  grantwell client list --output json --max-items 100
+  grantwell client list --realm '*' --expiring 30d
+  grantwell client list --owner alice@example.com --scope write --status active")]
     List(list::List),
     /// Shows a client's registration, without its secret
     #[command(after_help = "Example:
@@ -51,14 +57,16 @@ enum Command {
     /// Changes the settings that you name in a client's registration
     ///
     /// All other settings stay as they are. A list replaces the list before it, and an empty value ('') removes what was
-    /// set. A running server follows within a minute.
+    /// set. A running server follows within a minute. If somebody else changes the client at the same time, the change is made again
+    /// on what they have stored.
     #[command(
         override_usage = "grantwell client update [OPTIONS] <ID|--id <ID>> <WHAT TO CHANGE>...",
         after_help = "Examples:
   grantwell client update myClient --scope 'read write' --token-lifetime 900
-  grantwell client update myClient --token-quota 1000/hour --token-quota-mode observe
+  grantwell client update myClient --token-quota 1k/hour \\
+      --token-quota-mode observe
   grantwell client update myClient --default-scope '' --revoke-tokens",
-        group = ArgGroup::new("changes").required(true).multiple(true).args(update::changes())
+        group = ArgGroup::new(update::CHANGES).multiple(true).args(update::changes())
     )]
     Update(Box<update::Update>),
     /// Gives a client a new secret; the previous one stays valid until the next rotation
@@ -92,15 +100,15 @@ enum Command {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { command, place } = arguments;
-    let place = place.place()?;
+    let places = place.places()?;
     match command {
-        Command::Create(create) => create.run(&place).await,
-        Command::List(list) => list.run(&place).await,
-        Command::Show(show) => show.run(&place).await,
-        Command::Update(update) => update.run(&place).await,
-        Command::RotateSecret(rotate) => rotate.run(&place).await,
-        Command::Disable(which) => which.set_status(&place, ClientStatus::Disabled).await,
-        Command::Enable(which) => which.set_status(&place, ClientStatus::Active).await,
-        Command::Delete(which) => which.delete(&place).await,
+        Command::Create(create) => create.run(&places.one()?).await,
+        Command::List(list) => list.run(&places).await,
+        Command::Show(show) => show.run(&places.one()?).await,
+        Command::Update(update) => update.run(&places.one()?).await,
+        Command::RotateSecret(rotate) => rotate.run(&places.one()?).await,
+        Command::Disable(which) => which.set_status(&places.one()?, ClientStatus::Disabled).await,
+        Command::Enable(which) => which.set_status(&places.one()?, ClientStatus::Active).await,
+        Command::Delete(which) => which.delete(&places.one()?).await,
     }
 }

@@ -40,22 +40,24 @@ pub(super) struct Settings {
     /// A grant type the client may use, or none (grant_types). Repeatable [new clients: `client_credentials`]
     #[arg(long, value_parser = grant_type)]
     grant_type: Vec<GrantTypeValue>,
-    /// How many seconds the client's access tokens live (access_token_lifetime) [new clients: as the realm says]
-    #[arg(long, value_name = "SECONDS", value_parser = token_lifetime)]
+    /// How long the client's access tokens live: seconds, or with a unit such as 15m or 1h (access_token_lifetime) [new clients: as
+    /// the realm says]
+    #[arg(long, value_name = "DURATION", value_parser = token_lifetime)]
     token_lifetime: Option<TokenLifetime>,
     /// How the client may authenticate (token_endpoint_auth_methods). Repeatable
     /// [new clients: `client_secret_basic` and `client_secret_post`]
     #[arg(long, value_name = "METHOD", value_parser = auth_method())]
     auth_method: Vec<AuthMethod>,
-    /// Seconds from now until the client's secrets stop working; 0 for never (client_secret_expires_at) [new clients: 0]
-    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime)]
+    /// How long the client's secrets work from now on: seconds, or with a unit such as 90d; 0 for ever (client_secret_expires_at) [new
+    /// clients: 0]
+    #[arg(long, value_name = "DURATION", value_parser = secret_lifetime)]
     pub(super) secret_lifetime: Option<SecretLifetime>,
-    /// Days after which a deployed stack replaces the client's secret by itself; 0 for never (client_secret_rotation_days)
-    /// [new clients: 0]
+    /// After how long a deployed stack replaces the client's secret by itself: days, or with a unit such as 90d; 0 for never
+    /// (client_secret_rotation_days) [new clients: 0]
     ///
     /// The application must read its secret from Secrets Manager, before each use or after a 401. An application that was given
     /// its secret only once is locked out at the second rotation.
-    #[arg(long, value_name = "DAYS", value_parser = secret_rotation_days)]
+    #[arg(long, value_name = "DURATION", value_parser = secret_rotation_days)]
     secret_rotation_days: Option<Setting<SecretRotationDays>>,
     /// A resource server the client may ask for tokens for (RFC 8707); the first is the default (resources). Repeatable
     #[arg(long, value_name = "URI", value_parser = resource)]

@@ -20,6 +20,7 @@ use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
 use crate::output::{self, JsonOutputArguments};
 use crate::store::Place;
+use crate::terminal;
 use crate::words;
 
 #[derive(Debug, clap::Args)]
@@ -28,8 +29,9 @@ pub(super) struct RotateSecret {
     client: WhichClient,
     #[command(flatten)]
     secret: SecretArguments,
-    /// Seconds from now until the secrets stop working; 0 for never (client_secret_expires_at) [default: the time set before]
-    #[arg(long, value_name = "SECONDS", value_parser = secret_lifetime)]
+    /// How long the secrets work from now on: seconds, or with a unit such as 90d; 0 for ever (client_secret_expires_at) [default:
+    /// until the time set before]
+    #[arg(long, value_name = "DURATION", value_parser = secret_lifetime)]
     secret_lifetime: Option<SecretLifetime>,
     /// How long the previous secret stays valid beside the new one, such as 24h; a bare number is seconds [default: until the next
     /// rotation]
@@ -56,7 +58,7 @@ pub(super) struct RotateSecret {
 /// Where a secret comes from. Never from an argument: those are in the process list and the shell's history.
 #[derive(Debug, clap::Args)]
 pub(super) struct SecretArguments {
-    /// Takes the secret from the first line of standard input instead of generating one
+    /// Takes the secret from the first line of standard input instead of generating one; a terminal does not show it
     #[arg(long)]
     secret_stdin: bool,
     /// Accepts a secret of fewer than 16 characters
@@ -99,7 +101,7 @@ impl RotateSecret {
     async fn rotate(self, place: &Place) -> Result<(), Failure> {
         let client_id = self.client.id()?;
         let rotation = Rotation {
-            given: self.secret.given()?,
+            given: self.secret.given().await?,
             lifetime: self.secret_lifetime,
             previous_lifetime: self.previous_lifetime,
             replaces_current: self.replace_current,
@@ -134,11 +136,11 @@ impl RotateSecret {
 
 impl SecretArguments {
     /// The secret that the operator brings along, if there is one.
-    pub(super) fn given(&self) -> Result<Option<ClientSecret>, Failure> {
+    pub(super) async fn given(&self) -> Result<Option<ClientSecret>, Failure> {
         if !self.secret_stdin {
             return Ok(None);
         }
-        let line = read_secret_line()?;
+        let line = read_secret().await?;
         let secret = std::str::from_utf8(&line).map_err(|_| WeakSecret::NotVschar)?;
         Ok(Some(ClientSecret::given(secret, self.allow_weak_secret)?))
     }
@@ -151,7 +153,7 @@ fn previous_lifetime(text: &str) -> Result<PreviousLifetime, InvalidPreviousLife
 /// The registration is stored, and nobody has its secret.
 pub(super) fn secret_not_delivered(failure: Failure, client: &Client, place: &Place) -> Failure {
     let reason = match failure {
-        Failure::Sentence(sentence) => sentence,
+        Failure::Sentence(sentence) | Failure::Misuse(sentence) => sentence,
         Failure::OutputClosed => "standard output was closed".into(),
     };
     let id = &client.client_id;
@@ -162,19 +164,24 @@ pub(super) fn secret_not_delivered(failure: Failure, client: &Client, place: &Pl
     ))
 }
 
-/// The first line of standard input without its end. Reads from the descriptor itself, because nothing wipes the buffer of
-/// [`io::stdin`].
-fn read_secret_line() -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// The first line of standard input. A terminal does not show it.
+async fn read_secret() -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error: io::Error| Failure::new(format!("the secret could not be read from standard input: {error}"));
-    if io::stdin().is_terminal() {
-        output::note("type the secret and press Enter; it is visible while you type");
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    if !stdin.is_terminal() {
+        return first_line(File::from(stdin)).map_err(failed);
     }
-    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?);
+    output::note("type the secret and press Enter; it is not shown while you type");
+    terminal::read_unseen(stdin, first_line).await.map_err(failed)
+}
+
+/// The first line without its end. Reads from the descriptor itself, because nothing wipes the buffer of [`io::stdin`].
+fn first_line(mut input: File) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(ClientSecret::MAX_LENGTH + 2));
     let mut byte = Zeroizing::new([0]);
     // Longer than any secret is as far as reading goes: what is too long is refused below, whatever comes after it.
     while line.len() <= ClientSecret::MAX_LENGTH + 1 {
-        match stdin.read(&mut *byte) {
+        match input.read(&mut *byte) {
             Ok(0) => break,
             Ok(_) if *byte == [b'\n'] => {
                 if line.last() == Some(&b'\r') {
@@ -184,7 +191,7 @@ fn read_secret_line() -> Result<Zeroizing<Vec<u8>>, Failure> {
             }
             Ok(_) => line.extend_from_slice(&*byte),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(line)

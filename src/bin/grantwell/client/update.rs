@@ -1,6 +1,6 @@
 //! `grantwell client update`.
 
-use clap::{Args as _, Command, Id};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::management::ClientChange;
@@ -19,6 +19,8 @@ pub(super) struct Update {
     #[command(flatten)]
     client: WhichClient,
     #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
     settings: Settings,
     /// Removes the client's own token lifetime, so that the realm's applies again
     #[arg(long, conflicts_with = "token_lifetime")]
@@ -29,8 +31,19 @@ pub(super) struct Update {
     output: OutputArguments,
 }
 
+/// Whether one of the options was given that change something.
+#[derive(Debug)]
+struct Named(bool);
+
 impl Update {
     pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
+        if !self.named.0 {
+            return Err(Failure::Misuse(format!(
+                "client update was told nothing to change of client '{}'; name a setting, such as --name or --scope (all of them: \
+                 grantwell client update --help)",
+                self.client.id()?
+            )));
+        }
         self.settings.check()?;
         let change = ClientChange {
             metadata: &|metadata| self.apply(metadata),
@@ -53,9 +66,33 @@ impl Update {
     }
 }
 
-/// The options that change something, one of which is required.
+impl FromArgMatches for Named {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(matches.contains_id(CHANGES)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Named {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}
+
+/// The options that change something.
 pub(super) fn changes() -> Vec<Id> {
     let options = ValidAfterArguments::augment_args(Settings::augment_args(Command::new("update")));
     let named = options.get_arguments().map(|option| option.get_id().clone());
     named.chain(["inherit_token_lifetime".into()]).collect()
 }
+
+/// The name of their group.
+pub(super) const CHANGES: &str = "changes";

@@ -25,8 +25,9 @@ use crate::output::{self, OutputArguments};
 /// Quantities are the most that the options allow; free tiers and discounts are left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  grantwell cost --tokens 10000000 --introspections 0 --clients 50 --format jwt --persistence stateless
-  grantwell cost --memory 512 --duration-ms 8 --architecture x86_64 --output json
+  grantwell cost --tokens 10M --introspections 0 --clients 50 \\
+      --format jwt --persistence stateless
+  grantwell cost --memory 512 --duration-ms 8 --architecture x86_64
 
 docs/cost.md explains each number.")]
 pub(crate) struct Arguments {
@@ -107,12 +108,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 fn read_prices(file: &Path) -> Result<Prices, Failure> {
     let text = fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("the prices in {} cannot be read: {error}", file.display())))?;
-    serde_json::from_str(&text).map_err(|error| {
+    let prices: Prices = serde_json::from_str(&text).map_err(|error| {
         Failure::new(format!(
             "{} is not a list of prices in the form of src/bin/grantwell/cost/prices.json: {error}",
             file.display()
         ))
-    })
+    })?;
+    prices
+        .check()
+        .map_err(|error| Failure::new(format!("the prices in {} cannot be used: {error}", file.display())))?;
+    Ok(prices)
 }
 
 impl<'a> Cost<'a> {

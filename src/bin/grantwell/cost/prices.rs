@@ -1,6 +1,7 @@
 //! What AWS charges for a unit of each thing that a request uses: its price list, with a date.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::usage::Architecture;
 
@@ -33,6 +34,11 @@ pub(super) struct Price {
     pub(super) per: &'static str,
 }
 
+/// A member of the list is not a price.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a price: a price is 0 to {HIGHEST_PRICE} dollars")]
+pub(super) struct NotAPrice(String);
+
 impl Prices {
     /// The prices that this program knows.
     ///
@@ -40,6 +46,19 @@ impl Prices {
     /// None that can happen: a test reads them.
     pub(super) fn built_in() -> Result<Self, serde_json::Error> {
         serde_json::from_str(include_str!("prices.json"))
+    }
+
+    /// Refuses what no price can be: a bill of it would be nonsense, or beyond what a number holds.
+    ///
+    /// # Errors
+    /// The first member that is not a price.
+    pub(super) fn check(&self) -> Result<(), NotAPrice> {
+        let Ok(Value::Object(members)) = serde_json::to_value(self) else { return Ok(()) };
+        let is_price = |dollars: f64| !dollars.is_sign_negative() && dollars <= HIGHEST_PRICE;
+        match members.iter().find(|(_, value)| value.as_f64().is_some_and(|dollars| !is_price(dollars))) {
+            Some((name, _)) => Err(NotAPrice(name.clone())),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn http_api(&self) -> Price {
@@ -96,5 +115,24 @@ impl Price {
     /// Dollars for this many units.
     pub(super) fn of(self, quantity: f64) -> f64 {
         quantity / self.units * self.dollars
+    }
+}
+
+/// Far above any, and far below where the largest bill would be more than a number holds.
+const HIGHEST_PRICE: f64 = 1_000_000.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_neither_negative_nor_beyond_all_bounds() {
+        let with = |price: f64| Prices { log_gb: price, ..Prices::built_in().expect("prices") }.check();
+        for price in [0.0, 0.5, HIGHEST_PRICE] {
+            assert_eq!(with(price), Ok(()), "{price}");
+        }
+        for price in [-0.5, -0.0, HIGHEST_PRICE * 1.1, 1e308] {
+            assert_eq!(with(price), Err(NotAPrice("log_gb".to_owned())), "{price}");
+        }
     }
 }

@@ -5,20 +5,23 @@ use serde::Serialize;
 
 use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
+use crate::count;
+use crate::duration::{self, MalformedDuration};
+
 /// What happens in a month.
 #[derive(Clone, Copy, Debug, Serialize, clap::Args)]
 pub(super) struct Usage {
-    /// Tokens issued in a month
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    /// Tokens issued in a month, such as 1000000 or 1M
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = count::between(0, u32::MAX))]
     pub(super) tokens: u32,
-    /// Introspections answered in a month
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    /// Introspections answered in a month, such as 500k
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = count::between(0, u32::MAX))]
     pub(super) introspections: u32,
     /// Clients that fetch those tokens
-    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = count::between(1, u32::MAX))]
     pub(super) clients: u32,
     /// Resource servers that introspect, each a client of its own
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = count::between(0, u32::MAX))]
     pub(super) resource_servers: u32,
     /// What the clients get
     #[arg(long, value_name = "FORMAT", default_value = AccessTokenFormat::Opaque.as_str(), value_parser = format())]
@@ -32,8 +35,8 @@ pub(super) struct Usage {
     /// Memory of each function, in MB
     #[arg(long = "memory", value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=10_240))]
     pub(super) memory_mb: u32,
-    /// Time that Lambda bills for a request, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Time that Lambda bills for a request: milliseconds, or with a unit such as 10ms
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = milliseconds(1))]
     pub(super) duration_ms: u32,
     /// The functions' processor
     #[arg(long, value_name = "ARCHITECTURE", value_enum, default_value_t = Architecture::Arm64)]
@@ -45,13 +48,13 @@ pub(super) struct Usage {
     #[arg(long)]
     pub(super) access_log: bool,
     /// Processes of each function that run at a time, each with its own cache
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = count::between(1, u32::MAX))]
     pub(super) sandboxes: u32,
     /// Processes of each function that start in a month, each with an empty cache
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = count::between(0, u32::MAX))]
     pub(super) cold_starts: u32,
-    /// Time that Lambda bills for each start, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100)]
+    /// Time that Lambda bills for each start: milliseconds, or with a unit such as 1s
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = milliseconds(0))]
     pub(super) init_ms: u32,
 }
 
@@ -71,6 +74,14 @@ pub(super) enum Architecture {
 pub(super) enum LogLevel {
     Info,
     Warn,
+}
+
+/// Parses a time in milliseconds, of `least` at the least.
+fn milliseconds(least: u32) -> impl Fn(&str) -> Result<u32, MalformedDuration> + Clone + Send + Sync + 'static {
+    move |text| {
+        let milliseconds = duration::milliseconds(text)?;
+        u32::try_from(milliseconds).ok().filter(|time| *time >= least).ok_or(MalformedDuration::Milliseconds)
+    }
 }
 
 // Only names of the lists get through to the two defaults below.

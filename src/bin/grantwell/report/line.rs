@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::realm::RealmName;
 use grantwell::core::time::{UnixSeconds, UtcTime};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// What the server decided about a token.
@@ -56,35 +57,81 @@ struct Line<'a> {
 
 /// How many lines the server dropped before this one, if that is what the line says.
 pub(super) fn dropped(line: &[u8]) -> u64 {
-    let said = parse(line).filter(|line| line.message.contains(" log lines were dropped because "));
-    said.and_then(|line| line.dropped).unwrap_or_default()
+    let dropped = of_server(line, &|line| {
+        let says_so = line.message.contains(" log lines were dropped because ");
+        line.dropped.filter(|_| says_so)
+    });
+    dropped.unwrap_or_default()
 }
 
 /// What the line says; `None` where it is about no token.
 pub(super) fn decision(line: &[u8]) -> Option<Decision> {
-    let line = parse(line)?;
-    // Introspection of a token that is not active, and a revocation that found none, name none.
-    let token = Uuid::parse_str(line.audit_tracking_id.as_deref()?).ok()?;
-    let time = || line.timestamp.as_deref().and_then(unix_microseconds);
-    match line.message.as_ref() {
-        "token issued" => Some(Decision::Issued(Issuance {
-            token,
-            realm: line.realm.as_deref()?.parse().ok()?,
-            client_id: line.client_id.as_deref()?.parse().ok()?,
-            issued_at: time()?,
-            scope: line.scope?,
-            expires_in: line.expires_in_seconds?,
-        })),
-        "token introspected" if line.active == Some(true) => Some(Decision::Used(token)),
-        "access allowed" => Some(Decision::Used(token)),
-        "revocation answered" => Some(Decision::Ended(token, time()?)),
-        _ => None,
+    of_server(line, &|line: &Line<'_>| line.decision())
+}
+
+/// Whether this is what a server says of a token in its log for people, which cannot be counted.
+pub(super) fn is_text(line: &[u8]) -> bool {
+    let says = |message: &str| line.windows(message.len()).any(|window| window == message.as_bytes());
+    (says(" token issued") || says(" token introspected")) && of_server(line, &|_| Some(())).is_none()
+}
+
+impl Line<'_> {
+    fn decision(&self) -> Option<Decision> {
+        // Introspection of a token that is not active, and a revocation that found none, name none.
+        let token = Uuid::parse_str(self.audit_tracking_id.as_deref()?).ok()?;
+        let time = || self.timestamp.as_deref().and_then(unix_microseconds);
+        match self.message.as_ref() {
+            "token issued" => Some(Decision::Issued(Issuance {
+                token,
+                realm: self.realm.as_deref()?.parse().ok()?,
+                client_id: self.client_id.as_deref()?.parse().ok()?,
+                issued_at: time()?,
+                scope: self.scope.clone()?,
+                expires_in: self.expires_in_seconds?,
+            })),
+            "token introspected" if self.active == Some(true) => Some(Decision::Used(token)),
+            "access allowed" => Some(Decision::Used(token)),
+            "revocation answered" => Some(Decision::Ended(token, time()?)),
+            _ => None,
+        }
     }
 }
 
-fn parse(line: &[u8]) -> Option<Line<'_>> {
-    let start = line.iter().position(|byte| *byte == b'{')?;
-    Line::deserialize(&mut serde_json::Deserializer::from_slice(line.get(start..)?)).ok()
+/// What `look` finds in the server's JSON. Collectors put braces of their own before it, such as Loki's labels, put it into an
+/// object as a member, or into a member as text.
+fn of_server<T>(line: &[u8], look: &dyn Fn(&Line<'_>) -> Option<T>) -> Option<T> {
+    let braces = line.iter().enumerate().filter(|(_, byte)| **byte == b'{').map(|(position, _)| position);
+    for start in braces.take(MOST_BRACES) {
+        let json = line.get(start..)?;
+        if let Some(found) = parse(json) {
+            // A collector's own member may have the name of ours.
+            return if found.message.starts_with('{') { look(&parse(found.message.as_bytes())?) } else { look(&found) };
+        }
+        let texts = Texts::deserialize(&mut serde_json::Deserializer::from_slice(json)).unwrap_or_default();
+        if let Some(found) = texts.0.iter().find_map(|text| parse(text.as_bytes())) {
+            return look(&found);
+        }
+    }
+    None
+}
+
+fn parse(json: &[u8]) -> Option<Line<'_>> {
+    Line::deserialize(&mut serde_json::Deserializer::from_slice(json)).ok()
+}
+
+/// The members of an object that are text and may be an object themselves.
+#[derive(Default)]
+struct Texts(Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = serde_json::Map::deserialize(deserializer)?;
+        let texts = members.into_iter().filter_map(|(_, value)| match value {
+            Value::String(text) if text.trim_start().starts_with('{') => Some(text),
+            _ => None,
+        });
+        Ok(Self(texts.collect()))
+    }
 }
 
 /// A time in the one form in which the log has it: `2026-11-23T06:37:00.123456Z` (RFC 3339).
@@ -104,12 +151,21 @@ fn numbers(text: &str, divider: char) -> Option<(u64, u64, u64)> {
     numbers.next().is_none().then_some(found)
 }
 
+/// So many places of a line are tried: labels have few braces, and a line without ours is not to be read a thousand times.
+const MOST_BRACES: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const TOKEN: Uuid = Uuid::from_u128(0xa9ab_2e1e_6a5a_4d8f_8e0d_4c1d_5e0f_2a3b);
     const ISSUED: &str = r#"{"timestamp":"2026-11-23T06:37:00.123456Z","level":"INFO","realm":"alpha","client_id":"myClient","scope":"read write","expires_in_seconds":3600,"format":"opaque","audit_tracking_id":"a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b","message":"token issued","target":"grantwell"}"#;
+
+    fn wrapped(member: &str) -> String {
+        let line =
+            serde_json::json!({ "labels": { "app": "grantwell" }, member: format!("{ISSUED}\n"), "stream": "stderr" });
+        line.to_string()
+    }
 
     fn issued() -> Decision {
         Decision::Issued(Issuance {
@@ -131,6 +187,19 @@ mod tests {
             format!("2026-11-23T06:37:00.123000+00:00 2026/11/23/[$LATEST]0123 {ISSUED}\r\n"),
             format!("EVENTS\t3885\t1795415820123\t2026/11/23/[$LATEST]0123\t{ISSUED}\t1795415820123\n"),
             format!("grantwell[1]: {ISSUED} {{\"message\":\"token introspected\"}}"),
+            // logcli, docker compose logs, kubectl logs --prefix, journalctl.
+            format!("2026-11-23T06:37:00Z {{app=\"grantwell\", pod=\"{{x}}\"}} {ISSUED}"),
+            format!("2026-11-23T06:37:00Z {{}} {ISSUED}"),
+            format!("grantwell-1  | {ISSUED}"),
+            format!("[pod/grantwell-0/server] {ISSUED}"),
+            format!("Nov 23 06:37:00 host grantwell[17]: {ISSUED}"),
+            // As a member, and as text: CloudWatch Insights, Docker's own files, logcli -o jsonl, journalctl -o json, Vector.
+            format!(r#"{{"labels":{{"app":"grantwell"}},"jsonPayload":{ISSUED},"severity":"INFO"}}"#),
+            wrapped("@message"),
+            wrapped("log"),
+            wrapped("line"),
+            wrapped("MESSAGE"),
+            wrapped("message"),
         ] {
             assert_eq!(decision(line.as_bytes()), Some(issued()), "{line}");
         }
@@ -162,6 +231,23 @@ mod tests {
         ] {
             assert_eq!(decision(line.as_bytes()), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_for_people_is_told_from_one_for_programs() {
+        let text = r"2026-11-23T06:37:00.123456Z  INFO token issued realm=alpha client_id=myClient scope=read";
+        assert!(is_text(text.as_bytes()));
+        for line in
+            [ISSUED, "", "listening on http://127.0.0.1:8080", r#"{"message":"no token issued"}"#, &wrapped("log")]
+        {
+            assert!(!is_text(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_has_logged_of_a_caller_is_not_read_as_a_line() {
+        let forged = serde_json::json!({ "message": "request refused", "client_id": ISSUED }).to_string();
+        assert_eq!(decision(forged.as_bytes()), None);
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(super) struct Lines {
     /// By the server, which could not write them: what they said is not counted.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) dropped: u64,
+    /// Lines about tokens in the form for people, which are skipped.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) text: u64,
 }
 
 /// Counts what the lines of a log say. A line that is longer than any of ours is skipped without being held.
@@ -33,6 +36,7 @@ pub(super) fn read(log: &mut impl BufRead, tally: &mut Tally, lines: &mut Lines)
         } else {
             lines.skipped += 1;
             lines.dropped = lines.dropped.saturating_add(line::dropped(&line));
+            lines.text += u64::from(line::is_text(&line));
         }
         if !is_whole {
             log.skip_until(b'\n')?;

@@ -32,7 +32,7 @@ enum Command {
     ///
     /// Reads the lines of a log and asks no server: those of `grantwell serve --log-format json`, or those of the functions as
     /// `aws logs tail --format short` prints them, of all log groups together. What stands before and after the JSON of a line does
-    /// not matter; other lines are skipped, and counted. It remembers some 100 bytes for each token.
+    /// not matter, nor whether a collector has put it into an object of its own; other lines are skipped, and counted. It remembers some 100 bytes for each token.
     ///
     /// issued: tokens that the client got. used: those that an introspection found active or the Lambda authorizer let pass. A JWT that
     /// a resource server validates by itself is never asked about: a token that is not among the used ones need not be unused.
@@ -102,7 +102,7 @@ impl Tokens {
             first_issued_at: issued.map(|(first, _)| first),
             last_issued_at: issued.map(|(_, last)| last),
             lines,
-            notes: NOTES.to_vec(),
+            notes: NOTES.into_iter().chain((lines.text > 0).then_some(TEXT_LOG)).collect(),
         };
         self.output.print(&report, Report::table)
     }
@@ -110,15 +110,16 @@ impl Tokens {
 
 impl Report {
     fn table(&self) -> String {
-        let Lines { read, skipped, dropped } = self.lines;
+        let Lines { read, skipped, dropped, text } = self.lines;
         let dropped = match dropped {
             0 => String::new(),
             _ => format!("; the server had dropped {dropped} more, and what they said is not counted"),
         };
         let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped{dropped}");
         let (Some(first), Some(last)) = (self.first_issued_at, self.last_issued_at) else {
+            let advice = if text > 0 { TEXT_LOG } else { OTHER_LOG };
             return format!(
-                "no line says that a token was issued; the log must be JSON and of level info\n\n- {skipped}"
+                "no line says that a token was issued; the log must be JSON and of level info\n\n- {skipped}\n- {advice}"
             );
         };
         let row = |client: &ClientUsage| {
@@ -135,7 +136,7 @@ impl Report {
         // A generated id has 22 characters.
         let table = output::table(&["client_id", "realm", "issued", "used", "early", "ratio"], 22, &rows);
         let span = format!("issued from {} to {}", output::utc(first), output::utc(last));
-        let notes = NOTES.into_iter().map(|note| format!("\n- {note}"));
+        let notes = self.notes.iter().map(|note| format!("\n- {note}"));
         format!("{table}\n\n- {span}\n- {skipped}{}", notes.collect::<String>())
     }
 }
@@ -144,6 +145,12 @@ fn ratio(text: &str) -> Result<f64, MalformedRatio> {
     text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0).ok_or(MalformedRatio)
 }
 
+/// What to do about a log for people.
+const TEXT_LOG: &str = "lines about tokens were found in the form for people, which cannot be counted: start the server with \
+                        `grantwell serve --log-format json`, and report on what it logs from then on";
+/// What to do about a log in which there is nothing.
+const OTHER_LOG: &str = "`grantwell serve --log-format json` writes such lines, unless GRANTWELL_LOG_LEVEL is warn or error; the functions \
+                         of a stack write them to CloudWatch, as the examples of --help show";
 const NOTES: [&str; 2] = [
     "used: an introspection found it active, or the authorizer let it pass; a JWT that a resource server validates by itself is \
      never asked about, so not seen is not unused",

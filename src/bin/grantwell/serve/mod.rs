@@ -31,20 +31,22 @@ use crate::store::StoreName;
 
 /// Runs the authorization server on this machine until SIGINT, SIGTERM or SIGHUP.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   grantwell serve --listen 127.0.0.1:8080 --store file:grantwell-data
   grantwell serve --demo
 
-With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try
-them. Their secrets are shown only then; if they got lost, make a new one with
-`grantwell client rotate-secret demo-client --replace-current --realm alpha`.
---demo is refused if other machines can reach the server: behind a proxy, and with an issuer that is not on this machine.
-`grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds.
-The server replaces the keys that sign its JWTs by itself, every 30 days or as GRANTWELL_SIGNING_KEY_ROTATION_DAYS says.
-After ten failed authentications as one client from one address, the server refuses that client from that address for five
-minutes (GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). If a proxy is in front, even
-on this machine, pass --trust-forwarded-for so that the server sees the caller's address. Without it, failures are not counted
-with --behind-tls-proxy, nor for requests from this machine that carry X-Forwarded-For.
+With --demo and an empty registry the server registers a demo client and a demo resource server, and prints curl lines to try them. \
+Their secrets are shown only then; if they got lost, make a new one with \
+`grantwell client rotate-secret demo-client --replace-current --realm alpha`. --demo is refused if other machines can reach the server: behind a proxy, and with an issuer that is not on this machine.
+
+`grantwell client` and `grantwell realm` change the registry while the server runs; it sees a change within seconds. The server \
+replaces the keys that sign its JWTs by itself, every 30 days or as GRANTWELL_SIGNING_KEY_ROTATION_DAYS says.
+
+After ten failed authentications as one client from one address, the server refuses that client from that address for five minutes \
+(GRANTWELL_FAILED_AUTH_LIMIT, 0 for no limit, and GRANTWELL_FAILED_AUTH_WINDOW in seconds). If a proxy is in front, even on this \
+machine, pass --trust-forwarded-for so that the server sees the caller's address. Without it, failures are not counted with \
+--behind-tls-proxy, nor for requests from this machine that carry X-Forwarded-For.
+
 GRANTWELL_LOG_LEVEL, GRANTWELL_ACCESS_TOKEN_LIFETIME and GRANTWELL_DEFAULT_SCOPE set further defaults.")]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one

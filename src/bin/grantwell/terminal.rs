@@ -1,0 +1,80 @@
+//! The terminal that a person sits at: how wide it is, and typing without being seen.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process;
+
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task;
+
+/// How many characters a line of standard output may have; `None` where it is not a terminal.
+pub(crate) fn width() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    // Some terminals, such as serial lines, do not know their size.
+    let known = termios::tcgetwinsize(stdout.as_fd()).ok().map(|size| usize::from(size.ws_col));
+    Some(known.filter(|columns| *columns > 0).unwrap_or(NARROW).max(NARROWEST))
+}
+
+/// What `read` reads from `terminal`, which does not show it while it is typed. A signal that ends the process gives the terminal its
+/// echo back first: a shell would stay without.
+///
+/// # Errors
+/// What the terminal says, or `read`.
+pub(crate) async fn read_unseen<T: Send + 'static>(
+    terminal: OwnedFd,
+    read: impl FnOnce(File) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut ended = signal(SignalKind::terminate())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let unseen = Unseen::on(terminal.try_clone()?)?;
+    let reading = task::spawn_blocking(move || read(File::from(terminal)));
+    let number = tokio::select! {
+        read = reading => return read.map_err(io::Error::other)?,
+        _ = interrupted.recv() => SignalKind::interrupt(),
+        _ = ended.recv() => SignalKind::terminate(),
+        _ = hung_up.recv() => SignalKind::hangup(),
+        _ = quit.recv() => SignalKind::quit(),
+    };
+    drop(unseen);
+    // At once: the runtime would wait for the thread that reads, which nothing can stop.
+    process::exit(ENDED_BY_SIGNAL + number.as_raw_value());
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Unseen {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Unseen {
+    fn on(terminal: OwnedFd) -> io::Result<Self> {
+        let before = termios::tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        // Whoever presses Enter sees that.
+        silent.local_modes.insert(LocalModes::ECHONL);
+        termios::tcsetattr(&terminal, OptionalActions::Now, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // There is nobody to tell.
+        let _ = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+/// The narrowest terminal in common use.
+pub(crate) const NARROW: usize = 80;
+/// Nothing can be laid out in less.
+const NARROWEST: usize = 40;
+/// What a shell adds to the number of the signal that ended a process.
+const ENDED_BY_SIGNAL: i32 = 128;

@@ -1,0 +1,223 @@
+//! The command on a pseudo-terminal: what fits its width, and what it does not show.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use super::operator::Operator;
+
+/// A terminal, and what it shows.
+struct Terminal {
+    keyboard: File,
+    /// Its other side, which commands have.
+    line: OwnedFd,
+    shown: Receiver<Vec<u8>>,
+}
+
+impl Terminal {
+    fn of_width(columns: u16) -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&keyboard).expect("granted");
+        unlockpt(&keyboard).expect("unlocked");
+        let name = ptsname(&keyboard, Vec::new()).expect("a name");
+        let line = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("opened");
+        tcsetwinsize(&line, Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+        let (keyboard, (show, shown)) = (File::from(keyboard), mpsc::channel());
+        let mut screen = keyboard.try_clone().expect("cloned");
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Until nobody has the other side any more, or nobody looks.
+            while let Ok(length) = screen.read(&mut bytes) {
+                if show.send(bytes[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { keyboard, line, shown }
+    }
+
+    fn run(&self, operator: &Operator, arguments: &[&str]) -> Child {
+        let side = || Stdio::from(self.line.try_clone().expect("cloned"));
+        let mut command = operator.bare_command();
+        command.env("GRANTWELL_STORE", "file:data").env_remove("COLUMNS").env("NO_COLOR", "1").args(arguments);
+        command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("grantwell starts")
+    }
+
+    /// What is on the screen once the other side is closed.
+    fn text(self) -> String {
+        let Self { keyboard, line, shown } = self;
+        drop(line);
+        let bytes: Vec<u8> = shown.iter().flatten().collect();
+        drop(keyboard);
+        String::from_utf8(bytes).expect("UTF-8").replace("\r\n", "\n")
+    }
+
+    fn shows_what_is_typed(&self) -> bool {
+        tcgetattr(&self.line).expect("attributes").local_modes.contains(LocalModes::ECHO)
+    }
+
+    fn wait_for_silence(&self) {
+        let begun = Instant::now();
+        while self.shows_what_is_typed() {
+            assert!(begun.elapsed() < Duration::from_mins(1), "the terminal still shows what is typed");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// What the command shows on a terminal of so many columns.
+fn shown(columns: u16, operator: &Operator, arguments: &[&str]) -> String {
+    let terminal = Terminal::of_width(columns);
+    let status = terminal.run(operator, arguments).wait().expect("it ends");
+    assert!(status.success(), "{arguments:?}: {status}");
+    terminal.text()
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or_default()
+}
+
+#[test]
+fn a_list_fits_the_terminal_and_never_breaks_an_id() {
+    let operator = Operator::new();
+    let uuid = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
+    let long = "i".repeat(70);
+    for id in ["short", uuid, &long] {
+        operator.json(&[
+            "client",
+            "create",
+            "--id",
+            id,
+            "--name",
+            "A client with a name of some length",
+            "--owner",
+            "alice@example.com",
+            "--owner",
+            "bob@example.com",
+            "--scope",
+            "orders:read orders:write customers:read customers:write",
+        ]);
+    }
+    for columns in [80, 120] {
+        let list = shown(columns, &operator, &["client", "list"]);
+        assert!(widest(&list) <= columns.into(), "{columns}\n{list}");
+        assert!(widest(&list) > usize::from(columns) * 3 / 4, "the width is used: {columns}\n{list}");
+        for word in ["short", uuid, &long, "owners", "active", "customers:write"] {
+            assert!(list.split_whitespace().any(|found| found == word), "{word} in one piece, {columns}\n{list}");
+        }
+    }
+    let all = shown(80, &operator, &["client", "list", "--realm", "*"]);
+    for word in [uuid, "alice@example.com,", "customers:write"] {
+        assert!(all.split_whitespace().any(|found| found == word), "{word} in one piece\n{all}");
+    }
+    // Elsewhere every client is one line, with all of it.
+    let piped = operator.run(&["client", "list", "--output", "table"]).stdout;
+    assert_eq!(piped.lines().count(), 5, "{piped}");
+    let line = piped.lines().find(|line| line.starts_with(uuid)).expect("a line");
+    assert!(line.contains("alice@example.com, bob@example.com"), "{piped}");
+    assert!(line.contains("customers:read customers:write orders:read orders:write"), "{piped}");
+}
+
+#[test]
+fn every_other_table_fits_the_terminal_too() {
+    let operator = Operator::with_client();
+    operator.json(&["client", "update", "myClient", "--name", &"n ".repeat(100), "--scope", "write"]);
+    operator.json(&["key", "rotate"]);
+    for columns in [80, 120] {
+        for arguments in [&["client", "show", "myClient"][..], &["realm", "list"], &["realm", "show"], &["key", "list"]]
+        {
+            let table = shown(columns, &operator, arguments);
+            assert!(widest(&table) <= columns.into(), "{arguments:?} {columns}\n{table}");
+        }
+    }
+    let wide = shown(120, &operator, &["client", "show", "myClient"]);
+    assert!(widest(&wide) > 80, "{wide}");
+}
+
+#[test]
+fn help_is_wrapped_at_words() {
+    let operator = Operator::new();
+    let commands = [
+        &[][..],
+        &["serve"],
+        &["demo"],
+        &["client"],
+        &["client", "create"],
+        &["client", "list"],
+        &["client", "show"],
+        &["client", "update"],
+        &["client", "rotate-secret"],
+        &["client", "disable"],
+        &["client", "enable"],
+        &["client", "delete"],
+        &["realm"],
+        &["realm", "set"],
+        &["realm", "show"],
+        &["realm", "list"],
+        &["key"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["key", "revoke"],
+        &["secrets", "bind"],
+        &["report", "tokens"],
+        &["cost"],
+        &["completion"],
+    ];
+    for command in commands {
+        for columns in [80, 120] {
+            for help in ["-h", "--help"] {
+                let help = shown(columns, &operator, &[command, &[help]].concat());
+                assert!(widest(&help) <= columns.into(), "{command:?} {columns}\n{help}");
+            }
+        }
+        let ended = operator.run(&[command, &["--help"]].concat());
+        assert!(widest(&ended.stdout) <= 100, "{command:?}\n{}", ended.stdout);
+        // A line of an example is there to be copied.
+        let narrow = shown(80, &operator, &[command, &["--help"]].concat());
+        for example in ended.stdout.lines().filter(|line| line.starts_with("  grantwell ")) {
+            assert!(narrow.lines().any(|line| line == example), "{example}\n{narrow}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_not_shown_while_it_is_typed() {
+    let secret = "typed-by-hand-0123456789";
+    for command in ["create", "rotate-secret"] {
+        let operator = if command == "create" { Operator::new() } else { Operator::with_client() };
+        let mut terminal = Terminal::of_width(80);
+        let mut child = terminal.run(&operator, &["client", command, "--id", "myClient", "--secret-stdin"]);
+        terminal.wait_for_silence();
+        terminal.keyboard.write_all(format!("{secret}\n").as_bytes()).expect("typed");
+        assert!(child.wait().expect("it ends").success());
+        assert!(terminal.shows_what_is_typed(), "the terminal is as it was");
+        let text = terminal.text();
+        // In the answer alone.
+        assert_eq!(text.matches(secret).count(), 1, "{text}");
+        assert!(text.contains(&format!("\"client_secret\": \"{secret}\"")), "{text}");
+        assert!(text.starts_with("note: type the secret and press Enter; it is not shown while you type\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed_again_after_a_signal() {
+    for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1), (Signal::QUIT, 3)] {
+        let operator = Operator::new();
+        let terminal = Terminal::of_width(80);
+        let mut child = terminal.run(&operator, &["client", "create", "--id", "myClient", "--secret-stdin"]);
+        terminal.wait_for_silence();
+        kill_process(Pid::from_child(&child), signal).expect("sent");
+        assert_eq!(child.wait().expect("it ends").code(), Some(128 + number));
+        assert!(terminal.shows_what_is_typed(), "after signal {number}");
+        assert!(!operator.data().exists(), "nothing was registered");
+    }
+}
