@@ -229,7 +229,7 @@ impl Places {
     pub(crate) fn one(self) -> Result<Place, Failure> {
         let Self { store, realm, names_store } = self;
         match realm {
-            RealmChoice::One(realm) => Ok(Place { store, realm, names_store }),
+            RealmChoice::One(realm) => Ok(Place { store, names_store, realm }),
             RealmChoice::All => Err(Failure::new(
                 "only client list goes through all realms; name the realm of the client with --realm NAME",
             )),
