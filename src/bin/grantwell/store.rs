@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use grantwell::config;
 use grantwell::core::management::{Management, ManagementError};
@@ -41,8 +41,6 @@ pub(crate) struct PlaceArguments {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) store: StoreName,
-    /// Whether the command line names the store, so that a command to suggest has to name it too.
-    names_store: bool,
     pub(crate) realm: RealmName,
 }
 
@@ -61,7 +59,6 @@ pub(crate) struct PlacesArguments {
 pub(crate) struct Places {
     pub(crate) store: StoreName,
     pub(crate) realm: RealmChoice,
-    names_store: bool,
 }
 
 /// One realm, or each.
@@ -125,7 +122,7 @@ impl StoreName {
     /// The store that is named: by the option, else by the variable, else where `grantwell serve` keeps its data unless told otherwise.
     pub(crate) fn or_of_environment(named: Option<Self>) -> Result<Self, Failure> {
         match named {
-            Some(name) => Ok(name),
+            Some(name) => Ok(NAMED.get_or_init(|| name).clone()),
             None => Ok(config::variable("GRANTWELL_STORE")?.unwrap_or_else(|| Self::File("grantwell-data".into()))),
         }
     }
@@ -190,8 +187,7 @@ impl StoreArguments {
 impl PlaceArguments {
     /// The place that is named.
     pub(crate) fn place(self) -> Result<Place, Failure> {
-        let names_store = self.store.store.is_some();
-        Ok(Place { store: self.store.name()?, names_store, realm: realm_or_of_environment(self.realm)? })
+        Ok(Place { store: self.store.name()?, realm: realm_or_of_environment(self.realm)? })
     }
 }
 
@@ -199,12 +195,6 @@ impl Place {
     /// The store of a command that reads first.
     pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
         self.store.open(IfAbsent::Refuse).await
-    }
-
-    /// A command to suggest, for this store and this realm.
-    pub(crate) fn suggest(&self, command: &str) -> String {
-        let command = suggest(command, &self.realm);
-        if self.names_store { format!("{command} --store {}", self.store) } else { command }
     }
 }
 
@@ -215,7 +205,7 @@ impl PlacesArguments {
             Some(choice) => choice,
             None => config::variable("GRANTWELL_REALM")?.unwrap_or_else(|| RealmChoice::One(RealmName::root())),
         };
-        Ok(Places { names_store: self.store.store.is_some(), store: self.store.name()?, realm })
+        Ok(Places { store: self.store.name()?, realm })
     }
 }
 
@@ -227,9 +217,9 @@ impl Places {
 
     /// The place of a command that works in one realm.
     pub(crate) fn one(self) -> Result<Place, Failure> {
-        let Self { store, realm, names_store } = self;
+        let Self { store, realm } = self;
         match realm {
-            RealmChoice::One(realm) => Ok(Place { store, names_store, realm }),
+            RealmChoice::One(realm) => Ok(Place { store, realm }),
             RealmChoice::All => Err(Failure::new(
                 "only client list goes through all realms; name the realm of the client with --realm NAME",
             )),
@@ -299,18 +289,27 @@ pub(crate) fn realm_or_of_environment(named: Option<RealmName>) -> Result<RealmN
     }
 }
 
-/// A command to suggest, which names the realm where the default is another.
+/// A command to suggest, for the store of this command line and for `realm`, which it names where the default is another.
 pub(crate) fn suggest(command: &str, realm: &RealmName) -> String {
-    if realm.is_root() { format!("grantwell {command}") } else { format!("grantwell {command} --realm {realm}") }
+    let is_default = realm.is_root() && matches!(config::variable::<RealmName>("GRANTWELL_REALM"), Ok(None));
+    if is_default { suggest_here(command) } else { suggest_here(&format!("{command} --realm {realm}")) }
+}
+
+/// A command to suggest, for the store of this command line.
+pub(crate) fn suggest_here(command: &str) -> String {
+    match NAMED.get() {
+        Some(store) => format!("grantwell {command} --store {store}"),
+        None => format!("grantwell {command}"),
+    }
 }
 
 /// Opens `registry.db` only: the tokens belong to the server, which may be running.
 fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let nothing_there = |what: &str| {
         Failure::new(format!(
-            "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: \
-             grantwell client create",
-            directory.display()
+            "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: {}",
+            directory.display(),
+            suggest_here("client create")
         ))
     };
     let mut made = None;
@@ -406,6 +405,10 @@ pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::Sec
         &random,
     ))
 }
+
+/// The store that the command line names. A process has one command line, and every sentence that suggests a command needs this, in
+/// conversions of errors too: a suggestion without it would work on another registry.
+static NAMED: OnceLock<StoreName> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

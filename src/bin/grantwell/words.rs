@@ -11,7 +11,7 @@ use grantwell::core::time::UnixSeconds;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::store::suggest;
+use crate::store::{suggest, suggest_here};
 
 /// Says what is worth knowing, on stderr.
 pub(crate) fn tell(notices: &[Notice]) {
@@ -57,7 +57,7 @@ impl From<ManagementError> for Failure {
             ManagementError::NothingRotatesSecrets(of) => format!(
                 "only a deployed stack rotates secrets on a schedule, and this store is a local one; leave out --secret-rotation-days, and \
                  rotate the secret when it is time with `{}`",
-                client_command("rotate-secret", &of)
+                client_command("rotate-secret", &of, "")
             ),
             ManagementError::SecretsExpired { of, at } => format!(
                 "the secrets of {of} expired at {}, and a new one would not work either; give it a lifetime with \
@@ -138,7 +138,8 @@ fn sentence(notice: &Notice) -> String {
         ),
         Notice::QuotaModeWithoutQuota(Subject::Realm(name)) => format!(
             "realm '{name}' has no token quota, so --token-quota-mode applies only to clients that have a quota of their own; set one \
-             for all with `grantwell realm set {name} --token-quota NUMBER/hour`"
+             for all with `{}`",
+            change(&Subject::Realm(name.clone()), "--token-quota NUMBER/hour")
         ),
         Notice::QuotaModeWithoutQuota(of) => format!(
             "neither {of} nor its realm has a token quota, so --token-quota-mode has no effect; set a quota with `{}`",
@@ -163,11 +164,11 @@ fn sentence(notice: &Notice) -> String {
             "the last rotation was only {} ago, and the secret before it, which the application may still use, no longer works; \
              hand out the new one now; if a new secret gets lost, replace it with `{}`, which keeps the previous one valid",
             span(*seconds),
-            client_command("rotate-secret", of) + " --replace-current"
+            client_command("rotate-secret", of, " --replace-current")
         ),
         Notice::NoPreviousSecretToKeep(of) => format!(
             "{of} had no valid secret besides the current one, so that one stays valid beside the new one; end it with `{}`",
-            client_command("rotate-secret", of) + " --revoke-previous"
+            client_command("rotate-secret", of, " --revoke-previous")
         ),
         Notice::TokensCountAgain { of, from } if *from == UnixSeconds(0) => {
             format!("all tokens of {of} are valid again, unless they have expired or were revoked one by one")
@@ -204,12 +205,12 @@ fn hindrance(why: Hindrance, of: &Subject) -> String {
             "its realm does not allow the grant type client_credentials; allow it with `{}`",
             change(&Subject::Realm(realm.clone()), "--grant-type client_credentials")
         ),
-        Hindrance::Disabled => format!("it is disabled; enable it with `{}`", client_command("enable", of)),
+        Hindrance::Disabled => format!("it is disabled; enable it with `{}`", client_command("enable", of, "")),
         Hindrance::SecretsExpired => format!(
             "its secrets have expired; make another with `{}`",
-            client_command("rotate-secret", of) + " --secret-lifetime 0"
+            client_command("rotate-secret", of, " --secret-lifetime 0")
         ),
-        Hindrance::NoSecret => format!("it has no secret; make one with `{}`", client_command("rotate-secret", of)),
+        Hindrance::NoSecret => format!("it has no secret; make one with `{}`", client_command("rotate-secret", of, "")),
     }
 }
 
@@ -223,7 +224,9 @@ fn span(seconds: u64) -> String {
 
 fn unknown(subject: &Subject) -> String {
     match subject {
-        Subject::Realm(name) => format!("there is no realm '{name}'; create it with: grantwell realm set {name}"),
+        Subject::Realm(name) => {
+            format!("there is no realm '{name}'; create it with: {}", suggest_here(&format!("realm set {name}")))
+        }
         Subject::Client { realm, client_id } => format!(
             "realm '{realm}' has no client '{client_id}'; list its clients with: {}",
             suggest("client list", realm)
@@ -236,7 +239,7 @@ fn exists(subject: &Subject) -> String {
         Subject::Realm(name) => format!("realm '{name}' exists already"),
         Subject::Client { realm, client_id } => format!(
             "realm '{realm}' already has a client '{client_id}', which stays as it is; change it with `{}`, or choose another --id",
-            client_command("update", subject)
+            client_command("update", subject, "")
         ),
     }
 }
@@ -274,22 +277,22 @@ fn realm_of(subject: &Subject) -> &RealmName {
 /// The command that shows it.
 fn show(subject: &Subject) -> String {
     match subject {
-        Subject::Realm(name) => format!("grantwell realm show {name}"),
-        Subject::Client { .. } => client_command("show", subject),
+        Subject::Realm(name) => suggest_here(&format!("realm show {name}")),
+        Subject::Client { .. } => client_command("show", subject, ""),
     }
 }
 
 /// The command that changes it, with `options`.
 fn change(subject: &Subject, options: &str) -> String {
     match subject {
-        Subject::Realm(name) => format!("grantwell realm set {name} {options}"),
+        Subject::Realm(name) => suggest_here(&format!("realm set {name} {options}")),
         Subject::Client { realm, client_id } => suggest(&format!("client update {client_id} {options}"), realm),
     }
 }
 
-fn client_command(command: &str, subject: &Subject) -> String {
+fn client_command(command: &str, subject: &Subject, options: &str) -> String {
     match subject {
-        Subject::Realm(name) => suggest(&format!("client {command} ID"), name),
-        Subject::Client { realm, client_id } => suggest(&format!("client {command} {client_id}"), realm),
+        Subject::Realm(name) => suggest(&format!("client {command} ID{options}"), name),
+        Subject::Client { realm, client_id } => suggest(&format!("client {command} {client_id}{options}"), realm),
     }
 }

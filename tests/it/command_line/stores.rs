@@ -113,3 +113,32 @@ fn the_registry_can_be_managed_while_its_server_runs() {
     operator.json(&["realm", "set", "alpha"]);
     assert_eq!(ids(&operator.json(&["client", "list"])), ["myClient", "second"]);
 }
+
+#[test]
+fn a_suggested_command_works_on_the_same_store_and_realm() {
+    let operator = Operator::with_client();
+    let refused = |arguments: &[&str]| operator.run(&[arguments, &["--store", "file:my data"]].concat());
+    let (there, here) = ("--store 'file:my data'", |sentence: &str| format!("{sentence} --store 'file:my data'"));
+    refused(&["client", "list"]).is_refusal(1, &here("register a first client with: grantwell client create"));
+    refused(&["client", "create", "--realm", "alpha"])
+        .is_refusal(1, &here("create it with: grantwell realm set alpha"));
+    let created = refused(&["client", "create", "--id", "c"]);
+    assert!(
+        created.stderr.contains(&format!("`grantwell client update c --scope SCOPE {there}`")),
+        "{}",
+        created.stderr
+    );
+    refused(&["client", "create", "--id", "c"]).is_refusal(1, &format!("`grantwell client update c {there}`"));
+    refused(&["client", "show", "d"]).is_refusal(1, &here("list its clients with: grantwell client list"));
+    refused(&["realm", "show", "beta"]).is_refusal(1, &here("create it with: grantwell realm set beta"));
+    refused(&["key", "revoke", "k"]).is_refusal(1, &here("list its keys with: grantwell key list"));
+    let quota = refused(&["realm", "set", "--token-quota-mode", "observe"]);
+    let suggestion = format!("`grantwell realm set root --token-quota NUMBER/hour {there}`");
+    assert!(quota.stderr.contains(&suggestion), "{}", quota.stderr);
+
+    // The variable names another realm, so a suggestion for root has to name root.
+    let of_root = operator.run_with(|command| {
+        command.args(["client", "show", "d", "--realm", "root"]).env("GRANTWELL_REALM", "beta");
+    });
+    of_root.is_refusal(1, "list its clients with: grantwell client list --realm root");
+}

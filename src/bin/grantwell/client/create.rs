@@ -43,7 +43,7 @@ impl Create {
 
         // Before anything else can fail: nobody else has the secret.
         output::json(&ClientInformation::created(&registered.client, registered.secret.as_ref()))
-            .map_err(|failure| secret_not_delivered(failure, &registered.client, place))?;
+            .map_err(|failure| secret_not_delivered(failure, &registered.client))?;
         words::tell(&registered.notices);
         Ok(())
     }

@@ -359,7 +359,9 @@ fn nothing_listed(choice: &RealmChoice, is_filtered: bool) -> String {
             format!("realm {realm} has no clients here; register one with: {}\n", suggest("client create", realm))
         }
         RealmChoice::All if is_filtered => "no realm has such clients\n".to_owned(),
-        RealmChoice::All => "no realm has clients here; register one with: grantwell client create\n".to_owned(),
+        RealmChoice::All => {
+            format!("no realm has clients here; register one with: {}\n", suggest("client create", &RealmName::root()))
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::which::WhichClient;
 use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
 use crate::output::{self, JsonOutputArguments};
-use crate::store::Place;
+use crate::store::{Place, suggest};
 use crate::terminal;
 use crate::words;
 
@@ -118,7 +118,7 @@ impl RotateSecret {
             previous_secret_valid: rotated.previous_is_valid,
             previous_secret_expires_at: rotated.previous_is_valid.then_some(rotated.previous_expires_at),
         };
-        output::json(&answer).map_err(|failure| secret_not_delivered(failure, &rotated.client, place))?;
+        output::json(&answer).map_err(|failure| secret_not_delivered(failure, &rotated.client))?;
         words::tell(&rotated.notices);
         rotated.unfinished.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -151,7 +151,7 @@ fn previous_lifetime(text: &str) -> Result<PreviousLifetime, InvalidPreviousLife
 }
 
 /// The registration is stored, and nobody has its secret.
-pub(super) fn secret_not_delivered(failure: Failure, client: &Client, place: &Place) -> Failure {
+pub(super) fn secret_not_delivered(failure: Failure, client: &Client) -> Failure {
     let reason = match failure {
         Failure::Sentence(sentence) | Failure::Misuse(sentence) => sentence,
         Failure::OutputClosed => "standard output was closed".into(),
@@ -160,7 +160,7 @@ pub(super) fn secret_not_delivered(failure: Failure, client: &Client, place: &Pl
     Failure::new(format!(
         "client '{id}' has a new secret, but it could not be shown to you: {reason}; make another one, which keeps the previous \
          one valid, with `{}`",
-        place.suggest(&format!("client rotate-secret {id} --replace-current"))
+        suggest(&format!("client rotate-secret {id} --replace-current"), &client.realm)
     ))
 }
 
