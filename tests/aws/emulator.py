@@ -17,6 +17,7 @@ Its credentials are made up, and no variable of a real AWS account is ever passe
 from __future__ import annotations
 
 import argparse
+import functools
 import ipaddress
 import json
 import logging
@@ -40,6 +41,7 @@ import boto3
 import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
 REGION = "us-east-1"
@@ -74,6 +76,26 @@ def client(service: str, url: str, credentials: Credentials) -> Any:
         aws_session_token=credentials.session_token,
         config=Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=30),
     )
+
+
+def _write_one_at_a_time() -> None:
+    """DynamoDB makes each write in one step and answers what it wrote. moto reads, decides, writes and answers without a lock, so that
+    on a busy machine two conditional writes at once overwrite each other, or are answered alike."""
+    lock = threading.RLock()
+    answer = DynamoHandler.call_action
+
+    @functools.wraps(answer)
+    def call_action(self: DynamoHandler) -> Any:
+        writes = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems")
+        if self.get_endpoint_name(self.headers) not in writes:
+            return answer(self)
+        with lock:
+            return answer(self)
+
+    DynamoHandler.call_action = call_action
+
+
+_write_one_at_a_time()
 
 
 class Emulator:
