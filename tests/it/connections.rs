@@ -276,7 +276,7 @@ fn no_peer_keeps_a_server_from_stopping() {
         server.signal(signal);
         let told = Instant::now();
         assert_eq!(server.wait().code(), Some(0), "SIG{signal}");
-        assert!(told.elapsed() < Duration::from_secs(13), "SIG{signal}: {:?}", told.elapsed());
+        assert!(told.elapsed() < Duration::from_secs(25), "SIG{signal}: {:?}", told.elapsed());
         let (_, log) = server.into_output();
         assert!(log.contains("stopped"), "{log}");
     }
