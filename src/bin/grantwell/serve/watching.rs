@@ -8,6 +8,7 @@ use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::health::Health;
 use grantwell::embedded::server::limits::Limits;
 use grantwell::embedded::server::{self, Settings, metrics};
+use grantwell::observe::Observer;
 use grantwell::observe::metrics::Prometheus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -87,8 +88,10 @@ impl Watching {
         let service = metrics::routes(metrics, health);
         let ended = tokio::spawn(async move {
             let stop = async { drop(told_to_end.await) };
-            if let Err(error) = server::serve(listener, service, Settings { limits, ..Settings::default() }, stop).await
-            {
+            let settings = Settings { limits, ..Settings::default() };
+            // What Prometheus sends wrong is no request to an endpoint, so it does not count.
+            let audit = Arc::<Observer>::default();
+            if let Err(error) = server::serve(listener, service, audit, settings, stop).await {
                 tracing::error!(%error, "no thread could be started for the metrics");
             }
         });
