@@ -201,6 +201,12 @@ fn a_variable_says_where_metrics_are_and_an_empty_one_says_nothing() {
     assert_eq!(server.wait().code(), Some(0));
     assert!(ureq::get(format!("http://{address}/metrics")).call().is_err(), "it ends with the server");
 
+    for wrong in ["nowhere", "0.0.0.0:0"] {
+        let refused = Start::on("memory").environment("GRANTWELL_METRICS_LISTEN", wrong).expect_refusal();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains(&format!("GRANTWELL_METRICS_LISTEN {wrong} is not")), "{said}");
+    }
+
     let server = Start::on("memory").environment("GRANTWELL_METRICS_LISTEN", "").spawn();
     assert!(!server.stderr().contains("/metrics"), "{}", server.stderr());
 }
