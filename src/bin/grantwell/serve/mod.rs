@@ -191,7 +191,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), config.signing_key_rotation_interval);
     let rotation = tokio::spawn(rotation);
     let erasing = tokio::spawn(upkeep::forget_removed(registry));
-    let watched = watching.map(|watching| watching.start(health));
+    let watched = watching.map(|watching| watching.start(health, Arc::clone(&audit)));
     let settings = Settings { sources, limits, heartbeat: service_manager::heartbeat() };
     server::serve(listener, service, audit, settings, stop)
         .await

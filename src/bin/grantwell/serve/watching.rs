@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use grantwell::config;
+use grantwell::core::audit::AuditSink;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::health::Health;
 use grantwell::embedded::server::limits::Limits;
 use grantwell::embedded::server::{self, Settings, metrics};
-use grantwell::observe::Observer;
 use grantwell::observe::metrics::Prometheus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -79,7 +79,7 @@ impl Watching {
     }
 
     /// Answers Prometheus, on a thread of its own.
-    pub(super) fn start(self, health: Arc<Health>) -> Watched {
+    pub(super) fn start(self, health: Arc<Health>, audit: Arc<dyn AuditSink>) -> Watched {
         let Self { listener, address, metrics } = self;
         tracing::info!(%address, "metrics are at /metrics");
         let (ends, told_to_end) = oneshot::channel::<()>();
@@ -88,8 +88,6 @@ impl Watching {
         let ended = tokio::spawn(async move {
             let stop = async { drop(told_to_end.await) };
             let settings = Settings { limits, ..Settings::default() };
-            // What Prometheus sends wrong is no request to an endpoint, so it does not count.
-            let audit = Arc::<Observer>::default();
             if let Err(error) = server::serve(listener, service, audit, settings, stop).await {
                 tracing::error!(%error, "no thread could be started for the metrics");
             }
