@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures to give")]
 
 use std::future::pending;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,6 +16,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use axum::routing::post;
 
 use grantwell::embedded::server::{self, Settings};
+use grantwell::observe::Observer;
 
 #[tokio::main]
 async fn main() {
@@ -30,7 +32,7 @@ async fn main() {
     let listener = server::listen(address).await.expect("a free port");
     match server_loop.as_str() {
         "axum" => axum::serve(listener, router).await,
-        _ => server::serve(listener, router, Settings::default(), pending()).await,
+        _ => server::serve(listener, router, Arc::<Observer>::default(), Settings::default(), pending()).await,
     }
     .expect("it serves");
 }

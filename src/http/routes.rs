@@ -127,7 +127,7 @@ pub fn service(routes: Router, public_url: PublicUrl, limit: Duration, observer:
 }
 
 /// What the metrics call the endpoint of a path: one of few, whatever a caller asks for.
-fn name_of_endpoint(path: &str) -> &'static str {
+pub fn name_of_endpoint(path: &str) -> &'static str {
     let endpoint = ENDPOINTS.into_iter().find(|endpoint| request::base_path(path, endpoint.path).is_some());
     match endpoint {
         Some(endpoint) => endpoint.name,
@@ -172,7 +172,7 @@ async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Reques
     let source = request::source(request.extensions());
     let form = match FormRequest::read(request, TokenEndpoint::ENDPOINT).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), TokenEndpoint::ENDPOINT, source, refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), TokenEndpoint::ENDPOINT.name, source, refusal),
     };
     let issued = form.answer_by(async |request| endpoint.issue(request).await).await;
     answer(&form.addressed.realm, issued.map(|issued| response::token(&issued)))
@@ -182,7 +182,7 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
     let source = request::source(request.extensions());
     let form = match FormRequest::read(request, IntrospectionEndpoint::ENDPOINT).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), IntrospectionEndpoint::ENDPOINT, source, refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), IntrospectionEndpoint::ENDPOINT.name, source, refusal),
     };
     let response = if form.prefers(introspection::SIGNED_MEDIA_TYPE) {
         let signed = form.answer_by(async |request| endpoint.introspect_signed(request).await).await;
@@ -198,7 +198,7 @@ async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Reques
     let source = request::source(request.extensions());
     let form = match FormRequest::read(request, RevocationEndpoint::ENDPOINT).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), RevocationEndpoint::ENDPOINT, source, refusal),
+        Err(refusal) => return refused(endpoint.audit.as_ref(), RevocationEndpoint::ENDPOINT.name, source, refusal),
     };
     let revoked = form.answer_by(async |request| endpoint.revoke(request).await).await;
     answer(&form.addressed.realm, revoked.map(|()| response::empty()))
@@ -219,7 +219,7 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
         Err(error) => {
             return refused(
                 endpoint.audit.as_ref(),
-                MetadataEndpoint::DOCUMENT,
+                MetadataEndpoint::DOCUMENT.name,
                 request::source(&parts.extensions),
                 error.into(),
             );
@@ -237,7 +237,7 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
         Err(error) => {
             return refused(
                 endpoint.audit.as_ref(),
-                MetadataEndpoint::JWKS,
+                MetadataEndpoint::JWKS.name,
                 request::source(&parts.extensions),
                 error.into(),
             );
@@ -248,9 +248,14 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
 }
 
 /// The answer to a request that never became one of the protocol's. Recorded, because credentials in a URL are among them.
-fn refused(audit: &dyn AuditSink, endpoint: Endpoint, source: Option<ClientSource>, refusal: Refusal) -> Response {
+pub(crate) fn refused(
+    audit: &dyn AuditSink,
+    endpoint: &'static str,
+    source: Option<ClientSource>,
+    refusal: Refusal,
+) -> Response {
     audit.record(&AuditEvent::Malformed {
-        endpoint: endpoint.name,
+        endpoint,
         source,
         reason: refusal.reason(),
         detail: refusal.description(),

@@ -75,7 +75,12 @@ pub(super) fn elapsed() -> Option<Duration> {
 
 /// The same for the log, to a microsecond: a warm answer takes less than a millisecond.
 pub(super) fn duration_ms() -> Option<f64> {
-    elapsed().map(|time| Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)).as_secs_f64() * 1000.0)
+    elapsed().map(milliseconds)
+}
+
+/// One division of a whole number, so that the digits end where the microseconds do. Longer than an hour is not measured.
+fn milliseconds(time: Duration) -> f64 {
+    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
 /// What is told meanwhile is not about the current request.
@@ -114,6 +119,15 @@ mod tests {
         assert!(ids.iter().all(|id| id.len() == 36 && id.as_bytes()[14] == b'4'), "{ids:?}");
         let beginnings: BTreeSet<&str> = ids.iter().map(|id| &id[..4]).collect();
         assert!(beginnings.len() > 900, "{}", beginnings.len());
+    }
+
+    #[test]
+    fn a_duration_ends_with_its_microseconds() {
+        for microseconds in 0..200_000_u64 {
+            let text = milliseconds(Duration::from_micros(microseconds)).to_string();
+            let (_, decimals) = text.split_once('.').unwrap_or((&text, ""));
+            assert!(decimals.len() <= 3, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -310,6 +310,39 @@ fn every_decision_says_whence_it_came_how_it_was_answered_and_by_which_id_its_ca
 }
 
 #[test]
+fn what_is_refused_before_it_is_routed_is_in_the_log_by_its_id_too() {
+    let mut server = Start::on("memory").arguments(&["--log-format", "json", "--trust-forwarded-for"]).spawn();
+    let requests = [
+        ("invalid_host", 400, "token", "POST /oauth2/access_token HTTP/1.1\r\nHost: canary host"),
+        ("invalid_host", 400, "other", "GET /canary?canary HTTP/1.1\r\nX: canary"),
+        (
+            "unsupported_transfer_coding",
+            501,
+            "revocation",
+            "POST /oauth2/token/revoke HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: canary, chunked",
+        ),
+    ];
+    let asked = requests.map(|(reason, status, endpoint, head)| {
+        let mut connection = Connection::open(&server);
+        connection.send(format!("{head}\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n").as_bytes());
+        let answer = connection.answer(true);
+        assert_eq!(answer.status, status, "{head}");
+        (answer.header("x-request-id").expect("an id").to_owned(), reason, status, endpoint)
+    });
+    server.signal("TERM");
+    server.wait();
+    let (_, log) = server.into_output();
+    for (id, reason, status, endpoint) in asked {
+        let line = log.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("no line of {reason}: {log}"));
+        let line = members_of(line, "json");
+        let said = ["message", "reason", "status", "endpoint", "source"].map(|member| &line[member]);
+        let expected = [json!("request refused"), json!(reason), json!(status), json!(endpoint), json!("203.0.113.7")];
+        assert_eq!(said, expected.each_ref(), "{line:?}");
+    }
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
 fn without_a_proxy_to_trust_the_source_is_the_peer_whatever_it_says() {
     let store = Store::new();
     let mut server = Start::on(&store.argument()).spawn();

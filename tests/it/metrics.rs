@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::support::cli::{Registered, Store, grantwell};
-use crate::support::http::{GRANT, Request};
+use crate::support::http::{Connection, GRANT, Request};
 use crate::support::poll;
 use crate::support::server::{Server, Start};
 
@@ -124,6 +124,10 @@ fn what_a_server_does_is_counted_under_the_names_of_the_table() {
     server.token_request(&stranger, "").assert_401("alpha");
     Request::new("GET", "/canary?canary").send_raw(&server);
 
+    let mut connection = Connection::open(&server);
+    connection.send(b"GET /oauth2/connect/jwk_uri HTTP/1.1\r\n\r\n");
+    connection.answer(true).assert_400("invalid_request");
+
     let after = scrape(address);
     for (series, expected) in [
         ("grantwell_tokens_issued_total{realm=\"alpha\"}", 4.0),
@@ -133,6 +137,7 @@ fn what_a_server_does_is_counted_under_the_names_of_the_table() {
         ("grantwell_tokens_revoked_total", 1.0),
         ("grantwell_requests_refused_total{reason=\"wrong_secret\"}", 3.0),
         ("grantwell_requests_refused_total{reason=\"unknown_client\"}", 1.0),
+        ("grantwell_requests_refused_total{reason=\"invalid_host\"}", 1.0),
         ("grantwell_latency_seconds_count{endpoint=\"token\",status=\"200\"}", 4.0),
         ("grantwell_latency_seconds_count{endpoint=\"token\",status=\"401\"}", 4.0),
         ("grantwell_latency_seconds_count{endpoint=\"introspection\",status=\"200\"}", 2.0),
@@ -195,6 +200,12 @@ fn a_variable_says_where_metrics_are_and_an_empty_one_says_nothing() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     assert!(ureq::get(format!("http://{address}/metrics")).call().is_err(), "it ends with the server");
+
+    for wrong in ["nowhere", "0.0.0.0:0"] {
+        let refused = Start::on("memory").environment("GRANTWELL_METRICS_LISTEN", wrong).expect_refusal();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains(&format!("GRANTWELL_METRICS_LISTEN {wrong} is not")), "{said}");
+    }
 
     let server = Start::on("memory").environment("GRANTWELL_METRICS_LISTEN", "").spawn();
     assert!(!server.stderr().contains("/metrics"), "{}", server.stderr());

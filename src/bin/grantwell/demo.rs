@@ -41,6 +41,7 @@ use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::{self, Settings};
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes::HttpService;
+use grantwell::observe::Observer;
 use grantwell::observe::log::{self, LogFormat, LogLevel};
 
 use crate::failure::Failure;
@@ -446,9 +447,10 @@ async fn start<S: HttpService>(service: impl FnOnce(SocketAddr) -> Result<S, Fai
     let address = listener.local_addr().map_err(failed)?;
     let service = service(address)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(server::serve(listener, service, Settings::default(), async move {
-        let _either_way = stopped.await;
-    }));
+    let served =
+        tokio::spawn(server::serve(listener, service, Arc::<Observer>::default(), Settings::default(), async move {
+            let _either_way = stopped.await;
+        }));
     Ok(Running { address, stop, served })
 }
 

@@ -9,7 +9,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::IntoResponse as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,9 +21,10 @@ use super::host;
 use super::limits::Limits;
 use super::places::Place;
 use super::sources::Sources;
+use crate::core::audit::AuditSink;
 use crate::core::source::ClientSource;
 use crate::http::response::{REQUEST_ID, Refusal};
-use crate::http::routes::HttpService;
+use crate::http::routes::{HttpService, name_of_endpoint, refused};
 use crate::observe::request::{RequestContext, during};
 
 /// Answers the requests of one connection, on the runtime that it is awaited on.
@@ -34,6 +34,7 @@ pub(super) async fn answer(
     stream: std::net::TcpStream,
     peer: SocketAddr,
     service: impl HttpService,
+    audit: Arc<dyn AuditSink>,
     sources: Sources,
     limits: &Limits,
     place: Place,
@@ -61,13 +62,16 @@ pub(super) async fn answer(
         });
         let is_readable = refusal.is_none();
         let answer = match refusal {
-            Some(refusal) => Err(refusal),
+            Some(refusal) => Err(during(context, {
+                let (audit, endpoint) = (Arc::clone(&audit), name_of_endpoint(request.uri().path()));
+                async move { refused(audit.as_ref(), endpoint, source, refusal) }
+            })),
             None => Ok(during(context, service.clone().call(request))),
         };
         async move {
             let mut answer = match answer {
                 Ok(answer) => answer.await?,
-                Err(refusal) => refusal.into_response(),
+                Err(refused) => refused.await,
             };
             activity.is_answered();
             if let Some(id) = id {
@@ -143,6 +147,7 @@ mod tests {
 
     use super::*;
     use crate::embedded::server::places::{Peers, Places};
+    use crate::observe::Observer;
 
     const REQUEST: &str = "GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -167,7 +172,9 @@ mod tests {
             .route("/quick", get(async || "quick"))
             .route("/large", get(async || vec![b'a'; 128 << 20]))
             .route("/hangs", get(std::future::pending::<&str>));
-        let end = tokio::spawn(async move { answer(accepted, peer, routes, Sources::Peers, &limits, place).await });
+        let audit = Arc::<Observer>::default();
+        let end =
+            tokio::spawn(async move { answer(accepted, peer, routes, audit, Sources::Peers, &limits, place).await });
         (stream, end)
     }
 

@@ -17,7 +17,7 @@ use std::future::pending;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -30,6 +30,7 @@ use self::limits::Limits;
 use self::places::{Peers, Places};
 use self::sources::Sources;
 use self::workers::Workers;
+use crate::core::audit::AuditSink;
 use crate::core::ports::Clock as _;
 use crate::core::source::ClientSource;
 use crate::core::time::UnixSeconds;
@@ -84,13 +85,14 @@ pub fn url_of(address: SocketAddr) -> String {
 }
 
 /// Serves with `service`, on a thread for each core, until `stop` resolves. Then answers what is in flight for at most
-/// [`DRAIN_LIMIT`].
+/// [`DRAIN_LIMIT`]. What is refused before `service` sees it goes to `audit`.
 ///
 /// # Errors
 /// What the system says where a thread cannot be started.
 pub async fn serve(
     listener: TcpListener,
     service: impl HttpService,
+    audit: Arc<dyn AuditSink>,
     settings: Settings,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -120,8 +122,10 @@ pub async fn serve(
                     place = places.take_over(peers).await;
                 }
                 let Some(place) = place else { continue };
-                let service = service.clone();
-                workers.spawn(async move { connection::answer(stream, peer, service, sources, &limits, place).await });
+                let (service, audit) = (service.clone(), Arc::clone(&audit));
+                workers.spawn(async move {
+                    connection::answer(stream, peer, service, audit, sources, &limits, place).await;
+                });
             }
             Err(error) => {
                 not_accepted.count();

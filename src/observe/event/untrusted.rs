@@ -19,8 +19,7 @@ impl fmt::Display for Untrusted<'_> {
                 room -= 1;
                 formatter.write_char(' ')?;
             }
-            let is_credential = CREDENTIALS.iter().any(|prefix| word.starts_with(prefix));
-            for character in if is_credential { REDACTED } else { word }.chars() {
+            for character in if holds_a_credential(word) { REDACTED } else { word }.chars() {
                 if room == 0 {
                     return formatter.write_str("...");
                 }
@@ -35,10 +34,19 @@ impl fmt::Display for Untrusted<'_> {
     }
 }
 
+/// Wherever it is in the word: who takes one field for another also quotes it, or sends its name with it. Other words may have the three
+/// letters of a JWT in their middle.
+fn holds_a_credential(word: &str) -> bool {
+    OWN.iter().any(|prefix| word.contains(prefix))
+        || word.split(|character: char| !character.is_ascii_alphanumeric()).any(|part| part.starts_with(JWT))
+}
+
 /// Longer than what anybody asks for.
 const MOST_CHARACTERS: usize = 256;
-/// How this server's own begin, and JWTs.
-const CREDENTIALS: [&str; 3] = [opaque::PREFIX, ClientSecret::PREFIX, "eyJ"];
+/// How this server's own begin.
+const OWN: [&str; 2] = [opaque::PREFIX, ClientSecret::PREFIX];
+/// How JWTs begin.
+const JWT: &str = "eyJ";
 const REDACTED: &str = "[redacted]";
 
 #[cfg(test)]
@@ -55,6 +63,10 @@ mod tests {
             ("a\nb", "a\\u{a}b"),
             ("\u{1b}[31m\u{202e}\u{85}", "\\u{1b}[31m\\u{202e}\\u{85}"),
             ("read gwt_secret gws_secret eyJhbGciOi.x.y", "read [redacted] [redacted] [redacted]"),
+            ("\"gws_secret\" client_secret=gws_secret xgwt_secret", "[redacted] [redacted] [redacted]"),
+            ("read\tgws_secret\neyJhbGciOi.x.y", "[redacted]"),
+            ("read,eyJhbGciOi.x.y token:eyJhbGciOi.x.y", "[redacted] [redacted]"),
+            ("keyJobs:read logs_read", "keyJobs:read logs_read"),
         ] {
             assert_eq!(Untrusted(sent).to_string(), shown);
         }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use grantwell::app::{self, App};
+use grantwell::app::{self, Adapters as _, App};
 use grantwell::config::ServerConfig;
 use grantwell::core::realm::PublicUrl;
 use grantwell::embedded::server::health::Health;
@@ -165,6 +165,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let app = App::new(adapters.logging_refusals_sparingly(), app::Settings::of_local_server(&config));
     let health = Health::of(health);
     let Ok(service) = app.service(public_url, health.routes());
+    let audit = app.adapters().audit();
     drop(app);
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
@@ -190,8 +191,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), config.signing_key_rotation_interval);
     let rotation = tokio::spawn(rotation);
     let erasing = tokio::spawn(upkeep::forget_removed(registry));
-    let watched = watching.map(|watching| watching.start(health));
-    server::serve(listener, service, Settings { sources, limits, heartbeat: service_manager::heartbeat() }, stop)
+    let watched = watching.map(|watching| watching.start(health, Arc::clone(&audit)));
+    let settings = Settings { sources, limits, heartbeat: service_manager::heartbeat() };
+    server::serve(listener, service, audit, settings, stop)
         .await
         .map_err(|error| Failure::new(format!("no thread could be started: {error}")))?;
     rotation.abort();

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use grantwell::config;
+use grantwell::core::audit::AuditSink;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::health::Health;
 use grantwell::embedded::server::limits::Limits;
@@ -47,24 +48,23 @@ impl MetricsArguments {
     /// A [`Failure`] that says what to do.
     pub(super) async fn listen(&self) -> Result<Option<Watching>, Failure> {
         let named = match &self.metrics_listen {
-            Some(named) => Some(named.clone()),
-            None => config::variable::<String>("GRANTWELL_METRICS_LISTEN")?,
+            Some(named) => Some((OPTION, named.clone())),
+            None => config::variable::<String>(VARIABLE)?.map(|named| (VARIABLE, named)),
         };
-        let Some(listen) = named else {
+        let Some((name, listen)) = named else {
             return if self.metrics_allow_remote {
                 Err(Failure::new("--metrics-allow-remote is for --metrics-listen HOST:PORT, which is missing"))
             } else {
                 Ok(None)
             };
         };
-        let address = resolved("--metrics-listen", &listen)?;
+        let address = resolved(name, &listen)?;
         if !address.ip().is_loopback() && !self.metrics_allow_remote {
             return Err(Failure::new(format!(
-                "{address} is not a loopback address, so that others could read the metrics; pass --metrics-allow-remote if they may"
+                "{name} {address} is not a loopback address, so that others could read the metrics; pass --metrics-allow-remote if they may"
             )));
         }
-        let failed =
-            |error| Failure::new(format!("cannot listen on {address}: {error}; choose another with --metrics-listen"));
+        let failed = |error| Failure::new(format!("cannot listen on {address}: {error}; choose another with {name}"));
         let listener = server::listen(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let metrics = Prometheus::new().map_err(|error| Failure::new(format!("no metrics: {error}")))?;
@@ -79,7 +79,7 @@ impl Watching {
     }
 
     /// Answers Prometheus, on a thread of its own.
-    pub(super) fn start(self, health: Arc<Health>) -> Watched {
+    pub(super) fn start(self, health: Arc<Health>, audit: Arc<dyn AuditSink>) -> Watched {
         let Self { listener, address, metrics } = self;
         tracing::info!(%address, "metrics are at /metrics");
         let (ends, told_to_end) = oneshot::channel::<()>();
@@ -87,8 +87,8 @@ impl Watching {
         let service = metrics::routes(metrics, health);
         let ended = tokio::spawn(async move {
             let stop = async { drop(told_to_end.await) };
-            if let Err(error) = server::serve(listener, service, Settings { limits, ..Settings::default() }, stop).await
-            {
+            let settings = Settings { limits, ..Settings::default() };
+            if let Err(error) = server::serve(listener, service, audit, settings, stop).await {
                 tracing::error!(%error, "no thread could be started for the metrics");
             }
         });
@@ -104,5 +104,8 @@ impl Watched {
     }
 }
 
+const OPTION: &str = "--metrics-listen";
+/// Says the same where the option does not.
+const VARIABLE: &str = "GRANTWELL_METRICS_LISTEN";
 /// One is enough; a few more are for people who look.
 const MOST_CONNECTIONS: usize = 16;
