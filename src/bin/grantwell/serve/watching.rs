@@ -46,9 +46,9 @@ impl MetricsArguments {
     /// # Errors
     /// A [`Failure`] that says what to do.
     pub(super) async fn listen(&self) -> Result<Option<Watching>, Failure> {
-        let named = match &self.metrics_listen {
-            Some(named) => Some(named.clone()),
-            None => config::variable::<String>("GRANTWELL_METRICS_LISTEN")?,
+        let (name, named) = match &self.metrics_listen {
+            Some(named) => ("--metrics-listen", Some(named.clone())),
+            None => (VARIABLE, config::variable::<String>(VARIABLE)?),
         };
         let Some(listen) = named else {
             return if self.metrics_allow_remote {
@@ -57,14 +57,13 @@ impl MetricsArguments {
                 Ok(None)
             };
         };
-        let address = resolved("--metrics-listen", &listen)?;
+        let address = resolved(name, &listen)?;
         if !address.ip().is_loopback() && !self.metrics_allow_remote {
             return Err(Failure::new(format!(
-                "{address} is not a loopback address, so that others could read the metrics; pass --metrics-allow-remote if they may"
+                "{name}: {address} is not a loopback address, so that others could read the metrics; pass --metrics-allow-remote if they may"
             )));
         }
-        let failed =
-            |error| Failure::new(format!("cannot listen on {address}: {error}; choose another with --metrics-listen"));
+        let failed = |error| Failure::new(format!("cannot listen on {address}: {error}; choose another with {name}"));
         let listener = server::listen(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let metrics = Prometheus::new().map_err(|error| Failure::new(format!("no metrics: {error}")))?;
@@ -104,5 +103,7 @@ impl Watched {
     }
 }
 
+/// Says where, unless the option does.
+const VARIABLE: &str = "GRANTWELL_METRICS_LISTEN";
 /// One is enough; a few more are for people who look.
 const MOST_CONNECTIONS: usize = 16;
