@@ -133,7 +133,7 @@ fn sentence(notice: &Notice) -> String {
              {INTROSPECT_ALL_TOKENS_ANY_REALM}"
         ),
         Notice::CommaInScope(scope) => format!(
-            "'{scope}' is one scope with a comma in its name; if you mean several, separate them by spaces: --scope '{}'",
+            "'{scope}' is one scope with a comma in its name; if you mean several, separate them by spaces: '{}'",
             scope.split(',').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
         ),
         Notice::QuotaModeWithoutQuota(Subject::Realm(name)) => format!(

@@ -213,6 +213,7 @@ fn values_outside_their_grammar_are_usage_errors() {
         (&["--token-lifetime", "0"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "2592001"], "a token lifetime is 1 to 2592000 seconds"),
         (&["--token-lifetime", "1 hr 1"], "a token lifetime is 1 to 2592000 seconds"),
+        (&["--token-lifetime", "1H"], "also with a unit in lower case, such as 15m, 24h or 30d"),
         (&["--auth-method", "none"], "[possible values: client_secret_basic, client_secret_post"),
         (&["--secret-lifetime", "3153600001"], "a secret lives 100 years at most; 0 is for ever"),
         (&["--access-token-format", "JWT"], "a format is opaque or jwt; '' removes the setting"),

@@ -82,11 +82,15 @@ fn a_scope_that_is_probably_a_mistake_is_taken_with_a_warning() {
     says_nothing(&update("am-introspect-all am-introspect-all-tokens am-introspect-all-tokens-any-realm"));
     says(
         &update("read,write"),
-        "warning: 'read,write' is one scope with a comma in its name; if you mean several, separate them by spaces: --scope 'read \
+        "warning: 'read,write' is one scope with a comma in its name; if you mean several, separate them by spaces: 'read \
          write'\n",
     );
     says_nothing(&operator.run(&["client", "update", "myClient", "--name", "n"]));
-    says(&operator.run(&["realm", "set", "--default-scope", "a,b"]), "warning: 'a,b' is one scope");
+    // No option is named: which one it was differs.
+    says(
+        &operator.run(&["realm", "set", "--default-scope", "a,b"]),
+        "warning: 'a,b' is one scope with a comma in its name; if you mean several, separate them by spaces: 'a b'\n",
+    );
     says(
         &operator.run(&["realm", "set", "--allowed-scope", "a,b am-introspect"]),
         "the scope 'am-introspect' does not allow",
