@@ -216,6 +216,11 @@ fn what_makes_no_sense_is_refused_with_a_word_of_advice() {
         (&["--persistence", "stateless"][..], 1, "for stateless ones add --format jwt"),
         (&["--region", "eu-west-1"], 1, "the built-in prices are those of us-east-1; give those of eu-west-1"),
         (&["--prices", "/nonexistent/prices.json"], 1, "cannot be read"),
+        (
+            &["--prices", "src/bin/grantwell/cost/prices.json", "--region", "eu-west-1"],
+            1,
+            "the prices in src/bin/grantwell/cost/prices.json are those of us-east-1, not of eu-west-1; add --region us-east-1",
+        ),
         (&["--tokens", "5000000000"], 2, "5000000000 is not in"),
         (&["--tokens", "5000M"], 2, "5000000000 is not in"),
         (&["--tokens", "many"], 2, "a count is a whole number"),
