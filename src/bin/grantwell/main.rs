@@ -46,7 +46,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[command(
     version,
     arg_required_else_help = true,
-    max_term_width = WIDEST_HELP,
+    term_width = terminal::width().map_or(PIPED_HELP, |columns| columns.min(WIDEST_HELP)),
     after_help = "Examples:
   grantwell demo
   grantwell serve --listen 127.0.0.1:8080
@@ -143,5 +143,7 @@ async fn run(command: Command) -> Result<(), Failure> {
 
 /// The queue of events and what wakes it, and the pair of sockets for signals with copies.
 const DESCRIPTORS: usize = 8;
+/// The width of help that is not shown on a terminal.
+const PIPED_HELP: usize = 100;
 /// A line that is longer is not read easily, however wide the terminal is.
 const WIDEST_HELP: usize = 120;
