@@ -71,6 +71,22 @@ fn a_realm_that_takes_scopes_from_clients_says_from_how_many_and_from_whom() {
 }
 
 #[test]
+fn a_realm_that_lets_no_client_get_a_token_says_so_when_that_begins() {
+    let operator = Operator::with_client();
+    let set = |arguments: &[&str]| operator.run(&[&["realm", "set", "root"], arguments].concat());
+    let sentence = "warning: no client of realm 'root' can get a token: client_credentials is not among the realm's grant types; allow \
+                    it with `grantwell realm set root --grant-type client_credentials`\n";
+    says(&set(&["--grant-type", "none"]), sentence);
+    says_nothing(&set(&["--default-scope", "read"]));
+    says_nothing(&set(&["--grant-type", "client_credentials"]));
+    let other = ["--grant-type", "authorization_code"];
+    says(&set(&other), "warning: this server implements only client_credentials; 'authorization_code' is recorded");
+    says_nothing(&set(&[&other[..], &["--grant-type", "client_credentials"]].concat()));
+    says(&set(&other), sentence);
+    says_nothing(&set(&["--grant-type", ""]));
+}
+
+#[test]
 fn a_scope_that_is_probably_a_mistake_is_taken_with_a_warning() {
     let operator = Operator::with_client();
     let update = |scope: &str| operator.run(&["client", "update", "myClient", "--scope", scope]);
