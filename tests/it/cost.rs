@@ -223,6 +223,8 @@ fn what_makes_no_sense_is_refused_with_a_word_of_advice() {
         ),
         (&["--tokens", "5000000000"], 2, "5000000000 is not in"),
         (&["--tokens", "5000M"], 2, "5000000000 is not in"),
+        (&["--tokens", "-5"], 2, "invalid value '-5' for '--tokens <NUMBER>': a count is a whole number"),
+        (&["--duration-ms", "-1ms"], 2, "a time is a whole number of milliseconds"),
         (&["--tokens", "many"], 2, "a count is a whole number"),
         (&["--duration-ms", "0"], 2, "a time is a whole number of milliseconds"),
         (&["--memory", "64"], 2, "64 is not in 128..=10240"),
