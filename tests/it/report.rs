@@ -150,6 +150,13 @@ fn a_log_that_is_no_json_has_nothing_to_report() {
     let advice =
         "in the form for people, which cannot be counted: start the server with `grantwell serve --log-format json`";
     assert!(table.contains(advice), "{table}");
+    let (skipped, text) = (answer["lines"]["skipped"].as_u64(), answer["lines"]["text"].as_u64());
+    let others = skipped.zip(text).map(|(skipped, text)| skipped - text).expect("counted");
+    let of_which = format!(
+        "of which {others} are about no token, and {} are in the form for people and were",
+        text.expect("counted")
+    );
+    assert!(table.contains(&of_which), "{table}");
     assert!(answer["notes"].to_string().contains(advice), "{answer}");
     assert!(answer["lines"]["text"].as_u64() >= Some(18), "as many as there were tokens: {answer}");
     // A log of both, as after a change of the option, is counted and says so.

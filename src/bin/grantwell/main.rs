@@ -30,7 +30,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
 
@@ -46,7 +46,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[command(
     version,
     arg_required_else_help = true,
-    max_term_width = WIDEST_HELP,
+    term_width = terminal::width().map_or(PIPED_HELP, |columns| columns.min(WIDEST_HELP)),
     after_help = "Examples:
   grantwell demo
   grantwell serve --listen 127.0.0.1:8080
@@ -97,7 +97,7 @@ enum Command {
 
 fn main() -> ExitCode {
     failure::report_panics();
-    let command = CommandLine::parse().command;
+    let command = CommandLine::read().command;
     let ended = match runtime() {
         // The hook has said what there is to say of a panic.
         Ok(runtime) => match panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(command)))) {
@@ -110,6 +110,26 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+impl CommandLine {
+    /// What was typed; ends the process where it is wrong or asks for help.
+    fn read() -> Self {
+        let mut command = taking_negative_numbers(Self::command());
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+/// Has `--tokens -5` and `--expiring -1d` refused for their values. Clap takes a value that begins with a hyphen for an option, and
+/// advises to write `-- -5`, which works nowhere. A text may not begin so: a forgotten value must not swallow the option after it.
+fn taking_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|option| {
+        let mut names = option.get_value_names().into_iter().flatten();
+        let is_number = names.any(|name| NUMBERS.contains(&name.as_str()));
+        if is_number { option.allow_hyphen_values(true) } else { option }
+    });
+    command.mut_subcommands(taking_negative_numbers)
 }
 
 /// Tokio panics where it lacks a descriptor for some of what it opens, so whether there are enough is seen before.
@@ -143,5 +163,9 @@ async fn run(command: Command) -> Result<(), Failure> {
 
 /// The queue of events and what wakes it, and the pair of sockets for signals with copies.
 const DESCRIPTORS: usize = 8;
+/// How help names the values of options that take nothing but a number.
+const NUMBERS: [&str; 8] = ["DURATION", "MB", "MS", "N", "NUMBER", "NUMBER/hour|NUMBER/day|none", "RATIO", "SECONDS"];
+/// The width of help that is not shown on a terminal.
+const PIPED_HELP: usize = 100;
 /// A line that is longer is not read easily, however wide the terminal is.
 const WIDEST_HELP: usize = 120;

@@ -132,6 +132,11 @@ pub(crate) enum GrantTypeValue {
     Any,
 }
 
+/// The text is not a lifetime of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}, also with a unit in lower case, such as 15m, 24h or 30d")]
+pub(crate) struct NoTokenLifetime(#[from] InvalidTokenLifetime);
+
 /// A realm with what the server decides for it.
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -162,8 +167,9 @@ pub(crate) fn scope(text: &str) -> Result<Scope, MalformedScope> {
 }
 
 /// Parses the lifetime of tokens.
-pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, InvalidTokenLifetime> {
-    duration::seconds(text).map_err(|_| InvalidTokenLifetime).and_then(TokenLifetime::new)
+pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, NoTokenLifetime> {
+    let seconds = duration::seconds(text).map_err(|_| InvalidTokenLifetime)?;
+    Ok(TokenLifetime::new(seconds)?)
 }
 
 /// Parses a grant type or `none`.

@@ -59,6 +59,8 @@ pub(crate) struct PlacesArguments {
 pub(crate) struct Places {
     pub(crate) store: StoreName,
     pub(crate) realm: RealmChoice,
+    /// What says so, the option or the variable.
+    realm_named_by: &'static str,
 }
 
 /// One realm, or each.
@@ -201,11 +203,14 @@ impl Place {
 impl PlacesArguments {
     /// The places that are named.
     pub(crate) fn places(self) -> Result<Places, Failure> {
-        let realm = match self.realm {
-            Some(choice) => choice,
-            None => config::variable("GRANTWELL_REALM")?.unwrap_or_else(|| RealmChoice::One(RealmName::root())),
+        let (realm_named_by, realm) = match self.realm {
+            Some(choice) => ("--realm", choice),
+            None => (
+                "GRANTWELL_REALM",
+                config::variable("GRANTWELL_REALM")?.unwrap_or_else(|| RealmChoice::One(RealmName::root())),
+            ),
         };
-        Ok(Places { store: self.store.name()?, realm })
+        Ok(Places { store: self.store.name()?, realm, realm_named_by })
     }
 }
 
@@ -217,12 +222,12 @@ impl Places {
 
     /// The place of a command that works in one realm.
     pub(crate) fn one(self) -> Result<Place, Failure> {
-        let Self { store, realm } = self;
+        let Self { store, realm, realm_named_by } = self;
         match realm {
             RealmChoice::One(realm) => Ok(Place { store, realm }),
-            RealmChoice::All => Err(Failure::new(
-                "only client list goes through all realms; name the realm of the client with --realm NAME",
-            )),
+            RealmChoice::All => Err(Failure::new(format!(
+                "{realm_named_by} is '*', and only client list goes through all realms; name the realm of the client with --realm NAME",
+            ))),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
+use rustix::fs::OFlags;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task;
@@ -18,6 +19,16 @@ pub(crate) fn width() -> Option<usize> {
     // Some terminals, such as serial lines, do not know their size.
     let known = termios::tcgetwinsize(stdout.as_fd()).ok().map(|size| usize::from(size.ws_col));
     Some(known.filter(|columns| *columns > 0).unwrap_or(NARROW).max(NARROWEST))
+}
+
+/// Whether `output` was closed when the process began. The runtime then opens the null device for reading and writing in its place; who
+/// sends output there by intent (`>/dev/null`) opens it for writing alone.
+pub(crate) fn is_stand_in(output: impl AsFd) -> bool {
+    let (Ok(opened), Ok(null)) = (rustix::fs::fstat(&output), rustix::fs::stat("/dev/null")) else {
+        return false;
+    };
+    let is_for_both = rustix::fs::fcntl_getfl(&output).is_ok_and(|flags| flags.contains(OFlags::RDWR));
+    opened.st_rdev == null.st_rdev && is_for_both
 }
 
 /// What `read` reads from `terminal`, which does not show it while it is typed. A signal that ends the process gives the terminal its

@@ -24,6 +24,7 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::CommaInScope(_)
             | Notice::QuotaModeWithoutQuota(_)
             | Notice::ScopesWithdrawn { .. }
+            | Notice::NoGrantInRealm(_)
             | Notice::NewSecretEndsAt(_)
             | Notice::RotatedTwice { .. }
             | Notice::TokensCountAgain { .. } => output::warn(&sentence(notice)),
@@ -133,7 +134,7 @@ fn sentence(notice: &Notice) -> String {
              {INTROSPECT_ALL_TOKENS_ANY_REALM}"
         ),
         Notice::CommaInScope(scope) => format!(
-            "'{scope}' is one scope with a comma in its name; if you mean several, separate them by spaces: --scope '{}'",
+            "'{scope}' is one scope with a comma in its name; if you mean several, separate them by spaces: '{}'",
             scope.split(',').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
         ),
         Notice::QuotaModeWithoutQuota(Subject::Realm(name)) => format!(
@@ -156,6 +157,10 @@ fn sentence(notice: &Notice) -> String {
                 names = names.join(", ")
             )
         }
+        Notice::NoGrantInRealm(realm) => format!(
+            "no client of realm '{realm}' can get a token: client_credentials is not among the realm's grant types; allow it with `{}`",
+            change(&Subject::Realm(realm.clone()), "--grant-type client_credentials")
+        ),
         Notice::NewSecretEndsAt(time) => format!(
             "the new secret stops working at {}, like the one before it; --secret-lifetime SECONDS changes that",
             output::utc(*time)

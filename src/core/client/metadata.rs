@@ -211,9 +211,12 @@ impl ClientMetadata {
         {
             return Err(InvalidRegistration::DefaultScope(outside.to_owned()));
         }
+        let had = |before: Option<&Scope>, token: &str| before.is_some_and(|before| before.contains(token));
+        let new_scope = self.scope.tokens().filter(|token| !had(Some(&before.scope), token));
+        let new_default = self.default_scope.iter().flat_map(Scope::tokens);
+        let new_default = new_default.filter(|token| !had(before.default_scope.as_ref(), token));
         if let Some(allowed) = &realm.settings.allowed_scope
-            && let Some(outside) =
-                self.scope.tokens().find(|token| !allowed.contains(token) && !before.scope.contains(token))
+            && let Some(outside) = new_scope.chain(new_default).find(|token| !allowed.contains(token))
         {
             return Err(InvalidRegistration::ScopeOutsideRealm {
                 realm: realm.name.clone(),

@@ -66,6 +66,8 @@ pub enum Notice {
         /// The first of them.
         first: Vec<ClientId>,
     },
+    /// The realm's grant types leave none that this server implements.
+    NoGrantInRealm(RealmName),
     /// The secret that the application may still use ended, because the one after it was made only these seconds before.
     RotatedTwice {
         /// The client.

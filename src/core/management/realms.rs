@@ -5,6 +5,7 @@ use super::outcome::{
     Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
 };
 use super::valid_after::TokensValidAfter;
+use crate::core::client::grant_type::GrantType;
 use crate::core::quota::QuotaSetting;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
@@ -146,6 +147,14 @@ fn notices_of(before: &RealmSettings, realm: &Realm) -> Vec<Notice> {
     let settings = &realm.settings;
     let is_new = |grant_type: &&_| before.grant_types.as_ref().is_none_or(|before| !before.contains(*grant_type));
     let mut notices: Vec<Notice> = notices_of_grants(settings.grant_types.iter().flatten().filter(is_new)).collect();
+    let stops_all = |settings: &RealmSettings| {
+        let named = settings.grant_types.as_ref();
+        named.is_some_and(|named| named.iter().all(|named| named.as_str() != GrantType::CLIENT_CREDENTIALS))
+    };
+    // A grant type that is not implemented has been spoken of.
+    if notices.is_empty() && stops_all(settings) && !stops_all(before) {
+        notices.push(Notice::NoGrantInRealm(realm.name.clone()));
+    }
     let scopes = |settings: &RealmSettings| [settings.default_scope.clone(), settings.allowed_scope.clone()];
     let (old, new) = (scopes(before), scopes(settings));
     notices.extend(notices_of_scopes(old.iter().flatten(), new.iter().flatten()));

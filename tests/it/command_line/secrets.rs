@@ -1,7 +1,7 @@
 //! Secrets of clients: given, generated, rotated, and never shown again.
 
 use std::fs::{self, File};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -212,6 +212,31 @@ fn a_secret_that_could_not_be_printed_is_reported() {
         1,
         "client 'myClient' has a new secret, but it could not be shown to you: the answer could not be written",
     );
+
+    // Closed by the shell, not by whoever reads it.
+    for arguments in ["rotate-secret myClient", "create --id another"] {
+        let shut = operator.run_with(|command| {
+            let line = format!("exec \"$0\" client {arguments} >&-");
+            let program = command.get_program().to_owned();
+            let mut shell = Command::new("sh");
+            shell
+                .arg("-c")
+                .arg(line)
+                .arg(program)
+                .current_dir(operator.home.path())
+                .env("GRANTWELL_STORE", "file:data");
+            shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+            *command = shell;
+        });
+        shut.is_refusal(
+            1,
+            "has a new secret, but it could not be shown to you: standard output was closed; make another",
+        );
+    }
+    let thrown_away = operator.run_with(|command| {
+        command.args(["client", "rotate-secret", "myClient"]).stdout(Stdio::null());
+    });
+    assert_eq!(thrown_away.status, Some(0), "somebody wants it so: {}", thrown_away.stderr);
 
     // The whole command: where the options named another place, it names it too.
     operator.json(&["realm", "set", "alpha"]);

@@ -30,7 +30,8 @@ impl Terminal {
         unlockpt(&keyboard).expect("unlocked");
         let name = ptsname(&keyboard, Vec::new()).expect("a name");
         let line = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("opened");
-        tcsetwinsize(&line, Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+        // `stty cols` says no number of rows.
+        tcsetwinsize(&line, Winsize { ws_row: 0, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
         let (keyboard, (show, shown)) = (File::from(keyboard), mpsc::channel());
         let mut screen = keyboard.try_clone().expect("cloned");
         thread::spawn(move || {

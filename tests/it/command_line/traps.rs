@@ -71,6 +71,22 @@ fn a_realm_that_takes_scopes_from_clients_says_from_how_many_and_from_whom() {
 }
 
 #[test]
+fn a_realm_that_lets_no_client_get_a_token_says_so_when_that_begins() {
+    let operator = Operator::with_client();
+    let set = |arguments: &[&str]| operator.run(&[&["realm", "set", "root"], arguments].concat());
+    let sentence = "warning: no client of realm 'root' can get a token: client_credentials is not among the realm's grant types; allow \
+                    it with `grantwell realm set root --grant-type client_credentials`\n";
+    says(&set(&["--grant-type", "none"]), sentence);
+    says_nothing(&set(&["--default-scope", "read"]));
+    says_nothing(&set(&["--grant-type", "client_credentials"]));
+    let other = ["--grant-type", "authorization_code"];
+    says(&set(&other), "warning: this server implements only client_credentials; 'authorization_code' is recorded");
+    says_nothing(&set(&[&other[..], &["--grant-type", "client_credentials"]].concat()));
+    says(&set(&other), sentence);
+    says_nothing(&set(&["--grant-type", ""]));
+}
+
+#[test]
 fn a_scope_that_is_probably_a_mistake_is_taken_with_a_warning() {
     let operator = Operator::with_client();
     let update = |scope: &str| operator.run(&["client", "update", "myClient", "--scope", scope]);
@@ -82,11 +98,15 @@ fn a_scope_that_is_probably_a_mistake_is_taken_with_a_warning() {
     says_nothing(&update("am-introspect-all am-introspect-all-tokens am-introspect-all-tokens-any-realm"));
     says(
         &update("read,write"),
-        "warning: 'read,write' is one scope with a comma in its name; if you mean several, separate them by spaces: --scope 'read \
+        "warning: 'read,write' is one scope with a comma in its name; if you mean several, separate them by spaces: 'read \
          write'\n",
     );
     says_nothing(&operator.run(&["client", "update", "myClient", "--name", "n"]));
-    says(&operator.run(&["realm", "set", "--default-scope", "a,b"]), "warning: 'a,b' is one scope");
+    // No option is named: which one it was differs.
+    says(
+        &operator.run(&["realm", "set", "--default-scope", "a,b"]),
+        "warning: 'a,b' is one scope with a comma in its name; if you mean several, separate them by spaces: 'a b'\n",
+    );
     says(
         &operator.run(&["realm", "set", "--allowed-scope", "a,b am-introspect"]),
         "the scope 'am-introspect' does not allow",

@@ -75,6 +75,12 @@ fn a_realm_that_narrowed_its_scopes_stops_no_other_change() {
     operator.json(&[&CREATE[..], &["--scope", "write"]].concat());
     operator.json(&["realm", "set", "root", "--allowed-scope", "read"]);
     assert_eq!(operator.json(&["client", "update", "myClient", "--name", "n"])["client_name"], "n");
+    // Nor may it become the default, with which no request that names no scope would get a token.
+    operator.refused(
+        &["client", "update", "myClient", "--default-scope", "write"],
+        1,
+        "realm root does not allow the scope 'write'; its allowed scopes are 'read'",
+    );
     operator.refused(
         &["client", "update", "myClient", "--scope", "write admin"],
         1,

@@ -66,6 +66,16 @@ fn what_is_wrong_with_a_variable_is_said_with_its_name() {
         let ended = with(&operator, (name, value), &["serve", "--listen", "127.0.0.1:0"]);
         ended.is_refusal(1, &format!("{name} cannot be read: {problem}"));
     }
+    for (value, problem) in [
+        ("9464", "GRANTWELL_METRICS_LISTEN 9464 is not HOST:PORT"),
+        ("0.0.0.0:0", "GRANTWELL_METRICS_LISTEN 0.0.0.0:0 is not a loopback address"),
+        ("192.0.2.1:1", "GRANTWELL_METRICS_LISTEN 192.0.2.1:1 is not a loopback address"),
+    ] {
+        let ended = with(&operator, ("GRANTWELL_METRICS_LISTEN", value), &["serve", "--listen", "127.0.0.1:0"]);
+        ended.is_refusal(1, problem);
+    }
+    let all_realms = with(&operator, ("GRANTWELL_REALM", "*"), &["client", "show", "a"]);
+    all_realms.is_refusal(1, "GRANTWELL_REALM is '*', and only client list goes through all realms; name the realm");
     for name in ["GRANTWELL_REALM", "GRANTWELL_STORE"] {
         let ended = operator.run_with(|command| {
             command.args(["client", "list"]).env(name, OsStr::from_bytes(b"\xff"));

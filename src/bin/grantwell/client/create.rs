@@ -6,9 +6,9 @@ use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::management::Registration;
 
 use super::options::Settings;
-use super::secret::{SecretArguments, secret_not_delivered};
+use super::secret::{SecretArguments, hand_out, secret_not_delivered};
 use crate::failure::Failure;
-use crate::output::{self, JsonOutputArguments};
+use crate::output::JsonOutputArguments;
 use crate::store::{IfAbsent, Place};
 use crate::words;
 
@@ -37,12 +37,13 @@ impl Create {
             secret: self.secret.given().await?,
         };
 
+        let is_only_copy = self.secret.is_only_copy(place);
         let store = place.store.open(IfAbsent::Create).await?;
         let registered = store.management().register(&place.realm, registration).await;
         let (registered, _store) = store.settle(registered).await?;
 
         // Before anything else can fail: nobody else has the secret.
-        output::json(&ClientInformation::created(&registered.client, registered.secret.as_ref()))
+        hand_out(&ClientInformation::created(&registered.client, registered.secret.as_ref()), is_only_copy)
             .map_err(|failure| secret_not_delivered(failure, &registered.client))?;
         words::tell(&registered.notices);
         Ok(())

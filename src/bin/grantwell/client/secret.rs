@@ -106,6 +106,7 @@ impl RotateSecret {
             previous_lifetime: self.previous_lifetime,
             replaces_current: self.replace_current,
         };
+        let is_only_copy = self.secret.is_only_copy(place);
         let store = place.open_existing().await?;
         let rotated = store.management().rotate_secret(&place.realm, client_id, rotation).await?;
 
@@ -118,7 +119,7 @@ impl RotateSecret {
             previous_secret_valid: rotated.previous_is_valid,
             previous_secret_expires_at: rotated.previous_is_valid.then_some(rotated.previous_expires_at),
         };
-        output::json(&answer).map_err(|failure| secret_not_delivered(failure, &rotated.client))?;
+        hand_out(&answer, is_only_copy).map_err(|failure| secret_not_delivered(failure, &rotated.client))?;
         words::tell(&rotated.notices);
         rotated.unfinished.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -135,6 +136,11 @@ impl RotateSecret {
 }
 
 impl SecretArguments {
+    /// Whether the answer is the only place that will have the secret.
+    pub(super) fn is_only_copy(&self, place: &Place) -> bool {
+        !self.secret_stdin && !place.store.is_deployed()
+    }
+
     /// The secret that the operator brings along, if there is one.
     pub(super) async fn given(&self) -> Result<Option<ClientSecret>, Failure> {
         if !self.secret_stdin {
@@ -148,6 +154,13 @@ impl SecretArguments {
 
 fn previous_lifetime(text: &str) -> Result<PreviousLifetime, InvalidPreviousLifetime> {
     PreviousLifetime::of_seconds(duration::seconds(text)?).ok_or(InvalidPreviousLifetime::OutOfRange)
+}
+
+/// Prints an answer with a secret in it.
+pub(super) fn hand_out<T: Serialize>(answer: &T, is_only_copy: bool) -> Result<(), Failure> {
+    output::json(answer)?;
+    // Where the shell closed it (`>&-`), the runtime has put the null device in its place, to which everything can be written.
+    if is_only_copy && terminal::is_stand_in(io::stdout()) { Err(Failure::OutputClosed) } else { Ok(()) }
 }
 
 /// The registration is stored, and nobody has its secret.

@@ -92,15 +92,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     if usage.persistence == AccessTokenPersistence::Stateless && usage.format == AccessTokenFormat::Opaque {
         return Err(Failure::new("an opaque token is always stored; for stateless ones add --format jwt"));
     }
-    let prices = match prices {
-        Some(file) => read_prices(&file)?,
-        None => Prices::built_in().map_err(|error| Failure::new(format!("the built-in prices: {error}")))?,
+    let (prices, file) = match prices {
+        Some(file) => (read_prices(&file)?, Some(file)),
+        None => (Prices::built_in().map_err(|error| Failure::new(format!("the built-in prices: {error}")))?, None),
     };
     if prices.region != region {
-        return Err(Failure::new(format!(
-            "the built-in prices are those of {}; give those of {region} in a file with --prices",
-            prices.region
-        )));
+        let of = &prices.region;
+        return Err(Failure::new(match file {
+            Some(file) => {
+                format!("the prices in {} are those of {of}, not of {region}; add --region {of}", file.display())
+            }
+            None => format!("the built-in prices are those of {of}; give those of {region} in a file with --prices"),
+        }));
     }
     output.print(&Cost::of(&usage, &prices), Cost::table)
 }

@@ -115,7 +115,13 @@ impl Report {
             0 => String::new(),
             _ => format!("; the server had dropped {dropped} more, and what they said is not counted"),
         };
-        let skipped = format!("{read} lines read, of which {skipped} are about no token and were skipped{dropped}");
+        let (about_none, for_people) = match text {
+            0 => (skipped, String::new()),
+            _ => (skipped.saturating_sub(text), format!(", and {text} are in the form for people")),
+        };
+        let skipped = format!(
+            "{read} lines read, of which {about_none} are about no token{for_people} and were skipped{dropped}"
+        );
         let (Some(first), Some(last)) = (self.first_issued_at, self.last_issued_at) else {
             let advice = if text > 0 { TEXT_LOG } else { OTHER_LOG };
             return format!(
