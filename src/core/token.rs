@@ -110,7 +110,6 @@ impl TokenEndpoint {
         };
         // Unlike a resource, an audience is one parameter, whatever it names.
         request.params.single("audience")?;
-        refuse_unsupported(request.params)?;
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
@@ -125,7 +124,8 @@ impl TokenEndpoint {
         // 4. The scope (§3.3).
         let scope = grant_scope(asked.scope, client, realm)?;
 
-        // 5. Whom the token is for (RFC 8707 §2).
+        // 5. What it is for, and for whom (RFC 9396 §5, RFC 8707 §2).
+        refuse_unsupported(asked.params)?;
         let aud = requested_audience(asked.params, client, asked.issuer)?;
 
         // 6. How many tokens the client may have. After what a request can get wrong, which costs none of them, but for a JWT that is too long.

@@ -154,7 +154,8 @@ fn those_who_never_read_or_stop_half_way_shut_nobody_out_and_lose_their_connecti
     thread::sleep(Duration::from_secs(1));
     let asked = Instant::now();
     server.token(&client, "a");
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    // Before the limit of 10 s would have ended them by itself.
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     poll("the server ends them", ENDS_WITHIN, || {
         // To read would be to let it go on. A server that is slow may take more after a second of nothing.
         never_read.retain_mut(|peer| peer.ask().is_ok());

@@ -55,7 +55,8 @@ fn g_04_a_client_or_a_realm_without_the_grant_is_unauthorized() {
 #[test]
 fn g_05_the_client_is_authenticated_before_its_grant_and_scope_are_looked_at() {
     let path = format!("{ALPHA}/access_token");
-    for form in ["grant_type=password", "grant_type=canary&scope=%22", "scope=canary", "grant_type="] {
+    let details = format!("{GRANT}&authorization_details=%5B%5D");
+    for form in ["grant_type=password", "grant_type=canary&scope=%22", "scope=canary", "grant_type=", &details] {
         for authorization in [basic("nobody", "wrong"), basic(&shared().app.client_id, "wrong")] {
             Request::form(&path, form)
                 .header("Authorization", authorization)
