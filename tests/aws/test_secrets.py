@@ -94,6 +94,19 @@ class Store:
     def signing_keys(self) -> str:
         return f"{self.prefix}/{seed.REALM}/signing-keys"
 
+    def set_without_keys(self, client_id: str, member: str, value: str) -> None:
+        """Writes a member of a registration as a command would that could make the realm's keys first."""
+        key = {"realm": {"S": seed.REALM}, "item": {"S": f"client#{client_id}"}}
+        self.aws.client("dynamodb").update_item(
+            TableName=self.registry_table,
+            Key=key,
+            UpdateExpression="SET #member = :value",
+            ConditionExpression="attribute_exists(#item)",
+            ExpressionAttributeNames={"#member": member, "#item": "item"},
+            ExpressionAttributeValues={":value": {"S": value}},
+        )
+        assert json.loads(self.client("show", client_id).stdout)[member] == value
+
     def read(self, name: str, stage: str = "AWSCURRENT") -> Any:
         found = self.aws.client("secretsmanager").get_secret_value(SecretId=name, VersionStage=stage)
         return json.loads(found["SecretString"])
@@ -190,8 +203,15 @@ def test_two_stacks_with_one_prefix_refuse_what_is_the_others(store: Store) -> N
     deleted = other.client("delete", "myClient", may_fail=True)
     assert deleted.returncode == 1 and "has no client" in deleted.stderr
 
-    # A client of its own works, and is not signed for with the other stack's keys.
-    own = other.create("ownClient", "--access-token-format", "jwt")
+    # A client of its own works, and is not signed for with the other stack's keys: not when it is set to JWTs, and not by a function
+    # that finds it so.
+    own = other.create("ownClient")
+    signed = other.client("update", "ownClient", "--access-token-format", "jwt", may_fail=True)
+    assert signed.returncode == 1 and "so nothing was changed" in signed.stderr, signed
+    assert "signing keys of another registry" in signed.stderr
+    token = other.start("token")
+    assert request_token(token, "ownClient", own).status == 200
+    other.set_without_keys("ownClient", "access_token_format", "jwt")
     token = other.start("token")
     answer = request_token(token, "ownClient", own)
     assert (answer.status, answer.json["error"]) == (500, "server_error")
