@@ -82,13 +82,13 @@ impl FormRequest {
         let addressed = Addressed::by_path(&parts, base_path(parts.uri.path(), endpoint.path).unwrap_or_default())?;
 
         // 2. Credentials and parameters MUST NOT be in the request URI (RFC 6749 §2.3.1): URIs end up in logs.
-        refuse_parameters_in_query(&parts, &known_parameters(endpoint))?;
+        refuse_parameters_in_query(&parts, endpoint)?;
 
         // 3. The body (RFC 6749 §3.2, Appendix B).
         require_form(&parts)?;
         let body = read_body(body).await?;
         let params = Params::parse(&body)?;
-        params.refuse_lists(&known_parameters(endpoint))?;
+        params.refuse_lists(|name| known_parameters(endpoint).any(|known| known == name))?;
 
         let authorization = parts
             .headers
@@ -132,16 +132,16 @@ pub(super) fn base_path<'a>(path: &'a str, endpoint_path: &str) -> Option<&'a st
 }
 
 /// The endpoint's own parameters and those of client authentication.
-fn known_parameters(endpoint: Endpoint) -> Vec<&'static str> {
-    endpoint.parameters.iter().copied().chain(client_auth::parameters()).collect()
+fn known_parameters(endpoint: Endpoint) -> impl Iterator<Item = &'static str> {
+    endpoint.parameters.iter().copied().chain(client_auth::parameters())
 }
 
-fn refuse_parameters_in_query(parts: &Parts, known: &[&str]) -> Result<(), OAuthError> {
+fn refuse_parameters_in_query(parts: &Parts, endpoint: Endpoint) -> Result<(), OAuthError> {
     let query = Params::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
-    if known.iter().any(|name| query.contains(name)) {
+    if known_parameters(endpoint).any(|name| query.contains(name)) {
         return Err(OAuthError::InvalidRequest("parameters belong in the request body, not in the query string"));
     }
-    query.refuse_lists(known)
+    query.refuse_lists(|name| known_parameters(endpoint).any(|known| known == name))
 }
 
 /// ForgeRock's AM has a second way to name a realm, `?realm=/alpha` (`/` for root). Here the path alone does: who names another realm by the
