@@ -129,9 +129,21 @@ pub(crate) fn table(header: &[&str], name_width: usize, rows: &[Vec<String>]) ->
     table.trim_fmt()
 }
 
-/// A table of one record's members; `unset` says what to show for one that is not set.
-pub(crate) fn members(members: &Members, unset: impl Fn(&str) -> &'static str) -> String {
-    record(members.iter().map(|(name, value)| (name, member_text(name, value, unset(name)))))
+/// The members of a record for people, with what applies in place of those that are left to another; `unset` says what to show for one
+/// that is not set.
+pub(crate) fn member_rows<'a>(
+    members: &'a Members,
+    effective: Option<&'a EffectiveSettings>,
+    unset: impl Fn(&str) -> &'static str + 'a,
+) -> impl Iterator<Item = (&'static str, String)> + 'a {
+    members.iter().map(move |(name, value)| {
+        let unset = unset(name);
+        let text = match effective {
+            Some(effective) => effective_text(name, value, effective, unset),
+            None => member_text(name, value, unset),
+        };
+        (name, text)
+    })
 }
 
 /// A table of names and values.
@@ -162,7 +174,7 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
 }
 
 /// A member that can be left to another: where it is, what applies in its place and who says so.
-pub(crate) fn effective_text(name: &str, value: &Value, effective: &EffectiveSettings, unset: &str) -> String {
+fn effective_text(name: &str, value: &Value, effective: &EffectiveSettings, unset: &str) -> String {
     match effective.value(name).filter(|_| value.is_null()) {
         Some(EffectiveSetting { value: Value::Null, .. }) => "not set".to_owned(),
         Some(EffectiveSetting { value, from }) => {

@@ -284,11 +284,7 @@ fn print(output: &OutputArguments, realm: &Realm) -> Result<(), Failure> {
 }
 
 fn table(members: &Members, effective: Option<&EffectiveSettings>) -> String {
-    let text = |name, value: &Value| match effective {
-        Some(effective) => output::effective_text(name, value, effective, unset(name)),
-        None => output::member_text(name, value, unset(name)),
-    };
-    output::record(members.iter().map(|(name, value)| (name, text(name, value))))
+    output::record(output::member_rows(members, effective, unset))
 }
 
 /// What to show for a setting that the realm does not have.

@@ -16,7 +16,7 @@ use grantwell::system::SystemClock;
 
 use super::which::WhichClient;
 use crate::failure::Failure;
-use crate::output::{self, Format, OutputArguments, effective_text};
+use crate::output::{self, Format, OutputArguments};
 use crate::store::Place;
 use crate::words;
 
@@ -125,8 +125,7 @@ impl Secrets {
 
 impl Shown<'_> {
     fn table(&self) -> String {
-        let members = self.information.members();
-        let own = members.iter().map(|(name, value)| (name, effective_text(name, value, &self.effective, unset(name))));
+        let own = output::member_rows(self.information.members(), Some(&self.effective), unset);
         output::record(own.chain(self.secrets.rows()))
     }
 }
@@ -134,12 +133,8 @@ impl Shown<'_> {
 /// Prints a registration that was changed. It is changed whatever becomes of what is asked for besides.
 pub(super) async fn print(output: &OutputArguments, client: &Client, management: &Management) -> Result<(), Failure> {
     let effective = if output.format() == Format::Table { effective(management, client).await.ok() } else { None };
-    output.print(&ClientInformation::of(client), |information| match &effective {
-        Some(effective) => {
-            let members = information.members().iter();
-            output::record(members.map(|(name, value)| (name, effective_text(name, value, effective, unset(name)))))
-        }
-        None => output::members(information.members(), unset),
+    output.print(&ClientInformation::of(client), |information| {
+        output::record(output::member_rows(information.members(), effective.as_ref(), unset))
     })
 }
 
