@@ -239,6 +239,48 @@ fn a_body_that_stops_half_way_is_408_and_the_end_of_its_connection() {
 }
 
 #[test]
+fn what_is_answered_without_its_body_keeps_its_connection_or_says_that_it_ends() {
+    let server = &shared().server;
+    let (token, form) = (format!("{ALPHA}/access_token"), "grant_type=client_credentials");
+    let on_one_connection = |request: &Request| {
+        let wire = String::from_utf8(request.to_bytes(server)).expect("text").replace("Connection: close\r\n", "");
+        let (head, body) = wire.split_once("\r\n\r\n").expect("a head");
+        let mut connection = Connection::open(server);
+        connection.send(format!("{head}\r\n\r\n").as_bytes());
+        (connection, body.to_owned())
+    };
+    let next = format!("GET {DOCUMENT} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let refused = [
+        (400, Request::form(&format!("{token}?realm=/beta"), form)),
+        (400, Request::form(&format!("{token}?client_id=a"), form)),
+        (400, Request::new("POST", &token).header("Content-Type", "text/plain").body(form)),
+        (404, Request::form("/nowhere", form)),
+        (405, Request::new("PUT", &token).body(form)),
+        (415, Request::form(&token, form).header("Content-Encoding", "gzip")),
+    ];
+    for (status, request) in &refused {
+        // Many clients send head and body apart.
+        let (mut connection, body) = on_one_connection(request);
+        thread::sleep(Duration::from_millis(100));
+        connection.send(body.as_bytes());
+        let answer = connection.answer(true);
+        assert_eq!((answer.status, answer.header("connection")), (*status, None), "{answer:?}");
+        connection.send(next.as_bytes());
+        assert_eq!(connection.answer(true).status, 200, "after {status}");
+
+        // A body that does not come is not waited for.
+        let (mut connection, _never_sent) = on_one_connection(request);
+        let answer = connection.answer(true);
+        assert_eq!((answer.status, answer.header("connection")), (*status, Some("close")), "{answer:?}");
+        assert!(connection.is_at_its_end());
+    }
+    // Nor is one that its sender holds back asked for.
+    let (_, request) = refused.into_iter().next().expect("one of them");
+    let (mut connection, _held_back) = on_one_connection(&request.header("Expect", "100-continue"));
+    assert_eq!(connection.interim(), 400);
+}
+
+#[test]
 fn a_connection_has_a_most_of_requests_and_says_which_is_the_last() {
     let server = &shared().server;
     let mut connection = Connection::open(server);

@@ -3,8 +3,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub(super) struct Activity {
     /// peer that reads a little now and then does not stall.
     untaken_since: AtomicU64,
     requests: AtomicU32,
+    /// What an answer has left unread of its request's body.
+    unread: Mutex<Option<Incoming>>,
     /// Whether it ends with its first answer.
     is_brief: AtomicBool,
     must_end: AtomicBool,
@@ -54,10 +56,11 @@ pub(super) enum Verdict {
     Ends,
 }
 
-/// A body that notes when all of it is here.
+/// A body that notes when all of it is here, and keeps what nobody reads of it.
 pub(super) struct Noting {
-    pub(super) body: Incoming,
-    pub(super) activity: Arc<Activity>,
+    /// There until it is dropped.
+    body: Option<Incoming>,
+    activity: Arc<Activity>,
 }
 
 /// A stream that notes what it does.
@@ -75,6 +78,7 @@ impl Activity {
             stalled_since: AtomicU64::new(NEVER),
             untaken_since: AtomicU64::new(NEVER),
             requests: AtomicU32::new(0),
+            unread: Mutex::new(None),
             is_brief: AtomicBool::new(false),
             must_end: AtomicBool::new(false),
             told: Notify::new(),
@@ -101,6 +105,11 @@ impl Activity {
     /// All of the request is here.
     pub(super) fn is_received(&self) {
         self.phase.store(ANSWERING, Ordering::Relaxed);
+    }
+
+    /// What is unread of the body of the request that has just been answered.
+    pub(super) fn take_unread(&self) -> Option<Incoming> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Its answer is made.
@@ -208,6 +217,19 @@ impl Activity {
     }
 }
 
+impl Noting {
+    pub(super) fn new(body: Incoming, activity: &Arc<Activity>) -> Self {
+        Self { body: Some(body), activity: Arc::clone(activity) }
+    }
+}
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        let unread = self.body.take().filter(|body| !body.is_end_stream());
+        *self.activity.unread.lock().unwrap_or_else(PoisonError::into_inner) = unread;
+    }
+}
+
 impl Body for Noting {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -217,7 +239,8 @@ impl Body for Noting {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(context);
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(context);
         if matches!(frame, Poll::Ready(None)) {
             this.activity.is_received();
         }
@@ -225,11 +248,11 @@ impl Body for Noting {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -4,17 +4,19 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use super::activity::{Noting, Told, Verdict, Watched};
 use super::host;
@@ -23,6 +25,7 @@ use super::places::Place;
 use super::sources::Sources;
 use crate::core::audit::AuditSink;
 use crate::core::source::ClientSource;
+use crate::http::request::MAX_BODY_BYTES;
 use crate::http::response::{REQUEST_ID, Refusal};
 use crate::http::routes::{HttpService, name_of_endpoint, refused};
 use crate::observe::request::{RequestContext, during};
@@ -53,14 +56,10 @@ pub(super) async fn answer(
         // A proxy that says nothing stands for its callers in the log, though it is counted as nobody.
         let context = RequestContext::begin(source.unwrap_or_else(|| ClientSource::of(peer.ip())));
         let id = HeaderValue::from_str(context.id()).ok();
-        let request = request.map(|body| {
-            if body.is_end_stream() {
-                Body::empty()
-            } else {
-                Body::new(Noting { body, activity: Arc::clone(activity) })
-            }
-        });
+        let request = request
+            .map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(Noting::new(body, activity)) });
         let is_readable = refusal.is_none();
+        let is_held_back = request.headers().contains_key(EXPECT);
         let answer = match refusal {
             Some(refusal) => Err(during(context, {
                 let (audit, endpoint) = (Arc::clone(&audit), name_of_endpoint(request.uri().path()));
@@ -73,13 +72,19 @@ pub(super) async fn answer(
                 Ok(answer) => answer.await?,
                 Err(refused) => refused.await,
             };
+            // Of these the rest of the body may still be coming, for long.
+            let is_cut_off = matches!(answer.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE);
+            let ends = is_last || is_cut_off || !is_readable;
+            let is_read = match activity.take_unread() {
+                // Who waits for 100 Continue (RFC 9110 §10.1.1) is not asked for a body that nobody wants.
+                Some(unread) if !ends && !is_held_back => is_read_away(unread).await,
+                unread => unread.is_none(),
+            };
             activity.is_answered();
             if let Some(id) = id {
                 answer.headers_mut().insert(REQUEST_ID, id);
             }
-            // Of these the rest of the body may still be coming.
-            let is_cut_off = matches!(answer.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE);
-            if is_last || is_cut_off || !is_readable {
+            if ends || !is_read {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -113,6 +118,12 @@ pub(super) async fn answer(
     }
 }
 
+/// Reads the rest of a body that nobody needed for the answer, if it is here soon. Many clients send it in a packet of its own: hyper, which
+/// looks only once, would close the connection under whoever sends the next request, and the answer would not have said so.
+async fn is_read_away(unread: Incoming) -> bool {
+    timeout(UNREAD_LIMIT, Limited::new(unread, MAX_BODY_BYTES).collect()).await.is_ok_and(|read| read.is_ok())
+}
+
 /// What hyper lets pass of what a proxy in front may read in another way. The connection ends with the refusal: what follows may be a part
 /// of the same request.
 fn unreadable(request: &Request<Incoming>) -> Option<Refusal> {
@@ -134,12 +145,14 @@ fn has_known_transfer_coding(headers: &HeaderMap) -> bool {
 }
 
 const HEAD_BUFFER_BYTES: usize = 32 * 1024;
+/// How long the rest of a body may take that nobody needs.
+const UNREAD_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use axum::Router;
     use axum::routing::get;
