@@ -4,6 +4,7 @@
 //! What they need from outside is in [`ports`]; who implements it is no concern of this module.
 
 pub mod access_token;
+pub mod assertion;
 pub mod audience;
 pub mod audit;
 mod authorization;
@@ -16,6 +17,7 @@ pub mod endpoint;
 pub mod error;
 pub mod introspection;
 pub mod jose;
+mod json;
 pub mod keys;
 pub mod management;
 pub mod members;
@@ -28,6 +30,7 @@ pub mod random;
 pub mod realm;
 pub mod realms;
 pub mod reason;
+pub mod replay;
 pub mod resource;
 pub mod revocation;
 pub mod scope;

@@ -7,12 +7,14 @@ use super::store::fault::StoreError;
 use super::store::memory::MemoryTokens;
 use super::store::quotas::MemoryQuotas;
 use super::store::registry::SqliteRegistry;
+use super::store::replay_guard::MemoryReplayGuard;
 use super::store::tokens::SqliteTokens;
 use crate::app::Adapters;
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+    ClientRegistry, Denylist, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
+    VerificationKeySource,
 };
 use crate::observe::metrics::Counter;
 use crate::observe::{LogRefusalsSparingly, Observer};
@@ -25,6 +27,7 @@ pub struct EmbeddedAdapters {
     tokens: Arc<dyn TokenStore>,
     denylist: Arc<dyn Denylist>,
     quotas: Arc<dyn QuotaCounter>,
+    replay_guard: Arc<dyn ReplayGuard>,
     audit: Arc<dyn AuditSink>,
     observer: Arc<Observer>,
 }
@@ -41,18 +44,19 @@ impl EmbeddedAdapters {
 
     /// Everything in the files of `registry` and `tokens`.
     pub fn on_disk(registry: Arc<SqliteRegistry>, tokens: &Arc<SqliteTokens>) -> Self {
-        Self::over(registry, Arc::clone(tokens), tokens.quotas())
+        Self { replay_guard: tokens.replay_guard(), ..Self::over(registry, Arc::clone(tokens), tokens.quotas()) }
     }
 
-    /// Over any store of tokens, which remembers their ends too.
+    /// Over any store of tokens, which remembers their ends too. What has been used once is remembered in memory.
     pub fn over(
         registry: Arc<SqliteRegistry>,
         tokens: Arc<impl TokenStore + Denylist + 'static>,
         quotas: Arc<dyn QuotaCounter>,
     ) -> Self {
+        let replay_guard = Arc::new(MemoryReplayGuard::default());
         let observer: Arc<Observer> = Arc::default();
         let audit = Arc::clone(&observer) as _;
-        Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, audit, observer }
+        Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, replay_guard, audit, observer }
     }
 
     /// Counts in `counter` what endpoints and caches do.
@@ -108,6 +112,10 @@ impl Adapters for EmbeddedAdapters {
 
     fn quotas(&self) -> Result<Arc<dyn QuotaCounter>, Infallible> {
         Ok(Arc::clone(&self.quotas))
+    }
+
+    fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, Infallible> {
+        Ok(Arc::clone(&self.replay_guard))
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, Infallible> {
