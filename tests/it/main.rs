@@ -38,6 +38,7 @@ mod parameters;
 mod persistence;
 mod quota;
 mod registry;
+mod remote_fetch;
 mod report;
 mod resource;
 mod revocation;
