@@ -12,6 +12,7 @@ use super::store::new_secrets::{NewSecrets, SecretTags};
 use super::store::quotas::DynamoQuotas;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
+use super::store::remote_keys::DynamoKeyCopies;
 use super::store::secrets::SecretsManagerSecrets;
 use super::store::tokens::DynamoTokens;
 use crate::app::Adapters;
@@ -19,7 +20,8 @@ use crate::config::{self, ConfigError, RegistryConfig};
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, QuotaCounter, SecretSource, SigningKeySource, TokenStore, VerificationKeySource,
+    ClientRegistry, Denylist, KeyCopies, QuotaCounter, SecretSource, SigningKeySource, TokenStore,
+    VerificationKeySource,
 };
 use crate::observe::Observer;
 use crate::observe::event::Service;
@@ -131,6 +133,10 @@ impl Adapters for AwsAdapters {
 
     fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, ConfigError> {
         Ok(Arc::new(self.published_keys()?))
+    }
+
+    fn key_copies(&self) -> Result<Arc<dyn KeyCopies>, ConfigError> {
+        Ok(Arc::new(DynamoKeyCopies::new(self.dynamodb(), config::token_table()?)))
     }
 
     fn audit(&self) -> Arc<dyn AuditSink> {

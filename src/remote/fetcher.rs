@@ -333,8 +333,13 @@ async fn body_of(answer: Response<Incoming>) -> Result<Bytes, FetchError> {
         .map_err(|error| if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::Broken })
 }
 
-/// The certificates of a PEM text, of which each has to be one.
-pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, FetchError> {
+/// Whether a server can be trusted by each certificate of a PEM text.
+pub fn are_certificates(pem: &str) -> bool {
+    let mut roots = RootCertStore::empty();
+    certificates(pem).is_ok_and(|found| !found.is_empty() && found.into_iter().all(|found| roots.add(found).is_ok()))
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, FetchError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     certificates.map_err(|_| FetchError::UnreadableAuthority)
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::http::{Request, Response};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, Request, Response};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 
 /// For how long what `answer` to `request` brought is believed, as of `now`, when it came.
@@ -11,9 +12,24 @@ use http_cache_semantics::{CacheOptions, CachePolicy};
 /// leaked and was withdrawn must not live for a year because a header said so once. A directive such as `no-store` or
 /// `must-revalidate` is the shortest time.
 pub(super) fn believed_for<Q, A>(request: &Request<Q>, answer: &Response<A>, now: SystemTime) -> Duration {
-    let policy = CachePolicy::new_options(request, answer, now, PRIVATE_CACHE);
+    let policy = CachePolicy::new_options(request, &in_lower_case(answer), now, PRIVATE_CACHE);
     let said = if policy.is_storable() { policy.time_to_live(now) } else { Duration::ZERO };
     said.clamp(SHORTEST, LONGEST)
+}
+
+/// The headers of `answer` with directives as the library knows them; to RFC 9111 §5.2 their case means nothing.
+fn in_lower_case<A>(answer: &Response<A>) -> Response<()> {
+    let mut lower = Response::new(());
+    *lower.status_mut() = answer.status();
+    for (name, value) in answer.headers() {
+        let value = if name == CACHE_CONTROL {
+            HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase()).unwrap_or_else(|_| value.clone())
+        } else {
+            value.clone()
+        };
+        lower.headers_mut().append(name, value);
+    }
+    lower
 }
 
 /// This server alone reads what it keeps. What names no time gets the shortest, however old it says it is.

@@ -4,3 +4,4 @@
 pub mod address;
 pub mod fetcher;
 mod freshness;
+pub mod keys;

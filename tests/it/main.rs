@@ -39,6 +39,7 @@ mod persistence;
 mod quota;
 mod registry;
 mod remote_fetch;
+mod remote_keys;
 mod report;
 mod resource;
 mod revocation;

@@ -13,4 +13,5 @@ mod provenance;
 pub mod quotas;
 pub mod registry;
 pub mod registry_health;
+pub mod remote_keys;
 pub mod tokens;
