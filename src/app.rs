@@ -18,8 +18,8 @@ use crate::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use crate::core::introspection::IntrospectionEndpoint;
 use crate::core::metadata::MetadataEndpoint;
 use crate::core::ports::{
-    ClientRegistry, Clock, Denylist, KeyCopies, QuotaCounter, RemoteKeys, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Clock, Denylist, KeyCopies, QuotaCounter, RemoteKeys, ReplayGuard, SecretSource, SigningKeySource,
+    TokenStore, VerificationKeySource,
 };
 use crate::core::random::Random;
 use crate::core::realm::{PublicUrl, RealmName};
@@ -57,6 +57,9 @@ pub trait Adapters {
 
     /// How many tokens clients with a quota have been issued.
     fn quotas(&self) -> Result<Arc<dyn QuotaCounter>, Self::Error>;
+
+    /// What clients have used once to authenticate.
+    fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, Self::Error>;
 
     /// What the realms sign with.
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, Self::Error>;
@@ -268,6 +271,7 @@ impl<A: Adapters> App<A> {
     /// That of the adapters.
     pub fn authenticator(&self) -> Result<ClientAuthenticator, A::Error> {
         let authenticator = ClientAuthenticator::new(self.registry()?, self.secrets()?, self.adapters.clock());
+        let authenticator = authenticator.guarded_by(self.adapters.replay_guard()?).fetching(self.remote_keys()?);
         Ok(authenticator.limited_by(self.attempts.clone()))
     }
 

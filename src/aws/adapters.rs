@@ -13,6 +13,7 @@ use super::store::quotas::DynamoQuotas;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
 use super::store::remote_keys::DynamoKeyCopies;
+use super::store::replay_guard::DynamoReplayGuard;
 use super::store::secrets::SecretsManagerSecrets;
 use super::store::tokens::DynamoTokens;
 use crate::app::Adapters;
@@ -20,7 +21,7 @@ use crate::config::{self, ConfigError, RegistryConfig};
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, KeyCopies, QuotaCounter, SecretSource, SigningKeySource, TokenStore,
+    ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
     VerificationKeySource,
 };
 use crate::observe::Observer;
@@ -122,6 +123,10 @@ impl Adapters for AwsAdapters {
 
     fn quotas(&self) -> Result<Arc<dyn QuotaCounter>, ConfigError> {
         Ok(Arc::new(DynamoQuotas::new(self.dynamodb(), config::token_table()?)))
+    }
+
+    fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, ConfigError> {
+        Ok(Arc::new(DynamoReplayGuard::new(self.dynamodb(), config::token_table()?, self.random())))
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {

@@ -21,3 +21,6 @@ pub enum Method {
     /// Sends a form.
     Post,
 }
+
+/// The path of the token endpoint, which an assertion may be meant for.
+pub(crate) const TOKEN_PATH: &str = "access_token";

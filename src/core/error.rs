@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::assertion::AssertionProblem;
 use super::client::Client;
 use super::keys::KeyError;
 use super::port_error::PortError;
@@ -78,6 +79,8 @@ pub enum ClientAuthFailure {
     SecretExpired,
     /// The secret is neither the current nor the previous one.
     WrongSecret,
+    /// The assertion proves nothing.
+    Assertion(AssertionProblem),
 }
 
 /// A refusal of a client's request, and whose name it came in.
@@ -187,6 +190,7 @@ impl ClientAuthFailure {
             Self::MethodNotRegistered => Reason::AuthMethodNotRegistered,
             Self::SecretExpired => Reason::ClientSecretExpired,
             Self::WrongSecret => Reason::WrongSecret,
+            Self::Assertion(problem) => problem.reason(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! What they need from outside is in [`ports`]; who implements it is no concern of this module.
 
 pub mod access_token;
+pub mod assertion;
 pub mod audience;
 pub mod audit;
 mod authorization;

@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use super::client::grant_type::GrantType;
-use super::conversions::text_conversions;
+use super::conversions::{number_conversions, text_conversions};
 use super::keys::SigningAlgorithm;
 use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
@@ -58,12 +58,39 @@ pub struct RealmSettings {
     /// What becomes of requests beyond a quota where the client does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_quota_mode: Option<QuotaMode>,
+    /// What the assertions of clients have to be for; strict where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion_audience: Option<AssertionAudience>,
+    /// How long they may be valid; 300 seconds where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion_max_lifetime: Option<AssertionLifetime>,
     /// Tokens of this realm issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that were issued while the lifetime was longer. Absent: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longer_tokens_until: Option<UnixSeconds>,
 }
+
+/// What an assertion by which a client authenticates has to be for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// The issuer, as rfc7523bis says.
+    #[default]
+    Strict,
+    /// The issuer, or the URL of the token endpoint, as RFC 7523 has it and some libraries still do.
+    Compatible,
+}
+
+/// The most seconds that an assertion is valid for: 1 to [`AssertionLifetime::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct AssertionLifetime(u64);
+
+/// The seconds are out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an assertion is valid for at most 1 to {max} seconds", max = AssertionLifetime::MAX)]
+pub struct InvalidAssertionLifetime;
 
 /// A realm: its name, its settings, and the revision that a change must name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +177,52 @@ impl Realm {
         [("realm", json!(self.name))].into_iter().chain(settings).collect()
     }
 }
+
+impl AssertionAudience {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Strict, Self::Compatible];
+
+    /// Its name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Compatible => "compatible",
+        }
+    }
+}
+
+impl fmt::Display for AssertionAudience {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl AssertionLifetime {
+    /// An hour, which Authlib makes its assertions valid for.
+    pub const MAX: u64 = 3600;
+
+    /// A lifetime of `seconds`.
+    ///
+    /// # Errors
+    /// [`InvalidAssertionLifetime`] outside 1 to [`Self::MAX`].
+    pub fn new(seconds: u64) -> Result<Self, InvalidAssertionLifetime> {
+        if (1..=Self::MAX).contains(&seconds) { Ok(Self(seconds)) } else { Err(InvalidAssertionLifetime) }
+    }
+
+    /// The seconds.
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for AssertionLifetime {
+    /// Five minutes.
+    fn default() -> Self {
+        Self(300)
+    }
+}
+
+number_conversions!(AssertionLifetime: InvalidAssertionLifetime);
 
 impl PublicUrl {
     /// The issuer of the realm under `base_path`, such as `/am/oauth2/realms/root/realms/alpha`.

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::client::grant_type::GrantType;
 use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::base64url;
-use super::endpoint::{Endpoint, Method};
+use super::endpoint::{Endpoint, Method, TOKEN_PATH};
 use super::error::{OAuthError, Refused};
 use super::params::Params;
 use super::port_error::PortError;
@@ -85,7 +85,7 @@ impl TokenEndpoint {
     /// What it says of itself.
     pub const ENDPOINT: Endpoint = Endpoint {
         name: "token",
-        path: "access_token",
+        path: TOKEN_PATH,
         method: Method::Post,
         parameters: &["grant_type", "scope", "resource", "audience", "authorization_details"],
     };

@@ -8,12 +8,13 @@ use super::store::memory::MemoryTokens;
 use super::store::quotas::MemoryQuotas;
 use super::store::registry::SqliteRegistry;
 use super::store::remote_keys::MemoryKeyCopies;
+use super::store::replay_guard::MemoryReplayGuard;
 use super::store::tokens::SqliteTokens;
 use crate::app::Adapters;
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, KeyCopies, QuotaCounter, SecretSource, SigningKeySource, TokenStore,
+    ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
     VerificationKeySource,
 };
 use crate::observe::metrics::Counter;
@@ -28,6 +29,7 @@ pub struct EmbeddedAdapters {
     denylist: Arc<dyn Denylist>,
     quotas: Arc<dyn QuotaCounter>,
     key_copies: Arc<dyn KeyCopies>,
+    replay_guard: Arc<dyn ReplayGuard>,
     audit: Arc<dyn AuditSink>,
     observer: Arc<Observer>,
 }
@@ -44,15 +46,16 @@ impl EmbeddedAdapters {
 
     /// Everything in the files of `registry` and `tokens`.
     pub fn on_disk(registry: Arc<SqliteRegistry>, tokens: &Arc<SqliteTokens>) -> Self {
-        Self::over(registry, Arc::clone(tokens), tokens.quotas())
+        Self { replay_guard: tokens.replay_guard(), ..Self::over(registry, Arc::clone(tokens), tokens.quotas()) }
     }
 
-    /// Over any store of tokens, which remembers their ends too.
+    /// Over any store of tokens, which remembers their ends too. What has been used once is remembered in memory.
     pub fn over(
         registry: Arc<SqliteRegistry>,
         tokens: Arc<impl TokenStore + Denylist + 'static>,
         quotas: Arc<dyn QuotaCounter>,
     ) -> Self {
+        let replay_guard = Arc::new(MemoryReplayGuard::default());
         let observer: Arc<Observer> = Arc::default();
         let audit = Arc::clone(&observer) as _;
         Self {
@@ -60,6 +63,7 @@ impl EmbeddedAdapters {
             tokens: Arc::clone(&tokens) as _,
             denylist: tokens,
             quotas,
+            replay_guard,
             key_copies: Arc::new(MemoryKeyCopies::default()),
             audit,
             observer,
@@ -119,6 +123,10 @@ impl Adapters for EmbeddedAdapters {
 
     fn quotas(&self) -> Result<Arc<dyn QuotaCounter>, Infallible> {
         Ok(Arc::clone(&self.quotas))
+    }
+
+    fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, Infallible> {
+        Ok(Arc::clone(&self.replay_guard))
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, Infallible> {

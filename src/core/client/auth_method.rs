@@ -16,7 +16,7 @@ pub enum AuthMethod {
 
 impl AuthMethod {
     /// Every method that this server implements; `client_auth` has a row for each.
-    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
     /// The registered name (RFC 7591 §2).
     pub fn as_str(self) -> &'static str {

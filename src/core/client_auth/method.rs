@@ -12,7 +12,8 @@ use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::secret::ClientSecrets;
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::ports::SecretSource;
+use crate::core::ports::{RemoteKeys, ReplayGuard, SecretSource};
+use crate::core::realm::Realm;
 use crate::core::time::UnixSeconds;
 
 /// A row of the table ([`super::METHODS`]).
@@ -62,12 +63,19 @@ pub(super) trait Proof: Send + Sync {
         client: Option<&Client>,
         look: Look,
         stores: &Stores,
-        now: UnixSeconds,
+        circumstances: Circumstances<'_>,
     ) -> Result<Option<ClientSecrets>, OAuthError>;
 
-    /// Called when it does not: whether the registration, and what belongs to it, may be looked at past all that is remembered.
-    /// So seldom that guessing costs nothing.
-    async fn admits_another_look(&self, client: &Client, stores: &Stores) -> bool;
+    /// Called when it does not, and with why: whether the registration, and what belongs to it, may be looked at past all that is
+    /// remembered. So seldom that guessing costs nothing.
+    async fn admits_another_look(&self, client: &Client, failure: ClientAuthFailure, stores: &Stores) -> bool;
+}
+
+/// In what a proof is verified, besides what it is verified against.
+#[derive(Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    pub(super) realm: &'a Realm,
+    pub(super) now: UnixSeconds,
 }
 
 /// At what a proof is verified against.
@@ -82,6 +90,10 @@ pub(super) enum Look {
 /// What proofs are verified against, besides the registration.
 pub(super) struct Stores {
     pub(super) secrets: Arc<dyn SecretSource>,
+    /// `None` where this process takes no assertions.
+    pub(super) replay_guard: Option<Arc<dyn ReplayGuard>>,
+    /// `None` where it fetches no keys.
+    pub(super) remote_keys: Option<Arc<dyn RemoteKeys>>,
 }
 
 impl Carrier {

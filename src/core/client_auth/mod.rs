@@ -16,6 +16,8 @@ pub mod attempts;
 mod client_secret_basic;
 mod client_secret_post;
 pub mod method;
+mod nobody;
+mod private_key_jwt;
 mod request;
 mod secret;
 
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 pub use request::ClientRequest;
 
+use super::assertion::AssertionProblem;
 use super::client::Client;
 use super::client::auth_method::AuthMethod;
 use super::client::id::ClientId;
@@ -30,16 +33,17 @@ use super::client::metadata::ClientMetadata;
 use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError, Refused};
 use super::params::Params;
-use super::ports::{ClientRegistry, Clock, SecretSource};
+use super::ports::{ClientRegistry, Clock, RemoteKeys, ReplayGuard, SecretSource};
 use super::realm::{Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
 use attempts::{Attempt, FailedAttempts};
-use method::{Carrier, Look, Method, Presented, Proof, Stores};
+use method::{Carrier, Circumstances, Look, Method, Presented, Proof, Stores};
 use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
-pub const METHODS: [Method; AuthMethod::ALL.len()] = [client_secret_basic::METHOD, client_secret_post::METHOD];
+pub const METHODS: [Method; AuthMethod::ALL.len()] =
+    [client_secret_basic::METHOD, client_secret_post::METHOD, private_key_jwt::METHOD];
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -61,8 +65,7 @@ pub fn listed_methods() -> impl Iterator<Item = &'static str> {
     METHODS.into_iter().filter(|method| method.is_listed).map(|method| method.name.as_str())
 }
 
-/// Parameters by which a client identifies itself in the request body. A credential of a method that is not offered is a
-/// credential all the same.
+/// Parameters by which a client identifies itself in the request body.
 pub fn parameters() -> impl Iterator<Item = &'static str> {
     let carried = carriers().flat_map(Carrier::parameters).copied();
     std::iter::once("client_id").chain(carried)
@@ -121,7 +124,7 @@ impl Credentials {
     fn of_the_client_in(self, params: &Params) -> Result<Self, OAuthError> {
         let named = self.presented.unverified_client_id.as_str();
         if params.single("client_id")?.is_some_and(|id| id != named) {
-            return Err(OAuthError::InvalidRequest("client_id differs from the one in the Authorization header"));
+            return Err(OAuthError::InvalidRequest("client_id is not the client that the credentials name"));
         }
         Ok(self)
     }
@@ -135,7 +138,22 @@ impl Credentials {
 impl ClientAuthenticator {
     /// Verifies against these stores.
     pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { registry, stores: Stores { secrets }, clock, attempts: None }
+        let stores = Stores { secrets, replay_guard: None, remote_keys: None };
+        Self { registry, stores, clock, attempts: None }
+    }
+
+    /// With what remembers assertions that have been used. Without it none is accepted.
+    #[must_use]
+    pub fn guarded_by(mut self, replay_guard: Arc<dyn ReplayGuard>) -> Self {
+        self.stores.replay_guard = Some(replay_guard);
+        self
+    }
+
+    /// With keys that are fetched. Without them no client is authenticated whose keys are at an address.
+    #[must_use]
+    pub fn fetching(mut self, remote_keys: Arc<dyn RemoteKeys>) -> Self {
+        self.stores.remote_keys = Some(remote_keys);
+        self
     }
 
     /// With failures counted, and their sources refused when there are too many.
@@ -178,26 +196,26 @@ impl ClientAuthenticator {
 
     async fn verify(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, Refused> {
         let Presented { unverified_client_id, proof } = &credentials.presented;
-        let now = self.clock.now();
+        let circumstances = Circumstances { realm, now: self.clock.now() };
 
         // 3. What the registry says. A text that is not a client id is an unknown client, without a look-up.
         let named = match unverified_client_id.parse::<ClientId>() {
             Ok(client_id) => self.registry.client(&realm.name, &client_id).await?,
             Err(_) => None,
         };
-        let standing = standing(named.as_ref(), proof.as_ref(), now);
+        let standing = standing(named.as_ref(), proof.as_ref(), circumstances.now);
 
         // 4. The proof, for which a store is asked only where the client may authenticate.
-        let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores, now).await;
-        if let (Ok(client), Err(OAuthError::InvalidClient(_))) = (&standing, &verified)
-            && proof.admits_another_look(client, &self.stores).await
+        let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores, circumstances).await;
+        if let (Ok(client), Err(OAuthError::InvalidClient(failure))) = (&standing, &verified)
+            && proof.admits_another_look(client, *failure, &self.stores).await
         {
-            return self.verify_anew(client, credentials, now).await;
+            return self.verify_anew(client, credentials, circumstances).await;
         }
 
         // 5. Only now, whether there was a client at all.
         let client = standing.map_err(|failure| Refused { named, error: OAuthError::InvalidClient(failure) })?;
-        self.judge(client, verified, credentials, now).await
+        self.judge(client, verified, credentials, circumstances.now).await
     }
 
     /// Phases 3 to 5 past all that is remembered: the secret may be newer. The registration is read anew as well, and before the
@@ -207,17 +225,17 @@ impl ClientAuthenticator {
         &self,
         remembered: &Arc<Client>,
         credentials: &Credentials,
-        now: UnixSeconds,
+        circumstances: Circumstances<'_>,
     ) -> Result<Arc<Client>, Refused> {
         let proof = credentials.presented.proof.as_ref();
-        match self.read_anew(remembered, proof, now).await {
+        match self.read_anew(remembered, proof, circumstances.now).await {
             Ok(client) => {
-                let verified = proof.verify(Some(&client), Look::Anew, &self.stores, now).await;
-                self.judge(client, verified, credentials, now).await
+                let verified = proof.verify(Some(&client), Look::Anew, &self.stores, circumstances).await;
+                self.judge(client, verified, credentials, circumstances.now).await
             }
             Err(refused) => {
                 // As much work as for a client; the answer is known.
-                let _ = proof.verify(None, Look::Anew, &self.stores, now).await;
+                let _ = proof.verify(None, Look::Anew, &self.stores, circumstances).await;
                 Err(refused)
             }
         }
@@ -278,10 +296,9 @@ impl ClientAuthenticator {
     }
 }
 
-/// Every place where a request may carry a proof, those of methods that are not offered included: beside another it is a second
-/// method, and in a URL a credential in a log.
+/// Every place where a request may carry a proof: beside another it is a second method, and in a URL a credential in a log.
 fn carriers() -> impl Iterator<Item = Carrier> {
-    METHODS.into_iter().map(|method| method.carrier).chain([Carrier::ASSERTION])
+    METHODS.into_iter().map(|method| method.carrier)
 }
 
 /// The client, where it may authenticate now.
@@ -302,7 +319,12 @@ fn standing(
 fn is_guess(error: &OAuthError) -> bool {
     match error {
         // The secret was right, which only shows who could show it by the registered method, too.
-        OAuthError::InvalidClient(failure) => *failure != ClientAuthFailure::MethodNotRegistered,
+        // An assertion that was used before was the client's, and shows nothing to who repeats it: a client that sends a request
+        // twice, or somebody who has seen one of its requests, must not have the client refused.
+        OAuthError::InvalidClient(failure) => !matches!(
+            failure,
+            ClientAuthFailure::MethodNotRegistered | ClientAuthFailure::Assertion(AssertionProblem::Replayed)
+        ),
         // A store that is away says nothing about the secret.
         _ => false,
     }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::method::{Look, Presented, Proof, Stores};
+use super::method::{Circumstances, Look, Presented, Proof, Stores};
 use crate::core::client::Client;
 use crate::core::client::secret::{ClientSecrets, SecretDigest};
 use crate::core::encoding::is_vschar;
@@ -36,7 +36,7 @@ impl Proof for PresentedSecret {
         client: Option<&Client>,
         look: Look,
         stores: &Stores,
-        now: UnixSeconds,
+        circumstances: Circumstances<'_>,
     ) -> Result<Option<ClientSecrets>, OAuthError> {
         let secrets = match (client, look) {
             (Some(client), Look::Remembered) => stores.secrets.secrets(client).await?,
@@ -48,14 +48,14 @@ impl Proof for PresentedSecret {
             (None, Look::Anew) => None,
         };
         // One comparison for everybody, known or not.
-        if ClientSecrets::verify(secrets.as_ref(), self, now) {
+        if ClientSecrets::verify(secrets.as_ref(), self, circumstances.now) {
             Ok(secrets.filter(|secrets| secrets.may_be_newer))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
         }
     }
 
-    async fn admits_another_look(&self, client: &Client, stores: &Stores) -> bool {
+    async fn admits_another_look(&self, client: &Client, _failure: ClientAuthFailure, stores: &Stores) -> bool {
         stores.secrets.admits_another_look(client).await
     }
 }

@@ -14,4 +14,5 @@ pub mod quotas;
 pub mod registry;
 pub mod registry_health;
 pub mod remote_keys;
+pub mod replay_guard;
 pub mod tokens;

@@ -24,6 +24,7 @@ use grantwell::aws::store::registrar::AwsRegistrar;
 use grantwell::aws::store::registry::DynamoRegistry;
 use grantwell::aws::store::registry_id::RegistryIdentity;
 use grantwell::aws::store::remote_keys::DynamoKeyCopies;
+use grantwell::aws::store::replay_guard::DynamoReplayGuard;
 use grantwell::aws::store::secrets::SecretsManagerSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
 use grantwell::core::client::metadata::ClientMetadata;
@@ -36,7 +37,7 @@ use grantwell::core::keys::set::KeySet;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
-    RegistrarError, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    RegistrarError, ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::random::Random as _;
@@ -72,6 +73,12 @@ mod dynamo_key_copies {
     use super::super::key_copies::key_copies_suite;
 
     key_copies_suite!(super::dynamo_key_copies().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod replay_guard {
+    use super::super::replay_guard::replay_guard_suite;
+
+    replay_guard_suite!(super::replay_guard().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
 mod registry {
@@ -714,6 +721,19 @@ async fn a_count_whose_answer_is_lost_never_gives_a_client_more_than_its_quota()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_use_whose_answer_is_lost_is_one_use_and_the_next_is_a_replay() {
+    let stack = Stack::create().await;
+    let config = aws_sdk_dynamodb::config::Builder::from(&stack.sdk).endpoint_url(lossy_endpoint()).build();
+    let guard = DynamoReplayGuard::new(DynamoDb::from_conf(config), &stack.token_table, Arc::new(SystemRandom));
+    let key = super::replay_guard::key("lost");
+    for expected in [true, false, false] {
+        assert_eq!(guard.first_use(&key, NOW, NOW.plus(60)).await, Ok(expected));
+    }
+    assert_eq!(guard.first_use(&key, NOW.plus(60), NOW.plus(120)).await, Ok(true), "though the item is still there");
+}
+
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
 async fn keys_of_another_form_are_corrupt_and_reach_no_error() {
@@ -798,6 +818,12 @@ async fn dynamo_key_copies() -> Opened<Arc<dyn KeyCopies>> {
 async fn quotas() -> Opened<Arc<dyn QuotaCounter>> {
     let stack = Stack::create().await;
     Opened::new(Arc::new(DynamoQuotas::new(stack.dynamodb.clone(), &stack.token_table)), stack)
+}
+
+async fn replay_guard() -> Opened<Arc<dyn ReplayGuard>> {
+    let stack = Stack::create().await;
+    let guard = DynamoReplayGuard::new(stack.dynamodb.clone(), &stack.token_table, Arc::new(SystemRandom));
+    Opened::new(Arc::new(guard), stack)
 }
 
 async fn key_ports() -> Opened<KeyPorts> {

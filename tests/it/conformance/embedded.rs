@@ -12,7 +12,7 @@ use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
 use grantwell::core::keys::set::{KeySet, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
-    SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
@@ -23,6 +23,7 @@ use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::remote_keys::MemoryKeyCopies;
+use grantwell::embedded::store::replay_guard::MemoryReplayGuard;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
 
@@ -57,6 +58,18 @@ mod sqlite_quotas {
     use super::super::quota_counter::quota_counter_suite;
 
     quota_counter_suite!(super::sqlite_quotas());
+}
+
+mod memory_replay_guard {
+    use super::super::replay_guard::replay_guard_suite;
+
+    replay_guard_suite!(super::memory_replay_guard());
+}
+
+mod sqlite_replay_guard {
+    use super::super::replay_guard::replay_guard_suite;
+
+    replay_guard_suite!(super::sqlite_replay_guard());
 }
 
 mod memory_registry {
@@ -530,6 +543,15 @@ fn memory_quotas() -> Opened<Arc<dyn QuotaCounter>> {
 fn sqlite_quotas() -> Opened<Arc<dyn QuotaCounter>> {
     let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     Opened::new(tokens.quotas(), (tokens, directory))
+}
+
+fn memory_replay_guard() -> Opened<Arc<dyn ReplayGuard>> {
+    Opened::new(Arc::new(MemoryReplayGuard::default()), ())
+}
+
+fn sqlite_replay_guard() -> Opened<Arc<dyn ReplayGuard>> {
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
+    Opened::new(tokens.replay_guard(), (tokens, directory))
 }
 
 fn memory_registry() -> Opened<RegistryPorts> {

@@ -16,6 +16,8 @@ use crate::core::time::UnixSeconds;
 pub(crate) struct PreparedKey {
     pub(crate) alg: JwsAlgorithm,
     signature_len: usize,
+    /// Of RSA.
+    modulus: Option<Vec<u8>>,
     key: ParsedPublicKey,
 }
 
@@ -90,9 +92,10 @@ impl PreparedKey {
         self.signature_len
     }
 
-    /// The RSA key of this modulus and the exponent 65537, for one algorithm.
-    pub(crate) fn of_modulus(alg: JwsAlgorithm, modulus: &[u8]) -> Option<Self> {
-        PublicKey::Rsa { n: modulus.to_vec(), e: vec![1, 0, 1] }.prepared_for(alg)
+    /// Whether a signature of this key can be these bytes: one of RSA is a number less than its modulus. The library sees that
+    /// before it does any work, and that the answer comes sooner would tell whose key it is.
+    pub(crate) fn may_have_made(&self, signature: &[u8]) -> bool {
+        signature.len() == self.signature_len && self.modulus.as_deref().is_none_or(|modulus| signature < modulus)
     }
 }
 
@@ -179,11 +182,11 @@ impl PublicKey {
             Self::Ec { point: octets, .. } | Self::Ed25519(octets) => ParsedPublicKey::new(alg.for_library(), octets),
             Self::Rsa { n, e } => RsaPublicKeyComponents { n, e }.to_parsed_public_key(alg.for_rsa()?),
         };
-        let signature_len = match self {
-            Self::Rsa { n, .. } => n.len(),
-            Self::Ec { .. } | Self::Ed25519(_) => alg.signature_len()?,
+        let (signature_len, modulus) = match self {
+            Self::Rsa { n, .. } => (n.len(), Some(n.clone())),
+            Self::Ec { .. } | Self::Ed25519(_) => (alg.signature_len()?, None),
         };
-        Some(PreparedKey { alg, signature_len, key: key.ok()? })
+        Some(PreparedKey { alg, signature_len, modulus, key: key.ok()? })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::embedded::store::database::{Upkeep, corrupt, seconds};
 use crate::embedded::store::fault::StoreError;
 use crate::embedded::store::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::embedded::store::provenance::{EndsSeen, FileMark};
+use crate::embedded::store::replay_guard;
 
 /// Deletes what has expired.
 pub(super) struct Sweep {
@@ -35,10 +36,11 @@ impl Upkeep for Sweep {
     fn follow(&mut self, connection: &mut Connection, writes: u32) -> rusqlite::Result<()> {
         let wall = self.clock.now();
         let now = self.tokens.look(wall);
+        let over = UnixSeconds(self.denials.look(wall).0.saturating_sub(replay_guard::MARGIN));
         self.due += if writes == 0 { STEP } else { 2 * writes };
         while self.due >= STEP {
             self.due -= STEP;
-            self.step(connection, now)?;
+            self.step(connection, now, over)?;
         }
         if self.next_minute <= Instant::now() {
             self.next_minute = Instant::now() + MINUTE;
@@ -49,7 +51,8 @@ impl Upkeep for Sweep {
 }
 
 impl Sweep {
-    fn step(&mut self, connection: &Connection, now: UnixSeconds) -> rusqlite::Result<()> {
+    /// Of what has been used once as many rows as there are writes are deleted at most, half of which made them.
+    fn step(&mut self, connection: &Connection, now: UnixSeconds, over: UnixSeconds) -> rusqlite::Result<()> {
         let last: Option<i64> = connection
             .prepare_cached("SELECT id FROM access_tokens WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
             .query_row(params![self.after, STEP], |row| row.get(0))
@@ -58,6 +61,9 @@ impl Sweep {
             .prepare_cached("DELETE FROM access_tokens WHERE id > ?1 AND id <= ?2 AND expires_at <= ?3")?
             .execute(params![self.after, last.unwrap_or(i64::MAX), seconds(now)])?;
         self.after = last.unwrap_or(i64::MIN);
+        connection
+            .prepare_cached("DELETE FROM used_once WHERE id IN (SELECT id FROM used_once WHERE until <= ?1 LIMIT ?2)")?
+            .execute(params![seconds(over), STEP])?;
         Ok(())
     }
 
@@ -104,6 +110,7 @@ pub(super) fn prepare(
         SCHEMA_VERSION => {}
         _ => return Err(StoreError::Newer { path: path.to_owned() }),
     }
+    transaction.execute_batch(replay_guard::SCHEMA).map_err(of_sqlite)?;
     // A file that does not say what it has seen pass has seen nothing.
     let passed = fact(&transaction, PASSED).map_err(of_sqlite)?.and_then(Result::ok).unwrap_or_default();
     let ends = number(&transaction, ENDS).map_err(of_sqlite)?.unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! `access_tokens`: the token's digest, its first 64 bits apart, because SQLite finds a row by a whole number in the fewest pages; when it
 //! expires; and the rest of its record. `denylist`: the `jti` of a self-contained token that has ended, and when its own time is
-//! over. What has expired is deleted behind the writes, so that the file grows no further than its tokens do.
+//! over. Beside them the counts of quotas, and what has been used once. What has expired is deleted behind the writes, so that the file grows no further than its tokens do.
 
 mod file;
 mod record;
@@ -28,6 +28,7 @@ use crate::embedded::store::database::{Database, corrupt, seconds, unavailable};
 use crate::embedded::store::fault::StoreError;
 use crate::embedded::store::provenance::EndsSeen;
 use crate::embedded::store::quotas::SqliteQuotas;
+use crate::embedded::store::replay_guard::SqliteReplayGuard;
 
 /// A [`TokenStore`] and a [`Denylist`] on disk.
 pub struct SqliteTokens {
@@ -62,6 +63,11 @@ impl SqliteTokens {
     /// The counts of quotas, in the same database.
     pub fn quotas(&self) -> Arc<SqliteQuotas> {
         Arc::new(SqliteQuotas::new(Arc::clone(&self.database)))
+    }
+
+    /// What has been used once, in the same database.
+    pub fn replay_guard(&self) -> Arc<SqliteReplayGuard> {
+        Arc::new(SqliteReplayGuard::new(Arc::clone(&self.database)))
     }
 
     /// Carries everything over into the one file and has the disk confirm it; for a shutdown.
