@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::Router;
 
-use crate::cache::{CacheSettings, CachedRegistry, CachedSecrets, CachedSigningKeys, CachedVerificationKeys};
+use crate::cache::{
+    CacheSettings, CachedRegistry, CachedRemoteKeys, CachedSecrets, CachedSigningKeys, CachedVerificationKeys,
+};
 use crate::config::ServerConfig;
 use crate::core::access_token::validation::AccessTokenValidator;
 use crate::core::audit::AuditSink;
@@ -16,8 +18,8 @@ use crate::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use crate::core::introspection::IntrospectionEndpoint;
 use crate::core::metadata::MetadataEndpoint;
 use crate::core::ports::{
-    ClientRegistry, Clock, Denylist, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Clock, Denylist, KeyCopies, QuotaCounter, RemoteKeys, ReplayGuard, SecretSource, SigningKeySource,
+    TokenStore, VerificationKeySource,
 };
 use crate::core::random::Random;
 use crate::core::realm::{PublicUrl, RealmName};
@@ -26,6 +28,8 @@ use crate::core::revocation::RevocationEndpoint;
 use crate::core::token::TokenEndpoint;
 use crate::http::routes::{self, HttpService};
 use crate::observe::Observer;
+use crate::remote::fetcher::Fetcher;
+use crate::remote::keys::{Fetch, SharedKeys};
 use crate::system::{SystemClock, SystemRandom};
 
 /// Where a process stores things and whom it tells: a method a port. Each is made when it is asked for, so that a process
@@ -62,6 +66,14 @@ pub trait Adapters {
 
     /// What the realms publish to verify their tokens with.
     fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, Self::Error>;
+
+    /// What was fetched from addresses of clients' keys.
+    fn key_copies(&self) -> Result<Arc<dyn KeyCopies>, Self::Error>;
+
+    /// Fetches from there.
+    fn fetch(&self) -> Arc<dyn Fetch> {
+        Arc::new(Fetcher::default())
+    }
 
     /// Records each decision.
     fn audit(&self) -> Arc<dyn AuditSink>;
@@ -102,6 +114,7 @@ pub struct App<A> {
     secrets: OnceLock<Arc<dyn SecretSource>>,
     signing_keys: OnceLock<Arc<dyn SigningKeySource>>,
     verification_keys: OnceLock<Arc<dyn VerificationKeySource>>,
+    remote_keys: OnceLock<Arc<dyn RemoteKeys>>,
 }
 
 impl Settings {
@@ -131,6 +144,7 @@ impl<A: Adapters> App<A> {
             secrets: OnceLock::new(),
             signing_keys: OnceLock::new(),
             verification_keys: OnceLock::new(),
+            remote_keys: OnceLock::new(),
         }
     }
 
@@ -257,7 +271,8 @@ impl<A: Adapters> App<A> {
     /// That of the adapters.
     pub fn authenticator(&self) -> Result<ClientAuthenticator, A::Error> {
         let authenticator = ClientAuthenticator::new(self.registry()?, self.secrets()?, self.adapters.clock());
-        Ok(authenticator.guarded_by(self.adapters.replay_guard()?).limited_by(self.attempts.clone()))
+        let authenticator = authenticator.guarded_by(self.adapters.replay_guard()?).fetching(self.remote_keys()?);
+        Ok(authenticator.limited_by(self.attempts.clone()))
     }
 
     /// The keys that the realms publish, as they are remembered.
@@ -276,6 +291,19 @@ impl<A: Adapters> App<A> {
         once(&self.signing_keys, || {
             let cache =
                 CachedSigningKeys::new(self.adapters.signing_keys()?, self.adapters.clock(), self.settings.caches);
+            Ok(Arc::new(cache.observed_by(self.adapters.observer())))
+        })
+    }
+
+    /// The keys of clients that publish them, as they are remembered.
+    ///
+    /// # Errors
+    /// That of the adapters.
+    pub fn remote_keys(&self) -> Result<Arc<dyn RemoteKeys>, A::Error> {
+        once(&self.remote_keys, || {
+            let (copies, clock) = (self.adapters.key_copies()?, self.adapters.clock());
+            let shared = SharedKeys::new(copies, self.adapters.fetch(), Arc::clone(&clock));
+            let cache = CachedRemoteKeys::new(shared, clock, self.settings.caches);
             Ok(Arc::new(cache.observed_by(self.adapters.observer())))
         })
     }

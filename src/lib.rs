@@ -41,4 +41,6 @@ pub mod http;
 #[cfg(feature = "http")]
 pub mod observe;
 #[cfg(feature = "http")]
+pub mod remote;
+#[cfg(feature = "http")]
 pub mod system;

@@ -12,6 +12,7 @@ use super::store::new_secrets::{NewSecrets, SecretTags};
 use super::store::quotas::DynamoQuotas;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
+use super::store::remote_keys::DynamoKeyCopies;
 use super::store::replay_guard::DynamoReplayGuard;
 use super::store::secrets::SecretsManagerSecrets;
 use super::store::tokens::DynamoTokens;
@@ -20,7 +21,7 @@ use crate::config::{self, ConfigError, RegistryConfig};
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
+    ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
     VerificationKeySource,
 };
 use crate::observe::Observer;
@@ -137,6 +138,10 @@ impl Adapters for AwsAdapters {
 
     fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, ConfigError> {
         Ok(Arc::new(self.published_keys()?))
+    }
+
+    fn key_copies(&self) -> Result<Arc<dyn KeyCopies>, ConfigError> {
+        Ok(Arc::new(DynamoKeyCopies::new(self.dynamodb(), config::token_table()?)))
     }
 
     fn audit(&self) -> Arc<dyn AuditSink> {

@@ -10,6 +10,7 @@ mod bridged;
 mod intervals;
 mod keys;
 mod registry;
+mod remote_keys;
 mod secrets;
 mod settings;
 mod strangers;
@@ -18,5 +19,6 @@ mod tests;
 
 pub use keys::{CachedSigningKeys, CachedVerificationKeys};
 pub use registry::CachedRegistry;
+pub use remote_keys::CachedRemoteKeys;
 pub use secrets::CachedSecrets;
 pub use settings::CacheSettings;

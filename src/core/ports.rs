@@ -11,6 +11,7 @@ use super::client::Client;
 use super::client::id::ClientId;
 use super::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use super::keys::SigningAlgorithm;
+use super::keys::copy::{KeptKeys, KeyCopy};
 use super::keys::jwk_set::JwkSet;
 use super::keys::published::VerificationKeys;
 use super::keys::remote::JwksUri;
@@ -131,6 +132,19 @@ pub trait RemoteKeys: Send + Sync {
     /// Called when a signature names a key that is not among them: a source may fetch them again, at most so often that inventing
     /// names costs nobody anything. `None` where there is nothing newer.
     async fn remote_keys_after_mismatch(&self, address: &JwksUri) -> Result<Option<Arc<JwkSet>>, PortError>;
+}
+
+/// Keeps what was fetched from an address, for all processes together, and says who looks there next.
+#[async_trait]
+pub trait KeyCopies: Send + Sync {
+    /// What is kept of `address`, read consistently with every finished write. May return what is too old to be used.
+    async fn kept_keys(&self, address: &JwksUri) -> Result<KeptKeys, PortError>;
+
+    /// Begins a look at `now`, unless somebody has begun one less than `interval` seconds ago. Of those who ask at once, one may look.
+    async fn begin_look(&self, address: &JwksUri, now: UnixSeconds, interval: u64) -> Result<bool, PortError>;
+
+    /// Keeps `copy`, where it replaces what is kept ([`KeyCopy::replaces`]).
+    async fn keep(&self, address: &JwksUri, copy: &KeyCopy) -> Result<(), PortError>;
 }
 
 /// Gives out the public keys of realms, for those who verify.

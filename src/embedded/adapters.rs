@@ -7,13 +7,14 @@ use super::store::fault::StoreError;
 use super::store::memory::MemoryTokens;
 use super::store::quotas::MemoryQuotas;
 use super::store::registry::SqliteRegistry;
+use super::store::remote_keys::MemoryKeyCopies;
 use super::store::replay_guard::MemoryReplayGuard;
 use super::store::tokens::SqliteTokens;
 use crate::app::Adapters;
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
+    ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
     VerificationKeySource,
 };
 use crate::observe::metrics::Counter;
@@ -27,6 +28,7 @@ pub struct EmbeddedAdapters {
     tokens: Arc<dyn TokenStore>,
     denylist: Arc<dyn Denylist>,
     quotas: Arc<dyn QuotaCounter>,
+    key_copies: Arc<dyn KeyCopies>,
     replay_guard: Arc<dyn ReplayGuard>,
     audit: Arc<dyn AuditSink>,
     observer: Arc<Observer>,
@@ -56,7 +58,16 @@ impl EmbeddedAdapters {
         let replay_guard = Arc::new(MemoryReplayGuard::default());
         let observer: Arc<Observer> = Arc::default();
         let audit = Arc::clone(&observer) as _;
-        Self { registry, tokens: Arc::clone(&tokens) as _, denylist: tokens, quotas, replay_guard, audit, observer }
+        Self {
+            registry,
+            tokens: Arc::clone(&tokens) as _,
+            denylist: tokens,
+            quotas,
+            replay_guard,
+            key_copies: Arc::new(MemoryKeyCopies::default()),
+            audit,
+            observer,
+        }
     }
 
     /// Counts in `counter` what endpoints and caches do.
@@ -124,6 +135,10 @@ impl Adapters for EmbeddedAdapters {
 
     fn verification_keys(&self) -> Result<Arc<dyn VerificationKeySource>, Infallible> {
         Ok(Arc::clone(&self.registry) as _)
+    }
+
+    fn key_copies(&self) -> Result<Arc<dyn KeyCopies>, Infallible> {
+        Ok(Arc::clone(&self.key_copies))
     }
 
     fn audit(&self) -> Arc<dyn AuditSink> {

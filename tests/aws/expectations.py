@@ -343,6 +343,12 @@ def rotation_of(what: str, resource: Json) -> list[Grant]:
 WHOLE_SINCE = ["DateTokenTable", "dynamodb:DescribeTable"]
 # AWS asks for it where a secret is made with tags; moto does not. Its controls are those of TagNewSigningKeys.
 TAGGED = ["secretsmanager:TagResource"]
+# Of clients that publish their keys. No event file can have such a client: its address leads nowhere.
+FETCHED_KEYS: list[Grant] = [
+    ("ReadFetchedKeys", "dynamodb:GetItem", TOKENS, items("jwks")),
+    ("ShareFetchedKeys", "dynamodb:UpdateItem", TOKENS, items("jwks")),
+]
+OF_PUBLISHED_KEYS = ["ReadFetchedKeys", "ShareFetchedKeys"]
 # The functions, in the order of the template; the last one has a template of its own. What each may touch is the security model.
 FUNCTIONS = {
     "TokenFunction": Function(
@@ -352,13 +358,14 @@ FUNCTIONS = {
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
             ("ReadWholeSince", "dynamodb:GetItem", TOKENS, items("store")),
+            *FETCHED_KEYS,
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
             ("CountTokens", "dynamodb:UpdateItem", TOKENS, items("quota")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["ReadWholeSince", *WHOLE_SINCE, *TAGGED],
+        beyond_work=["ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
     ),
     "IntrospectFunction": Function(
         endpoints=("introspection",),
@@ -367,23 +374,25 @@ FUNCTIONS = {
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            *FETCHED_KEYS,
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=[*WHOLE_SINCE, *TAGGED],
+        beyond_work=[*WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
     ),
     "RevokeFunction": Function(
         endpoints=("revocation",),
         work="revoke/own",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            *FETCHED_KEYS,
             ("DeleteTokens", "dynamodb:DeleteItem", TOKENS, items("token")),
             ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["EndStatelessTokens", "dynamodb:PutItem"],
+        beyond_work=["EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
     ),
     "MetadataFunction": Function(
         endpoints=("metadata", "jwks"),

@@ -38,6 +38,8 @@ mod parameters;
 mod persistence;
 mod quota;
 mod registry;
+mod remote_fetch;
+mod remote_keys;
 mod report;
 mod resource;
 mod revocation;

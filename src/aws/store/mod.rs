@@ -8,6 +8,7 @@ pub mod quotas;
 pub mod registrar;
 pub mod registry;
 pub mod registry_id;
+pub mod remote_keys;
 pub mod replay_guard;
 pub mod secrets;
 pub mod tokens;

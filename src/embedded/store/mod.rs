@@ -13,5 +13,6 @@ mod provenance;
 pub mod quotas;
 pub mod registry;
 pub mod registry_health;
+pub mod remote_keys;
 pub mod replay_guard;
 pub mod tokens;

@@ -66,6 +66,11 @@ pub enum Event<'a> {
         /// Why its source cannot be asked.
         error: &'a PortError,
     },
+    /// The keys at the address of a client could not be fetched, or have none that verifies.
+    KeysNotFetched {
+        /// Why.
+        error: &'a PortError,
+    },
     /// The rotation was invoked with an event that it does not know.
     NotARotationEvent,
     /// The secret to rotate could not be described.
@@ -128,6 +133,8 @@ pub enum Remembered {
     VerificationKeys,
     /// A realm's private keys.
     SigningKeys,
+    /// The keys of a client's `jwks_uri`.
+    RemoteKeys,
 }
 
 /// A step of a rotation.
@@ -223,6 +230,10 @@ pub(super) fn tell(event: Event<'_>, sinks: Sinks<'_>) {
             let (what, age_seconds) = (what.as_str(), age.as_secs());
             line!(sinks, WARN, age_seconds, %error, "serving {what} because its source cannot be asked");
         }
+        Event::KeysNotFetched { error } => {
+            line!(sinks, WARN, %error, "a client's keys could not be fetched");
+            sinks.count(Metric::RemoteKeyFetchesFailed);
+        }
         Event::NotARotationEvent => {
             line!(sinks, ERROR, "refused an event that is neither a rotation step nor a scheduled event");
             sinks.count(Metric::RotationsFailed);
@@ -294,6 +305,7 @@ impl Remembered {
             Self::Secret => (Metric::SecretCacheHits, Metric::SecretCacheMisses),
             Self::VerificationKeys => (Metric::VerificationKeyCacheHits, Metric::VerificationKeyCacheMisses),
             Self::SigningKeys => (Metric::SigningKeyCacheHits, Metric::SigningKeyCacheMisses),
+            Self::RemoteKeys => (Metric::RemoteKeyCacheHits, Metric::RemoteKeyCacheMisses),
         }
     }
 
@@ -305,6 +317,7 @@ impl Remembered {
             Self::Secret => "a remembered client secret",
             Self::VerificationKeys => "a realm's remembered public keys",
             Self::SigningKeys => "a realm's remembered signing keys",
+            Self::RemoteKeys => "the remembered keys of a client's jwks_uri",
         }
     }
 }

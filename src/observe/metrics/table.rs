@@ -119,6 +119,9 @@ metrics! {
     VerificationKeyCacheMisses, Count, Nothing, Everywhere, "Look-ups of a realm's public keys that needed one.";
     SigningKeyCacheHits, Count, Nothing, Everywhere, "Look-ups of a realm's private keys that needed no call.";
     SigningKeyCacheMisses, Count, Nothing, Everywhere, "Look-ups of a realm's private keys that needed calls.";
+    RemoteKeyCacheHits, Count, Nothing, Everywhere, "Look-ups of the keys of a client's jwks_uri that needed no call.";
+    RemoteKeyCacheMisses, Count, Nothing, Everywhere, "Look-ups of the keys of a client's jwks_uri that needed calls.";
+    RemoteKeyFetchesFailed, Count, Nothing, Everywhere, "Fetches of a jwks_uri that brought no key that verifies.";
     DynamoDbCalls, Count, Nothing, Aws, "Attempts of calls to DynamoDB.";
     DynamoDbThrottles, Count, Nothing, Aws, "Attempts that DynamoDB throttled.";
     DynamoDbFailures, Count, Nothing, Aws, "Attempts that DynamoDB did not answer, or answered with a fault of its own.";

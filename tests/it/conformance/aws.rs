@@ -23,6 +23,7 @@ use grantwell::aws::store::quotas::DynamoQuotas;
 use grantwell::aws::store::registrar::AwsRegistrar;
 use grantwell::aws::store::registry::DynamoRegistry;
 use grantwell::aws::store::registry_id::RegistryIdentity;
+use grantwell::aws::store::remote_keys::DynamoKeyCopies;
 use grantwell::aws::store::replay_guard::DynamoReplayGuard;
 use grantwell::aws::store::secrets::SecretsManagerSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
@@ -30,11 +31,12 @@ use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::copy::{CopyId, KeptKeys};
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::KeySet;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
-    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
+    ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
     RegistrarError, ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
@@ -43,6 +45,7 @@ use grantwell::core::realm::Realm;
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::{SystemClock, SystemRandom};
 
+use super::key_copies;
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
 use super::{
     FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, beside_current, client,
@@ -64,6 +67,12 @@ mod quotas {
     use super::super::quota_counter::quota_counter_suite;
 
     quota_counter_suite!(super::quotas().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod dynamo_key_copies {
+    use super::super::key_copies::key_copies_suite;
+
+    key_copies_suite!(super::dynamo_key_copies().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
 mod replay_guard {
@@ -748,6 +757,62 @@ async fn dynamo_tokens() -> Opened<TokenPorts> {
     let stack = Stack::create().await;
     let tokens = stack.tokens(SystemClock).keeping_whole_since();
     Opened::new(TokenPorts::of(tokens), stack)
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_use_it() {
+    let stack = Stack::create().await;
+    let copies = DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table);
+    let (address, fetched) = (key_copies::address(), key_copies::copy(NOW));
+    assert_eq!(copies.begin_look(&address, NOW, 60).await, Ok(true));
+    copies.keep(&address, &fetched).await.expect("kept");
+    let id = format!("jwks#{}", CopyId::of(&address));
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |number: UnixSeconds| AttributeValue::N(number.to_string());
+    let expected: HashMap<_, _> = [
+        ("id", text(&id)),
+        ("jwks_uri", text("https://app.example/jwks")),
+        ("jwks", text(&fetched.jwks)),
+        ("looked_at", number(NOW)),
+        ("fetched_at", number(NOW)),
+        ("believed_until", number(NOW.plus(300))),
+        ("expires_at", number(NOW.plus(300 + 86_400))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    assert_eq!(stack.token_item(&id).await, expected);
+
+    // What has got there by another way is nothing, and is written over.
+    for (name, value) in [
+        ("jwks_uri", text("https://app.example/other")),
+        ("jwks", number(NOW)),
+        ("fetched_at", text("soon")),
+        ("looked_at", text("soon")),
+        ("believed_until", AttributeValue::Bool(true)),
+    ] {
+        let mut item = expected.clone();
+        item.insert(name.to_owned(), value);
+        stack.put_token_item(item).await;
+        assert_eq!(copies.kept_keys(&address).await, Ok(KeptKeys::default()), "{name}");
+        assert_eq!(copies.begin_look(&address, NOW.plus(60), 60).await, Ok(true), "{name}");
+        let newer = key_copies::copy(NOW.plus(60));
+        copies.keep(&address, &newer).await.expect("kept");
+        let kept = copies.kept_keys(&address).await;
+        assert_eq!(kept, Ok(KeptKeys { copy: Some(newer), looked_at: Some(NOW.plus(60)) }), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn sandboxes_that_are_sent_unknown_keys_fetch_once_a_minute_together() {
+    let opened = dynamo_key_copies().await;
+    crate::remote_keys::an_unknown_name_costs_one_fetch_a_minute(Arc::clone(&opened.ports)).await;
+}
+
+async fn dynamo_key_copies() -> Opened<Arc<dyn KeyCopies>> {
+    let stack = Stack::create().await;
+    Opened::new(Arc::new(DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table)), stack)
 }
 
 async fn quotas() -> Opened<Arc<dyn QuotaCounter>> {

@@ -11,7 +11,7 @@ use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
 use grantwell::core::keys::set::{KeySet, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
-    ClientRegistry as _, Clock, Denylist as _, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
+    ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
     ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
@@ -22,6 +22,7 @@ use grantwell::embedded::store::fault::StoreError;
 use grantwell::embedded::store::memory::MemoryTokens;
 use grantwell::embedded::store::quotas::MemoryQuotas;
 use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::remote_keys::MemoryKeyCopies;
 use grantwell::embedded::store::replay_guard::MemoryReplayGuard;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
@@ -45,6 +46,12 @@ mod memory_quotas {
     use super::super::quota_counter::quota_counter_suite;
 
     quota_counter_suite!(super::memory_quotas());
+}
+
+mod memory_key_copies {
+    use super::super::key_copies::key_copies_suite;
+
+    key_copies_suite!(super::memory_key_copies());
 }
 
 mod sqlite_quotas {
@@ -523,6 +530,10 @@ async fn a_registry_of_two_schemas_is_opened_by_several_processes_at_once() {
 
 fn memory_tokens() -> Opened<TokenPorts> {
     Opened::new(TokenPorts::of(MemoryTokens::new(Arc::new(FixedClock))), ())
+}
+
+fn memory_key_copies() -> Opened<Arc<dyn KeyCopies>> {
+    Opened::new(Arc::new(MemoryKeyCopies::default()), ())
 }
 
 fn memory_quotas() -> Opened<Arc<dyn QuotaCounter>> {

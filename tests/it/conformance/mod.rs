@@ -1,6 +1,6 @@
 //! One suite per port, run by every adapter: what the core may rely on, whoever keeps the data.
 //!
-//! [`token_store`], [`denylist`], [`quota_counter`], [`replay_guard`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
+//! [`token_store`], [`denylist`], [`quota_counter`], [`key_copies`], [`replay_guard`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
 //! cases. A new adapter is a new module of that kind, and a new rule of a port a new case.
 
 /// A test for each case of a suite. `$open` is evaluated anew for each.
@@ -22,6 +22,7 @@ use tests_of_cases;
 mod aws;
 mod denylist;
 mod embedded;
+mod key_copies;
 mod key_store;
 mod quota_counter;
 mod registry;

@@ -6,6 +6,7 @@ pub(crate) mod cli;
 #[cfg(target_os = "linux")]
 pub(crate) mod disk;
 pub(crate) mod http;
+pub(crate) mod https;
 pub(crate) mod jwt;
 pub(crate) mod registration;
 pub(crate) mod server;

@@ -162,6 +162,11 @@ impl JwkSet {
         if keys.is_empty() { Err(RefusedJwks::NoUsableKey) } else { Ok(Self { keys }) }
     }
 
+    /// What its owner publishes who vouches for no key.
+    pub fn empty() -> Self {
+        Self { keys: Vec::new() }
+    }
+
     /// This set with the keys of another besides.
     ///
     /// # Errors
