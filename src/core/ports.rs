@@ -11,11 +11,14 @@ use super::client::Client;
 use super::client::id::ClientId;
 use super::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use super::keys::SigningAlgorithm;
+use super::keys::jwk_set::JwkSet;
 use super::keys::published::VerificationKeys;
+use super::keys::remote::JwksUri;
 use super::keys::set::{KeySet, Signers};
 use super::port_error::PortError;
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
+use super::replay::ReplayKey;
 use super::time::{Moment, UnixSeconds};
 
 /// Reads realms and registrations.
@@ -105,6 +108,29 @@ pub trait QuotaCounter: Send + Sync {
     /// fails halfway may have been counted.
     async fn count(&self, client: &Client, period: QuotaPeriod, at_most: Option<u32>)
     -> Result<Option<u64>, PortError>;
+}
+
+/// Remembers what has been used that may be used once, for all processes together.
+#[async_trait]
+pub trait ReplayGuard: Send + Sync {
+    /// Whether this is the first use; until `until` it is the only one. One conditional write: of any number at once, one is the
+    /// first. What was used until a time that is over at `now` may be used again, whether or not anybody has erased it. Returns
+    /// only once the use is as durable as a token.
+    ///
+    /// A write that is repeated because its answer was lost is one use. An error says nothing of whether it was the first: whoever
+    /// asked must not go on.
+    async fn first_use(&self, key: &ReplayKey, now: UnixSeconds, until: UnixSeconds) -> Result<bool, PortError>;
+}
+
+/// Gives out the public keys at an address that an operator has set, as they were fetched.
+#[async_trait]
+pub trait RemoteKeys: Send + Sync {
+    /// The keys, which may be remembered for as long as their issuer lets them be, and past that while it is away.
+    async fn remote_keys(&self, address: &JwksUri) -> Result<Arc<JwkSet>, PortError>;
+
+    /// Called when a signature names a key that is not among them: a source may fetch them again, at most so often that inventing
+    /// names costs nobody anything. `None` where there is nothing newer.
+    async fn remote_keys_after_mismatch(&self, address: &JwksUri) -> Result<Option<Arc<JwkSet>>, PortError>;
 }
 
 /// Gives out the public keys of realms, for those who verify.

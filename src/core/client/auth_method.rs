@@ -10,6 +10,8 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// `client_id` and `client_secret` in the request body (RFC 6749 §2.3.1).
     ClientSecretPost,
+    /// An assertion that the client signs with its private key (RFC 7523 §2.2, RFC 7591 §2).
+    PrivateKeyJwt,
 }
 
 impl AuthMethod {
@@ -21,6 +23,7 @@ impl AuthMethod {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 

@@ -68,6 +68,23 @@ fn shown((name, stored): (&'static str, Value), metadata: &ClientMetadata) -> Ve
             let several = (methods.len() > 1).then_some((name, stored));
             [("token_endpoint_auth_method", json!(methods.first()))].into_iter().chain(several).collect()
         }
+        "token_endpoint_auth_signing_algs" => {
+            let algorithms = &metadata.token_endpoint_auth_signing_algs;
+            let several = (algorithms.len() > 1).then_some((name, stored));
+            let first = ("token_endpoint_auth_signing_alg", json!(algorithms.first()));
+            [first].into_iter().chain(several).collect()
+        }
+        // RFC 7591 knows an address and not how it is reached.
+        "jwks_uri" => {
+            let address = metadata.jwks_uri.as_ref();
+            let private = address.filter(|address| address.allow_private_network);
+            let ca = address.and_then(|address| address.ca.as_ref());
+            [(name, json!(address.map(|address| &address.uri)))]
+                .into_iter()
+                .chain(private.map(|_| ("jwks_uri_allow_private_network", json!(true))))
+                .chain(ca.map(|ca| ("jwks_uri_ca", json!(ca))))
+                .collect()
+        }
         // Stored as text, to the letter.
         "access_token_claims" => vec![(name, Value::Object(metadata.access_token_claims.as_object().clone()))],
         _ => vec![(name, stored)],

@@ -11,6 +11,9 @@ use crate::core::access_token::claims::{CustomClaims, InvalidClaims};
 use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use crate::core::conversions::number_conversions;
 use crate::core::keys::SigningAlgorithm;
+use crate::core::keys::jwk_set::{InvalidJwks, JwkSet, VerifyingKey};
+use crate::core::keys::jws_algorithm::JwsAlgorithm;
+use crate::core::keys::remote::JwksUri;
 use crate::core::quota::{QuotaMode, QuotaSetting};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::resource::{MalformedResource, ResourceUri};
@@ -43,6 +46,15 @@ pub struct ClientMetadata {
     pub grant_types: BTreeSet<GrantType>,
     /// Authentication methods the client may use; never empty.
     pub token_endpoint_auth_methods: BTreeSet<AuthMethod>,
+    /// The public keys of assertions that the client signs (RFC 7591 §2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<JwkSet>,
+    /// Where they are fetched instead; never both (RFC 7591 §2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<JwksUri>,
+    /// The algorithms of those assertions; as each key allows where there are none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub token_endpoint_auth_signing_algs: BTreeSet<JwsAlgorithm>,
     /// Sign-in URLs.
     #[serde(default)]
     pub redirect_uris: Vec<RedirectUri>,
@@ -102,6 +114,18 @@ pub enum InvalidRegistration {
     /// No authentication method is left.
     #[error("a client needs at least one authentication method: {}", AuthMethod::names())]
     NoAuthMethod,
+    /// The keys are no keys of a client.
+    #[error(transparent)]
+    Jwks(#[from] InvalidJwks),
+    /// Keys in two places.
+    #[error("a client has its keys in the registration (jwks) or at an address (jwks_uri), not both")]
+    TwoSourcesOfKeys,
+    /// Nothing to verify assertions with.
+    #[error("private_key_jwt needs the client's public keys: give a JWK Set (jwks), or where to fetch it (jwks_uri)")]
+    NoKeys,
+    /// No key can be used with any of the algorithms.
+    #[error("none of the client's keys can be used with {0}; register another algorithm, or a key for one of them")]
+    NoKeyForAlgorithm(String),
     /// A name or owner is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]
     Text(&'static str),
@@ -141,6 +165,9 @@ impl ClientMetadata {
             default_scope: None,
             grant_types: [GrantType::client_credentials()].into(),
             token_endpoint_auth_methods: [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].into(),
+            jwks: None,
+            jwks_uri: None,
+            token_endpoint_auth_signing_algs: BTreeSet::new(),
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
             client_secret_rotation_days: None,
@@ -206,6 +233,7 @@ impl ClientMetadata {
         if self.token_endpoint_auth_methods.is_empty() {
             return Err(InvalidRegistration::NoAuthMethod);
         }
+        self.check_keys()?;
         if let Some(outside) =
             self.default_scope.iter().flat_map(Scope::tokens).find(|token| !self.scope.contains(token))
         {
@@ -223,6 +251,25 @@ impl ClientMetadata {
                 scope: outside.to_owned(),
                 allowed: allowed.clone(),
             });
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self) -> Result<(), InvalidRegistration> {
+        if self.jwks.is_some() && self.jwks_uri.is_some() {
+            return Err(InvalidRegistration::TwoSourcesOfKeys);
+        }
+        let needs_keys = self.token_endpoint_auth_methods.contains(&AuthMethod::PrivateKeyJwt);
+        if needs_keys && self.jwks.is_none() && self.jwks_uri.is_none() {
+            return Err(InvalidRegistration::NoKeys);
+        }
+        let registered = &self.token_endpoint_auth_signing_algs;
+        if let Some(jwks) = &self.jwks
+            && !registered.is_empty()
+            && !jwks.keys().flat_map(VerifyingKey::algorithms).any(|algorithm| registered.contains(&algorithm))
+        {
+            let names: Vec<&str> = registered.iter().map(|algorithm| algorithm.as_str()).collect();
+            return Err(InvalidRegistration::NoKeyForAlgorithm(names.join(" or ")));
         }
         Ok(())
     }

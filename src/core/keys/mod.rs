@@ -1,13 +1,17 @@
 //! Signing keys of a realm: their form ([`jwk`]), what is kept of them and when each of them signs and verifies ([`set`]),
 //! and their making on first use and replacement in time ([`keyring`]), and how long they verify afterwards ([`retention`]).
+//! Beside them, the public keys of others ([`jwk_set`]) and where those are fetched ([`remote`]).
 //!
 //! A key is published before it signs and verifies until the last token it signed has expired, so that a resource server
 //! that keeps the JWKS for as long as it is told to never meets a key it does not know.
 
 pub mod jwk;
+pub mod jwk_set;
+pub mod jws_algorithm;
 pub mod keyring;
 mod older;
 pub mod published;
+pub mod remote;
 pub mod retention;
 pub mod set;
 
