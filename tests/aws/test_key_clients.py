@@ -19,6 +19,7 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from cryptography.hazmat.primitives import serialization
 from joserfc import jwk
 
 import seed
@@ -166,6 +167,74 @@ def test_npm_clients_walk_the_whole_way_by_a_secret(served: Served) -> None:
     served.client(base, "by-secret", "--secret-stdin", stdin=SECRET)
     document = {"issuer": served.issuer(base), "reached_at": base, "client_id": "by-secret", "scope": "write"}
     assert_walked(walked({**document, "keys": [], "secret": SECRET}), ("secret",))
+
+
+FORMS = {
+    "PKCS#8": serialization.PrivateFormat.PKCS8,
+    # SEC 1 for elliptic curves and PKCS#1 for RSA, as openssl has written them for decades; Ed25519 has no such form.
+    "traditional": serialization.PrivateFormat.TraditionalOpenSSL,
+}
+
+
+def key_files(directory: Path) -> Iterator[tuple[str, Path, list[str]]]:
+    """Private keys in every form that tools write, and the options that a form needs."""
+    for algorithm, made in KEYS.items():
+        path = directory / f"{algorithm}.json"
+        path.write_text(json.dumps(made.as_dict(private=True)))
+        yield algorithm, path, []
+        for name, form in FORMS.items():
+            if (algorithm, name) == ("EdDSA", "traditional"):
+                continue
+            path = directory / f"{algorithm}-{name.replace('#', '')}.pem"
+            none = serialization.NoEncryption()
+            path.write_bytes(made.private_key.private_bytes(serialization.Encoding.PEM, form, none))
+            # PEM says neither the algorithm, of which a key of RSA has two, nor the name of the key.
+            yield algorithm, path, ["--kid", made.kid] + (["--alg", "RS256"] if algorithm == "RS256" else [])
+
+
+def token_get(binaries: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(binaries / "grantwell"), "token", "get", *arguments],
+        env=without_aws(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_gets_tokens_by_key_files_that_others_wrote(
+    local_server: Served, binaries: Path, tmp_path: Path
+) -> None:
+    base = local_server.realm()
+    options = ("--auth-method", "private_key_jwt", "--jwks", public_jwks(tmp_path, *ALGORITHMS))
+    local_server.client(base, "by-key", *options)
+    where = ("--issuer", base, "--client-id", "by-key")
+    for algorithm, path, needed in key_files(tmp_path):
+        done = token_get(binaries, *where, "--key", str(path), *needed, "--scope", "write")
+        assert (done.returncode, done.stderr) == (0, ""), (algorithm, path)
+        answer = json.loads(done.stdout)
+        assert (answer["token_type"], answer["scope"], answer["expires_in"]) == ("Bearer", "write", 3600)
+
+    # Whatever is wrong is said in a sentence, and nothing of the key is in it.
+    key = str(tmp_path / "ES256.json")
+    public = tmp_path / "public.json"
+    public.write_text(json.dumps(KEYS["ES256"].as_dict(private=False)))
+    for arguments, said in [
+        ((*where, "--key", str(public)), "this is a public key"),
+        ((*where, "--key", str(tmp_path / "jwks.json")), "this is not a private key"),
+        ((*where, "--key", str(tmp_path / "missing")), "No such file"),
+        ((*where, "--key", key, "--alg", "PS256"), "cannot sign with PS256"),
+        ((*where, "--key", key, "--scope", "admin"), "invalid_scope"),
+        (("--issuer", base, "--client-id", "another", "--key", key), "invalid_client"),
+        (("--issuer", base + "x", "--client-id", "by-key", "--key", key), "is --issuer the issuer of a realm"),
+        (("--issuer", base.replace("127.0.0.1", "localhost"), "--client-id", "by-key", "--key", key), "says that its issuer is"),
+        (("--issuer", "http://auth.example.com/oauth2", "--client-id", "by-key", "--key", key), "is not https"),
+    ]:
+        done = token_get(binaries, *arguments)
+        assert (done.returncode, done.stdout) == (1, ""), arguments
+        assert done.stderr.startswith("error: ") and said in done.stderr, done.stderr
+        assert KEYS["ES256"].as_dict(private=True)["d"] not in done.stderr
 
 
 def authlib_session(base: str, algorithm: str) -> OAuth2Session:
