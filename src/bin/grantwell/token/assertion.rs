@@ -20,7 +20,12 @@ pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-b
 ///
 /// # Errors
 /// A [`Failure`] where the key cannot sign, or the system has no randomness.
-pub(super) fn sign(key: &KeyFile, kid: Option<&str>, client_id: &ClientId, issuer: &str) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn sign(
+    key: &KeyFile,
+    kid: Option<&str>,
+    client_id: &ClientId,
+    issuer: &str,
+) -> Result<Zeroizing<String>, Failure> {
     let now = SystemClock.now();
     let mut jti = [0; 16];
     SystemRandom.fill(&mut jti).map_err(|error| Failure::new(error.to_string()))?;

@@ -159,12 +159,7 @@ fn of_jwk(text: &[u8]) -> Result<(PrivateKey, Option<String>, Option<String>), &
     Ok((key.ok_or(BROKEN)?, kid, alg))
 }
 
-fn ec(
-    alg: &'static EcdsaSigningAlgorithm,
-    d: &Number,
-    x: Option<Number>,
-    y: Option<Number>,
-) -> Option<EcdsaKeyPair> {
+fn ec(alg: &'static EcdsaSigningAlgorithm, d: &Number, x: Option<Number>, y: Option<Number>) -> Option<EcdsaKeyPair> {
     // A point that is not compressed (SEC 1 §2.3.3).
     let point = [&[4], x?.0.as_slice(), y?.0.as_slice()].concat();
     EcdsaKeyPair::from_private_key_and_public_key(alg, &d.0, &point).ok()
@@ -199,9 +194,11 @@ fn of_pem(text: &[u8]) -> Result<PrivateKey, &'static str> {
 }
 
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
-const NOT_A_KEY: &str = "this is not a private key; give a JWK in JSON, or PEM that begins with -----BEGIN PRIVATE KEY-----";
+const NOT_A_KEY: &str =
+    "this is not a private key; give a JWK in JSON, or PEM that begins with -----BEGIN PRIVATE KEY-----";
 const LOCKED: &str = "this key is encrypted; decrypt it into a file of mode 0600, such as by openssl pkcs8";
 const PUBLIC: &str = "this is a public key; give the private one, whose public half the client is registered with";
 const SYMMETRIC: &str = "this is a symmetric key; give a private key of type EC, OKP or RSA";
-const OTHER_KEY: &str = "keys of this type do not sign here; give one of P-256, P-384 or Ed25519, or of RSA with 2048 bits or more";
+const OTHER_KEY: &str =
+    "keys of this type do not sign here; give one of P-256, P-384 or Ed25519, or of RSA with 2048 bits or more";
 const BROKEN: &str = "the numbers of this key are missing or do not belong together; take the file as it was made";

@@ -78,7 +78,9 @@ struct GetArguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Command::Get(arguments) = arguments.command;
     // The client in it is a blocking one.
-    tokio::task::spawn_blocking(move || get(&arguments)).await.unwrap_or_else(|_panic| Err(Failure::new("the request ended early")))
+    tokio::task::spawn_blocking(move || get(&arguments))
+        .await
+        .unwrap_or_else(|_panic| Err(Failure::new("the request ended early")))
 }
 
 fn get(arguments: &GetArguments) -> Result<(), Failure> {

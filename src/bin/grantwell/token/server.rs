@@ -129,7 +129,9 @@ fn confidential(text: &str) -> Result<Url, Failure> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_here => Ok(url),
-        _ => Err(Failure::new(format!("{url} is not https; what proves who a client is goes to no other machine without TLS"))),
+        _ => Err(Failure::new(format!(
+            "{url} is not https; what proves who a client is goes to no other machine without TLS"
+        ))),
     }
 }
 
