@@ -1,6 +1,7 @@
 //! `grantwell demo`: the six steps of the client credentials flow over real HTTP, each printed as a curl line with its
 //! answer, and the same with a JWT. Fails where a step does not answer as it should.
 
+mod by_key;
 mod exchange;
 mod resource_server;
 
@@ -32,6 +33,7 @@ use grantwell::observe::log::{self, LogFormat, LogLevel};
 
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
+use by_key::KeyClient;
 use exchange::{Credentials, Exchange, agent};
 use resource_server::{Introspection, IntrospectionClient, ORDERS, ResourceServer, decoded, orders, verify};
 
@@ -156,6 +158,7 @@ impl Walk {
         self.call_orders(&token, false)?.expect(401)?;
 
         self.jwt_steps(&token_url)?;
+        self.key_steps(&token_url)?;
 
         say("Every step answered as it should.\n")
     }
@@ -189,8 +192,46 @@ impl Walk {
         self.call_orders(&token, true)?.expect(200)
     }
 
+    /// The first steps again, by a client that shares no secret with the server.
+    fn key_steps(&self, token_url: &str) -> Result<(), Failure> {
+        say(
+            "A client can prove who it is by a key in place of a secret (private_key_jwt). Its server knows the public half.\n",
+        )?;
+        let client = KeyClient::create(&MY_KEY_CLIENT, &self.realm)?;
+        let registered = Handle::current().block_on(self.registry.register(&client.client, None));
+        registered.map_err(|error| Failure::new(error.to_string()))?;
+        let file = "myKeyClient.jwks.json";
+        say(&format!("$ cat {file}\n{}\n", client.jwks()?))?;
+        let options = format!(" --auth-method private_key_jwt --jwks {file}");
+        Self::say_command(&MY_KEY_CLIENT, &options, &ClientInformation::created(&client.client, None))?;
+
+        say("For each request it signs an assertion, which is good for a minute and for one request.\n")?;
+        let assertion = client.assertion(&self.realm_url)?;
+        for part in assertion.split('.').take(2) {
+            say(&decoded(part)?)?;
+        }
+        say("")?;
+        let answer = client.post(&self.agent, token_url, &assertion)?;
+        answer.say()?;
+        answer.expect_token("write")?;
+
+        say("Whoever has seen that assertion cannot use it again.\n")?;
+        let answer = client.post(&self.agent, token_url, &assertion)?;
+        answer.say()?;
+        answer.expect(401)
+    }
+
     fn say_registration(credentials: &Credentials) -> Result<(), Failure> {
-        let client = credentials.sample;
+        let registered = ClientInformation::created(&credentials.client, Some(&credentials.secret));
+        Self::say_command(credentials.sample, "", &registered)
+    }
+
+    /// The command that registers a client, and its answer.
+    fn say_command(
+        client: &SampleClient,
+        more_options: &str,
+        registered: &ClientInformation<'_>,
+    ) -> Result<(), Failure> {
         let mut command = format!("grantwell client create --realm {} --id {}", sample::REALM, client.client_id);
         let options = [
             ("--name", Some(client.name)),
@@ -206,10 +247,8 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered =
-            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, Some(&credentials.secret)))
-                .map_err(|error| Failure::new(error.to_string()))?;
-        say(&format!("$ {command}\n{registered}\n"))
+        let registered = serde_json::to_string_pretty(registered).map_err(|error| Failure::new(error.to_string()))?;
+        say(&format!("$ {command}{more_options}\n{registered}\n"))
     }
 
     /// Steps 3 to 6: the call, what the resource server asks meanwhile and is told, and its answer.
@@ -285,6 +324,17 @@ const MY_JWT_CLIENT: SampleClient = SampleClient {
     scope: "write",
     default_scope: Some("write"),
     access_token_format: Some(AccessTokenFormat::Jwt),
+    resource: Some(ORDERS),
+};
+
+const MY_KEY_CLIENT: SampleClient = SampleClient {
+    client_id: "myKeyClient",
+    name: "My key client",
+    owner: None,
+    redirect_uri: None,
+    scope: "write",
+    default_scope: Some("write"),
+    access_token_format: None,
     resource: Some(ORDERS),
 };
 

@@ -1,6 +1,6 @@
 //! `grantwell token`: what a client does, for those who have no library at hand, or want to see whether a registration works.
 
-mod assertion;
+pub(crate) mod assertion;
 mod key_file;
 mod server;
 
@@ -14,6 +14,7 @@ use grantwell::core::scope::Scope;
 
 use crate::failure::Failure;
 use crate::output;
+use assertion::AssertionSigner;
 use key_file::KeyFile;
 use server::Server;
 
@@ -93,7 +94,8 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
 
     // 3. The token.
     let kid = arguments.kid.as_deref().or(key.kid.as_deref());
-    let assertion = assertion::sign(&key, kid, &arguments.client_id, &issuer)?;
+    let signer = AssertionSigner { alg: key.alg.as_str(), kid, sign: &|message| key.sign(message) };
+    let assertion = assertion::sign(&signer, &arguments.client_id, &issuer)?;
     let scope = arguments.scope.as_ref().map(ToString::to_string);
     let resources = arguments.resource.iter().map(|resource| ("resource", resource.as_str()));
     let form: Vec<(&str, &str)> = [
