@@ -17,6 +17,8 @@ VENV := .venv/test
 VENV_SAM := .venv/sam
 # An implementation of IAM's evaluation in JavaScript. Without node and npm its tests are skipped, except in CI.
 IAM := .venv/iam
+# OAuth clients in JavaScript that nobody here wrote; the same holds for them.
+NODE_CLIENTS := .venv/node-clients
 SAM_BUILD := .sam-test/build
 SAM_BUILD_ARM64 := .sam-test/arm64
 # A command that makes a machine ready for `sam local` before test-sam looks at it; none by default.
@@ -71,6 +73,7 @@ build: ## The command and the function binaries, unoptimized
 .PHONY: test-aws
 test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
 	@$(MAKE) --no-print-directory $(IAM)/.ready || echo 'test-aws: the policies are not evaluated (tests/aws/test_iam.py)' >&2
+	@$(MAKE) --no-print-directory $(NODE_CLIENTS)/.ready || echo 'test-aws: the clients of npm do not run (tests/aws/test_key_clients.py)' >&2
 	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam --ignore=tests/aws/arm64
 
 ##@ Tests of the tests
@@ -188,11 +191,18 @@ $(VENV_SAM)/.ready: tests/aws/requirements-sam.txt
 	$(call make_venv,$(VENV_SAM),$<)
 
 $(IAM)/.ready: tests/aws/iam/package.json tests/aws/iam/package-lock.json tests/aws/iam/simulate.mjs
-	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'test-aws: no node and npm' >&2; exit 1; }
-	mkdir -p $(IAM)
-	cp $^ $(IAM)/
-	cd $(IAM) && npm ci --ignore-scripts --no-audit --no-fund
-	touch $@
+	$(call npm_ci,$(IAM),$^)
+
+$(NODE_CLIENTS)/.ready: tests/aws/node_clients/package.json tests/aws/node_clients/package-lock.json tests/aws/node_clients/walk.mjs
+	$(call npm_ci,$(NODE_CLIENTS),$^)
+
+define npm_ci
+@command -v node >/dev/null && command -v npm >/dev/null || { echo 'test-aws: no node and npm' >&2; exit 1; }
+mkdir -p $(1)
+cp $(2) $(1)/
+cd $(1) && npm ci --ignore-scripts --no-audit --no-fund
+touch $@
+endef
 
 define make_venv
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -219,6 +219,7 @@ EXPECTATIONS: dict[str, Expectation] = {
     "token/base64-body": issued("write"),
     "token/wrong-secret": unauthenticated(),
     "token/unknown-client": unauthenticated(),
+    "token/private-key-jwt-expired": unauthenticated(),
     "token/invalid-scope": rejected(400, "invalid_scope"),
     "token/unsupported-grant": rejected(400, "unsupported_grant_type"),
     "token/duplicate-parameter": rejected(400, "invalid_request"),

@@ -1,4 +1,4 @@
-"""What the files under events/ assume: a realm, six clients and four tokens with fixed, public values.
+"""What the files under events/ assume: a realm, seven clients and four tokens with fixed, public values.
 
 The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
 no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
@@ -52,6 +52,8 @@ class SeededClient:
     auth_method: str
     scope: str
     settings: tuple[str, ...] = ()
+    # The key that it authenticates by, in place of a secret.
+    public_jwk: dict[str, str] | None = None
 
     @property
     def secret(self) -> str:
@@ -71,10 +73,20 @@ MY_JWT_CLIENT = SeededClient("myJwtClient", "client_secret_basic", "write", ("--
 MY_QUOTA_CLIENT = SeededClient(
     "myQuotaClient", "client_secret_basic", "write", ("--access-token-format", "jwt", "--token-quota", "1000000/day")
 )
+MY_KEY_CLIENT_PUBLIC_JWK = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "onJS5dzybyAao5wxYQFk4fEznaoHuhc78RpwjUaQL9o",
+    "y": "4EwmRG73XtsrtPQRTRcIfJbrZA-u9avmyKVFiZLpU68",
+    "alg": "ES256",
+    "use": "sig",
+    "kid": "hiRaaB6Y5mAKv-ZhxIM9CvIvnb8MkYF989P9fpE3AIY",
+}
+MY_KEY_CLIENT = SeededClient("myKeyClient", "private_key_jwt", "write", public_jwk=MY_KEY_CLIENT_PUBLIC_JWK)
 # A rotation of its secret has begun; its clients work as before.
 ROTATED_CLIENT = OTHER_CLIENT
 PENDING_VERSION = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
-CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT, MY_QUOTA_CLIENT)
+CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT, MY_QUOTA_CLIENT, MY_KEY_CLIENT)
 
 
 @dataclass(frozen=True)
@@ -159,13 +171,15 @@ def register_client(
     where = ("--store", "aws", "--realm", realm)
     if _run(environment, grantwell, "client", "show", client.id, *where, may_fail=True):
         return
+    by_key = client.public_jwk is not None
     _run(
         environment,
         grantwell,
         *("client", "create", *where, "--id", client.id, "--name", f"Example {client.id}"),
         *("--owner", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
-        *("--grant-type", "client_credentials", "--auth-method", client.auth_method, "--secret-stdin", *settings),
-        stdin=client.secret + "\n",
+        *("--grant-type", "client_credentials", "--auth-method", client.auth_method, *settings),
+        *(("--jwks", "-") if by_key else ("--secret-stdin",)),
+        stdin=json.dumps({"keys": [client.public_jwk]}) if by_key else client.secret + "\n",
     )
 
 

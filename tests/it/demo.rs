@@ -26,15 +26,15 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
         .collect();
 
     // A realm; two registrations; two tokens; a call and its introspection; a revocation; a call and its introspection. Then
-    // a registration; a JWT; the keys; a call and its introspection.
+    // a registration; a JWT; the keys; a call and its introspection. Then a key and its registration; a token; a replay.
     assert_eq!(commands[0], "$ grantwell realm set alpha");
     assert!(commands[1].contains("client create") && commands[1].contains("--id myClient"), "{}", commands[1]);
     assert!(commands[1].contains("'https://www.example.com:443/callback'"), "{}", commands[1]);
     assert!(commands[2].contains("--id myResourceServer"), "{}", commands[2]);
-    assert_eq!(commands.len(), 15, "{commands:#?}");
-    let (opaque, jwt) = (&commands[3..10], &commands[11..]);
-    assert!(opaque.iter().chain(jwt).all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
-    assert_eq!(statuses, ["200", "200", "200", "200", "200", "200", "401", "200", "200", "200", "200"]);
+    assert_eq!(commands.len(), 19, "{commands:#?}");
+    let (opaque, jwt, key) = (&commands[3..10], &commands[11..15], &commands[17..]);
+    assert!(opaque.iter().chain(jwt).chain(key).all(|command| command.starts_with("$ curl -s ")), "{commands:#?}");
+    assert_eq!(statuses, ["200", "200", "200", "200", "200", "200", "401", "200", "200", "200", "200", "200", "401"]);
     assert!(shown.contains("\nHTTP 401\nWWW-Authenticate: Bearer error=\"invalid_token\"\n"), "{shown}");
 
     let token = bodies[0]["access_token"].as_str().expect("a token");
@@ -64,7 +64,13 @@ fn the_demo_shows_every_step_with_its_answer_and_leaves_nothing_behind() {
         assert_eq!(bodies[7][member], payload[member], "{member}");
     }
     assert!(commands[13].contains(token) && commands[14].contains(token), "{commands:#?}");
-    assert!(shown.ends_with("{\"orders\":[\"one\",\"two\"]}\n\nEvery step answered as it should.\n\n"), "{shown}");
+
+    assert_eq!(commands[15], "$ cat myKeyClient.jwks.json");
+    assert!(commands[16].ends_with(" --auth-method private_key_jwt --jwks myKeyClient.jwks.json"), "{}", commands[16]);
+    assert!(commands[17].contains(" -d client_assertion=ey") && commands[17] == commands[18], "{commands:#?}");
+    assert!(bodies[9]["access_token"].as_str().is_some_and(|token| token.starts_with("gwt_")), "{}", bodies[9]);
+    assert_eq!(bodies[10]["error"], "invalid_client");
+    assert!(shown.ends_with("\n\nEvery step answered as it should.\n\n"), "{shown}");
 }
 
 #[test]

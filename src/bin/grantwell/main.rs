@@ -22,6 +22,7 @@ mod serve;
 mod service_manager;
 mod store;
 mod terminal;
+mod token;
 mod valid_after;
 mod words;
 
@@ -74,6 +75,8 @@ enum Command {
     Key(key::Arguments),
     /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
+    /// Gets an access token as a client does, to try a registration
+    Token(token::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),
     /// Computes what a month on AWS costs
@@ -154,6 +157,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
+        Command::Token(arguments) => token::run(arguments).await,
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
         Command::Completion(arguments) => completion::run(&arguments, CommandLine::command()),

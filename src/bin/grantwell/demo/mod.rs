@@ -1,42 +1,29 @@
 //! `grantwell demo`: the six steps of the client credentials flow over real HTTP, each printed as a curl line with its
 //! answer, and the same with a JWT. Fails where a step does not answer as it should.
 
+mod by_key;
+mod exchange;
+mod resource_server;
+
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::Router;
 use axum::routing::get;
-use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use ureq::Agent;
 
 use grantwell::app::{self, App, LOCAL_CACHES};
-use grantwell::core::access_token::facts::TokenFacts;
 use grantwell::core::access_token::settings::AccessTokenFormat;
 use grantwell::core::access_token::settings::TokenLifetime;
-use grantwell::core::bearer::{self, Decision, TokenIntrospection};
-use grantwell::core::client::Client;
 use grantwell::core::client::information::ClientInformation;
-use grantwell::core::client::secret::ClientSecret;
-use grantwell::core::error::OAuthError;
 use grantwell::core::ports::Registrar as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::realms::RealmDefaults;
-use grantwell::core::reason::Reason;
-use grantwell::core::resource::Audience;
-use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, Scope};
+use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::server::{self, Settings};
 use grantwell::embedded::store::registry::SqliteRegistry;
@@ -46,6 +33,9 @@ use grantwell::observe::log::{self, LogFormat, LogLevel};
 
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
+use by_key::KeyClient;
+use exchange::{Credentials, Exchange, agent};
+use resource_server::{Introspection, IntrospectionClient, ORDERS, ResourceServer, decoded, orders, verify};
 
 /// Starts a server with a store in memory and walks the six steps of the flow against it over real HTTP, and a JWT's way.
 #[derive(Debug, clap::Args)]
@@ -168,6 +158,7 @@ impl Walk {
         self.call_orders(&token, false)?.expect(401)?;
 
         self.jwt_steps(&token_url)?;
+        self.key_steps(&token_url)?;
 
         say("Every step answered as it should.\n")
     }
@@ -201,8 +192,46 @@ impl Walk {
         self.call_orders(&token, true)?.expect(200)
     }
 
+    /// The first steps again, by a client that shares no secret with the server.
+    fn key_steps(&self, token_url: &str) -> Result<(), Failure> {
+        say(
+            "A client can prove who it is by a key in place of a secret (private_key_jwt). Its server knows the public half.\n",
+        )?;
+        let client = KeyClient::create(&MY_KEY_CLIENT, &self.realm)?;
+        let registered = Handle::current().block_on(self.registry.register(&client.client, None));
+        registered.map_err(|error| Failure::new(error.to_string()))?;
+        let file = "myKeyClient.jwks.json";
+        say(&format!("$ cat {file}\n{}\n", client.jwks()?))?;
+        let options = format!(" --auth-method private_key_jwt --jwks {file}");
+        Self::say_command(&MY_KEY_CLIENT, &options, &ClientInformation::created(&client.client, None))?;
+
+        say("For each request it signs an assertion, which is good for a minute and for one request.\n")?;
+        let assertion = client.assertion(&self.realm_url)?;
+        for part in assertion.split('.').take(2) {
+            say(&decoded(part)?)?;
+        }
+        say("")?;
+        let answer = client.post(&self.agent, token_url, &assertion)?;
+        answer.say()?;
+        answer.expect_token("write")?;
+
+        say("Whoever has seen that assertion cannot use it again.\n")?;
+        let answer = client.post(&self.agent, token_url, &assertion)?;
+        answer.say()?;
+        answer.expect(401)
+    }
+
     fn say_registration(credentials: &Credentials) -> Result<(), Failure> {
-        let client = credentials.sample;
+        let registered = ClientInformation::created(&credentials.client, Some(&credentials.secret));
+        Self::say_command(credentials.sample, "", &registered)
+    }
+
+    /// The command that registers a client, and its answer.
+    fn say_command(
+        client: &SampleClient,
+        more_options: &str,
+        registered: &ClientInformation<'_>,
+    ) -> Result<(), Failure> {
         let mut command = format!("grantwell client create --realm {} --id {}", sample::REALM, client.client_id);
         let options = [
             ("--name", Some(client.name)),
@@ -218,10 +247,8 @@ impl Walk {
                 command.extend([" ", option, " '", value, "'"]);
             }
         }
-        let registered =
-            serde_json::to_string_pretty(&ClientInformation::created(&credentials.client, Some(&credentials.secret)))
-                .map_err(|error| Failure::new(error.to_string()))?;
-        say(&format!("$ {command}\n{registered}\n"))
+        let registered = serde_json::to_string_pretty(registered).map_err(|error| Failure::new(error.to_string()))?;
+        say(&format!("$ {command}{more_options}\n{registered}\n"))
     }
 
     /// Steps 3 to 6: the call, what the resource server asks meanwhile and is told, and its answer.
@@ -244,186 +271,6 @@ impl Walk {
         }
         Ok(answer)
     }
-}
-
-/// A client that authenticates by HTTP Basic.
-struct Credentials {
-    sample: &'static SampleClient,
-    client: Client,
-    secret: ClientSecret,
-}
-
-impl Credentials {
-    fn new(sample: &'static SampleClient, (client, secret): (Client, ClientSecret)) -> Self {
-        Self { sample, client, secret }
-    }
-
-    fn post(&self, agent: &Agent, url: &str, form: &[(&str, &str)]) -> Result<Exchange, Failure> {
-        let pair = format!("{}:{}", self.sample.client_id, self.secret.expose_client_secret());
-        let mut curl = format!("curl -s -u '{pair}'");
-        for (name, value) in form {
-            curl.extend([" -d ", name, "=", value]);
-        }
-        let request = agent.post(url).header("Authorization", format!("Basic {}", STANDARD.encode(pair)));
-        Exchange::of(format!("{curl} {url}"), request.send_form(form.iter().copied()))
-    }
-}
-
-/// A request as curl would send it, and its answer.
-struct Exchange {
-    curl: String,
-    status: u16,
-    challenge: Option<String>,
-    body: String,
-}
-
-impl Exchange {
-    fn of(curl: String, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Self, Failure> {
-        let failed = |error: ureq::Error| Failure::new(format!("a request of the demo failed: {error}"));
-        let mut answer = answer.map_err(failed)?;
-        let challenge = answer.headers().get("www-authenticate").and_then(|value| value.to_str().ok());
-        let challenge = challenge.map(str::to_owned);
-        Ok(Self {
-            curl,
-            status: answer.status().as_u16(),
-            challenge,
-            body: answer.body_mut().read_to_string().map_err(failed)?,
-        })
-    }
-
-    fn say(&self) -> Result<(), Failure> {
-        say(&self.text())
-    }
-
-    fn text(&self) -> String {
-        format!("$ {}\n{}", self.curl, self.answer_text())
-    }
-
-    fn answer_text(&self) -> String {
-        let challenge = self.challenge.as_ref().map(|value| format!("WWW-Authenticate: {value}\n")).unwrap_or_default();
-        let body = if self.body.is_empty() { String::new() } else { format!("{}\n", self.body) };
-        format!("HTTP {}\n{challenge}{body}", self.status)
-    }
-
-    fn expect(&self, status: u16) -> Result<(), Failure> {
-        if self.status == status {
-            return Ok(());
-        }
-        Err(Failure::new(format!("the last request should have been answered with HTTP {status}")))
-    }
-
-    fn json(&self) -> Result<Value, Failure> {
-        serde_json::from_str(&self.body).map_err(|error| Failure::new(format!("the last answer is not JSON: {error}")))
-    }
-
-    /// The token of a complete answer for `scope` (RFC 6749 §5.1).
-    fn expect_token(&self, scope: &str) -> Result<String, Failure> {
-        self.expect(200)?;
-        let body = self.json()?;
-        let complete = body.get("token_type") == Some(&json!("Bearer"))
-            && body.get("scope") == Some(&json!(scope))
-            && body.get("expires_in").is_some_and(Value::is_u64);
-        match body.get("access_token").and_then(Value::as_str) {
-            Some(token) if complete => Ok(token.to_owned()),
-            _ => Err(Failure::new(format!("the last answer should have been a Bearer token for the scope {scope}"))),
-        }
-    }
-}
-
-/// A protected resource that believes only the authorization server.
-struct ResourceServer {
-    required: Scope,
-    introspection: Introspection,
-}
-
-/// The authorization server's word on a token, by its introspection endpoint (RFC 7662).
-struct Introspection(Arc<IntrospectionClient>);
-
-/// Asks the endpoint, and keeps the last answer for the transcript.
-struct IntrospectionClient {
-    url: String,
-    credentials: Credentials,
-    last: Mutex<Option<Exchange>>,
-}
-
-/// What a resource server needs of an introspection answer (RFC 7662 §2.2). An inactive token has nothing but `active`.
-#[derive(Deserialize)]
-struct IntrospectionAnswer {
-    active: bool,
-    #[serde(default)]
-    client_id: String,
-    #[serde(default)]
-    sub: String,
-    #[serde(default)]
-    scope: Scope,
-    #[serde(default)]
-    aud: Audience,
-}
-
-impl IntrospectionClient {
-    fn take_last(&self) -> Option<Exchange> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn ask(&self, token: &str) -> Result<IntrospectionAnswer, Failure> {
-        let exchange = self.credentials.post(&agent(), &self.url, &[("token", token)])?;
-        let answer = exchange.expect(200).and_then(|()| exchange.json());
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
-        serde_json::from_value(answer?).map_err(|error| Failure::new(error.to_string()))
-    }
-}
-
-#[async_trait]
-impl TokenIntrospection for Introspection {
-    async fn introspect(&self, unverified_token: &str) -> Result<Result<TokenFacts, Reason>, OAuthError> {
-        let (client, token) = (Arc::clone(&self.0), unverified_token.to_owned());
-        let answer = tokio::task::spawn_blocking(move || client.ask(&token)).await;
-        let Ok(Ok(IntrospectionAnswer { active, client_id, sub, scope, aud })) = answer else {
-            return Err(OAuthError::Unavailable("introspection did not answer".into()));
-        };
-        // A token for another resource is none for this one (RFC 8707 §2).
-        let is_meant_for_here = aud.resources().iter().any(|resource| resource.as_str() == ORDERS);
-        // Nobody outside is told why.
-        let facts = TokenFacts { client_id, sub, scope, audit_tracking_id: None };
-        Ok(if active && is_meant_for_here { Ok(facts) } else { Err(Reason::InvalidToken) })
-    }
-}
-
-async fn orders(State(server): State<Arc<ResourceServer>>, headers: HeaderMap) -> Response {
-    let authorization: Vec<&[u8]> = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
-    match bearer::decide(&authorization, &server.required, &server.introspection).await {
-        Ok(Decision::Allow(_)) => Json(json!({"orders": ["one", "two"]})).into_response(),
-        Ok(Decision::Deny(denial)) => {
-            let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::UNAUTHORIZED);
-            (status, [(WWW_AUTHENTICATE, denial.challenge())]).into_response()
-        }
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
-}
-
-/// A part of a JWT as JSON for people.
-fn decoded(part: &str) -> Result<String, Failure> {
-    let json = URL_SAFE_NO_PAD.decode(part).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let json = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
-    json.ok_or_else(|| Failure::new("the access token should have been a JWT"))
-}
-
-/// What a resource server does that validates a token by itself (RFC 9068 §4).
-fn verify(token: &str, jwks: &str, issuer: &str) -> Result<(), Failure> {
-    let refused = |problem: &str| Failure::new(format!("the access token should have been good, but {problem}"));
-    let header = jsonwebtoken::decode_header(token).map_err(|error| refused(&error.to_string()))?;
-    if header.typ.as_deref() != Some("at+jwt") {
-        return Err(refused("its type is not at+jwt"));
-    }
-    let keys: JwkSet = serde_json::from_str(jwks).map_err(|error| refused(&error.to_string()))?;
-    let key = header.kid.and_then(|kid| keys.find(&kid)).ok_or_else(|| refused("no published key has its kid"))?;
-    let key = DecodingKey::from_jwk(key).map_err(|error| refused(&error.to_string()))?;
-    let mut validation = Validation::new(Algorithm::ES256);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[ORDERS]);
-    jsonwebtoken::decode::<Value>(token, &key, &validation).map_err(|error| refused(&error.to_string()))?;
-    Ok(())
 }
 
 /// A server of the demo, and the way to end it.
@@ -454,11 +301,6 @@ async fn start<S: HttpService>(service: impl FnOnce(SocketAddr) -> Result<S, Fai
     Ok(Running { address, stop, served })
 }
 
-fn agent() -> Agent {
-    // A proxy from the environment would be asked for this machine's own loopback address.
-    Agent::config_builder().http_status_as_error(false).proxy(None).build().into()
-}
-
 fn say(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").map_err(|error| Failure::of_output(&error))
 }
@@ -485,6 +327,17 @@ const MY_JWT_CLIENT: SampleClient = SampleClient {
     resource: Some(ORDERS),
 };
 
+const MY_KEY_CLIENT: SampleClient = SampleClient {
+    client_id: "myKeyClient",
+    name: "My key client",
+    owner: None,
+    redirect_uri: None,
+    scope: "write",
+    default_scope: Some("write"),
+    access_token_format: None,
+    resource: Some(ORDERS),
+};
+
 const MY_RESOURCE_SERVER: SampleClient = SampleClient {
     client_id: "myResourceServer",
     name: "My resource server",
@@ -495,6 +348,3 @@ const MY_RESOURCE_SERVER: SampleClient = SampleClient {
     access_token_format: None,
     resource: None,
 };
-
-/// The name of the resource server, by which a token says that it is for it.
-const ORDERS: &str = "https://api.example.com/orders";
