@@ -12,7 +12,7 @@ use grantwell::app::App;
 use grantwell::aws::lambda::gateway;
 use grantwell::core::access_token::jwt::{self, UnverifiedJwt};
 use grantwell::core::access_token::opaque;
-use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::record::{AccessTokenRecord, StoredToken};
 use grantwell::core::client::Client;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::RegistrationId;
@@ -137,7 +137,7 @@ impl World {
         let [own, _, others, others_jwt] = &self.records;
         let digest = |index: usize| opaque::digest_of_presented(&self.issued[index]).expect("a token");
         self.tokens.put(&digest(0), own).await.expect("stored");
-        assert_eq!(self.tokens.get(&digest(2)).await.expect("read").as_ref(), Some(others));
+        assert_eq!(self.tokens.get(&digest(2)).await.expect("read"), StoredToken::Live(Box::new(others.clone())));
         assert!(!self.tokens.is_denied(&others_jwt.jti).await.expect("read"));
     }
 }

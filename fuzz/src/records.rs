@@ -1,7 +1,7 @@
 //! What is read from the stores: records, registrations, keys, counts. A store that somebody has written into by hand, or whose disk
 //! lies, is an error of one request and nothing worse.
 
-use grantwell::core::access_token::record::AccessTokenRecord;
+use grantwell::core::access_token::record::{AccessTokenRecord, RevokedToken, StoredToken};
 use grantwell::core::client::Client;
 use grantwell::core::keys::published::PublishedKeys;
 use grantwell::core::keys::set::KeySet;
@@ -18,8 +18,10 @@ pub fn records(input: &[u8]) {
     let (kind, stored) = (&input[..end], &input[end + 1..]);
     match kind {
         b"record" => {
-            if let Some(record) = embedded::store::tokens::read_record(stored) {
-                reads_back(&record);
+            if let Some(token) = embedded::store::tokens::read_token(stored) {
+                token_reads_back(&token);
+                // What a record is has its byte, and what a mark is has another.
+                assert_eq!(matches!(token, StoredToken::Live(_)), stored[8] == AccessTokenRecord::VERSION);
             }
         }
         b"keys" => keys(stored),
@@ -40,10 +42,13 @@ pub fn records(input: &[u8]) {
 /// The attributes of a DynamoDB item, as JSON has them, read as each thing that items are.
 fn item(stored: &[u8]) {
     let Some(attributes) = json::<Value>(stored) else { return };
-    if let Some(record) = aws::store::tokens::read_record(&attributes) {
-        reads_back(&record);
+    if let Some(token) = aws::store::tokens::read_token(&attributes) {
         // Nothing that is missing or of another type makes a token that lives for ever.
-        assert_eq!(attributes["expires_at"].as_u64(), Some(record.expires_at.0), "{attributes}");
+        let expires_at = token_reads_back(&token);
+        assert_eq!(attributes["expires_at"].as_u64(), Some(expires_at.0), "{attributes}");
+        if let StoredToken::Live(_) = token {
+            assert_ne!(attributes["version"].as_u64(), Some(RevokedToken::VERSION.into()), "{attributes}");
+        }
     }
     if let Some(count) = aws::store::quotas::read_count(&attributes) {
         assert_eq!(attributes["tokens"].as_u64(), Some(count), "{attributes}");
@@ -56,6 +61,21 @@ fn item(stored: &[u8]) {
     if let Some(settings) = aws::store::registry::read_settings(&attributes, &realm) {
         reads_back(&settings);
         assert_eq!(settings.name, realm, "{attributes}");
+    }
+}
+
+/// When it expires.
+fn token_reads_back(token: &StoredToken) -> UnixSeconds {
+    match token {
+        StoredToken::Live(record) => {
+            reads_back(record.as_ref());
+            record.expires_at
+        }
+        StoredToken::Revoked(mark) => {
+            reads_back(mark);
+            mark.expires_at
+        }
+        StoredToken::Absent => unreachable!("what is stored is not absent"),
     }
 }
 

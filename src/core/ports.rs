@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::access_token::TokenDigest;
-use super::access_token::record::{AccessTokenRecord, Revocation};
+use super::access_token::record::{AccessTokenRecord, Revocation, StoredToken};
 use super::client::Client;
 use super::client::id::ClientId;
 use super::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
@@ -73,11 +73,12 @@ pub trait TokenStore: Send + Sync {
     /// Stores a token's record until it expires. Returns only once the record is durable against a crash of the process.
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError>;
 
-    /// The record of a token, read consistently with every finished `put` and `revoke`. May return expired records: the
+    /// What there is of a token, read consistently with every finished `put` and `revoke`. May return what has expired: the
     /// caller compares `expires_at`.
-    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError>;
+    async fn get(&self, digest: &TokenDigest) -> Result<StoredToken, PortError>;
 
-    /// Ends a token of `client_id` in `realm`, in one step with the check that it is that client's.
+    /// Ends a token of `client_id` in `realm`, in one step with the check that it is that client's: a mark takes the place of its record,
+    /// until it expires.
     async fn revoke(
         &self,
         digest: &TokenDigest,

@@ -95,9 +95,9 @@ reasons! {
     Refusal TemporarilyUnavailable = "temporarily_unavailable", "A store could not be asked.";
     Refusal ServerError = "server_error", "A stored item cannot be read, or the server failed otherwise.";
     Inactive UnknownToken = "unknown_token", "The text is not a token of this server: of another form, or not signed by a key of this realm.";
-    Inactive UnknownOrRevoked = "unknown_or_revoked", "There is no record of the token: it was revoked, has expired and been erased, or never was.";
+    Inactive NoRecord = "no_record", "The text has the form of a token, and there is no record of it: it has expired and been erased, its record was lost, or it never was.";
     Inactive Expired = "expired", "The token's time is over.";
-    Inactive Revoked = "revoked", "The token was revoked, or its record was lost.";
+    Inactive Revoked = "revoked", "The token was revoked.";
     Inactive ClientTokensRevoked = "client_tokens_revoked", "The tokens of the client were revoked all at once since.";
     Inactive RealmTokensRevoked = "realm_tokens_revoked", "The tokens of the realm were revoked all at once since.";
     Inactive RevocationsLost = "revocations_lost", "The token is older than the list of revocations, so that nobody knows whether it was revoked.";

@@ -94,9 +94,9 @@ impl RevocationEndpoint {
             Ok(PresentedToken::Stored(digest)) => {
                 self.tokens.revoke(&digest, &realm.name, &client.client_id, now).await?
             }
-            // There is no record to delete: its end is what is stored, for as long as it would have lived.
+            // There is no record to mark: its end is what is stored, for as long as it would have lived.
             Ok(PresentedToken::Stateless(record)) => {
-                let revocation = Revocation::of(Some(&record), &realm.name, &client.client_id, now);
+                let revocation = Revocation::of_live(&record, &realm.name, &client.client_id, now);
                 if matches!(revocation, Revocation::Revoked { .. }) {
                     self.denylist.deny(&record.jti, record.expires_at.plus(CLOCK_SKEW)).await?;
                 }

@@ -28,12 +28,15 @@ _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"
 class Call:
     """One AWS call: the IAM action it needs, the ARN it needs it on, and the keys of the item or the label of the version it names.
 
+    `attributes` are those that an update names, its key and its condition too.
+
     An attempt of the SDK is a call: what is tried three times is three of them, and so it is billed.
     """
 
     action: str
     resource: str
     leading_key: str | None = None
+    attributes: frozenset[str] = frozenset()
     sort_key: str | None = None
     consistent_read: bool = False
     version_stage: str | None = None
@@ -57,6 +60,8 @@ def allows(statement: Statement, call: Call) -> bool:
         return call.version_stage in statement.version_stages
     if statement.leading_keys is None:
         return True
+    if statement.attributes is not None and not call.attributes <= statement.attributes:
+        return False
     return call.leading_key is not None and any(_is_like(each, call.leading_key) for each in statement.leading_keys)
 
 
@@ -121,7 +126,9 @@ class AwsCalls(LoopbackServer):
             names = self._key_names(table) if item else {}
             leading_key, sort_key = (item.get(names.get(kind), {}).get("S") for kind in ("HASH", "RANGE"))
             consistent = given.get("ConsistentRead", False)
-            return Call(f"{prefix}:{operation}", resource, leading_key, sort_key, consistent)
+            # What an expression says without a placeholder would be missed: this program has none of those.
+            attributes = frozenset((*item, *given.get("ExpressionAttributeNames", {}).values()))
+            return Call(f"{prefix}:{operation}", resource, leading_key, attributes, sort_key, consistent)
         # CreateSecret names what does not exist yet.
         arn, has = self._secret(given.get("SecretId") or given["Name"])
         asked = tuple((tag["Key"], tag["Value"]) for tag in given.get("Tags", ()))

@@ -314,6 +314,10 @@ def items(*kinds: str) -> Json:
     return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}, "Null": {"dynamodb:LeadingKeys": "false"}}
 
 
+# A mark keeps when the token would have expired and its audit id, so the function that writes it must not touch those.
+MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"]
+
+
 def versions(*labels: str) -> Json:
     return {"ForAnyValue:StringEquals": {"secretsmanager:VersionStage": list(labels)}}
 
@@ -388,7 +392,10 @@ FUNCTIONS = {
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             *FETCHED_KEYS,
-            ("DeleteTokens", "dynamodb:DeleteItem", TOKENS, items("token")),
+            (
+                *("MarkRevokedTokens", "dynamodb:UpdateItem", TOKENS),
+                items("token") | {"ForAllValues:StringEquals": {"dynamodb:Attributes": MARKED}},
+            ),
             ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         ],

@@ -26,8 +26,8 @@ from emulator import Credentials, Emulator
 class Statement:
     """One permission of a role, with its ARN resolved by the stack.
 
-    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, `version_stages` the labels of a secret's
-    versions, `new_tag` the one tag that it may set where it is not set yet, and `via` the service through which alone it may use
+    `leading_keys` are the patterns of partition keys that it is restricted to, if it is, `attributes` the names of attributes that
+    a call may touch, beside the keys, `version_stages` the labels of a secret's versions, `new_tag` the one tag that it may set where it is not set yet, and `via` the service through which alone it may use
     a key: the only conditions there are. test_iam.py has them evaluated by somebody else's implementation of IAM.
     """
 
@@ -35,6 +35,7 @@ class Statement:
     action: str
     resource: str
     leading_keys: tuple[str, ...] | None = None
+    attributes: frozenset[str] | None = None
     version_stages: tuple[str, ...] | None = None
     new_tag: str | None = None
     via: str | None = None
@@ -51,6 +52,13 @@ class Statement:
                 **no_other_condition,
             } if not (no_other_key or no_other_null or no_other_condition):
                 return replace(statement, leading_keys=tuple(patterns))
+            case {
+                "ForAllValues:StringLike": {"dynamodb:LeadingKeys": patterns, **no_other_key},
+                "ForAllValues:StringEquals": {"dynamodb:Attributes": attributes, **no_other_attribute},
+                "Null": {"dynamodb:LeadingKeys": "false", **no_other_null},
+                **no_other_condition,
+            } if not (no_other_key or no_other_attribute or no_other_null or no_other_condition):
+                return replace(statement, leading_keys=tuple(patterns), attributes=frozenset(attributes))
             case {
                 "ForAnyValue:StringEquals": {"secretsmanager:VersionStage": labels, **no_other_key},
                 **no_other_condition,

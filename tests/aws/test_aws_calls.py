@@ -273,13 +273,13 @@ ROWS = {
     ),
     # --- revocation ---
     "revocation: opaque": Row(
-        "RevokeFunction", revocation("opaque"), answers_200, Counter({"DeleteItem token": 1}), CALLER
+        "RevokeFunction", revocation("opaque"), answers_200, Counter({"UpdateItem token": 1}), CALLER
     ),
     "revocation: stored jwt": Row(
         "RevokeFunction",
         revocation("stored jwt"),
         answers_200,
-        Counter({"DeleteItem token": 1}),
+        Counter({"UpdateItem token": 1}),
         CALLER + PUBLIC_KEYS,
     ),
     "revocation: stateless jwt": Row(

@@ -136,7 +136,7 @@ def test_a_statement_on_another_resource_is_no_permission(
         ("TokenFunction", "StoreTokens", "dynamodb:PutItem", "token#"),
         ("TokenFunction", "CountTokens", "dynamodb:UpdateItem", "quota#"),
         ("IntrospectFunction", "ReadTokens", "dynamodb:GetItem", "token#"),
-        ("RevokeFunction", "DeleteTokens", "dynamodb:DeleteItem", "token#"),
+        ("RevokeFunction", "MarkRevokedTokens", "dynamodb:UpdateItem", "token#"),
         ("AuthorizerFunction", "ReadTokens", "dynamodb:GetItem", "token#"),
         ("IntrospectFunction", "PublishKeys", "dynamodb:PutItem", f"keys#{seed.REALM}"),
     ],
@@ -585,6 +585,10 @@ def test_the_policy_evaluation_of_these_tests_is_strict() -> None:
     assert not allows(read, Call("dynamodb:GetItem", table.replace("us-east-1", "eu-west-1")))
     publish = Statement("Publish", "dynamodb:PutItem", table, leading_keys=("keys#*",))
     assert allows(publish, Call("dynamodb:PutItem", table, "keys#alpha"))
+    mark = Statement("Mark", "dynamodb:UpdateItem", table, leading_keys=("token#*",), attributes=frozenset({"id", "version"}))
+    for attributes, may in (({"id", "version"}, True), ({"id"}, True), ({"id", "version", "expires_at"}, False)):
+        call = Call("dynamodb:UpdateItem", table, "token#x", attributes=frozenset(attributes))
+        assert allows(mark, call) is may, attributes
     for key in ("alpha", "root", "keys", "xkeys#alpha", None):
         assert not allows(publish, Call("dynamodb:PutItem", table, key)), key
     secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:grantwell/"

@@ -198,7 +198,7 @@ def test_aws_that_never_answers_is_a_503_before_lambda_gives_up(
         ("IntrospectFunction", "secretsmanager:GetSecretValue"),
         ("IntrospectFunction", "secretsmanager:CreateSecret"),
         ("RevokeFunction", "dynamodb:GetItem"),
-        ("RevokeFunction", "dynamodb:DeleteItem"),
+        ("RevokeFunction", "dynamodb:UpdateItem"),
         ("RevokeFunction", "secretsmanager:GetSecretValue"),
         ("MetadataFunction", "dynamodb:GetItem"),
         ("AuthorizerFunction", "dynamodb:GetItem"),

@@ -18,7 +18,7 @@ import pytest
 
 import template as sam
 from conftest import KMS_KEY
-from expectations import FUNCTIONS
+from expectations import FUNCTIONS, MARKED
 from stack import DeployedFunction, Stack
 
 INSTALLED = sam.ROOT / ".venv/iam"
@@ -39,7 +39,7 @@ TOKEN_TABLE: dict[tuple[str, str], set[str]] = {
     ("TokenFunction", "GetItem"): {"store"},
     ("TokenFunction", "UpdateItem"): {"quota"},
     ("IntrospectFunction", "GetItem"): {"token", "revoked", "store"},
-    ("RevokeFunction", "DeleteItem"): {"token"},
+    ("RevokeFunction", "UpdateItem"): {"token"},
     ("RevokeFunction", "PutItem"): {"revoked"},
     ("AuthorizerFunction", "GetItem"): {"token", "revoked", "store"},
 }
@@ -149,6 +149,29 @@ def item_requests(stack: Stack) -> Iterable[Request]:
 
 def test_each_function_touches_its_own_kinds_of_items_in_the_token_table_and_no_others(stack: Stack) -> None:
     assert_evaluated(item_requests(stack))
+
+
+def test_revocation_marks_a_token_and_can_neither_make_one_nor_give_it_more_time(stack: Stack) -> None:
+    """Without `expires_at` and `audit_tracking_id` an item is no token, so who may not write them makes none."""
+    table = table_arn(stack, "TokenTable")
+
+    def requests() -> Iterable[Request]:
+        for function in stack.functions.values():
+            revokes = function.logical_id == "RevokeFunction"
+            for attributes, may in (
+                (MARKED, True),
+                (["id", "version"], True),
+                ([*MARKED, "expires_at"], False),
+                ([*MARKED, "audit_tracking_id"], False),
+                (["id", "expires_at"], False),
+                (["id", "cnf"], False),
+            ):
+                context: Context = {**keys("token#x"), "dynamodb:Attributes": attributes}
+                yield Request(function, "dynamodb:UpdateItem", table, context, revokes and may)
+                other: Context = {**context, **keys("revoked#x")}
+                yield Request(function, "dynamodb:UpdateItem", table, other, False)
+
+    assert_evaluated(requests())
 
 
 def test_public_keys_are_all_that_a_function_writes_into_the_registry(stack: Stack) -> None:
@@ -290,8 +313,10 @@ def test_the_evaluation_minds_what_it_is_asked_for(stack: Stack) -> None:
         return changed
 
     function, table = stack.functions["RevokeFunction"], table_arn(stack, "TokenTable")
-    count = Request(function, "dynamodb:DeleteItem", table, keys("quota#x"), False)
-    nothing = Request(function, "dynamodb:DeleteItem", table, keys(), False)
+    count = Request(function, "dynamodb:UpdateItem", table, keys("quota#x"), False)
+    nothing = Request(function, "dynamodb:UpdateItem", table, keys(), False)
+    prolonged: Context = {**keys("token#x"), "dynamodb:Attributes": ["id", "expires_at"]}
+    longer = Request(function, "dynamodb:UpdateItem", table, prolonged, False)
     pending = Request(
         function,
         "secretsmanager:GetSecretValue",
@@ -305,10 +330,12 @@ def test_the_evaluation_minds_what_it_is_asked_for(stack: Stack) -> None:
             by_policy(count, without(policy, "ForAllValues:StringLike")),
             by_policy(nothing, without(policy, "Null")),
             by_policy(nothing, policy),
+            by_policy(longer, without(policy, "ForAllValues:StringEquals")),
+            by_policy(longer, policy),
             by_policy(pending, without(policy, "ForAnyValue:StringEquals")),
             by_policy(pending, policy),
         ]
-    ) == [True, True, False, True, False]
+    ) == [True, True, False, True, False, True, False]
 
 
 def test_a_secret_gets_its_registrys_tag_when_it_is_made_and_no_function_gives_it_another(stack: Stack) -> None:

@@ -1,18 +1,18 @@
-//! Token store on the token table: partition key `id`, the TTL attribute `expires_at`. An issued token is `token#` and its digest,
-//! a self-contained one that has ended `revoked#` and its `jti`. `store#whole-since` says since when none of these was lost.
+//! Token store on the token table: partition key `id`, the TTL attribute `expires_at`. An issued token is `token#` and its digest, also
+//! where it was revoked; a self-contained one that has ended is `revoked#` and its `jti`. `store#whole-since` says since when none of these was lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::whole_since::WholeSince;
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, to_item, unavailable};
 use crate::core::access_token::TokenDigest;
-use crate::core::access_token::record::{AccessTokenRecord, Revocation};
+use crate::core::access_token::record::{AccessTokenRecord, Revocation, RevokedToken, StoredToken};
 use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
 use crate::core::ports::{Clock, Denylist, TokenStore};
@@ -56,8 +56,8 @@ impl TokenStore for DynamoTokens {
         Ok(())
     }
 
-    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
-        self.item(key(digest)).await?.map(record_of).transpose()
+    async fn get(&self, digest: &TokenDigest) -> Result<StoredToken, PortError> {
+        self.item(key(digest)).await?.map_or(Ok(StoredToken::Absent), token_of)
     }
 
     async fn revoke(
@@ -67,31 +67,36 @@ impl TokenStore for DynamoTokens {
         client_id: &ClientId,
         now: UnixSeconds,
     ) -> Result<Revocation, PortError> {
-        let deleted = self
+        // What is not named stays: when the token expires and its audit id are the mark. A mark names no client, so nobody owns it.
+        let forgotten: Vec<_> = FORGOTTEN.iter().map(|name| (format!("#{name}"), (*name).to_owned())).collect();
+        let removed: Vec<_> = forgotten.iter().map(|(placeholder, _)| placeholder.as_str()).collect();
+        let marked = self
             .dynamodb
-            .delete_item()
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(key(digest)))
             .condition_expression("#client_id = :client_id AND #realm = :realm")
-            .expression_attribute_names("#client_id", "client_id")
-            .expression_attribute_names("#realm", "realm")
+            .update_expression(format!("SET #version = :version REMOVE {}", removed.join(", ")))
+            .set_expression_attribute_names(Some(forgotten.iter().cloned().collect()))
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":version", AttributeValue::N(RevokedToken::VERSION.to_string()))
             .expression_attribute_values(":client_id", AttributeValue::S(client_id.as_str().to_owned()))
             .expression_attribute_values(":realm", AttributeValue::S(realm.as_str().to_owned()))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let found = match deleted {
+        let found = match marked {
             Ok(answer) => answer.attributes,
             Err(error) => match error.as_service_error() {
-                // What is still there belongs to somebody else. Nothing may be there because the SDK's first attempt, whose
-                // answer was lost, has ended the token already; the client gets the same 200.
-                Some(DeleteItemError::ConditionalCheckFailedException(refusal)) => refusal.item().cloned(),
-                _ => return Err(unavailable(DYNAMODB, "DeleteItem", &error)),
+                // What is there is a mark, or belongs to somebody else. The mark may be what the SDK's first attempt, whose answer was
+                // lost, has left; the client gets the same 200.
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => refusal.item().cloned(),
+                _ => return Err(unavailable(DYNAMODB, "UpdateItem", &error)),
             },
         };
-        let record: Option<AccessTokenRecord> = found.map(record_of).transpose()?;
-        Ok(Revocation::of(record.as_ref(), realm, client_id, now))
+        let token = found.map_or(Ok(StoredToken::Absent), token_of)?;
+        Ok(Revocation::of(&token, realm, client_id, now))
     }
 }
 
@@ -146,13 +151,17 @@ fn stored(record: &AccessTokenRecord) -> Result<HashMap<String, AttributeValue>,
 }
 
 /// What an item holds. One without a version is of a build before there were any, and has the form of the first.
-fn record_of(mut item: HashMap<String, AttributeValue>) -> Result<AccessTokenRecord, PortError> {
-    let is_known = match item.remove(VERSION) {
-        None => true,
-        Some(AttributeValue::N(version)) => version.parse() == Ok(AccessTokenRecord::VERSION),
-        Some(_other) => false,
+fn token_of(mut item: HashMap<String, AttributeValue>) -> Result<StoredToken, PortError> {
+    let version = match item.remove(VERSION) {
+        None => Some(AccessTokenRecord::VERSION),
+        Some(AttributeValue::N(version)) => version.parse().ok(),
+        Some(_other) => None,
     };
-    if is_known { from_item(item, RECORD) } else { Err(corrupt(DYNAMODB, "a token record of an unknown version")) }
+    match version {
+        Some(AccessTokenRecord::VERSION) => Ok(StoredToken::Live(Box::new(from_item(item, RECORD)?))),
+        Some(RevokedToken::VERSION) => Ok(StoredToken::Revoked(from_item(item, "the mark of a revoked token")?)),
+        _ => Err(corrupt(DYNAMODB, "a token record of an unknown version")),
+    }
 }
 
 /// A `jti` that gets here was signed by this server, which makes none of more than 64 characters.
@@ -166,10 +175,13 @@ fn key(digest: &TokenDigest) -> HashMap<String, AttributeValue> {
 
 /// What [`DynamoTokens::get`] makes of an item of these attributes, for the fuzz targets.
 #[cfg(fuzzing)]
-pub fn read_record(attributes: &serde_json::Value) -> Option<AccessTokenRecord> {
-    record_of(to_item(attributes, RECORD).ok()?).ok()
+pub fn read_token(attributes: &serde_json::Value) -> Option<StoredToken> {
+    token_of(to_item(attributes, RECORD).ok()?).ok()
 }
 
+/// What a mark has no more of. The role of the function that revokes may touch these attributes, the key and the version, and no other: so it
+/// cannot make a token, nor give one more time.
+const FORGOTTEN: [&str; 9] = ["realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"];
 const RECORD: &str = "a token record";
 const VERSION: &str = "version";
 
@@ -208,13 +220,13 @@ mod tests {
         assert_eq!(item["scope"], AttributeValue::S("read write".into()));
         assert_eq!(item["iss"], AttributeValue::S("https://auth.example.com/oauth2".into()));
         assert_eq!(item.len(), 10);
-        assert_eq!(record_of(item), Ok(record.clone()));
+        assert_eq!(token_of(item), Ok(live(&record)));
 
         let resources = ["https://a.example", "https://b.example"].map(|text| text.parse().expect("a resource"));
         for aud in [Audience::of(&resources[..1]), Audience::of(&resources)] {
             let claims = r#"{"tier":"gold","ratio":1.0}"#.parse().expect("claims");
             let record = AccessTokenRecord { aud, claims, ..record.clone() };
-            assert_eq!(record_of(stored(&record).expect("an item")), Ok(record));
+            assert_eq!(token_of(stored(&record).expect("an item")), Ok(live(&record)));
         }
     }
 
@@ -225,20 +237,20 @@ mod tests {
         let with = |name: &str, value| {
             let mut item = item.clone();
             item.insert(name.to_owned(), value);
-            record_of(item)
+            token_of(item)
         };
         let mut before_there_were_versions = item.clone();
         before_there_were_versions.remove("version");
-        assert_eq!(record_of(before_there_were_versions), Ok(record.clone()));
+        assert_eq!(token_of(before_there_were_versions), Ok(live(&record)));
         assert_eq!(
             with("cnf", AttributeValue::M([("jkt".to_owned(), AttributeValue::S("a".into()))].into())),
-            Ok(record)
+            Ok(live(&record))
         );
 
         let text = |text: &str| AttributeValue::S(text.into());
         let number = |text: &str| AttributeValue::N(text.into());
         for version in
-            ["0", "2", "01.5", "-1", "256"].map(number).into_iter().chain([text("1"), AttributeValue::Bool(true)])
+            ["0", "3", "01.5", "-1", "256"].map(number).into_iter().chain([text("1"), AttributeValue::Bool(true)])
         {
             assert!(matches!(with("version", version.clone()), Err(PortError::Corrupt { .. })), "{version:?}");
         }
@@ -258,7 +270,42 @@ mod tests {
         for name in item.keys().filter(|name| *name != "version") {
             let mut less = item.clone();
             less.remove(name);
-            assert!(matches!(record_of(less), Err(PortError::Corrupt { .. })), "without {name}");
+            assert!(matches!(token_of(less), Err(PortError::Corrupt { .. })), "without {name}");
         }
+    }
+
+    #[test]
+    fn a_mark_is_what_is_left_of_a_record_and_is_none_to_an_earlier_build() {
+        let resource = "https://a.example".parse().expect("a resource");
+        let claims = r#"{"tier":"gold"}"#.parse().expect("claims");
+        let record = AccessTokenRecord { aud: Audience::of(&[resource]), claims, ..record() };
+        let mut item = stored(&record).expect("an item");
+        let mark = RevokedToken::of(&record);
+        // With everything that a later build may have added, it is a mark all the same.
+        item.insert(VERSION.to_owned(), AttributeValue::N("2".into()));
+        assert_eq!(token_of(item.clone()), Ok(StoredToken::Revoked(mark.clone())));
+
+        item.retain(|name, _| !FORGOTTEN.contains(&name.as_str()));
+        let mut left: Vec<_> = item.keys().map(String::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["audit_tracking_id", "expires_at", "version"], "every other attribute of a record is named");
+        assert_eq!(token_of(item.clone()), Ok(StoredToken::Revoked(mark)));
+
+        // Earlier builds know version 1 or, before there were any, look at no version.
+        for version in [Some("1"), None] {
+            let mut as_read = item.clone();
+            as_read.remove(VERSION);
+            as_read.extend(version.map(|version| (VERSION.to_owned(), AttributeValue::N(version.into()))));
+            assert!(matches!(token_of(as_read), Err(PortError::Corrupt { .. })), "{version:?}");
+        }
+        for name in ["audit_tracking_id", "expires_at"] {
+            let mut less = item.clone();
+            less.remove(name);
+            assert!(matches!(token_of(less), Err(PortError::Corrupt { .. })), "without {name}");
+        }
+    }
+
+    fn live(record: &AccessTokenRecord) -> StoredToken {
+        StoredToken::Live(Box::new(record.clone()))
     }
 }

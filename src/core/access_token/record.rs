@@ -45,10 +45,30 @@ pub struct AccessTokenRecord {
 /// A presented text that has the form of a token of this server and, where it is a JWT, the signature: where its facts are.
 #[derive(Debug)]
 pub enum PresentedToken {
-    /// In the record of this digest. Where there is none, it has ended or never was.
+    /// In the record of this digest. Where there is none, it is not active.
     Stored(TokenDigest),
     /// In the token itself: the server has no record.
     Stateless(Box<AccessTokenRecord>),
+}
+
+/// What a store has of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredToken {
+    /// Its record: nobody has revoked it. It may have expired.
+    Live(Box<AccessTokenRecord>),
+    /// The mark that its revocation has left in place of its record.
+    Revoked(RevokedToken),
+    /// Nothing: it has expired and been erased, its record was lost, or it never was.
+    Absent,
+}
+
+/// What stays of a revoked token until its time is over: enough to say so, and nothing that it could be used by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedToken {
+    /// When the token would have expired; also the store's TTL attribute.
+    pub expires_at: UnixSeconds,
+    /// Ties the log lines of this token together.
+    pub audit_tracking_id: String,
 }
 
 /// What became of a request to revoke a token.
@@ -59,7 +79,7 @@ pub enum Revocation {
         /// The token's, for the log.
         audit_tracking_id: String,
     },
-    /// No such token, or it has expired: there is nothing to revoke.
+    /// No such token, or it has expired or been revoked already: there is nothing to revoke.
     NotFound,
     /// The token is another client's and stays as it is.
     NotOwner,
@@ -123,16 +143,45 @@ impl AccessTokenRecord {
     }
 }
 
+impl RevokedToken {
+    /// The form of a stored mark, kept where that of a record is ([`AccessTokenRecord::VERSION`]): to a build that does not know marks, it
+    /// is a record of a form that it does not know, and corrupt. Never the form of a record.
+    pub const VERSION: u8 = 2;
+
+    /// The mark of the token of this record.
+    pub fn of(record: &AccessTokenRecord) -> Self {
+        Self { expires_at: record.expires_at, audit_tracking_id: record.audit_tracking_id.clone() }
+    }
+
+    /// Whether the token's time is over.
+    pub fn has_expired(&self, now: UnixSeconds) -> bool {
+        self.expires_at <= now
+    }
+
+    /// Why the token is not active: once its time is over as for any other, however long a store keeps the mark.
+    pub(in crate::core) fn inactive(self, now: UnixSeconds) -> Inactive {
+        let reason = if self.has_expired(now) { Reason::Expired } else { Reason::Revoked };
+        Inactive { reason, audit_tracking_id: Some(self.audit_tracking_id) }
+    }
+}
+
 impl Revocation {
-    /// What revoking the token of this record means for the client that asks.
-    pub fn of(record: Option<&AccessTokenRecord>, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
-        match record {
-            Some(record) if record.has_expired(now) => Self::NotFound,
-            Some(record) if record.realm == *realm && record.client_id == *client_id => {
-                Self::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }
-            }
-            Some(_) => Self::NotOwner,
-            None => Self::NotFound,
+    /// What revoking this token means for the client that asks. One that is revoked is nobody's any more.
+    pub fn of(token: &StoredToken, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
+        match token {
+            StoredToken::Live(record) => Self::of_live(record, realm, client_id, now),
+            StoredToken::Revoked(_) | StoredToken::Absent => Self::NotFound,
+        }
+    }
+
+    /// [`Revocation::of`] a token of this record that nobody has revoked.
+    pub fn of_live(record: &AccessTokenRecord, realm: &RealmName, client_id: &ClientId, now: UnixSeconds) -> Self {
+        if record.has_expired(now) {
+            Self::NotFound
+        } else if record.realm == *realm && record.client_id == *client_id {
+            Self::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }
+        } else {
+            Self::NotOwner
         }
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::core::access_token::TokenDigest;
-use crate::core::access_token::record::{AccessTokenRecord, Revocation};
+use crate::core::access_token::record::{AccessTokenRecord, Revocation, RevokedToken, StoredToken};
 use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
 use crate::core::ports::{Clock, Denylist, TokenStore};
@@ -22,7 +22,7 @@ pub struct MemoryTokens {
 }
 
 struct State {
-    tokens: HashMap<TokenDigest, AccessTokenRecord>,
+    tokens: HashMap<TokenDigest, StoredToken>,
     /// By `jti`, until when.
     denied: HashMap<String, UnixSeconds>,
     passed: PassedTime,
@@ -52,13 +52,13 @@ impl MemoryTokens {
 impl TokenStore for MemoryTokens {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
         let mut state = self.state();
-        state.tokens.insert(*digest, record.clone());
+        state.tokens.insert(*digest, StoredToken::Live(Box::new(record.clone())));
         state.sweep(self.clock.as_ref());
         Ok(())
     }
 
-    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
-        Ok(self.state().tokens.get(digest).cloned())
+    async fn get(&self, digest: &TokenDigest) -> Result<StoredToken, PortError> {
+        Ok(self.state().tokens.get(digest).cloned().unwrap_or(StoredToken::Absent))
     }
 
     async fn revoke(
@@ -69,9 +69,11 @@ impl TokenStore for MemoryTokens {
         now: UnixSeconds,
     ) -> Result<Revocation, PortError> {
         let mut state = self.state();
-        let outcome = Revocation::of(state.tokens.get(digest), realm, client_id, now);
+        let Some(StoredToken::Live(record)) = state.tokens.get(digest) else { return Ok(Revocation::NotFound) };
+        let outcome = Revocation::of_live(record, realm, client_id, now);
         if matches!(outcome, Revocation::Revoked { .. }) {
-            state.tokens.remove(digest);
+            let mark = RevokedToken::of(record);
+            state.tokens.insert(*digest, StoredToken::Revoked(mark));
         }
         Ok(outcome)
     }
@@ -101,7 +103,11 @@ impl State {
             return;
         }
         let now = self.passed.look(clock.now());
-        self.tokens.retain(|_, record| !record.has_expired(now));
+        self.tokens.retain(|_, token| match token {
+            StoredToken::Live(record) => !record.has_expired(now),
+            StoredToken::Revoked(mark) => !mark.has_expired(now),
+            StoredToken::Absent => false,
+        });
         // A token whose end is forgotten is active again, should its time not be over after all.
         self.denied.retain(|_, expires_at| expires_at.plus(MARGIN_OF_CLOCKS) > now);
         self.sweep_at = SMALLEST_SWEEP.max((self.tokens.len() + self.denied.len()) * 2);

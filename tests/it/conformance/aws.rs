@@ -27,6 +27,7 @@ use grantwell::aws::store::remote_keys::DynamoKeyCopies;
 use grantwell::aws::store::replay_guard::DynamoReplayGuard;
 use grantwell::aws::store::secrets::SecretsManagerSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
+use grantwell::core::access_token::record::{Revocation, StoredToken};
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::{Client, ClientStatus};
@@ -440,6 +441,46 @@ async fn a_stored_token_with_an_attribute_of_another_type_or_without_one_is_not_
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
+async fn a_revocation_leaves_of_an_item_what_says_so_and_a_mark_of_another_form_is_no_token() {
+    let stack = Stack::create().await;
+    let tokens = stack.tokens(SystemClock);
+    let (digest, record) = (super::token_store::digest(), super::token_store::record("myClient"));
+    let id = format!("token#{}", digest.to_base64url());
+    // Nothing to revoke leaves nothing.
+    tokens.revoke(&digest, &record.realm, &record.client_id, super::NOW).await.expect("decided");
+    assert_eq!(stack.token_items().await, Vec::<HashMap<_, _>>::new());
+
+    tokens.put(&digest, &record).await.expect("stored");
+    tokens.revoke(&digest, &record.realm, &record.client_id, super::NOW).await.expect("revoked");
+    let mark = stack.token_item(&id).await;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let expected: HashMap<_, _> = [
+        ("id".to_owned(), text(&id)),
+        ("version".to_owned(), AttributeValue::N("2".to_owned())),
+        // The attribute of the table's TTL: it goes when the token would have.
+        ("expires_at".to_owned(), AttributeValue::N(record.expires_at.to_string())),
+        ("audit_tracking_id".to_owned(), text(&record.audit_tracking_id)),
+    ]
+    .into();
+    assert_eq!(mark, expected);
+
+    for name in ["expires_at", "audit_tracking_id", "version"] {
+        for wrong in of_each_type().into_iter().map(Some).chain([None]) {
+            let mut item = mark.clone();
+            item.remove(name);
+            item.extend(wrong.clone().map(|value| (name.to_owned(), value)));
+            stack.put_token_item(item).await;
+            let read = tokens.get(&digest).await;
+            let is_no_token = matches!(read, Ok(StoredToken::Revoked(_)) | Err(PortError::Corrupt { .. }));
+            assert!(is_no_token, "{name}: {wrong:?}: {read:?}");
+            let again = tokens.revoke(&digest, &record.realm, &record.client_id, super::NOW).await;
+            assert!(matches!(again, Ok(Revocation::NotFound) | Err(PortError::Corrupt { .. })), "{name}: {wrong:?}");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
 async fn an_item_that_ends_a_token_ends_it_whatever_is_in_it() {
     let stack = Stack::create().await;
     let tokens = stack.tokens(SystemClock);
@@ -543,9 +584,9 @@ async fn a_write_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
     let digest = super::token_store::digest();
     let record = super::token_store::record("myClient");
     tokens.put(&digest, &record).await.expect("stored");
-    assert_eq!(tokens.get(&digest).await, Ok(Some(record.clone())));
+    assert_eq!(tokens.get(&digest).await, Ok(super::token_store::live(&record)));
     tokens.revoke(&digest, &record.realm, &record.client_id, super::NOW).await.expect("ended");
-    assert_eq!(tokens.get(&digest).await, Ok(None));
+    assert_eq!(tokens.get(&digest).await, Ok(super::token_store::revoked(&record)));
 }
 
 #[tokio::test]
@@ -977,6 +1018,11 @@ impl Stack {
     async fn token_item(&self, id: &str) -> HashMap<String, AttributeValue> {
         let get = self.dynamodb.get_item().table_name(&self.token_table).key("id", AttributeValue::S(id.to_owned()));
         get.send().await.expect("read").item.expect("an item")
+    }
+
+    async fn token_items(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let scan = self.dynamodb.scan().table_name(&self.token_table);
+        scan.send().await.expect("read").items.expect("a list")
     }
 
     async fn delete_token_item(&self, id: &str) {

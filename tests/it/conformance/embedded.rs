@@ -1,10 +1,12 @@
 //! The adapters of one machine: SQLite and memory.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use grantwell::core::access_token::record::{AccessTokenRecord, Revocation};
 use grantwell::core::access_token::settings::{AccessTokenFormat, TokenLifetime};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::keyring::Keyring;
@@ -28,7 +30,7 @@ use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
 use tempfile::TempDir;
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
-use super::token_store::digest;
+use super::token_store::{digest, live, revoked};
 use super::{
     FixedClock, KeyPorts, NOW, Opened, OpenedKeys, RegistryPorts, TokenPorts, assert_accepted, beside_current, client,
     generated, realm,
@@ -204,8 +206,91 @@ async fn tokens_opened_again_are_all_there() {
     drop(tokens);
 
     let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened again");
-    assert_eq!(tokens.get(&kept).await, Ok(Some(record)));
-    assert_eq!(tokens.get(&ended).await, Ok(None));
+    assert_eq!(tokens.get(&kept).await, Ok(live(&record)));
+    assert_eq!(tokens.get(&ended).await, Ok(revoked(&record)));
+}
+
+/// `tokens.db` as builds had it that deleted the record of a revoked token.
+const TOKENS_BEFORE_MARKS: &str = r#"
+    CREATE TABLE access_tokens (
+        id         INTEGER PRIMARY KEY,
+        digest     BLOB NOT NULL,
+        expires_at INTEGER NOT NULL,
+        record     BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE denylist (
+        jti        TEXT PRIMARY KEY,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX denylist_expires_at ON denylist (expires_at);
+    CREATE TABLE token_quotas (
+        registration_id TEXT NOT NULL,
+        period          TEXT NOT NULL,
+        ends_at         INTEGER NOT NULL,
+        tokens          INTEGER NOT NULL,
+        PRIMARY KEY (registration_id, period)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX token_quotas_ends_at ON token_quotas (ends_at);
+    CREATE TABLE facts (
+        name  TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+    INSERT INTO facts VALUES ('whole_since', 1795415820), ('passed', 1795415820), ('ends', 3);
+"#;
+
+/// What they wrote of a token of `myClient`, letter by letter.
+const RECORD_BEFORE_MARKS: &str = r#"["alpha","myClient","AAECAwQFBgcICQoLDA0ODw","read write","https://auth.example.com/am/oauth2/realms/root/realms/alpha","https://api.example.com/orders",1795415820,"AAECAwQFBgcICQoLDA0ODw","00010203-0405-4607-8809-0a0b0c0d0e0f","{\"tier\":\"gold\",\"limits\":{\"rate\":1.0}}",{}]"#;
+
+#[tokio::test]
+async fn tokens_of_a_build_that_knew_no_marks_are_all_there_and_can_be_revoked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
+    let (kept, ended) = (digest(), digest());
+    let registration_id = serde_json::from_str(r#""AAECAwQFBgcICQoLDA0ODw""#).expect("an id");
+    let record = AccessTokenRecord { registration_id, ..super::token_store::record("myClient") };
+    let old = rusqlite::Connection::open(&path).expect("a new file");
+    old.execute_batch(TOKENS_BEFORE_MARKS).expect("the schema of then");
+    let found = fs::metadata(&path).expect("made");
+    let made_at = found.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let made_at = made_at.map_or(0, |at| i64::try_from(at.as_nanos()).expect("before 2262"));
+    let of_the_file = "INSERT INTO facts VALUES ('inode', ?1), ('made_at', ?2)";
+    old.execute(of_the_file, rusqlite::params![found.ino().cast_signed(), made_at]).expect("stored");
+    for digest in [&kept, &ended] {
+        let (first, rest) = digest.as_bytes().split_first_chunk::<8>().expect("32 bytes");
+        let value = [b"\x01", RECORD_BEFORE_MARKS.as_bytes()].concat();
+        let row = rusqlite::params![i64::from_be_bytes(*first), rest, 1_795_419_420, value];
+        old.execute("INSERT INTO access_tokens VALUES (?1, ?2, ?3, ?4)", row).expect("stored");
+    }
+    drop(old);
+    fs::write(path.with_file_name("tokens.db-ends"), "0000000000000000003\n").expect("written");
+
+    // Opened twice: the second time there is a mark in it.
+    for is_marked in [false, true] {
+        let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened");
+        assert_eq!(tokens.get(&kept).await, Ok(live(&record)));
+        assert_eq!(tokens.get(&ended).await, Ok(if is_marked { revoked(&record) } else { live(&record) }));
+        let outcome = tokens.revoke(&ended, &record.realm, &record.client_id, super::NOW).await.expect("decided");
+        assert_eq!(outcome == Revocation::NotFound, is_marked, "{outcome:?}");
+    }
+
+    // In a file that a build of then opens as its own, and in which the mark is no record to it.
+    let connection = rusqlite::Connection::open(&path).expect("opened");
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a version");
+    let mut rows = connection.prepare("SELECT record FROM access_tokens ORDER BY record").expect("SQL");
+    let rows: Vec<Vec<u8>> =
+        rows.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("read")).collect();
+    let first_bytes: Vec<_> = rows.iter().map(|record| record[0]).collect();
+    assert_eq!((version, first_bytes), (1, vec![1, 2]));
+    let mark = String::from_utf8(rows[1].clone()).expect("text");
+    assert_eq!(
+        mark,
+        format!("\u{2}[\"{}\",{{}}]", record.audit_tracking_id),
+        "nothing of what was granted, nor to whom"
+    );
+    let ends: i64 =
+        connection.query_row("SELECT value FROM facts WHERE name = 'ends'", [], |row| row.get(0)).expect("a number");
+    assert_eq!(ends, 4, "counted once");
 }
 
 #[tokio::test]
@@ -219,7 +304,7 @@ async fn a_store_can_be_opened_again_as_soon_as_it_is_dropped() {
 
         let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
         let tokens = SqliteTokens::open(&path, durability, Arc::new(FixedClock)).expect("nobody holds the directory");
-        assert_eq!(tokens.get(&token).await, Ok(Some(record)));
+        assert_eq!(tokens.get(&token).await, Ok(live(&record)));
     }
 }
 
@@ -240,8 +325,8 @@ async fn what_a_client_that_goes_away_has_begun_to_write_is_written() {
     let _perhaps_done = (&mut begun).now_or_never();
     drop(begun);
     tokens.put(&second, &record).await.expect("stored");
-    assert_eq!(tokens.get(&first).await, Ok(Some(record.clone())));
-    assert_eq!(tokens.get(&second).await, Ok(Some(record)));
+    assert_eq!(tokens.get(&first).await, Ok(live(&record)));
+    assert_eq!(tokens.get(&second).await, Ok(live(&record)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -255,7 +340,7 @@ async fn every_one_of_many_writes_at_once_is_stored_when_it_says_so() {
                 let digest = digest();
                 let record = super::token_store::record("myClient");
                 tokens.put(&digest, &record).await.expect("stored");
-                assert_eq!(tokens.get(&digest).await, Ok(Some(record)));
+                assert_eq!(tokens.get(&digest).await, Ok(live(&record)));
             })
         })
         .collect();
@@ -291,9 +376,9 @@ async fn the_log_grows_no_further_under_writes_and_nothing_in_it_is_lost() {
     }
     tokens.revoke(&kept[7], &record.realm, &record.client_id, super::NOW).await.expect("revoked");
     for digest in kept.iter().skip(8).step_by(37) {
-        assert_eq!(tokens.get(digest).await, Ok(Some(record.clone())));
+        assert_eq!(tokens.get(digest).await, Ok(live(&record)));
     }
-    assert_eq!(tokens.get(&kept[7]).await, Ok(None));
+    assert_eq!(tokens.get(&kept[7]).await, Ok(revoked(&record)));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Token store: what is put is there, until its owner ends it.
 
-use grantwell::core::access_token::record::{AccessTokenRecord, Revocation};
+use grantwell::core::access_token::record::{AccessTokenRecord, Revocation, RevokedToken, StoredToken};
 use grantwell::core::access_token::{TokenDigest, opaque};
 use grantwell::core::random::Random as _;
 use grantwell::core::realm::PublicUrl;
@@ -18,6 +18,8 @@ macro_rules! token_store_suite {
             a_stored_token_reads_back_whole,
             an_unknown_token_is_not_there,
             a_client_ends_its_own_token,
+            a_revoked_token_is_nobodys,
+            of_many_who_revoke_at_once_one_has_done_it,
             another_clients_token_stays,
             an_expired_token_leaves_nothing_to_revoke,
             tokens_stored_at_once_are_all_there,
@@ -29,15 +31,15 @@ pub(crate) use token_store_suite;
 pub(crate) async fn a_stored_token_reads_back_whole(ports: &TokenPorts) {
     let (digest, record) = (digest(), record("myClient"));
     ports.tokens.put(&digest, &record).await.expect("stored");
-    assert_eq!(ports.tokens.get(&digest).await, Ok(Some(record)));
+    assert_eq!(ports.tokens.get(&digest).await, Ok(live(&record)));
 }
 
 pub(crate) async fn an_unknown_token_is_not_there(ports: &TokenPorts) {
     let unknown = digest();
-    assert_eq!(ports.tokens.get(&unknown).await, Ok(None));
+    assert_eq!(ports.tokens.get(&unknown).await, Ok(StoredToken::Absent));
     let revoked = ports.tokens.revoke(&unknown, &realm_name("alpha"), &client_id("myClient"), NOW).await;
     assert_eq!(revoked, Ok(Revocation::NotFound));
-    assert_eq!(ports.tokens.get(&unknown).await, Ok(None), "looking for a token does not make it");
+    assert_eq!(ports.tokens.get(&unknown).await, Ok(StoredToken::Absent), "looking for a token does not make it");
 }
 
 pub(crate) async fn a_client_ends_its_own_token(ports: &TokenPorts) {
@@ -47,9 +49,49 @@ pub(crate) async fn a_client_ends_its_own_token(ports: &TokenPorts) {
     }
     let revoke = async || ports.tokens.revoke(&ended, &realm_name("alpha"), &client_id("myClient"), NOW).await;
     assert_eq!(revoke().await, Ok(Revocation::Revoked { audit_tracking_id: record.audit_tracking_id.clone() }));
-    assert_eq!(ports.tokens.get(&ended).await, Ok(None));
+    assert_eq!(ports.tokens.get(&ended).await, Ok(revoked(&record)));
     assert_eq!(revoke().await, Ok(Revocation::NotFound));
-    assert_eq!(ports.tokens.get(&other).await, Ok(Some(record)), "the client's other token");
+    assert_eq!(ports.tokens.get(&ended).await, Ok(revoked(&record)), "and stays so");
+    assert_eq!(ports.tokens.get(&other).await, Ok(live(&record)), "the client's other token");
+}
+
+pub(crate) async fn a_revoked_token_is_nobodys(ports: &TokenPorts) {
+    let (digest, record) = (digest(), record("myClient"));
+    ports.tokens.put(&digest, &record).await.expect("stored");
+    ports.tokens.revoke(&digest, &record.realm, &record.client_id, NOW).await.expect("revoked");
+    // Another client's attempt, one of another realm, one after its time: nothing to revoke, and nothing of the mark changes.
+    for (realm, client, now) in [
+        ("alpha", "other", NOW),
+        ("beta", "myClient", NOW),
+        ("alpha", "myClient", record.expires_at),
+        ("alpha", "other", record.expires_at),
+    ] {
+        let again = ports.tokens.revoke(&digest, &realm_name(realm), &client_id(client), now).await;
+        assert_eq!(again, Ok(Revocation::NotFound), "{client} of {realm} at {now}");
+        assert_eq!(ports.tokens.get(&digest).await, Ok(revoked(&record)), "{client} of {realm} at {now}");
+    }
+}
+
+pub(crate) async fn of_many_who_revoke_at_once_one_has_done_it(ports: &TokenPorts) {
+    let (digest, record) = (digest(), record("myClient"));
+    ports.tokens.put(&digest, &record).await.expect("stored");
+    let mut callers = JoinSet::new();
+    for number in 0..24 {
+        // Among its own attempts are those of a client that must never be told that it has revoked it.
+        let (tokens, is_own) = (ports.tokens.clone(), number % 3 != 0);
+        let caller = client_id(if is_own { "myClient" } else { "other" });
+        callers.spawn(async move {
+            (is_own, tokens.revoke(&digest, &realm_name("alpha"), &caller, NOW).await.expect("decided"))
+        });
+    }
+    let outcomes = callers.join_all().await;
+    let has_revoked = |outcome: &Revocation| matches!(outcome, Revocation::Revoked { .. });
+    assert_eq!(outcomes.iter().filter(|(_, outcome)| has_revoked(outcome)).count(), 1, "{outcomes:?}");
+    for (is_own, outcome) in &outcomes {
+        let is_possible = if *is_own { *outcome != Revocation::NotOwner } else { !has_revoked(outcome) };
+        assert!(is_possible, "{is_own}: {outcome:?}");
+    }
+    assert_eq!(ports.tokens.get(&digest).await, Ok(revoked(&record)));
 }
 
 pub(crate) async fn another_clients_token_stays(ports: &TokenPorts) {
@@ -60,7 +102,7 @@ pub(crate) async fn another_clients_token_stays(ports: &TokenPorts) {
         let revoked = ports.tokens.revoke(&digest, &realm_name(realm), &client_id(client), NOW).await;
         assert_eq!(revoked, Ok(Revocation::NotOwner), "{client} of {realm}");
     }
-    assert_eq!(ports.tokens.get(&digest).await, Ok(Some(record)));
+    assert_eq!(ports.tokens.get(&digest).await, Ok(live(&record)));
 }
 
 pub(crate) async fn an_expired_token_leaves_nothing_to_revoke(ports: &TokenPorts) {
@@ -71,7 +113,10 @@ pub(crate) async fn an_expired_token_leaves_nothing_to_revoke(ports: &TokenPorts
         let record = AccessTokenRecord { expires_at, ..record(owner) };
         ports.tokens.put(&digest, &record).await.expect("stored");
         let read = ports.tokens.get(&digest).await.expect("read");
-        assert!(read.is_none_or(|read| read == record), "what is left of it still says when it expired");
+        assert!(
+            [live(&record), StoredToken::Absent].contains(&read),
+            "what is left of it still says when it expired: {read:?}"
+        );
         let revoked = ports.tokens.revoke(&digest, &realm_name("alpha"), &client_id("myClient"), NOW).await;
         assert_eq!(revoked, Ok(Revocation::NotFound), "expired at {expires_at}, of {owner}");
     }
@@ -88,7 +133,7 @@ pub(crate) async fn tokens_stored_at_once_are_all_there(ports: &TokenPorts) {
         });
     }
     for (digest, record) in writers.join_all().await {
-        assert_eq!(ports.tokens.get(&digest).await, Ok(Some(record)));
+        assert_eq!(ports.tokens.get(&digest).await, Ok(live(&record)));
     }
 }
 
@@ -96,6 +141,15 @@ pub(crate) fn digest() -> TokenDigest {
     let mut bits = [[0; 16]; 2];
     SystemRandom.fill(bits.as_flattened_mut()).expect("random bytes");
     opaque::of_random_bits(&bits).digest()
+}
+
+pub(crate) fn live(record: &AccessTokenRecord) -> StoredToken {
+    StoredToken::Live(Box::new(record.clone()))
+}
+
+pub(crate) fn revoked(record: &AccessTokenRecord) -> StoredToken {
+    let audit_tracking_id = record.audit_tracking_id.clone();
+    StoredToken::Revoked(RevokedToken { expires_at: record.expires_at, audit_tracking_id })
 }
 
 /// A token of realm alpha.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::inactive::Inactive;
 use super::jwt::UnverifiedJwt;
 use super::opaque;
-use super::record::{AccessTokenRecord, PresentedToken};
+use super::record::{AccessTokenRecord, PresentedToken, StoredToken};
 use crate::core::error::OAuthError;
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry, Denylist, TokenStore, VerificationKeySource};
@@ -47,11 +47,10 @@ impl AccessTokenValidator {
         Ok(match presented(self.keys.as_ref(), unverified_token, realm, now).await? {
             Err(inactive) => Err(inactive),
             Ok(PresentedToken::Stored(digest)) => match self.tokens.get(&digest).await? {
-                // A revocation takes the record with it. Of a JWT its signature still says that there was such a token.
-                None if unverified_token.starts_with(opaque::PREFIX) => Err(Reason::UnknownOrRevoked.into()),
-                None => Err(Reason::Revoked.into()),
-                Some(record) if record.has_expired(now) => Err(record.inactive(Reason::Expired)),
-                Some(record) => Ok(record),
+                StoredToken::Live(record) if record.has_expired(now) => Err(record.inactive(Reason::Expired)),
+                StoredToken::Live(record) => Ok(*record),
+                StoredToken::Revoked(mark) => Err(mark.inactive(now)),
+                StoredToken::Absent => Err(Reason::NoRecord.into()),
             },
             Ok(PresentedToken::Stateless(record)) => {
                 // A stored token ends with its record, whoever loses it. The end of this one may be what was lost.

@@ -12,7 +12,7 @@ use super::super::TokenDigest;
 use super::super::claims::CustomClaims;
 use super::super::jwt;
 use super::*;
-use crate::core::access_token::record::Revocation;
+use crate::core::access_token::record::{Revocation, RevokedToken};
 use crate::core::access_token::settings::TokenLifetime;
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
@@ -34,7 +34,7 @@ struct Stores {
     keys: HashMap<RealmName, Arc<VerificationKeys>>,
     newer_keys: HashMap<RealmName, Arc<VerificationKeys>>,
     looked_again: AtomicU64,
-    tokens: Mutex<HashMap<TokenDigest, AccessTokenRecord>>,
+    tokens: Mutex<HashMap<TokenDigest, StoredToken>>,
     denied: Mutex<HashSet<String>>,
     whole_since: AtomicU64,
 }
@@ -53,12 +53,12 @@ impl ClientRegistry for Stores {
 #[async_trait]
 impl TokenStore for Stores {
     async fn put(&self, digest: &TokenDigest, record: &AccessTokenRecord) -> Result<(), PortError> {
-        self.tokens.lock().expect("not poisoned").insert(*digest, record.clone());
+        self.tokens.lock().expect("not poisoned").insert(*digest, StoredToken::Live(Box::new(record.clone())));
         Ok(())
     }
 
-    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
-        Ok(self.tokens.lock().expect("not poisoned").get(digest).cloned())
+    async fn get(&self, digest: &TokenDigest) -> Result<StoredToken, PortError> {
+        Ok(self.tokens.lock().expect("not poisoned").get(digest).cloned().unwrap_or(StoredToken::Absent))
     }
 
     async fn revoke(
@@ -155,6 +155,12 @@ impl World {
 
     fn header(&self) -> String {
         format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{}"}}"#, self.kid())
+    }
+
+    async fn why_inactive(&self, text: &str, now: UnixSeconds) -> (&'static str, Option<String>) {
+        let found = self.validator.find(text, &realm("alpha"), now).await.expect("every store answers");
+        let inactive = found.expect_err("not active");
+        (inactive.reason.as_str(), inactive.audit_tracking_id)
     }
 
     async fn find(&self, text: &str) -> Option<AccessTokenRecord> {
@@ -482,6 +488,26 @@ async fn a_token_that_has_ended_stays_so_under_every_form_of_its_signature() {
     assert_ne!(malleated(&token), token);
     assert_eq!(malleated(&malleated(&token)), token);
     world.assert_unknown("another form of a stored token", &malleated(&token)).await;
+}
+
+#[tokio::test]
+async fn a_stored_token_says_whether_it_was_revoked_or_has_expired_in_either_form() {
+    let world = World::new();
+    let opaque = opaque::of_random_bits(&[[7; 16]; 2]).expose_token().to_owned();
+    for token in [opaque, world.token(&stored())] {
+        let (digest, over) = (TokenDigest::of(&token), stored().expires_at);
+        let audit_tracking_id = || Some(stored().audit_tracking_id);
+        assert_eq!(world.why_inactive(&token, NOW).await, ("no_record", None), "{token}");
+
+        world.stores.put(&digest, &stored()).await.expect("stored");
+        assert_eq!(world.find(&token).await, Some(stored()));
+        assert_eq!(world.why_inactive(&token, over).await, ("expired", audit_tracking_id()), "{token}");
+
+        let mark = StoredToken::Revoked(RevokedToken::of(&stored()));
+        world.stores.tokens.lock().expect("not poisoned").insert(digest, mark);
+        assert_eq!(world.why_inactive(&token, NOW).await, ("revoked", audit_tracking_id()), "{token}");
+        assert_eq!(world.why_inactive(&token, over).await, ("expired", audit_tracking_id()), "as if nobody had");
+    }
 }
 
 #[tokio::test]

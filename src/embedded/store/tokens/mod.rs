@@ -1,8 +1,9 @@
 //! Issued tokens on disk: tables of the token database, which is owned by the one server that runs on the data directory.
 //!
 //! `access_tokens`: the token's digest, its first 64 bits apart, because SQLite finds a row by a whole number in the fewest pages; when it
-//! expires; and the rest of its record. `denylist`: the `jti` of a self-contained token that has ended, and when its own time is
-//! over. Beside them the counts of quotas, and what has been used once. What has expired is deleted behind the writes, so that the file grows no further than its tokens do.
+//! expires; and the rest of its record, or the mark of its revocation. `denylist`: the `jti` of a self-contained token that has ended, and when
+//! its own time is over. Beside them the counts of quotas, and what has been used once. What has expired is deleted behind the writes, so that
+//! the file grows no further than its tokens do.
 
 mod file;
 mod record;
@@ -14,9 +15,9 @@ use async_trait::async_trait;
 use rusqlite::{ErrorCode, OptionalExtension as _, params};
 
 use self::file::{WHOLE_SINCE, fact, one_more_end, prepare};
-use self::record::{decode, encode};
+use self::record::{decode, encode, encode_mark};
 use crate::core::access_token::TokenDigest;
-use crate::core::access_token::record::{AccessTokenRecord, Revocation};
+use crate::core::access_token::record::{AccessTokenRecord, Revocation, StoredToken};
 use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
 use crate::core::ports::{Clock, Denylist, TokenStore};
@@ -93,7 +94,7 @@ impl StoreHealth for SqliteTokens {
 
 /// What is made of a stored record, for the fuzz targets: when it expires in eight big-endian bytes, and the rest.
 #[cfg(fuzzing)]
-pub fn read_record(value: &[u8]) -> Option<AccessTokenRecord> {
+pub fn read_token(value: &[u8]) -> Option<StoredToken> {
     let (expires_at, record) = value.split_first_chunk::<8>()?;
     decode(i64::from_be_bytes(*expires_at), record)
 }
@@ -122,7 +123,7 @@ impl TokenStore for SqliteTokens {
             .await?
     }
 
-    async fn get(&self, digest: &TokenDigest) -> Result<Option<AccessTokenRecord>, PortError> {
+    async fn get(&self, digest: &TokenDigest) -> Result<StoredToken, PortError> {
         let (id, rest) = divided(digest);
         let stored = self.database.read(|connection| {
             connection
@@ -130,7 +131,7 @@ impl TokenStore for SqliteTokens {
                 .query_row(params![id, rest], |row| Ok(decode(row.get(0)?, row.get_ref(1)?.as_blob()?)))
                 .optional()
         })?;
-        stored.map(|record| record.ok_or_else(|| corrupt("what is not a token record"))).transpose()
+        stored.map_or(Ok(StoredToken::Absent), |token| token.ok_or_else(|| corrupt("what is not a token record")))
     }
 
     async fn revoke(
@@ -140,19 +141,22 @@ impl TokenStore for SqliteTokens {
         client_id: &ClientId,
         now: UnixSeconds,
     ) -> Result<Revocation, PortError> {
-        // A token never changes its owner, so nothing can come between the check and the removal.
-        let outcome = Revocation::of(self.get(digest).await?.as_ref(), realm, client_id, now);
-        if matches!(outcome, Revocation::Revoked { .. }) {
-            let (id, rest) = divided(digest);
-            let ends = self.database.write(move |connection| {
-                let deleted = connection
-                    .prepare_cached("DELETE FROM access_tokens WHERE id = ?1 AND digest = ?2")?
-                    .execute(params![id, rest])?;
-                if deleted > 0 { one_more_end(connection).map(Some) } else { Ok(None) }
-            });
-            self.has_ended(ends.await?)?;
-        }
-        Ok(outcome)
+        // A token never changes its owner, so nothing can come between the check and the mark but another revocation, or its end.
+        let outcome = Revocation::of(&self.get(digest).await?, realm, client_id, now);
+        let Revocation::Revoked { audit_tracking_id } = &outcome else { return Ok(outcome) };
+        let mark = encode_mark(audit_tracking_id).ok_or_else(|| corrupt("a mark that cannot be written"))?;
+        let (id, rest) = divided(digest);
+        let ends = self.database.write(move |connection| {
+            let marked = connection
+                .prepare_cached(
+                    "UPDATE access_tokens SET record = ?3 WHERE id = ?1 AND digest = ?2 AND substr(record, 1, 1) = ?4",
+                )?
+                .execute(params![id, rest, mark, [AccessTokenRecord::VERSION]])?;
+            if marked > 0 { one_more_end(connection).map(Some) } else { Ok(None) }
+        });
+        let ends = ends.await?;
+        self.has_ended(ends)?;
+        Ok(if ends.is_some() { outcome } else { Revocation::NotFound })
     }
 }
 

@@ -1,8 +1,8 @@
-//! What is stored of a token, besides its digest and its end.
+//! What is stored of a token, or of its revocation, besides its digest and its end.
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::access_token::record::AccessTokenRecord;
+use crate::core::access_token::record::{AccessTokenRecord, RevokedToken, StoredToken};
 use crate::core::time::UnixSeconds;
 
 /// Without the names of the members that every record has, which would be a third of it: what is stored is written twice, to the log and
@@ -29,8 +29,26 @@ pub(super) fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
     Some(value)
 }
 
-pub(super) fn decode(expires_at: i64, value: &[u8]) -> Option<AccessTokenRecord> {
-    let (&AccessTokenRecord::VERSION, members) = value.split_first()? else { return None };
+/// What takes the place of a record when its token is revoked.
+pub(super) fn encode_mark(audit_tracking_id: &str) -> Option<Vec<u8>> {
+    let mut value = vec![RevokedToken::VERSION];
+    serde_json::to_writer(&mut value, &(audit_tracking_id, Optional {})).ok()?;
+    Some(value)
+}
+
+pub(super) fn decode(expires_at: i64, value: &[u8]) -> Option<StoredToken> {
+    let expires_at = UnixSeconds(u64::try_from(expires_at).ok()?);
+    match value.split_first()? {
+        (&AccessTokenRecord::VERSION, members) => Some(StoredToken::Live(Box::new(record(expires_at, members)?))),
+        (&RevokedToken::VERSION, members) => {
+            let (audit_tracking_id, Optional {}) = serde_json::from_slice(members).ok()?;
+            Some(StoredToken::Revoked(RevokedToken { expires_at, audit_tracking_id }))
+        }
+        _ => None,
+    }
+}
+
+fn record(expires_at: UnixSeconds, members: &[u8]) -> Option<AccessTokenRecord> {
     let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {}) =
         serde_json::from_slice(members).ok()?;
     Some(AccessTokenRecord {
@@ -41,14 +59,14 @@ pub(super) fn decode(expires_at: i64, value: &[u8]) -> Option<AccessTokenRecord>
         iss,
         aud,
         iat,
-        expires_at: UnixSeconds(u64::try_from(expires_at).ok()?),
+        expires_at,
         jti,
         audit_tracking_id,
         claims,
     })
 }
 
-/// Members by name that a record may have. Those of a later build are passed over: what must not be, has another version.
+/// Members by name that a record or a mark may have. Those of a later build are passed over: what must not be, has another version.
 #[derive(Serialize, Deserialize)]
 struct Optional {}
 
@@ -89,7 +107,10 @@ mod tests {
                     claims,
                 };
                 let expires_at = seconds(record.expires_at);
-                assert_eq!(decode(expires_at, &encode(&record).expect("encoded")), Some(record));
+                assert_eq!(
+                    decode(expires_at, &encode(&record).expect("encoded")),
+                    Some(StoredToken::Live(Box::new(record)))
+                );
             }
         }
     }
@@ -114,7 +135,40 @@ mod tests {
     }
 
     fn decoded(value: &[u8]) -> Option<AccessTokenRecord> {
-        decode(1_800_003_600, value)
+        match decode(1_800_003_600, value)? {
+            StoredToken::Live(record) => Some(*record),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// As builds read it that know no marks.
+    fn decoded_by_an_earlier_build(value: &[u8]) -> Option<&[u8]> {
+        let (&1, members) = value.split_first()? else { return None };
+        Some(members)
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written_and_is_nothing_to_an_earlier_build() {
+        let value = encode_mark("00010203-0405-4607-8809-0a0b0c0d0e0f").expect("encoded");
+        assert_eq!(value, b"\x02[\"00010203-0405-4607-8809-0a0b0c0d0e0f\",{}]", "what is in it, and nothing else");
+        let mark = RevokedToken {
+            expires_at: UnixSeconds(1_800_003_600),
+            audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+        };
+        assert_eq!(decode(1_800_003_600, &value), Some(StoredToken::Revoked(mark.clone())));
+        assert_eq!(decoded_by_an_earlier_build(&value), None);
+        let of_a_later_build = b"\x02[\"00010203-0405-4607-8809-0a0b0c0d0e0f\",{\"revoked_at\":1}]";
+        assert_eq!(decode(1_800_003_600, of_a_later_build), Some(StoredToken::Revoked(mark)));
+
+        for wrong in
+            [&b"\x02"[..], b"\x02[]", b"\x02[\"a\"]", b"\x02[1,{}]", b"\x02{}", b"\x02[\"a\",{},{}]", b"[\"a\",{}]"]
+        {
+            assert_eq!(decode(1_800_003_600, wrong), None, "{wrong:?}");
+        }
+        assert_eq!(decode(-1, &value), None, "expired before 1970");
+        // A record is no mark, and a mark no record, whatever byte somebody has put before it.
+        assert_eq!(decode(1_800_003_600, &stored(2, &MEMBERS)), None);
+        assert_eq!(decode(1_800_003_600, &[&[1], &value[1..]].concat()), None);
     }
 
     #[test]
