@@ -11,6 +11,7 @@ use url::{Host, Url};
 
 use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use super::client::grant_type::GrantType;
+use super::client::secret_storage::SecretStorage;
 use super::conversions::text_conversions;
 use super::keys::SigningAlgorithm;
 use super::members::Members;
@@ -58,6 +59,9 @@ pub struct RealmSettings {
     /// What becomes of requests beyond a quota where the client does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_quota_mode: Option<QuotaMode>,
+    /// Where a deployed stack keeps the secrets of clients that are registered from now on, where they do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_storage: Option<SecretStorage>,
     /// Tokens of this realm issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that were issued while the lifetime was longer. Absent: it never was.

@@ -23,7 +23,7 @@ use grantwell::aws::store::quotas::DynamoQuotas;
 use grantwell::aws::store::registrar::AwsRegistrar;
 use grantwell::aws::store::registry::DynamoRegistry;
 use grantwell::aws::store::registry_id::RegistryIdentity;
-use grantwell::aws::store::secrets::SecretsManagerSecrets;
+use grantwell::aws::store::secrets::AwsSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
@@ -819,8 +819,8 @@ impl Stack {
         DynamoRegistry::new(self.dynamodb.clone(), &self.registry_table)
     }
 
-    fn secrets(&self) -> SecretsManagerSecrets {
-        SecretsManagerSecrets::new(self.secrets_manager.clone(), &self.name)
+    fn secrets(&self) -> AwsSecrets {
+        AwsSecrets::new(self.secrets_manager.clone(), &self.name, Arc::new(self.registry()))
     }
 
     fn published_keys(&self) -> DynamoPublishedKeys {
