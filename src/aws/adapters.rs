@@ -14,7 +14,7 @@ use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
 use super::store::remote_keys::DynamoKeyCopies;
 use super::store::replay_guard::DynamoReplayGuard;
-use super::store::secrets::SecretsManagerSecrets;
+use super::store::secrets::AwsSecrets;
 use super::store::tokens::DynamoTokens;
 use crate::app::Adapters;
 use crate::config::{self, ConfigError, RegistryConfig};
@@ -106,7 +106,7 @@ impl Adapters for AwsAdapters {
 
     fn secrets(&self) -> Result<Arc<dyn SecretSource>, ConfigError> {
         let prefix = RegistryConfig::from_env()?.secret_prefix;
-        Ok(Arc::new(SecretsManagerSecrets::new(self.secrets_manager(), prefix)))
+        Ok(Arc::new(AwsSecrets::new(self.secrets_manager(), prefix, self.registry()?)))
     }
 
     fn tokens(&self) -> Result<Arc<dyn TokenStore>, ConfigError> {

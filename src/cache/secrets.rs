@@ -1,4 +1,4 @@
-//! Digests of client secrets, remembered for minutes.
+//! Digests of client secrets, remembered for minutes. Those that a registration keeps itself are remembered with it.
 
 use std::sync::Arc;
 
@@ -49,6 +49,13 @@ impl CachedSecrets {
         Self { secrets: self.secrets.observed_by(observer), ..self }
     }
 
+    /// A look at what is remembered of secrets.
+    async fn look_at_nobody(&self) {
+        let Some(nobody) = &self.nobody else { return };
+        let nothing = RememberedSecrets { secrets: None, revision: 0 };
+        self.secrets.keep_fresh(nobody, &nothing, self.secrets.settings.secret_ttl).await;
+    }
+
     async fn remembered(&self, client: &Client, reload: Reload) -> Result<RememberedSecrets, PortError> {
         // To an earlier revision the source may have denied what it says to this one.
         let suffices = |found: &RememberedSecrets| found.secrets.is_some() || found.revision >= client.revision;
@@ -63,6 +70,11 @@ impl CachedSecrets {
 #[async_trait]
 impl SecretSource for CachedSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        // As new as the registration, so there is nothing to remember. As much work as for one whose secrets are.
+        if let Some(digests) = &client.secret_digests {
+            self.look_at_nobody().await;
+            return Ok(Some(digests.accepted()));
+        }
         Ok(self.remembered(client, Reload::IfStale).await?.of(client))
     }
 
@@ -73,6 +85,9 @@ impl SecretSource for CachedSecrets {
     }
 
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        if let Some(digests) = &client.secret_digests {
+            return Ok(Some(digests.accepted()));
+        }
         Ok(self.remembered(client, Reload::Now).await?.of(client))
     }
 
@@ -83,10 +98,10 @@ impl SecretSource for CachedSecrets {
 
     async fn no_secrets(&self) {
         // The same two looks, at entries that are always there.
-        let Some(nobody) = &self.nobody else { return };
-        let nothing = RememberedSecrets { secrets: None, revision: 0 };
-        self.secrets.keep_fresh(nobody, &nothing, self.secrets.settings.secret_ttl).await;
-        self.mismatches.begin(nobody.clone()).await;
+        self.look_at_nobody().await;
+        if let Some(nobody) = &self.nobody {
+            self.mismatches.begin(nobody.clone()).await;
+        }
     }
 }
 

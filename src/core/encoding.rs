@@ -10,6 +10,11 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// What was written as [`base64url`]; `None` for anything else.
+pub(crate) fn decode_base64url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
 /// `prefix` and these 256 bits in base64url.
 pub(crate) fn prefixed_base64url(prefix: &str, bytes: &[u8]) -> Zeroizing<String> {
     // Sized in advance: a string that grows leaves copies of itself behind.

@@ -212,6 +212,22 @@ pub trait Registrar: Send + Sync {
     /// Replaces a registration of the same `registration_id` whose stored revision is one less than `client.revision`.
     async fn replace(&self, client: &Client) -> Result<(), RegistrarError>;
 
+    /// [`Registrar::replace`] of `before`, unless it is the same, by a registration whose secrets are kept where it says afterwards.
+    /// Those that are valid stay so, without a moment in which they are not; `fresh` is for a client whose secret cannot be
+    /// taken along. What an earlier call has left behind that ended halfway is removed. A registry that has one place for them
+    /// has nothing to move.
+    async fn move_secrets(
+        &self,
+        before: &Client,
+        client: &Client,
+        _fresh: &NewSecret<'_>,
+    ) -> Result<MovedSecrets, RegistrarError> {
+        if client != before {
+            self.replace(client).await?;
+        }
+        Ok(MovedSecrets::default())
+    }
+
     /// Removes a registration and its secrets.
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
 
@@ -255,6 +271,15 @@ pub trait Registrar: Send + Sync {
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError>;
 }
 
+/// What became of secrets that were moved.
+#[derive(Debug, Default)]
+pub struct MovedSecrets {
+    /// Whether the fresh one is current now, because the one before it could not be taken along in the clear.
+    pub fresh_is_current: bool,
+    /// Why what they were moved from has not been removed.
+    pub left_behind: Option<PortError>,
+}
+
 /// One page of registrations.
 #[derive(Clone, Debug)]
 pub struct ClientPage {
@@ -287,6 +312,9 @@ pub enum RegistrarError {
     /// None of the client's authentication methods uses a secret.
     #[error("the client has no secret: none of its authentication methods uses one")]
     NoSecret,
+    /// A secret that is in use was not made by this server, and is not kept as a digest.
+    #[error("a secret that is in use was not generated")]
+    SuppliedSecret,
     /// Somebody else changed the record between reading and writing.
     #[error("somebody else changed the record in the meantime; read it again and repeat the change")]
     Conflict,

@@ -11,6 +11,7 @@ use url::{Host, Url};
 
 use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use super::client::grant_type::GrantType;
+use super::client::secret_storage::SecretStorage;
 use super::conversions::{number_conversions, text_conversions};
 use super::keys::SigningAlgorithm;
 use super::members::Members;
@@ -64,6 +65,9 @@ pub struct RealmSettings {
     /// How long they may be valid; 300 seconds where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_max_lifetime: Option<AssertionLifetime>,
+    /// Where a deployed stack keeps the secrets of clients that are registered from now on, where they do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_storage: Option<SecretStorage>,
     /// Tokens of this realm issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that were issued while the lifetime was longer. Absent: it never was.

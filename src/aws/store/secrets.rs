@@ -1,4 +1,5 @@
-//! Secret source on Secrets Manager: `<prefix>/<realm>/clients/<client_id>` holds
+//! Secret source of the functions. A registration that keeps digests has its secrets itself; of the others, in Secrets Manager,
+//! `<prefix>/<realm>/clients/<client_id>` holds
 //! `{"client_id","client_secret","registration_id"}`, so that IAM can let an application read its own secret. The versions
 //! staged `AWSCURRENT` and `AWSPREVIOUS` are both accepted, so that a rotation needs no downtime.
 //!
@@ -7,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client as SecretsManager;
@@ -20,17 +22,20 @@ use super::registry_id::BIND;
 use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
+use crate::core::client::registered_secrets::RegisteredSecrets;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::client_auth;
 use crate::core::port_error::PortError;
-use crate::core::ports::SecretSource;
+use crate::core::ports::{ClientRegistry, SecretSource};
 use crate::core::realm::RealmName;
 use crate::core::time::UnixSeconds;
 
-/// Reads the clients' secrets for the functions.
-pub struct SecretsManagerSecrets {
+/// Reads the clients' secrets for the functions. Those that a registration keeps itself are read with it.
+pub struct AwsSecrets {
     secrets_manager: SecretsManager,
     prefix: String,
+    registry: Arc<dyn ClientRegistry>,
 }
 
 /// A version of a secret, its name in Secrets Manager and its labels.
@@ -40,10 +45,19 @@ struct Version {
     labels: Vec<String>,
 }
 
-impl SecretsManagerSecrets {
-    /// Reads the secrets whose names start with `prefix`, which has no slash at its end.
-    pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>) -> Self {
-        Self { secrets_manager, prefix: prefix.into() }
+impl AwsSecrets {
+    /// Reads the secrets whose names start with `prefix`, which has no slash at its end, of clients of this registry.
+    pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>, registry: Arc<dyn ClientRegistry>) -> Self {
+        Self { secrets_manager, prefix: prefix.into(), registry }
+    }
+
+    /// The secrets of a client that have been moved to its registration since that was read, which somebody has remembered.
+    async fn moved(&self, older: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        let client = self.registry.client_anew(&older.realm, &older.client_id).await?;
+        let is_it = |client: &Arc<Client>| client.registration_id == older.registration_id;
+        let digests = client.filter(is_it).and_then(|client| client.secret_digests.clone());
+        // For the registration as it was: a right may have been withdrawn from it since.
+        Ok(digests.map(|digests| ClientSecrets { may_be_newer: true, ..digests.accepted() }))
     }
 
     /// One version; `None` where the secret has no version of this stage, is gone, or belongs to another registration.
@@ -69,17 +83,20 @@ impl SecretsManagerSecrets {
 }
 
 #[async_trait]
-impl SecretSource for SecretsManagerSecrets {
+impl SecretSource for AwsSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         // A miss is billed, and whoever guesses at a client that has no secret must not be able to cause one.
         if !client_auth::uses_secret(&client.metadata) {
             return Ok(None);
         }
+        if client.secret_storage() == SecretStorage::Digest {
+            return Ok(client.secret_digests.as_ref().map(RegisteredSecrets::accepted));
+        }
         let Client { realm, client_id, .. } = client;
         let name = secret_name(&self.prefix, realm, client_id);
         // One after the other, in this order: a rotation that moves both labels between the two reads makes the same version
         // current and previous here, which shows, and is never a reason to refuse the one that was current until then.
-        let Some(current) = self.version(&name, CURRENT, client).await? else { return Ok(None) };
+        let Some(current) = self.version(&name, CURRENT, client).await? else { return self.moved(client).await };
         let previous = match self.version(&name, PREVIOUS, client).await {
             // A broken current version is corrected by storing a good one, which makes the broken one the previous: that must
             // not lock the client out. It is not accepted, so nothing is guessed.
@@ -138,6 +155,22 @@ pub(super) fn secret_string(client: &Client, secret: &ClientSecret) -> Result<Ze
         .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written"))
 }
 
+/// What is stored of a secret that is known as a digest only. It can be the previous version of another, and is read by nobody
+/// else.
+pub(super) fn digest_string(client: &Client, digest: &SecretDigest) -> Result<String, PortError> {
+    #[derive(Serialize)]
+    struct Stored<'a> {
+        client_id: &'a ClientId,
+        client_secret_sha256: String,
+        registration_id: &'a RegistrationId,
+    }
+
+    let Client { client_id, registration_id, .. } = client;
+    let client_secret_sha256 = digest.to_text();
+    serde_json::to_string(&Stored { client_id, client_secret_sha256, registration_id })
+        .map_err(|_| corrupt(SECRETS_MANAGER, "a client secret that cannot be written"))
+}
+
 /// `stored` with another client secret in it. What else an application keeps in its secret stays as it is, to the letter.
 pub(in crate::aws) fn replaced_secret_string(
     stored: &str,
@@ -180,7 +213,7 @@ pub(in crate::aws) fn label_has_moved(error: Option<&UpdateSecretVersionStageErr
 /// The digest of a stored secret; `None` where it is another registration's.
 fn read_secret(text: &str, client: &Client) -> Result<Option<SecretDigest>, PortError> {
     let stored = read_stored_secret(text, &client.client_id)?;
-    Ok(stored.belongs_to(client)?.then(|| SecretDigest::of(&stored.client_secret)))
+    Ok(if stored.belongs_to(client)? { Some(stored.digest()?) } else { None })
 }
 
 /// What a stored text says of this client.
@@ -191,9 +224,7 @@ pub(in crate::aws) fn read_stored_secret(text: &str, client_id: &ClientId) -> Re
     if stored.client_id != client_id.as_str() {
         return Err(corrupt(SECRETS_MANAGER, "a client secret whose client_id is not the one of its name"));
     }
-    if stored.client_secret.is_empty() {
-        return Err(corrupt(SECRETS_MANAGER, "a client secret that is empty"));
-    }
+    stored.digest()?;
     Ok(stored)
 }
 
@@ -201,12 +232,43 @@ pub(in crate::aws) fn read_stored_secret(text: &str, client_id: &ClientId) -> Re
 #[derive(Deserialize)]
 pub(in crate::aws) struct StoredSecret {
     client_id: String,
-    pub(in crate::aws) client_secret: String,
+    #[serde(default)]
+    client_secret: String,
+    /// In its place where nobody knows the secret any more.
+    #[serde(default)]
+    client_secret_sha256: Option<String>,
     /// Absent in what an earlier version stored, or somebody by hand.
     pub(in crate::aws) registration_id: Option<String>,
 }
 
 impl StoredSecret {
+    /// The secret in the clear.
+    ///
+    /// # Errors
+    /// [`PortError::Corrupt`] where there is only its digest.
+    pub(in crate::aws) fn client_secret(&self) -> Result<&str, PortError> {
+        if self.client_secret.is_empty() {
+            return Err(corrupt(SECRETS_MANAGER, "a client secret that is empty"));
+        }
+        Ok(&self.client_secret)
+    }
+
+    /// What a secret that is presented is compared with.
+    ///
+    /// # Errors
+    /// [`PortError::Corrupt`] where there is nothing to compare with.
+    pub(in crate::aws) fn digest(&self) -> Result<SecretDigest, PortError> {
+        let Some(text) = &self.client_secret_sha256 else { return self.client_secret().map(SecretDigest::of) };
+        let digest = SecretDigest::from_text(text).filter(|_| self.client_secret.is_empty());
+        digest.ok_or_else(|| corrupt(SECRETS_MANAGER, "the digest of a client secret that is not one"))
+    }
+
+    /// Whether the secret is one that this server has made. Only of such ones there are digests without a secret.
+    pub(in crate::aws) fn is_generated(&self) -> bool {
+        self.client_secret_sha256.is_some()
+            || ClientSecret::given(&self.client_secret, true).is_ok_and(|secret| secret.is_generated())
+    }
+
     /// Whether it is this registration's.
     ///
     /// # Errors

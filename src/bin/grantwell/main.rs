@@ -17,6 +17,7 @@ mod quota;
 mod realm;
 mod report;
 mod sample;
+mod secret_storage;
 mod secrets;
 mod serve;
 mod service_manager;

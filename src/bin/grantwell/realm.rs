@@ -8,16 +8,19 @@ use serde_json::Value;
 use grantwell::config;
 use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
-use grantwell::core::management::{EffectiveSettings, RealmChange};
+use grantwell::core::client::secret_storage::SecretStorage;
+use grantwell::core::management::{EffectiveSettings, Management, RealmChange};
 use grantwell::core::members::Members;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
+use grantwell::core::realms::RealmDefaults;
 use grantwell::core::scope::{MalformedScope, Scope};
 
-use crate::access_token::AccessTokenArguments;
+use crate::access_token::{AccessTokenArguments, Setting, apply};
 use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::quota::QuotaArguments;
+use crate::secret_storage;
 use crate::store::{IfAbsent, StoreArguments, StoreName, realm_or_of_environment};
 use crate::valid_after::ValidAfterArguments;
 use crate::words;
@@ -81,6 +84,10 @@ struct Set {
     access_token: AccessTokenArguments,
     #[command(flatten)]
     quota: QuotaArguments,
+    /// Where a deployed stack keeps the secrets of clients that you register from now on and that do not say themselves: in Secrets
+    /// Manager, or as digests, at no cost; '' removes the setting (client_secret_storage)
+    #[arg(long, value_name = "secrets-manager|digest", value_parser = secret_storage::of_realm)]
+    secret_storage: Option<Setting<SecretStorage>>,
     #[command(flatten)]
     valid_after: ValidAfterArguments,
     #[command(flatten)]
@@ -214,10 +221,10 @@ impl Set {
         };
         let store = store.open(IfAbsent::Create).await?;
         let changed = store.management().set_realm(&name, &change).await;
-        let (changed, _store) = store.settle(changed).await?;
+        let (changed, store) = store.settle(changed).await?;
         words::tell(&changed.notices);
         self.valid_after.wait_until_over(changed.record.settings.tokens_valid_after).await;
-        print(&self.output, &changed.record)
+        print(&self.output, &changed.record, store.management())
     }
 
     fn apply(&self, settings: &mut RealmSettings) {
@@ -239,6 +246,7 @@ impl Set {
             &mut settings.access_token_persistence,
             &mut settings.access_token_signing_alg,
         );
+        apply(self.secret_storage, &mut settings.client_secret_storage);
         self.quota.apply(&mut settings.token_quota, &mut settings.token_quota_mode);
     }
 }
@@ -247,7 +255,7 @@ impl Show {
     async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
         let realm = store.management().realm(&self.realm.name()?).await?;
-        let effective = EffectiveSettings::of_realm(&realm, &config::realm_defaults()?);
+        let effective = effective(&realm, &config::realm_defaults()?, store.management());
         let shown = Shown { information: realm.information(), effective };
         self.output.print(&shown, |Shown { information, effective }| table(information, Some(effective)))
     }
@@ -278,9 +286,13 @@ impl RealmList {
 }
 
 /// Prints a realm that was changed. It is changed whatever this process makes of the server's settings.
-fn print(output: &OutputArguments, realm: &Realm) -> Result<(), Failure> {
-    let effective = config::realm_defaults().ok().map(|defaults| EffectiveSettings::of_realm(realm, &defaults));
+fn print(output: &OutputArguments, realm: &Realm, management: &Management) -> Result<(), Failure> {
+    let effective = config::realm_defaults().ok().map(|defaults| effective(realm, &defaults, management));
     output.print(&realm.information(), |members| table(members, effective.as_ref()))
+}
+
+fn effective(realm: &Realm, defaults: &RealmDefaults, management: &Management) -> EffectiveSettings {
+    EffectiveSettings::of_realm(realm, defaults, management.default_secret_storage())
 }
 
 fn table(members: &Members, effective: Option<&EffectiveSettings>) -> String {

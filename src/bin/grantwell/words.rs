@@ -1,5 +1,6 @@
 //! What the use cases say, in the command line's words: with the options and the commands that help.
 
+use grantwell::core::client::id::ClientId;
 use grantwell::core::client::metadata::InvalidRegistration;
 use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::keys::keyring::KeyChangeError;
@@ -26,11 +27,14 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::ScopesWithdrawn { .. }
             | Notice::NoGrantInRealm(_)
             | Notice::NewSecretEndsAt(_)
+            | Notice::SecretLeftBehind { .. }
             | Notice::RotatedTwice { .. }
             | Notice::TokensCountAgain { .. } => output::warn(&sentence(notice)),
             Notice::SignsOncePublished(_)
             | Notice::FirstKeysMade(_)
             | Notice::NothingChanged(_)
+            | Notice::NewSecretToRead(_)
+            | Notice::SecretsStay { .. }
             | Notice::NoPreviousSecretToKeep(_) => {
                 output::note(&sentence(notice));
             }
@@ -60,6 +64,31 @@ impl From<ManagementError> for Failure {
                  rotate the secret when it is time with `{}`",
                 client_command("rotate-secret", &of, "")
             ),
+            ManagementError::SuppliedSecret(of) => format!(
+                "{of} keeps its secret as a digest, and nobody can say how easily a secret is guessed that you bring along; let one be \
+                 generated, which has 256 random bits, or keep the client's secret in Secrets Manager with: --secret-storage \
+                 secrets-manager"
+            ),
+            ManagementError::SuppliedSecretInUse(of) => format!(
+                "a secret of {of} that is valid was not generated, and nobody can say how easily it is guessed from a digest, so nothing \
+                 was changed; replace it with `{}`, have the application use the new one, end the one before it with `{}`, and repeat \
+                 the command",
+                client_command("rotate-secret", &of, ""),
+                client_command("rotate-secret", &of, " --revoke-previous"),
+            ),
+            ManagementError::SecretsAreRotated { realm, count, first } => {
+                let subject =
+                    |client_id: &ClientId| Subject::Client { realm: realm.clone(), client_id: client_id.clone() };
+                let of = first.first().map_or(Subject::Realm(realm.clone()), subject);
+                format!(
+                    "the secrets of {of_clients} of realm '{realm}' are rotated on a schedule, which needs Secrets Manager: {names}; say of \
+                     each that it stays there with `{}`, or that it is not rotated with `{}`, and repeat the command",
+                    change(&of, "--secret-storage secrets-manager"),
+                    change(&of, "--secret-rotation-days 0"),
+                    of_clients = clients(count),
+                    names = names(&first, count),
+                )
+            }
             ManagementError::SecretsExpired { of, at } => format!(
                 "the secrets of {of} expired at {}, and a new one would not work either; give it a lifetime with \
                  --secret-lifetime SECONDS (0 for never)",
@@ -100,6 +129,9 @@ impl From<ManagementError> for Failure {
 impl From<InvalidRegistration> for Failure {
     fn from(error: InvalidRegistration) -> Self {
         Self::new(match error {
+            InvalidRegistration::RotatedDigest => format!(
+                "{error}; set --secret-rotation-days 0 and rotate the secret yourself, or keep it with --secret-storage secrets-manager"
+            ),
             InvalidRegistration::DefaultScope(_) => format!("{error}; add it with --scope, or leave it out"),
             _ => error.to_string(),
         })
@@ -147,16 +179,36 @@ fn sentence(notice: &Notice) -> String {
             change(of, "--token-quota NUMBER/hour")
         ),
         Notice::ScopesWithdrawn { realm, count, first } => {
-            let names: Vec<String> = first.iter().map(|id| format!("'{id}'")).collect();
-            let more = count - first.len();
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             format!(
-                "{count} {clients} of realm '{realm}' can no longer be granted all the scopes that {they} registered for: {names}{more}",
-                clients = if *count == 1 { "client" } else { "clients" },
+                "{of_clients} of realm '{realm}' can no longer be granted all the scopes that {they} registered for: {names}",
+                of_clients = clients(*count),
                 they = if *count == 1 { "it is" } else { "they are" },
-                names = names.join(", ")
+                names = names(first, *count)
             )
         }
+        Notice::SecretsStay { realm, storage, count, first } => {
+            let subject = |client_id: &ClientId| Subject::Client { realm: realm.clone(), client_id: client_id.clone() };
+            format!(
+                "the setting is for clients that you register from now on; {of_clients} of realm '{realm}' {keep} secrets where they are: \
+                 {names}; move one with `{}`",
+                change(
+                    &first.first().map_or(Subject::Realm(realm.clone()), subject),
+                    &format!("--secret-storage {}", storage.as_str())
+                ),
+                of_clients = clients(*count),
+                keep = if *count == 1 { "keeps its" } else { "keep their" },
+                names = names(first, *count)
+            )
+        }
+        Notice::NewSecretToRead(of) => format!(
+            "a digest cannot be turned back into a secret, so {of} has a new one in Secrets Manager, which the application reads there; \
+             the one before it stays valid until the next rotation, or until you end it with `{}`",
+            client_command("rotate-secret", of, " --revoke-previous")
+        ),
+        Notice::SecretLeftBehind { of, error } => format!(
+            "{of} keeps digests now, but its secret is still in Secrets Manager, where it is billed: {error}; delete it with `{}`",
+            change(of, "--secret-storage digest")
+        ),
         Notice::NoGrantInRealm(realm) => format!(
             "no client of realm '{realm}' can get a token: client_credentials is not among the realm's grant types; allow it with `{}`",
             change(&Subject::Realm(realm.clone()), "--grant-type client_credentials")
@@ -217,6 +269,18 @@ fn hindrance(why: Hindrance, of: &Subject) -> String {
         ),
         Hindrance::NoSecret => format!("it has no secret; make one with `{}`", client_command("rotate-secret", of, "")),
     }
+}
+
+fn clients(count: usize) -> String {
+    if count == 1 { "1 client".to_owned() } else { format!("{count} clients") }
+}
+
+/// The first of `count` clients by their names.
+fn names(first: &[ClientId], count: usize) -> String {
+    let names: Vec<String> = first.iter().map(|id| format!("'{id}'")).collect();
+    let more = count.saturating_sub(first.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
 }
 
 fn span(seconds: u64) -> String {

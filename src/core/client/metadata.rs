@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auth_method::AuthMethod;
 use super::grant_type::GrantType;
 use super::redirect_uri::RedirectUri;
+use super::secret_storage::SecretStorage;
 use crate::core::access_token::claims::{CustomClaims, InvalidClaims};
 use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
 use crate::core::conversions::number_conversions;
@@ -29,6 +30,9 @@ pub struct ClientMetadata {
     /// must not have it: the second rotation would lock it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_rotation_days: Option<SecretRotationDays>,
+    /// Where a deployed stack keeps the secrets. Absent: in Secrets Manager, and nobody has asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_storage: Option<SecretStorage>,
     /// Human-readable name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
@@ -126,6 +130,11 @@ pub enum InvalidRegistration {
     /// No key can be used with any of the algorithms.
     #[error("none of the client's keys can be used with {0}; register another algorithm, or a key for one of them")]
     NoKeyForAlgorithm(String),
+    /// A schedule would replace the secret, and the application could not learn the new one.
+    #[error(
+        "a secret that is kept as a digest is not rotated on a schedule, because its application could not read the new one anywhere"
+    )]
+    RotatedDigest,
     /// A name or owner is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]
     Text(&'static str),
@@ -171,6 +180,7 @@ impl ClientMetadata {
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
             client_secret_rotation_days: None,
+            client_secret_storage: None,
             access_token_format: None,
             access_token_persistence: None,
             access_token_signing_alg: None,
@@ -234,6 +244,9 @@ impl ClientMetadata {
             return Err(InvalidRegistration::NoAuthMethod);
         }
         self.check_keys()?;
+        if self.client_secret_storage == Some(SecretStorage::Digest) && self.client_secret_rotation_days.is_some() {
+            return Err(InvalidRegistration::RotatedDigest);
+        }
         if let Some(outside) =
             self.default_scope.iter().flat_map(Scope::tokens).find(|token| !self.scope.contains(token))
         {

@@ -6,7 +6,9 @@ pub mod id;
 pub mod information;
 pub mod metadata;
 pub mod redirect_uri;
+pub mod registered_secrets;
 pub mod secret;
+pub mod secret_storage;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +21,10 @@ use auth_method::AuthMethod;
 use grant_type::GrantType;
 use id::{ClientId, RegistrationId};
 use metadata::{ClientMetadata, InvalidRegistration};
+use registered_secrets::RegisteredSecrets;
+use secret_storage::SecretStorage;
 
-/// A confidential client's registration. Never holds the secret.
+/// A confidential client's registration. Never holds the secret, but its digest where nothing else keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// Unique in its realm.
@@ -42,6 +46,9 @@ pub struct Client {
     /// Until when tokens may live that it was issued while its own lifetime was longer. Absent: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longer_tokens_until: Option<UnixSeconds>,
+    /// Digests of its secrets, where a deployed stack keeps them here. Never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "client_secret_digests")]
+    pub secret_digests: Option<RegisteredSecrets>,
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
 }
@@ -78,6 +85,7 @@ impl Client {
             client_id_issued_at: now,
             tokens_valid_after: UnixSeconds(0),
             longer_tokens_until: None,
+            secret_digests: None,
             revision: 1,
         })
     }
@@ -134,6 +142,11 @@ impl Client {
         }
     }
 
+    /// Where a deployed stack keeps the client's secrets. What its realm says counts while it is registered, and not later.
+    pub fn secret_storage(&self) -> SecretStorage {
+        self.metadata.client_secret_storage.unwrap_or_default()
+    }
+
     /// Whether the secret has expired.
     pub fn secret_has_expired(&self, now: UnixSeconds) -> bool {
         let expires_at = self.metadata.client_secret_expires_at;
@@ -144,6 +157,7 @@ impl Client {
     /// another one.
     pub fn secret_rotation_is_due(&self, made_at: UnixSeconds, now: UnixSeconds) -> bool {
         self.is_active()
+            && self.secret_storage() == SecretStorage::SecretsManager
             && !self.secret_has_expired(now)
             && self.metadata.client_secret_rotation_days.is_some_and(|days| now.since(made_at) >= days.seconds())
     }

@@ -8,8 +8,9 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::Zeroizing;
 
-use crate::core::encoding::is_vschar;
+use crate::core::encoding::{base64url, decode_base64url, is_vschar};
 use crate::core::port_error::PortError;
 use crate::core::random::{Random, random_text};
 use crate::core::time::UnixSeconds;
@@ -119,6 +120,13 @@ impl ClientSecret {
         Ok(Self(SecretString::from(text)))
     }
 
+    /// Whether this server has made it, by its form: it has 256 bits, and nobody has thought them up. Of any other secret nobody can
+    /// say how many guesses it takes.
+    pub fn is_generated(&self) -> bool {
+        let random = self.0.expose_secret().strip_prefix(Self::PREFIX);
+        random.and_then(decode_base64url).is_some_and(|bytes| Zeroizing::new(bytes).len() == 32)
+    }
+
     /// Whether Basic carries the secret unchanged whether or not the client form-encodes it (RFC 6749 Appendix B).
     pub fn survives_form_encoding(&self) -> bool {
         self.0.expose_secret().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
@@ -150,6 +158,16 @@ impl SecretDigest {
     /// A digest that was stored.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// A digest as text, which is 256 bits in base64url; `None` for anything else.
+    pub fn from_text(text: &str) -> Option<Self> {
+        decode_base64url(text).and_then(|bytes| bytes.try_into().ok()).map(Self)
+    }
+
+    /// As [`Self::from_text`] reads it, for storage.
+    pub fn to_text(&self) -> String {
+        base64url(&self.0)
     }
 
     /// The digest's bytes, for storage.
@@ -225,6 +243,23 @@ mod tests {
         assert!(ClientSecret::given("1234567890123456", false).is_ok());
         for text in ["", "sixteen chars \u{e9}\u{e9}\u{e9}", "line\nline line line"] {
             assert_eq!(ClientSecret::given(text, true).err(), Some(WeakSecret::NotVschar), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_the_form_of_256_random_bits_is_generated() {
+        let is_generated = |text: &str| ClientSecret::given(text, false).expect("long enough").is_generated();
+        let generated = format!("gws_{}", "Aa0_-bcdefg".repeat(4).get(..42).expect("enough").to_owned() + "A");
+        assert!(is_generated(&generated), "{generated}");
+        for supplied in [
+            "correct horse battery staple correct horse battery staple",
+            generated.trim_start_matches("gws_"),
+            generated.trim_end_matches('A'),
+            &format!("{generated}A"),
+            &generated.replace("gws_", "GWS_"),
+            &generated.replace('-', "+"),
+        ] {
+            assert!(!is_generated(supplied), "{supplied}");
         }
     }
 

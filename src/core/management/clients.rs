@@ -9,11 +9,12 @@ use super::secrets::{self, SecretLifetime};
 use super::valid_after::TokensValidAfter;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
-use crate::core::client::secret::{ClientSecret, SecretDates};
+use crate::core::client::secret::{Beside, ClientSecret, NewSecret, SecretDates};
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth::uses_secret;
-use crate::core::ports::{ClientPage, RegistrarError};
+use crate::core::ports::{ClientPage, MovedSecrets, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
+use crate::core::time::UnixSeconds;
 
 /// A client to register.
 pub struct Registration {
@@ -44,6 +45,8 @@ pub struct ClientChange<'a> {
     pub metadata: &'a (dyn Fn(&mut ClientMetadata) + Sync),
     /// Whether that speaks of signatures, by the form of tokens or by what signs: then there are keys when the change returns.
     pub names_signature: bool,
+    /// Whether it says where its secrets are kept. Then they are there when the change returns, and nowhere else.
+    pub names_secret_storage: bool,
     /// How long its secrets work from now on.
     pub secret_lifetime: Option<SecretLifetime>,
     /// Which of its tokens count.
@@ -62,8 +65,11 @@ impl Management {
         let client_id = self.id_or_generated(client_id)?;
         let realm = self.realm(realm).await?;
         let subject = Subject::client(&realm.name, &client_id);
+        // What the realm says now: it is not asked again, or changing it would part clients from their secrets.
+        metadata.client_secret_storage = metadata.client_secret_storage.or(realm.settings.client_secret_storage);
+        let storage = metadata.client_secret_storage.unwrap_or_default();
         let secret = match secret {
-            given if uses_secret(&metadata) => Some(self.secret_or_generated(given)?),
+            given if uses_secret(&metadata) => Some(self.secret_for(storage, given, &subject)?),
             Some(_) => return Err(ManagementError::NoSecret(subject)),
             None => None,
         };
@@ -168,10 +174,14 @@ impl Management {
         } else {
             None
         };
-        let client = self.replace(&before, client).await?;
+        let (client, moved) = if change.names_secret_storage {
+            self.replace_and_move(&before, client).await?
+        } else {
+            (self.replace(&before, client).await?, Vec::new())
+        };
 
         let of_change = changed_in.iter().flat_map(|realm| notices_of(Some(&before), &client, realm));
-        let mut notices: Vec<Notice> = notice.into_iter().chain(of_change).chain(published).collect();
+        let mut notices: Vec<Notice> = notice.into_iter().chain(of_change).chain(published).chain(moved).collect();
         // Where it names what signs, its keys may have been made.
         if client == before && !change.names_signature {
             notices.push(Notice::NothingChanged(Subject::client(realm, client_id)));
@@ -219,6 +229,26 @@ impl Management {
         Ok(client)
     }
 
+    /// [`Self::replace`] with the secrets where the registration says. Also where nothing changed: an earlier change may have ended
+    /// halfway.
+    async fn replace_and_move(
+        &self,
+        before: &Client,
+        client: Client,
+    ) -> Result<(Client, Vec<Notice>), ManagementError> {
+        let subject = Subject::client(&client.realm, &client.client_id);
+        let changes = u64::from(client != *before);
+        let client = Client { revision: before.revision.saturating_add(changes), ..client };
+        let secret = ClientSecret::generate(self.random.as_ref())?;
+        let beside = Beside::Current(UnixSeconds(0));
+        let fresh = NewSecret { secret: &secret, made_at: self.clock.now(), beside };
+        let moved = self.registrar.move_secrets(before, &client, &fresh).await;
+        let MovedSecrets { fresh_is_current, left_behind } = moved.map_err(|error| subject.clone().refused(error))?;
+        let to_read = fresh_is_current.then(|| Notice::NewSecretToRead(subject.clone()));
+        let left_behind = left_behind.map(|error| Notice::SecretLeftBehind { of: subject, error });
+        Ok((client, to_read.into_iter().chain(left_behind).collect()))
+    }
+
     /// The keys of a client that says of itself how its tokens are made. None are made for one that cannot be registered.
     async fn publish_for_new(&self, client: &Client, realm: &Realm) -> Result<Option<Notice>, ManagementError> {
         let metadata = &client.metadata;
@@ -258,6 +288,7 @@ impl ClientChange<'_> {
     pub const NOTHING: ClientChange<'static> = ClientChange {
         metadata: &|_| (),
         names_signature: false,
+        names_secret_storage: false,
         secret_lifetime: None,
         tokens_valid_after: TokensValidAfter::Unchanged,
     };

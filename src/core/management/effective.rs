@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 use crate::core::client::Client;
 use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::members::{self, Members};
 use crate::core::quota::{QuotaMode, QuotaSetting};
@@ -39,9 +40,12 @@ pub enum SettingOrigin {
 
 impl EffectiveSettings {
     /// What applies to a client of `realm`, on a server with these defaults.
-    pub fn of_client(client: &Client, realm: &Realm, defaults: &RealmDefaults) -> Self {
+    pub fn of_client(client: &Client, realm: &Realm, defaults: &RealmDefaults, storage: SecretStorage) -> Self {
         let own = Members::of(&client.metadata);
-        let inherited = Self::of_realm(realm, defaults).0.into_iter();
+        // Where its secrets are was decided when it was registered: what the realm says now is for others.
+        let mut settled = realm.clone();
+        settled.settings.client_secret_storage = None;
+        let inherited = Self::of_realm(&settled, defaults, storage).0.into_iter();
         let shared = inherited.filter(|(name, _)| members::names_of::<ClientMetadata>().contains(name));
         let mut settings = Self(
             shared.map(|(name, inherited)| (name, or(own.value(name), SettingOrigin::Client, inherited))).collect(),
@@ -58,8 +62,10 @@ impl EffectiveSettings {
     }
 
     /// What applies to the clients of a realm that do not say it themselves, on a server with these defaults.
-    pub fn of_realm(realm: &Realm, defaults: &RealmDefaults) -> Self {
-        let (own, server) = (Members::of(&realm.settings), Members::of(&server_settings(realm, defaults)));
+    /// `storage` is where it keeps secrets of whom nobody says anything.
+    pub fn of_realm(realm: &Realm, defaults: &RealmDefaults, storage: SecretStorage) -> Self {
+        let server = RealmSettings { client_secret_storage: Some(storage), ..server_settings(realm, defaults) };
+        let (own, server) = (Members::of(&realm.settings), Members::of(&server));
         let settings = INHERITED.into_iter().map(|name| {
             let inherited = EffectiveSetting { value: server.value(name).clone(), from: SettingOrigin::Server };
             (name, or(own.value(name), SettingOrigin::Realm, inherited))
@@ -98,7 +104,7 @@ fn server_settings(realm: &Realm, defaults: &RealmDefaults) -> RealmSettings {
 }
 
 /// What a client can leave to its realm, and a realm to the server.
-const INHERITED: [&str; 7] = [
+const INHERITED: [&str; 8] = [
     "default_scope",
     "access_token_lifetime",
     "access_token_format",
@@ -106,6 +112,7 @@ const INHERITED: [&str; 7] = [
     "access_token_signing_alg",
     "token_quota",
     "token_quota_mode",
+    "client_secret_storage",
 ];
 
 #[cfg(test)]
@@ -121,6 +128,7 @@ mod tests {
         let mut realm = Realm::new("alpha".parse().expect("a name"));
         realm.settings.access_token_lifetime = TokenLifetime::new(900).ok();
         realm.settings.default_scope = Some("read admin".parse().expect("a scope"));
+        realm.settings.client_secret_storage = Some(SecretStorage::Digest);
         let metadata = ClientMetadata {
             scope: "read write".parse().expect("a scope"),
             token_quota: Some("5/hour".parse().expect("a quota")),
@@ -131,7 +139,8 @@ mod tests {
         let root_default = Some("root".parse().expect("a scope"));
         let defaults =
             RealmDefaults { root_default_scope: root_default, access_token_lifetime: TokenLifetime::DEFAULT };
-        let shown = EffectiveSettings::of_client(&client.expect("valid"), &realm, &defaults);
+        let shown =
+            EffectiveSettings::of_client(&client.expect("valid"), &realm, &defaults, SecretStorage::SecretsManager);
         let expected = json!({
             "default_scope": { "value": "read", "from": "realm" },
             "access_token_lifetime": { "value": 900, "from": "realm" },
@@ -140,10 +149,12 @@ mod tests {
             "access_token_signing_alg": { "value": "ES256", "from": "server" },
             "token_quota": { "value": "5/hour", "from": "client" },
             "token_quota_mode": { "value": "enforce", "from": "server" },
+            "client_secret_storage": { "value": "secrets-manager", "from": "server" },
         });
         assert_eq!(serde_json::to_value(&shown).expect("JSON"), expected);
 
-        let of_realm = |name: RealmName| EffectiveSettings::of_realm(&Realm::new(name), &defaults);
+        let of_realm =
+            |name: RealmName| EffectiveSettings::of_realm(&Realm::new(name), &defaults, SecretStorage::Digest);
         let lifetime = EffectiveSetting { value: json!(3600), from: SettingOrigin::Server };
         assert_eq!(of_realm(RealmName::root()).value("access_token_lifetime"), Some(&lifetime));
         let default_scope = |name| of_realm(name).value("default_scope").expect("a setting").value.clone();

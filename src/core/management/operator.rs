@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{Clock, KeyStore, Registrar};
 use crate::core::random::Random;
@@ -25,6 +26,11 @@ impl Management {
     ) -> Self {
         let keyring = Keyring::new(keys, Arc::clone(&clock));
         Self { registrar, keyring, clock, random, rotates_secrets: false }
+    }
+
+    /// Where the secrets of a client are kept that does not say, and was registered when its realm did not.
+    pub fn default_secret_storage(&self) -> SecretStorage {
+        if self.rotates_secrets { SecretStorage::SecretsManager } else { SecretStorage::Digest }
     }
 
     /// The same over a registry whose secrets are rotated by schedule.

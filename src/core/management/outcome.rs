@@ -6,6 +6,7 @@ use super::hindrance::Hindrance;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::InvalidRegistration;
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::keyring::KeyChangeError;
 use crate::core::port_error::PortError;
@@ -88,6 +89,26 @@ pub enum Notice {
     },
     /// A key of this algorithm has to be known everywhere before it signs; until then the key before it does.
     SignsOncePublished(SigningAlgorithm),
+    /// The client has a new secret in Secrets Manager, because the one before it, which stays valid, was known as a digest only.
+    NewSecretToRead(Subject),
+    /// The secrets are kept elsewhere now, and what they were moved from is still there.
+    SecretLeftBehind {
+        /// The client.
+        of: Subject,
+        /// Why.
+        error: PortError,
+    },
+    /// Clients that there are keep their secrets elsewhere than their realm says for new ones.
+    SecretsStay {
+        /// Their realm.
+        realm: RealmName,
+        /// Where new ones keep theirs.
+        storage: SecretStorage,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
     /// There was no key to rotate; the realm has its first ones now.
     FirstKeysMade(RealmName),
     /// The record had all the values that were named, so nothing was written.
@@ -123,6 +144,22 @@ pub enum ManagementError {
     /// The client's secret was to be rotated by schedule, and nothing does that in this registry.
     #[error("nothing rotates the secret of {0} by schedule")]
     NothingRotatesSecrets(Subject),
+    /// A secret was brought along that is to be kept as a digest, and nobody can say how easily it is guessed.
+    #[error("the secret brought along for {0} is not one that this server has generated")]
+    SuppliedSecret(Subject),
+    /// The same of a secret that is in use.
+    #[error("a secret of {0} is not one that this server has generated")]
+    SuppliedSecretInUse(Subject),
+    /// New clients of a realm were to keep digests, and some of those that there are have their secrets rotated by schedule.
+    #[error("secrets of clients of realm '{realm}' are rotated on a schedule")]
+    SecretsAreRotated {
+        /// The realm.
+        realm: RealmName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
     /// The client's secrets have expired, and a new one would not work either.
     #[error("the secrets of {of} have expired")]
     SecretsExpired {
@@ -194,6 +231,7 @@ impl Subject {
             RegistrarError::NotFound => ManagementError::Unknown(self),
             RegistrarError::Conflict => ManagementError::Conflict(self),
             RegistrarError::NoSecret => ManagementError::NoSecret(self),
+            RegistrarError::SuppliedSecret => ManagementError::SuppliedSecretInUse(self),
             RegistrarError::Port(error) => ManagementError::Port(error),
         }
     }

@@ -5,7 +5,12 @@ use super::outcome::{
     Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
 };
 use super::valid_after::TokensValidAfter;
+use crate::core::client::Client;
 use crate::core::client::grant_type::GrantType;
+use crate::core::client::id::ClientId;
+use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::secret_storage::SecretStorage;
+use crate::core::client_auth::uses_secret;
 use crate::core::quota::QuotaSetting;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
@@ -70,6 +75,7 @@ impl Management {
         let published = if change.names_signature { self.publish_in_advance(&realm, None).await? } else { None };
 
         let withdrawn = self.scopes_withdrawn(&before, &realm).await?;
+        let stay = self.secrets_stay(&before, &realm).await?;
 
         // Revision 0 is a realm without a record: writing one is what makes it, even where nothing is set.
         let is_written = realm != before || before.revision == 0;
@@ -83,7 +89,8 @@ impl Management {
             })?;
         }
         let of_change = notices_of(&before.settings, &realm);
-        let mut notices: Vec<Notice> = notice.into_iter().chain(withdrawn).chain(of_change).chain(published).collect();
+        let mut notices: Vec<Notice> =
+            notice.into_iter().chain(withdrawn).chain(stay).chain(of_change).chain(published).collect();
         // Where it names what signs, its keys may have been made.
         if !is_written && !change.names_signature {
             notices.push(Notice::NothingChanged(Subject::Realm(name.clone())));
@@ -100,14 +107,50 @@ impl Management {
         {
             return Ok(None);
         }
+        let loses = |client: &Client| !client.grantable_scope(before).is_subset(&client.grantable_scope(realm));
+        let (count, first) = self.count_clients(&realm.name, loses).await?;
+        Ok((count > 0).then(|| Notice::ScopesWithdrawn { realm: realm.name.clone(), count, first }))
+    }
+
+    /// The clients whose secrets stay where they are while the realm says another place for those of new ones. A realm does not come to
+    /// say digests while it has clients whose secrets are rotated by schedule and that do not say themselves where theirs are
+    /// kept: whoever sets that means them too, and they would never follow.
+    async fn secrets_stay(&self, before: &Realm, realm: &Realm) -> Result<Option<Notice>, ManagementError> {
+        let set = |realm: &Realm| realm.settings.client_secret_storage;
+        let storage = set(realm).unwrap_or_default();
+        if set(realm) == set(before) || before.revision == 0 && !before.name.is_root() {
+            return Ok(None);
+        }
+        if storage == SecretStorage::Digest {
+            let is_rotated = |client: &Client| {
+                let ClientMetadata { client_secret_rotation_days, client_secret_storage, .. } = &client.metadata;
+                client_secret_rotation_days.is_some() && client_secret_storage.is_none()
+            };
+            let (count, first) = self.count_clients(&realm.name, is_rotated).await?;
+            if count > 0 {
+                return Err(ManagementError::SecretsAreRotated { realm: realm.name.clone(), count, first });
+            }
+        }
+        // On a local server there is nowhere to move them.
+        if !self.rotates_secrets {
+            return Ok(None);
+        }
+        let stays = |client: &Client| uses_secret(&client.metadata) && client.secret_storage() != storage;
+        let (count, first) = self.count_clients(&realm.name, stays).await?;
+        Ok((count > 0).then(|| Notice::SecretsStay { realm: realm.name.clone(), storage, count, first }))
+    }
+
+    /// How many clients of the realm are such, and the first of them.
+    async fn count_clients(
+        &self,
+        realm: &RealmName,
+        is_such: impl Fn(&Client) -> bool,
+    ) -> Result<(usize, Vec<ClientId>), ManagementError> {
         let (mut count, mut first, mut cursor) = (0, Vec::new(), None);
         loop {
-            let page = self.registrar.list(&realm.name, cursor.as_ref(), PAGE).await;
-            let page = page.map_err(|error| Subject::Realm(realm.name.clone()).refused(error))?;
-            for client in page.clients {
-                if client.grantable_scope(before).is_subset(&client.grantable_scope(realm)) {
-                    continue;
-                }
+            let page = self.registrar.list(realm, cursor.as_ref(), PAGE).await;
+            let page = page.map_err(|error| Subject::Realm(realm.clone()).refused(error))?;
+            for client in page.clients.into_iter().filter(&is_such) {
                 count += 1;
                 if first.len() < NAMED {
                     first.push(client.client_id);
@@ -115,7 +158,7 @@ impl Management {
             }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok((count > 0).then(|| Notice::ScopesWithdrawn { realm: realm.name.clone(), count, first }));
+                return Ok((count, first));
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::{Beside, ClientSecret, NewSecret, SecretDates, earlier_end};
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::realm::RealmName;
 use crate::core::time::UnixSeconds;
 
@@ -88,9 +89,9 @@ impl Management {
         rotation: Rotation,
     ) -> Result<RotatedSecret, ManagementError> {
         let Rotation { given, lifetime, previous_lifetime, replaces_current } = rotation;
-        let secret = self.secret_or_generated(given)?;
         let before = self.client(realm, client_id).await?;
         let (subject, now) = (Subject::client(realm, client_id), self.clock.now());
+        let secret = self.secret_for(before.secret_storage(), given, &subject)?;
         let ended_at = before.metadata.client_secret_expires_at;
         let had_expired = before.secret_has_expired(now);
         let mut notices: Vec<Notice> = notice_of(&secret).into_iter().collect();
@@ -153,8 +154,21 @@ impl Management {
         self.end_previous(realm, client_id).await
     }
 
-    pub(super) fn secret_or_generated(&self, given: Option<ClientSecret>) -> Result<ClientSecret, ManagementError> {
-        Ok(given.map_or_else(|| ClientSecret::generate(self.random.as_ref()), Ok)?)
+    /// The secret that was brought along, or a generated one. A digest can be stolen and tried against guesses without end, which is
+    /// no danger to 256 random bits; of a secret that somebody has chosen nobody can say what it withstands.
+    pub(super) fn secret_for(
+        &self,
+        storage: SecretStorage,
+        given: Option<ClientSecret>,
+        subject: &Subject,
+    ) -> Result<ClientSecret, ManagementError> {
+        match given {
+            Some(given) if storage == SecretStorage::Digest && !given.is_generated() => {
+                Err(ManagementError::SuppliedSecret(subject.clone()))
+            }
+            Some(given) => Ok(given),
+            None => Ok(ClientSecret::generate(self.random.as_ref())?),
+        }
     }
 
     /// Gives the secrets the lifetime asked for. One that had expired is ended first: whoever found it must not see it

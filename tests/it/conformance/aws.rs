@@ -25,7 +25,7 @@ use grantwell::aws::store::registry::DynamoRegistry;
 use grantwell::aws::store::registry_id::RegistryIdentity;
 use grantwell::aws::store::remote_keys::DynamoKeyCopies;
 use grantwell::aws::store::replay_guard::DynamoReplayGuard;
-use grantwell::aws::store::secrets::SecretsManagerSecrets;
+use grantwell::aws::store::secrets::AwsSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
 use grantwell::core::access_token::record::{Revocation, StoredToken};
 use grantwell::core::client::metadata::ClientMetadata;
@@ -951,8 +951,8 @@ impl Stack {
         DynamoRegistry::new(self.dynamodb.clone(), &self.registry_table)
     }
 
-    fn secrets(&self) -> SecretsManagerSecrets {
-        SecretsManagerSecrets::new(self.secrets_manager.clone(), &self.name)
+    fn secrets(&self) -> AwsSecrets {
+        AwsSecrets::new(self.secrets_manager.clone(), &self.name, Arc::new(self.registry()))
     }
 
     fn published_keys(&self) -> DynamoPublishedKeys {

@@ -67,10 +67,10 @@ impl ClientSecretRotation {
     pub(super) async fn test(&self, secret: &Secret, client: &Client, version: &str) -> Result<(), RotationError> {
         let stored = self.succession(secret, client, version).await?;
         let realm = self.realms.find(&client.realm).await.map_err(RotationError::Authentication)?;
-        let pending = Arc::new(PendingSecret(SecretDigest::of(&stored.client_secret)));
+        let pending = Arc::new(PendingSecret(stored.digest()?));
         let authenticator = ClientAuthenticator::new(Arc::clone(&self.registry), pending, Arc::clone(&self.clock));
         for method in client_auth::methods_with_secret(&client.metadata) {
-            let credentials = Credentials::of_secret(method, &client.client_id, &stored.client_secret);
+            let credentials = Credentials::of_secret(method, &client.client_id, stored.client_secret()?);
             let credentials = credentials.map_err(RotationError::Authentication)?;
             let authenticated = authenticator.authenticate(&realm, &credentials).await;
             authenticated.map_err(|refused| RotationError::Authentication(refused.error))?;

@@ -31,6 +31,11 @@ pub enum RotationError {
         "the secret belongs to another registration of the client's id; make one of this registration with: grantwell client rotate-secret"
     )]
     OtherRegistration,
+    /// The client's registration keeps its secrets.
+    #[error(
+        "the client keeps its secrets as digests, so nobody reads this one; delete it with: grantwell client update --secret-storage digest"
+    )]
+    KeptAsDigest,
     /// Somebody has stored another secret since the pending one was made.
     #[error("the pending secret is older than the one in use and stays out of use; start the rotation again")]
     OutdatedSecret,

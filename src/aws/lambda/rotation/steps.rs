@@ -15,6 +15,7 @@ use crate::aws::store::registry::DynamoRegistry;
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::PENDING;
 use crate::core::client::Client;
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::keyring::Keyring;
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry as _, Clock};
@@ -135,6 +136,10 @@ impl Rotation {
                 let client = self.registry.client(&realm, &client_id).await?;
                 let client = client.ok_or(RotationError::UnregisteredClient)?;
                 secret.require_registration(&registry, &client.registration_id)?;
+                // What a move to the registration has left behind: nobody reads it.
+                if client.secret_storage() == SecretStorage::Digest {
+                    return Err(RotationError::KeptAsDigest);
+                }
                 Ok(Claimed::ClientSecret(client))
             }
             Held::SigningKeys { realm } => {

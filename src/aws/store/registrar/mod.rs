@@ -1,4 +1,5 @@
-//! Registrar on the registry table and Secrets Manager, for an operator's command line.
+//! Registrar on the registry table and Secrets Manager, for an operator's command line. Where a registration keeps the secrets itself,
+//! as digests, Secrets Manager has nothing of it.
 //!
 //! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
 //! disabled until its secret is written, and loses its registration before its secret.
@@ -9,6 +10,8 @@
 //! Every item written carries a `write_id` of its own. The SDK repeats a write whose answer was lost, and a condition that held
 //! the first time does not hold the second: the id in the stored item tells one's own write from somebody else's.
 
+mod digests;
+mod moving;
 mod secret;
 mod written;
 
@@ -30,13 +33,15 @@ use crate::aws::store::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use crate::aws::store::registry_id::RegistryIdentity;
-use crate::aws::store::secrets::{PREVIOUS, secret_name};
+use crate::aws::store::secrets::{PREVIOUS, secret_name, secret_string};
 use crate::core::client::id::ClientId;
+use crate::core::client::registered_secrets::RegisteredSecrets;
 use crate::core::client::secret::{ClientSecret, NewSecret, SecretDates};
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
 use crate::core::port_error::PortError;
-use crate::core::ports::{ClientPage, Registrar, RegistrarError};
+use crate::core::ports::{ClientPage, MovedSecrets, Registrar, RegistrarError};
 use crate::core::random::{Random, random_name};
 use crate::core::realm::{Realm, RealmName};
 
@@ -85,7 +90,9 @@ impl AwsRegistrar {
 #[async_trait]
 impl Registrar for AwsRegistrar {
     async fn register(&self, client: &Client, secret: Option<&ClientSecret>) -> Result<(), RegistrarError> {
-        let Some(secret) = secret else { return self.register_without_secret(client).await };
+        let Some(secret) = secret.filter(|_| client.secret_storage() == SecretStorage::SecretsManager) else {
+            return self.register_alone(client, secret).await;
+        };
 
         // 1. The registration: of two operators, the condition lets one win. Disabled, because a secret left over from an
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
@@ -98,7 +105,11 @@ impl Registrar for AwsRegistrar {
 
         // 2. The secret, and 3. the registration as it was asked for. What an earlier registration has left behind belongs to
         //    nobody any more: there was none a moment ago.
-        let completed = match self.store_first_secret(&registry, client, secret, LeftBehindBy::AnyRegistration).await {
+        let stored = match secret_string(client, secret) {
+            Ok(text) => self.store_first_secret(&registry, client, &text, LeftBehindBy::AnyRegistration).await,
+            Err(error) => Err(error),
+        };
+        let completed = match stored {
             Ok(()) => self.put_client(client, &write_id, &Condition::WrittenBy(&write_id)).await,
             Err(error) => Err(error),
         };
@@ -123,6 +134,28 @@ impl Registrar for AwsRegistrar {
             Written::Stored => Ok(()),
             Written::Refused(Some(_)) => Err(RegistrarError::Conflict),
             Written::Refused(None) => Err(RegistrarError::NotFound),
+        }
+    }
+
+    async fn move_secrets(
+        &self,
+        before: &Client,
+        client: &Client,
+        fresh: &NewSecret<'_>,
+    ) -> Result<MovedSecrets, RegistrarError> {
+        let (from, to) = (before.secret_storage(), client.secret_storage());
+        if from != to && client_auth::uses_secret(&client.metadata) {
+            return match to {
+                SecretStorage::Digest => self.move_to_registration(client, fresh.made_at).await,
+                SecretStorage::SecretsManager => self.move_to_secrets_manager(before, client, fresh).await,
+            };
+        }
+        if client != before {
+            self.replace(client).await?;
+        }
+        match to {
+            SecretStorage::Digest => self.remove_leftover(client).await,
+            SecretStorage::SecretsManager => Ok(MovedSecrets::default()),
         }
     }
 
@@ -159,19 +192,22 @@ impl Registrar for AwsRegistrar {
         if !client_auth::uses_secret(&client.metadata) {
             return Err(RegistrarError::NoSecret);
         }
-        let registry = self.identity.require().await?;
-        let name = secret_name(&self.secret_prefix, realm, client_id);
-        if let Some(described) = describe(&self.secrets_manager, &name).await? {
-            described.require_registration(&registry, &client.registration_id)?;
-            // A schedule would complete what was begun before, and make current again what the operator replaces: AWSPENDING
-            // may be on the very version that is current now.
-            self.cancel_rotation(&described).await?;
-            if let SecretWritten::Stored = self.replace_secret(&described, &client, secret).await? {
-                return Ok(());
-            }
+        if client.secret_storage() == SecretStorage::Digest {
+            return self.change_digests(client, |before| Some(RegisteredSecrets::rotated(before, secret))).await;
         }
-        // Somebody deleted the secret behind the registration's back; a new one repairs that.
-        Ok(self.store_first_secret(&registry, &client, secret.secret, LeftBehindBy::ThisRegistration).await?)
+        let registry = self.identity.require().await?;
+        self.rotate_stored_secret(&registry, &client, secret).await?;
+
+        // Somebody may have moved the secrets to the registration meanwhile, this one or only those before it.
+        let now = self.read(realm, client_id).await?;
+        let digests = now.secret_digests.as_ref();
+        if now.secret_storage() == SecretStorage::Digest
+            && !digests.is_some_and(|digests| digests.include(&secret.secret.digest()))
+        {
+            self.withdraw_secret(&registry, &client).await;
+            return Err(RegistrarError::Conflict);
+        }
+        Ok(())
     }
 
     async fn secret_dates(
@@ -183,6 +219,9 @@ impl Registrar for AwsRegistrar {
         if !client_auth::uses_secret(&client.metadata) {
             return Ok(None);
         }
+        if client.secret_storage() == SecretStorage::Digest {
+            return Ok(client.secret_digests.as_ref().map(RegisteredSecrets::dates));
+        }
         let name = secret_name(&self.secret_prefix, realm, client_id);
         let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(None) };
         described.require_registration(&self.identity.require().await?, &client.registration_id)?;
@@ -191,6 +230,9 @@ impl Registrar for AwsRegistrar {
 
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
         let client = self.read(realm, client_id).await?;
+        if client.secret_storage() == SecretStorage::Digest {
+            return self.change_digests(client, |before| before.map(RegisteredSecrets::without_previous)).await;
+        }
         let name = secret_name(&self.secret_prefix, realm, client_id);
         let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(()) };
         described.require_registration(&self.identity.require().await?, &client.registration_id)?;
@@ -261,15 +303,6 @@ enum Condition<'a> {
 
 /// The registry table.
 impl AwsRegistrar {
-    /// One write. What an earlier client of this id may have left in Secrets Manager is another registration's, and no
-    /// method of this one asks for it.
-    async fn register_without_secret(&self, client: &Client) -> Result<(), RegistrarError> {
-        match self.put_client(client, &self.write_id()?, &Condition::Absent).await? {
-            Written::Stored => Ok(()),
-            Written::Refused(_) => Err(RegistrarError::AlreadyExists),
-        }
-    }
-
     async fn put_client(
         &self,
         client: &Client,

@@ -22,7 +22,7 @@ use crate::aws::store::secrets::{
 };
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
-use crate::core::client::secret::{Beside, ClientSecret, NewSecret, PreviousSecretDates, SecretDates};
+use crate::core::client::secret::{Beside, NewSecret, PreviousSecretDates, SecretDates};
 use crate::core::port_error::PortError;
 use crate::core::realm::RealmName;
 use crate::core::time::UnixSeconds;
@@ -33,7 +33,7 @@ impl AwsRegistrar {
         &self,
         registry: &RegistryId,
         client: &Client,
-        secret: &ClientSecret,
+        text: &str,
         leftover: LeftBehindBy,
     ) -> Result<(), PortError> {
         let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
@@ -48,7 +48,7 @@ impl AwsRegistrar {
                 .description("An OAuth 2.0 client secret, managed by grantwell")
                 .set_tags(Some(self.new_secrets.with_tags(tags(registry, Some(registration)))))
                 .set_kms_key_id(self.new_secrets.kms_key_id())
-                .secret_string(secret_string(client, secret)?.as_str())
+                .secret_string(text)
                 .send()
                 .await;
             let Err(error) = created else { return Ok(()) };
@@ -67,7 +67,7 @@ impl AwsRegistrar {
                     LeftBehindBy::ThisRegistration => described.require_registration(registry, registration)?,
                 }
                 self.restore_secret(&name).await?;
-                if self.take_over(&described, registry, client, secret).await? {
+                if self.take_over(&described, registry, client, text).await? {
                     return Ok(());
                 }
             }
@@ -85,7 +85,7 @@ impl AwsRegistrar {
         leftover: &Secret,
         registry: &RegistryId,
         client: &Client,
-        secret: &ClientSecret,
+        text: &str,
     ) -> Result<bool, PortError> {
         let tags = self.new_secrets.with_tags(tags(registry, Some(&client.registration_id)));
         let tagged = self.secrets_manager.tag_resource().secret_id(leftover.name()).set_tags(Some(tags)).send().await;
@@ -98,13 +98,35 @@ impl AwsRegistrar {
             };
         }
         self.cancel_rotation(leftover).await?;
-        let SecretWritten::Stored = self.put_secret(leftover.name(), client, secret, None).await? else {
+        let SecretWritten::Stored = self.put_secret(leftover.name(), text, None).await? else {
             return Ok(false);
         };
         if let Some(described) = describe(&self.secrets_manager, leftover.name()).await? {
             self.take_labels(&described, PREVIOUS).await?;
         }
         Ok(true)
+    }
+
+    /// Makes a new secret current, and makes the secret where there is none.
+    pub(super) async fn rotate_stored_secret(
+        &self,
+        registry: &RegistryId,
+        client: &Client,
+        new: &NewSecret<'_>,
+    ) -> Result<(), PortError> {
+        let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
+        if let Some(described) = describe(&self.secrets_manager, &name).await? {
+            described.require_registration(registry, &client.registration_id)?;
+            // A schedule would complete what was begun before, and make current again what the operator replaces: AWSPENDING
+            // may be on the very version that is current now.
+            self.cancel_rotation(&described).await?;
+            if let SecretWritten::Stored = self.replace_secret(&described, client, new).await? {
+                return Ok(());
+            }
+        }
+        // Somebody deleted the secret behind the registration's back; a new one repairs that.
+        let text = secret_string(client, new.secret)?;
+        self.store_first_secret(registry, client, &text, LeftBehindBy::ThisRegistration).await
     }
 
     /// Makes a new version current, beside one of those that there are.
@@ -125,7 +147,8 @@ impl AwsRegistrar {
         };
         let label = kept.filter(|_| ends_at != UnixSeconds(0)).map(|kept| end_label(kept, ends_at));
         // Secrets Manager moves AWSPREVIOUS to the version that is current until now.
-        let SecretWritten::Stored = self.put_secret(described.id(), client, new.secret, label.clone()).await? else {
+        let text = secret_string(client, new.secret)?;
+        let SecretWritten::Stored = self.put_secret(described.id(), &text, label.clone()).await? else {
             return Ok(SecretWritten::Gone);
         };
         // A version with a label is never removed; one that the new version has too has moved to it. The new secret is current whatever becomes of this, and must be handed over.
@@ -180,18 +203,17 @@ impl AwsRegistrar {
     }
 
     /// Adds a version, which becomes the current one, with one label more.
-    async fn put_secret(
+    pub(super) async fn put_secret(
         &self,
         name: &str,
-        client: &Client,
-        secret: &ClientSecret,
+        text: &str,
         label: Option<String>,
     ) -> Result<SecretWritten, PortError> {
         let answer = self
             .secrets_manager
             .put_secret_value()
             .secret_id(name)
-            .secret_string(secret_string(client, secret)?.as_str())
+            .secret_string(text)
             .set_version_stages(Some([CURRENT.to_owned()].into_iter().chain(label).collect()))
             .send()
             .await;
@@ -280,7 +302,7 @@ impl AwsRegistrar {
         }
     }
 
-    async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
+    pub(super) async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
         // Without the recovery window: whoever deletes a client does not want its secret back, and a secret that waits for
         // its deletion blocks the name for weeks.
         let answer =

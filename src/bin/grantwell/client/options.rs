@@ -9,6 +9,7 @@ use grantwell::core::client::metadata::{
     ClientMetadata, InvalidRegistration, InvalidSecretRotationDays, SecretRotationDays,
 };
 use grantwell::core::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
+use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::management::SecretLifetime;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
@@ -18,6 +19,7 @@ use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
 use crate::quota::QuotaArguments;
 use crate::realm::{GrantTypeValue, grant_type, grant_types, refuse_mixed, scope, token_lifetime, union};
+use crate::secret_storage;
 
 /// What an operator decides about a client. An empty value removes what was set.
 #[derive(Debug, clap::Args)]
@@ -59,6 +61,14 @@ pub(super) struct Settings {
     /// its secret only once is locked out at the second rotation.
     #[arg(long, value_name = "DURATION", value_parser = secret_rotation_days)]
     secret_rotation_days: Option<Setting<SecretRotationDays>>,
+    /// Where a deployed stack keeps the client's secrets: in Secrets Manager, at $0.40 a month, or as a digest on the registration, at no
+    /// cost (client_secret_storage) [new clients: as the realm says]
+    ///
+    /// A digest is kept only of generated secrets. The application cannot read its secret anywhere, so you hand it out, and no
+    /// schedule rotates it. A client keeps its secret when it moves to a digest. When it moves back, it gets a new one, to be read
+    /// from Secrets Manager, and the one before it stays valid until the next rotation. A local server keeps digests, whatever this says.
+    #[arg(long, value_name = "secrets-manager|digest", value_parser = secret_storage::of_client)]
+    secret_storage: Option<SecretStorage>,
     /// A resource server the client may ask for tokens for (RFC 8707); the first is the default (resources). Repeatable
     #[arg(long, value_name = "URI", value_parser = resource)]
     resource: Vec<Setting<ResourceUri>>,
@@ -80,6 +90,11 @@ impl Settings {
     /// Whether signatures are among what is to be set.
     pub(super) fn name_signature(&self) -> bool {
         self.access_token.name_signature()
+    }
+
+    /// Whether the place of secrets is.
+    pub(super) fn name_secret_storage(&self) -> bool {
+        self.secret_storage.is_some()
     }
 
     /// Sets what is named, but for the end of secrets, which depends on when it is set.
@@ -108,6 +123,7 @@ impl Settings {
         if !self.auth_method.is_empty() {
             metadata.token_endpoint_auth_methods = self.auth_method.iter().copied().collect();
         }
+        metadata.client_secret_storage = self.secret_storage.or(metadata.client_secret_storage);
         apply(self.secret_rotation_days, &mut metadata.client_secret_rotation_days);
         if !self.resource.is_empty() {
             metadata.resources = named(&self.resource);

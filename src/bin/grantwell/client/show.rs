@@ -10,7 +10,7 @@ use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::management::{EffectiveSettings, Management};
 use grantwell::core::members;
 use grantwell::core::ports::Clock as _;
-use grantwell::core::realm::{RealmName, RealmSettings};
+use grantwell::core::realm::{Realm, RealmName, RealmSettings};
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
@@ -61,7 +61,7 @@ impl Show {
         let (management, client_id) = (store.management(), self.client.id()?);
         let client = management.client(&place.realm, client_id).await?;
         let realm = management.realm(&client.realm).await?;
-        let effective = EffectiveSettings::of_client(&client, &realm, &config::realm_defaults()?);
+        let effective = effective_in(&realm, &client, management)?;
         // A secret that is somebody else's does not hide the registration.
         let dates = management.secret_dates(&place.realm, client_id).await.unwrap_or_else(|error| {
             if let Failure::Sentence(sentence) = Failure::from(error) {
@@ -140,12 +140,19 @@ pub(super) async fn print(output: &OutputArguments, client: &Client, management:
 
 async fn effective(management: &Management, client: &Client) -> Result<EffectiveSettings, Failure> {
     let realm = management.realm(&client.realm).await?;
-    Ok(EffectiveSettings::of_client(client, &realm, &config::realm_defaults()?))
+    effective_in(&realm, client, management)
+}
+
+fn effective_in(realm: &Realm, client: &Client, management: &Management) -> Result<EffectiveSettings, Failure> {
+    let (defaults, storage) = (config::realm_defaults()?, management.default_secret_storage());
+    Ok(EffectiveSettings::of_client(client, realm, &defaults, storage))
 }
 
 /// What to show for a member that is not set.
 pub(super) fn unset(member: &str) -> &'static str {
-    if members::names_of::<RealmSettings>().contains(&member) {
+    if member == "client_secret_storage" {
+        "not set"
+    } else if members::names_of::<RealmSettings>().contains(&member) {
         "the realm's"
     } else if member.ends_with("_days") {
         "never"

@@ -48,6 +48,7 @@ impl Update {
         let change = ClientChange {
             metadata: &|metadata| self.apply(metadata),
             names_signature: self.settings.name_signature(),
+            names_secret_storage: self.settings.name_secret_storage(),
             secret_lifetime: self.settings.secret_lifetime,
             tokens_valid_after: self.valid_after.change(),
         };
