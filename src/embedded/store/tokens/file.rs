@@ -57,10 +57,10 @@ impl Sweep {
             .prepare_cached("SELECT id FROM access_tokens WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
             .query_row(params![self.after, STEP], |row| row.get(0))
             .optional()?;
-        let over = seconds(UnixSeconds(now.0.saturating_sub(SAID_TO_HAVE_EXPIRED)));
+        let expired = seconds(UnixSeconds(now.0.saturating_sub(SAID_TO_HAVE_EXPIRED)));
         connection
             .prepare_cached("DELETE FROM access_tokens WHERE id > ?1 AND id <= ?2 AND expires_at <= ?3")?
-            .execute(params![self.after, last.unwrap_or(i64::MAX), over])?;
+            .execute(params![self.after, last.unwrap_or(i64::MAX), expired])?;
         self.after = last.unwrap_or(i64::MIN);
         connection
             .prepare_cached("DELETE FROM used_once WHERE id IN (SELECT id FROM used_once WHERE until <= ?1 LIMIT ?2)")?
