@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
+import key_client
 import seed
 from aws_calls import AwsCalls, Call
 from conftest import StartFunction
@@ -60,6 +61,8 @@ REGISTRY = Counter({"GetItem registry consistent": 1})
 CALLER = REALM + CLIENT + SECRET + NEW_SECRET
 
 ISSUED = Counter({"PutItem token": 1})
+# An assertion is used once, by whichever sandbox.
+USED = Counter({"PutItem used": 1})
 COUNT = Counter({"UpdateItem quota": 1})
 LOOKED_UP = Counter({"GetItem token consistent": 1})
 DENIAL_LOOKED_UP = Counter({"GetItem revoked consistent": 1})
@@ -174,6 +177,10 @@ def token_request(client: seed.SeededClient, secret: str | None = None) -> Json:
     return form("token/basic", client, "grant_type=client_credentials", secret)
 
 
+def fresh(**claims: object) -> str:
+    return key_client.assertion(int(time.time()), **claims)
+
+
 def claims(token: str) -> Json:
     payload = token.split(".")[1]
     parsed: Json = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -239,6 +246,9 @@ ROWS = {
         answers_200,
         COUNT,
         CALLER + SIGNING_KEYS + REGISTRY + WHOLE_SINCE,
+    ),
+    "token: opaque, by a key": Row(
+        "TokenFunction", lambda service: key_client.event_with(fresh()), answers_200, USED + ISSUED, KEY_CALLER
     ),
     # --- introspection; the second client is the token's own ---
     "introspection: opaque": Row(
