@@ -11,6 +11,7 @@ use super::endpoint::{Endpoint, Method};
 use super::error::OAuthError;
 use super::introspection::IntrospectionEndpoint;
 use super::keys::SigningAlgorithm;
+use super::keys::jws_algorithm::JwsAlgorithm;
 use super::keys::published::Jwks;
 use super::ports::VerificationKeySource;
 use super::realm::{Issuer, RealmName};
@@ -37,13 +38,16 @@ pub struct Metadata {
     issuer: Issuer,
     token_endpoint: String,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; JwsAlgorithm::NAMES.len()],
     jwks_uri: String,
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; JwsAlgorithm::NAMES.len()],
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; JwsAlgorithm::NAMES.len()],
     grant_types_supported: [&'static str; 1],
 }
 
@@ -73,12 +77,15 @@ impl MetadataEndpoint {
         Ok(Metadata {
             token_endpoint: url_of(TokenEndpoint::ENDPOINT),
             token_endpoint_auth_methods_supported: methods.clone(),
+            token_endpoint_auth_signing_alg_values_supported: JwsAlgorithm::NAMES,
             jwks_uri: url_of(Self::JWKS),
             introspection_endpoint: url_of(IntrospectionEndpoint::ENDPOINT),
             introspection_endpoint_auth_methods_supported: methods.clone(),
+            introspection_endpoint_auth_signing_alg_values_supported: JwsAlgorithm::NAMES,
             introspection_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
             revocation_endpoint: url_of(RevocationEndpoint::ENDPOINT),
             revocation_endpoint_auth_methods_supported: methods,
+            revocation_endpoint_auth_signing_alg_values_supported: JwsAlgorithm::NAMES,
             grant_types_supported: [GrantType::CLIENT_CREDENTIALS],
             issuer,
         })

@@ -101,7 +101,7 @@ fn an_address_or_an_authority_that_is_none_is_refused_by_the_command() {
         (&["--jwks-uri", "https://user@app.example/"], "https URL"),
         (&["--jwks-uri", "https://app.example/#a"], "https URL"),
         (&["--allow-private-network"], "--jwks-uri"),
-        (&["--ca", "x.pem"], "--jwks-uri"),
+        (&[https[0], https[1], "--jwks", "x.json"], "--jwks"),
         (&[https[0], https[1], "--ca", "no-such-file.pem"], "cannot be read"),
         (&[https[0], https[1], "--ca", &no_ca], "certificate that cannot be read"),
     ] {

@@ -31,17 +31,21 @@ fn document(path: &str) -> Value {
 
 /// The whole document, member by member: what is built and no more.
 fn expected(issuer: &str) -> Value {
-    let methods = json!(["client_secret_basic", "client_secret_post"]);
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    let algorithms = json!(["ES256", "ES384", "PS256", "EdDSA", "Ed25519", "RS256"]);
     json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/access_token"),
         "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "jwks_uri": format!("{issuer}/connect/jwk_uri"),
         "introspection_endpoint": format!("{issuer}/introspect"),
         "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": ["ES256", "EdDSA", "PS256", "RS256"],
         "revocation_endpoint": format!("{issuer}/token/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "grant_types_supported": ["client_credentials"],
     })
 }
@@ -80,11 +84,16 @@ fn md_04_md_05_every_endpoint_named_works_with_every_method_named_and_no_other()
             let answer = match method.as_str() {
                 Some("client_secret_basic") => Request::form(path, form).by(client).send(server),
                 Some("client_secret_post") => Request::form(path, format!("{form}&{post}")).send(server),
+                Some("private_key_jwt") => {
+                    let (kind, assertion) = crate::private_key_jwt::assertion_of_a_client(endpoint);
+                    Request::form(path, format!("{form}&client_assertion_type={kind}&client_assertion={assertion}"))
+                        .send(server)
+                }
                 other => panic!("{other:?} is not built"),
             };
             assert_eq!(answer.status, 200, "{method} at {url}: {answer:?}");
         }
-        // none, private_key_jwt and Bearer are not named, and do not work.
+        // none and Bearer are not named, and an assertion of nobody is none; they do not work.
         for unnamed in [
             Request::form(path, format!("{form}&client_id={}", client.client_id)),
             Request::form(

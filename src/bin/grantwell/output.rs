@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use grantwell::core::keys::jwk_set::{JwkSet, VerifyingKey};
+use grantwell::core::keys::jws_algorithm::JwsAlgorithm;
 use grantwell::core::management::{EffectiveSetting, EffectiveSettings, SettingOrigin};
 use grantwell::core::members::Members;
 use grantwell::core::time::{UnixSeconds, UtcTime};
@@ -167,10 +169,23 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
         Value::Array(values) => {
             values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")
         }
+        Value::Object(_) if name == "jwks" => keys_text(value),
         Value::Object(members) => {
             members.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
         }
     }
+}
+
+/// A client's keys, one a line: by what name an assertion refers to it, what it may sign with, and which key it is.
+fn keys_text(jwks: &Value) -> String {
+    let Ok(keys) = serde_json::from_value::<JwkSet>(jwks.clone()) else { return String::new() };
+    let line = |key: &VerifyingKey| {
+        let algorithms: Vec<&str> = key.algorithms().map(JwsAlgorithm::as_str).collect();
+        let thumbprint = key.kid().filter(|kid| *kid != key.thumbprint()).map(|_| key.thumbprint());
+        let thumbprint = thumbprint.map_or_else(String::new, |text| format!(" (thumbprint {text})"));
+        format!("{}: {}{thumbprint}", key.name(), algorithms.join(" or "))
+    };
+    keys.keys().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A member that can be left to another: where it is, what applies in its place and who says so.

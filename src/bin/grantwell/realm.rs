@@ -10,10 +10,12 @@ use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetim
 use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
 use grantwell::core::management::{EffectiveSettings, RealmChange};
 use grantwell::core::members::Members;
-use grantwell::core::realm::{Realm, RealmName, RealmSettings};
+use grantwell::core::realm::{
+    AssertionAudience, AssertionLifetime, InvalidAssertionLifetime, Realm, RealmName, RealmSettings,
+};
 use grantwell::core::scope::{MalformedScope, Scope};
 
-use crate::access_token::AccessTokenArguments;
+use crate::access_token::{AccessTokenArguments, Setting, apply, setting};
 use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
@@ -81,6 +83,14 @@ struct Set {
     access_token: AccessTokenArguments,
     #[command(flatten)]
     quota: QuotaArguments,
+    /// What the assertions of clients with private_key_jwt have to be for: the issuer alone, or with compatible also the URL
+    /// of the token endpoint, as some libraries send it; '' removes the setting (assertion_audience) [default: strict]
+    #[arg(long, value_name = "strict|compatible", value_parser = assertion_audience)]
+    assertion_audience: Option<Setting<AssertionAudience>>,
+    /// How long those assertions may be valid: seconds up to 3600, or with a unit such as 5m; '' removes the setting
+    /// (assertion_max_lifetime) [default: 300]
+    #[arg(long, value_name = "DURATION", value_parser = assertion_lifetime)]
+    assertion_max_lifetime: Option<Setting<AssertionLifetime>>,
     #[command(flatten)]
     valid_after: ValidAfterArguments,
     #[command(flatten)]
@@ -172,6 +182,23 @@ pub(crate) fn token_lifetime(text: &str) -> Result<TokenLifetime, NoTokenLifetim
     Ok(TokenLifetime::new(seconds)?)
 }
 
+/// The text is not an audience of assertions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audience of assertions is strict or compatible; '' removes the setting")]
+struct UnknownAudience;
+
+fn assertion_audience(text: &str) -> Result<Setting<AssertionAudience>, UnknownAudience> {
+    setting(text, AssertionAudience::ALL.into_iter().find(|audience| audience.as_str() == text), UnknownAudience)
+}
+
+fn assertion_lifetime(text: &str) -> Result<Setting<AssertionLifetime>, InvalidAssertionLifetime> {
+    if text.is_empty() {
+        return Ok(Setting(None));
+    }
+    let seconds = duration::seconds(text).map_err(|_| InvalidAssertionLifetime)?;
+    AssertionLifetime::new(seconds).map(|lifetime| Setting(Some(lifetime)))
+}
+
 /// Parses a grant type or `none`.
 pub(crate) fn grant_type(text: &str) -> Result<GrantTypeValue, UnknownGrantType> {
     if text == "none" { Ok(GrantTypeValue::NoGrant) } else { text.parse().map(GrantTypeValue::Named) }
@@ -240,6 +267,8 @@ impl Set {
             &mut settings.access_token_signing_alg,
         );
         self.quota.apply(&mut settings.token_quota, &mut settings.token_quota_mode);
+        apply(self.assertion_audience, &mut settings.assertion_audience);
+        apply(self.assertion_max_lifetime, &mut settings.assertion_max_lifetime);
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::UnknownIntrospectionScope(_)
             | Notice::CommaInScope(_)
             | Notice::QuotaModeWithoutQuota(_)
+            | Notice::KeysWithoutMethod(_)
             | Notice::ScopesWithdrawn { .. }
             | Notice::NoGrantInRealm(_)
             | Notice::NewSecretEndsAt(_)
@@ -31,6 +32,7 @@ pub(crate) fn tell(notices: &[Notice]) {
             Notice::SignsOncePublished(_)
             | Notice::FirstKeysMade(_)
             | Notice::NothingChanged(_)
+            | Notice::NoSecretMade(_)
             | Notice::NoPreviousSecretToKeep(_) => {
                 output::note(&sentence(notice));
             }
@@ -51,6 +53,11 @@ impl From<ManagementError> for Failure {
             ManagementError::NoSecret(subject) => format!(
                 "{subject} has no secret: none of its authentication methods uses one; see them with: {}",
                 show(&subject)
+            ),
+            ManagementError::KeysAreFetched(subject) => format!(
+                "{error}; publish the new key there, or register the keys themselves with `{}`",
+                change(&subject, "--jwks FILE"),
+                error = ManagementError::KeysAreFetched(subject.clone())
             ),
             ManagementError::DefaultScopeOutsideRealm { .. } => {
                 format!("{error}; add it with --allowed-scope, or leave it out")
@@ -101,6 +108,9 @@ impl From<InvalidRegistration> for Failure {
     fn from(error: InvalidRegistration) -> Self {
         Self::new(match error {
             InvalidRegistration::DefaultScope(_) => format!("{error}; add it with --scope, or leave it out"),
+            InvalidRegistration::NoKeys => {
+                format!("{error}; with --jwks FILE, or first make a key pair with `grantwell client key generate`")
+            }
             _ => error.to_string(),
         })
     }
@@ -146,6 +156,13 @@ fn sentence(notice: &Notice) -> String {
             "neither {of} nor its realm has a token quota, so --token-quota-mode has no effect; set a quota with `{}`",
             change(of, "--token-quota NUMBER/hour")
         ),
+        Notice::KeysWithoutMethod(of) => format!(
+            "{of} has keys but cannot authenticate with them; let it with `{}`",
+            change(of, "--auth-method private_key_jwt")
+        ),
+        Notice::NoSecretMade(of) => {
+            format!("{of} has no client secret: it authenticates with its private key")
+        }
         Notice::ScopesWithdrawn { realm, count, first } => {
             let names: Vec<String> = first.iter().map(|id| format!("'{id}'")).collect();
             let more = count - first.len();

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _, Curve25519SeedBin, EcPrivateKeyBin, Pkcs8V1Der};
 use aws_lc_rs::error::{KeyRejected, Unspecified};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -172,6 +172,25 @@ impl SigningKeyPair {
         der.map(|der| Pkcs8(Zeroizing::new(der))).map_err(|_| KeyError::Malformed)
     }
 
+    /// The private number of a key of a curve (RFC 7518 §6.2.2.1, RFC 8037 §2); `None` for RSA.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`].
+    pub(super) fn private_number(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+        let octets = match &self.key {
+            PrivateKey::Ecdsa(pair) => {
+                let number: Result<EcPrivateKeyBin<'_>, Unspecified> = pair.private_key().as_be_bytes();
+                number.map(|number| number.as_ref().to_vec())
+            }
+            PrivateKey::Ed25519(pair) => pair.seed().and_then(|seed| {
+                let seed: Curve25519SeedBin<'_> = seed.as_be_bytes()?;
+                Ok(seed.as_ref().to_vec())
+            }),
+            PrivateKey::Rsa(_) => return Ok(None),
+        };
+        octets.map(|octets| Some(Zeroizing::new(octets))).map_err(|_| KeyError::Malformed)
+    }
+
     /// The public half.
     ///
     /// # Errors
@@ -203,6 +222,13 @@ impl SigningKeyPair {
             }
         };
         signature.map_err(|_| KeyError::Signing)
+    }
+}
+
+impl Pkcs8 {
+    /// The bytes.
+    pub(super) fn as_der(&self) -> &[u8] {
+        &self.0
     }
 }
 

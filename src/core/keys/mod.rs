@@ -5,6 +5,7 @@
 //! A key is published before it signs and verifies until the last token it signed has expired, so that a resource server
 //! that keeps the JWKS for as long as it is told to never meets a key it does not know.
 
+pub mod client_key;
 pub mod copy;
 pub mod jwk;
 pub mod jwk_set;

@@ -7,11 +7,13 @@ use super::outcome::{
 };
 use super::secrets::{self, SecretLifetime};
 use super::valid_after::TokensValidAfter;
+use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::id::{ClientId, RegistrationId};
-use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::metadata::{ClientMetadata, InvalidRegistration};
 use crate::core::client::secret::{ClientSecret, SecretDates};
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth::uses_secret;
+use crate::core::keys::jwk_set::JwkSet;
 use crate::core::ports::{ClientPage, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
 
@@ -75,6 +77,9 @@ impl Management {
 
         let mut notices = notices_of(None, &client, &realm);
         notices.extend(secret.as_ref().and_then(secrets::notice_of));
+        if secret.is_none() {
+            notices.push(Notice::NoSecretMade(Subject::client(&client.realm, &client.client_id)));
+        }
         notices.extend(published);
         Ok(Registered { client, secret, notices })
     }
@@ -179,6 +184,37 @@ impl Management {
         Ok(Changed { record: client, notices })
     }
 
+    /// Registers a public key beside those that the client has.
+    ///
+    /// # Errors
+    /// [`ManagementError`]; then the key is not registered.
+    pub async fn add_key(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        key: &JwkSet,
+    ) -> Result<Changed<Client>, ManagementError> {
+        let add = async || {
+            let before = self.client(realm, client_id).await?;
+            let subject = Subject::client(realm, client_id);
+            if before.metadata.jwks_uri.is_some() {
+                return Err(ManagementError::KeysAreFetched(subject));
+            }
+            let jwks = match &before.metadata.jwks {
+                Some(jwks) => jwks.with(key).map_err(InvalidRegistration::from)?,
+                None => key.clone(),
+            };
+            let mut client = before.clone();
+            client.metadata.jwks = Some(jwks);
+            let realm = self.realm(realm).await?;
+            client.metadata.check_change(&before.metadata, &realm)?;
+            let record = self.replace(&before, client).await?;
+            let notices = notices_of(Some(&before), &record, &realm);
+            Ok(Changed { record, notices })
+        };
+        again_after_conflict(add).await
+    }
+
     /// Stops a client or lets it work again. Asks the realm for nothing: a client must be stoppable even where the realm no longer
     /// allows what it has.
     ///
@@ -270,6 +306,18 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
     let is_new = |grant_type: &&_| old.is_none_or(|old| !old.grant_types.contains(*grant_type));
     let mut notices: Vec<Notice> = notices_of_grants(new.grant_types.iter().filter(is_new)).collect();
     notices.extend(notices_of_scopes(old.map(|old| &old.scope), [&new.scope]));
+    let has_idle_keys = |metadata: &ClientMetadata| {
+        let has_any = metadata.jwks.is_some()
+            || metadata.jwks_uri.is_some()
+            || !metadata.token_endpoint_auth_signing_algs.is_empty();
+        has_any && !metadata.token_endpoint_auth_methods.contains(&AuthMethod::PrivateKeyJwt)
+    };
+    let is_as_before = |old: &ClientMetadata| {
+        old.jwks == new.jwks && old.token_endpoint_auth_methods == new.token_endpoint_auth_methods
+    };
+    if has_idle_keys(new) && !old.is_some_and(|old| has_idle_keys(old) && is_as_before(old)) {
+        notices.push(Notice::KeysWithoutMethod(subject()));
+    }
     let is_idle = |client: &Client| client.metadata.token_quota_mode.is_some() && client.token_quota(realm).is_none();
     if is_idle(client) && !before.is_some_and(is_idle) {
         notices.push(Notice::QuotaModeWithoutQuota(subject()));

@@ -9,7 +9,7 @@ use crate::core::client::metadata::ClientMetadata;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::members::{self, Members};
 use crate::core::quota::{QuotaMode, QuotaSetting};
-use crate::core::realm::{Realm, RealmSettings};
+use crate::core::realm::{AssertionAudience, AssertionLifetime, Realm, RealmSettings};
 use crate::core::realms::RealmDefaults;
 
 /// The settings that a record can leave to another, as they apply to it.
@@ -93,12 +93,14 @@ fn server_settings(realm: &Realm, defaults: &RealmDefaults) -> RealmSettings {
         access_token_signing_alg: Some(SigningAlgorithm::default()),
         token_quota: Some(QuotaSetting::Unlimited),
         token_quota_mode: Some(QuotaMode::default()),
+        assertion_audience: Some(AssertionAudience::default()),
+        assertion_max_lifetime: Some(AssertionLifetime::default()),
         ..RealmSettings::default()
     }
 }
 
 /// What a client can leave to its realm, and a realm to the server.
-const INHERITED: [&str; 7] = [
+const INHERITED: [&str; 9] = [
     "default_scope",
     "access_token_lifetime",
     "access_token_format",
@@ -106,6 +108,8 @@ const INHERITED: [&str; 7] = [
     "access_token_signing_alg",
     "token_quota",
     "token_quota_mode",
+    "assertion_audience",
+    "assertion_max_lifetime",
 ];
 
 #[cfg(test)]

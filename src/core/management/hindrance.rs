@@ -3,7 +3,7 @@
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::secret::SecretDates;
 use crate::core::client::{Client, ClientStatus};
-use crate::core::client_auth::uses_secret;
+use crate::core::client_auth::methods_with_secret;
 use crate::core::realm::Realm;
 use crate::core::time::UnixSeconds;
 
@@ -42,11 +42,13 @@ impl Hindrance {
 
     /// What hinders a client at `now`, whose secrets are these.
     pub fn of(client: &Client, realm: &Realm, secrets: Option<&SecretDates>, now: UnixSeconds) -> Vec<Self> {
-        let lacks_secret = uses_secret(&client.metadata) && secrets.is_none();
+        // A client that has a key as well needs none.
+        let needs_secret =
+            client.metadata.token_endpoint_auth_methods.len() == methods_with_secret(&client.metadata).count();
         let others = [
             (client.status == ClientStatus::Disabled, Self::Disabled),
-            (client.secret_has_expired(now), Self::SecretsExpired),
-            (lacks_secret, Self::NoSecret),
+            (needs_secret && client.secret_has_expired(now), Self::SecretsExpired),
+            (needs_secret && secrets.is_none(), Self::NoSecret),
         ];
         let others = others.into_iter().filter_map(|(is_so, hindrance)| is_so.then_some(hindrance));
         Self::of_registration(client, realm).into_iter().chain(others).collect()

@@ -55,6 +55,10 @@ pub enum Notice {
     UnknownIntrospectionScope(String),
     /// A scope has a comma in it, which separates nothing.
     CommaInScope(String),
+    /// The client has keys, or algorithms for them, and is not registered for the method that uses them.
+    KeysWithoutMethod(Subject),
+    /// The client authenticates with its key alone, so no secret was made.
+    NoSecretMade(Subject),
     /// What becomes of tokens beyond a quota is set, and there is no quota.
     QuotaModeWithoutQuota(Subject),
     /// Clients can no longer be granted a scope that they could be granted before.
@@ -109,6 +113,9 @@ pub enum ManagementError {
     /// None of the client's authentication methods uses a secret, so it has none.
     #[error("{0} has no secret")]
     NoSecret(Subject),
+    /// The client has its keys at an address, where nobody here can add one.
+    #[error("the keys of {0} are fetched from its jwks_uri")]
+    KeysAreFetched(Subject),
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),

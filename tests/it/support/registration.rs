@@ -48,6 +48,14 @@ pub(crate) fn show(shown: &mut Value, member: &str, stored: &Value) {
                 shown.insert(member.to_owned(), stored.clone());
             }
         }
+        ("token_endpoint_auth_signing_algs", Value::Array(algorithms)) => {
+            shown["token_endpoint_auth_signing_alg"] = json!(algorithms.first());
+            let shown = shown.as_object_mut().expect("an object");
+            shown.remove(member);
+            if algorithms.len() > 1 {
+                shown.insert(member.to_owned(), stored.clone());
+            }
+        }
         ("access_token_claims", Value::String(text)) => {
             let text = if text.is_empty() { "{}" } else { text };
             shown[member] = serde_json::from_str(text).expect("claims");

@@ -21,7 +21,7 @@ pub(super) struct JwksUriArguments {
     ///
     /// Only public addresses are connected to, redirects are not followed, and an answer of more than 64 KiB or two seconds is
     /// none. The keys are fetched once now, to tell you if that does not work.
-    #[arg(long, value_name = "URL", value_parser = jwks_uri)]
+    #[arg(long, value_name = "URL", conflicts_with = "jwks", value_parser = jwks_uri)]
     jwks_uri: Option<Setting<JwksUrl>>,
     /// Lets the address of --jwks-uri be on a private network: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7
     /// or this machine
@@ -45,7 +45,7 @@ enum UnreadableCa {
 }
 
 impl JwksUriArguments {
-    /// Sets what is named. A client has its keys in one place, and this one counts from now on.
+    /// Sets what is named. A client has its keys in one place.
     pub(super) fn apply(&self, metadata: &mut ClientMetadata) {
         match &self.jwks_uri {
             Some(Setting(Some(uri))) => {

@@ -2,6 +2,8 @@
 
 mod create;
 mod jwks_uri;
+mod key;
+mod keys;
 mod list;
 mod options;
 mod secret;
@@ -41,7 +43,9 @@ enum Command {
       --owner alice@example.com --scope write --default-scope write \\
       --redirect-uri https://www.example.com:443/callback
   grantwell client create --id reports --scope read \\
-      --access-token-format jwt --resource https://api.example.com/reports")]
+      --access-token-format jwt --resource https://api.example.com/reports
+  grantwell client create --id batch --scope read \\
+      --auth-method private_key_jwt --jwks batch-public.json")]
     Create(Box<create::Create>),
     /// Lists the realm's clients in the order of their ids
     ///
@@ -84,6 +88,9 @@ enum Command {
   grantwell client rotate-secret myClient --replace-current
   grantwell client rotate-secret myClient --revoke-previous")]
     RotateSecret(secret::RotateSecret),
+    /// Makes key pairs for clients that authenticate with a key (private_key_jwt)
+    #[command(subcommand)]
+    Key(key::Key),
     /// Stops a client: it can no longer authenticate, and its tokens are inactive
     #[command(after_help = "Example:
   grantwell client disable myClient")]
@@ -108,6 +115,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Show(show) => show.run(&places.one()?).await,
         Command::Update(update) => update.run(&places.one()?).await,
         Command::RotateSecret(rotate) => rotate.run(&places.one()?).await,
+        Command::Key(key) => key.run(&places.one()?).await,
         Command::Disable(which) => which.set_status(&places.one()?, ClientStatus::Disabled).await,
         Command::Enable(which) => which.set_status(&places.one()?, ClientStatus::Active).await,
         Command::Delete(which) => which.delete(&places.one()?).await,

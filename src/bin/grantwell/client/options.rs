@@ -14,6 +14,7 @@ use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 
 use super::jwks_uri::JwksUriArguments;
+use super::keys::KeyArguments;
 use crate::access_token::{AccessTokenArguments, Setting, apply};
 use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
@@ -49,6 +50,8 @@ pub(super) struct Settings {
     /// [new clients: `client_secret_basic` and `client_secret_post`]
     #[arg(long, value_name = "METHOD", value_parser = auth_method())]
     auth_method: Vec<AuthMethod>,
+    #[command(flatten)]
+    keys: KeyArguments,
     #[command(flatten)]
     pub(super) jwks_uri: JwksUriArguments,
     /// How long the client's secrets work from now on: seconds, or with a unit such as 90d; 0 for ever (client_secret_expires_at) [new
@@ -111,6 +114,7 @@ impl Settings {
         if !self.auth_method.is_empty() {
             metadata.token_endpoint_auth_methods = self.auth_method.iter().copied().collect();
         }
+        self.keys.apply(metadata);
         self.jwks_uri.apply(metadata);
         apply(self.secret_rotation_days, &mut metadata.client_secret_rotation_days);
         if !self.resource.is_empty() {
