@@ -37,7 +37,7 @@ async fn a_client_authenticates_with_a_key_that_it_publishes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_its_keys_cannot_be_fetched_a_client_is_told_to_come_back_and_never_let_in() {
+async fn j_42_while_its_keys_cannot_be_fetched_a_client_is_told_to_come_back_and_never_let_in() {
     let site = Site::start().await;
     let (store, server) = opened();
     let ca = site.ca_file(&store);
