@@ -172,7 +172,7 @@ def calls(aws: AwsCalls, seen: int = 0) -> Counter[str]:
     names = [
         f"{call.action.removeprefix('dynamodb:')}{' consistent' if call.consistent_read else ''}"
         for call in aws.calls[seen:]
-        if (call.leading_key or "").startswith("jwks#")
+        if (call.leading_key or "").startswith("fetched-jwks#")
     ]
     return Counter(names)
 
@@ -219,7 +219,7 @@ def test_without_its_publisher_a_new_sandbox_uses_the_copy_and_without_the_copy_
     table = seeded.physical_id("TokenTable")
     dynamodb = emulator.client("dynamodb", emulator.operator)
     for item in dynamodb.scan(TableName=table)["Items"]:
-        if item["id"]["S"].startswith("jwks#"):
+        if item["id"]["S"].startswith("fetched-jwks#"):
             dynamodb.delete_item(TableName=table, Key={"id": item["id"]})
     running = start(function)
     for _ in range(3):
@@ -260,4 +260,4 @@ def test_whoever_may_not_keep_fetched_keys_lets_nobody_in(
         with AwsCalls(emulator, statements) as aws:
             assert_outcome(start(function, endpoint=aws.url), client.request(name), UNAVAILABLE[name])
             (refused,) = set(aws.refused)
-            assert (refused.leading_key or "").startswith("jwks#")
+            assert (refused.leading_key or "").startswith("fetched-jwks#")
