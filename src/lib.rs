@@ -11,6 +11,7 @@
 //!    |
 //! src/http       axum routers and extractors; the only module that knows both HTTP and OAuth
 //! src/cache      bounded caches around any adapter
+//! src/remote     what is fetched from servers of other people
 //! src/aws        DynamoDB and Secrets Manager (store), the functions (lambda)    (aws and embedded never import each
 //! src/embedded   SQLite and memory (store), the local server (server)             other, and a store never imports http)
 //! src/system     the system's clock and random source

@@ -354,8 +354,8 @@ WHOLE_SINCE = ["DateTokenTable", "dynamodb:DescribeTable"]
 TAGGED = ["secretsmanager:TagResource"]
 # Of clients that publish their keys. No event file can have such a client: its address leads nowhere.
 FETCHED_KEYS: list[Grant] = [
-    ("ReadFetchedKeys", "dynamodb:GetItem", TOKENS, items("jwks")),
-    ("ShareFetchedKeys", "dynamodb:UpdateItem", TOKENS, items("jwks")),
+    ("ReadFetchedKeys", "dynamodb:GetItem", TOKENS, items("fetched-jwks")),
+    ("ShareFetchedKeys", "dynamodb:UpdateItem", TOKENS, items("fetched-jwks")),
 ]
 OF_PUBLISHED_KEYS = ["ReadFetchedKeys", "ShareFetchedKeys"]
 # The functions, in the order of the template; the last one has a template of its own. What each may touch is the security model.

@@ -189,7 +189,7 @@ fn test_exists(test: &str) -> bool {
         return try_read(&format!("tests/aws/{module}.py")).is_some_and(|text| defines(&text, "def", name));
     }
     let module = module.replace("::", "/");
-    let layers = ["core/", "http/", "aws/", "cache/", "embedded/", "observe/"];
+    let layers = ["core/", "http/", "aws/", "cache/", "remote/", "embedded/", "observe/"];
     let folder = if layers.iter().any(|layer| format!("{module}/").starts_with(layer)) { "src" } else { "tests/it" };
     ["", "/mod", "/tests"]
         .iter()

@@ -33,7 +33,7 @@ async fn a_document_is_fetched_with_a_name_of_ours_and_nothing_that_inflates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_answer_of_status_200_with_json_is_taken() {
+async fn j_42_only_an_answer_of_status_200_with_json_is_taken() {
     let type_is = |media_type: &str| ok(&format!("content-type: {media_type}\r\n"), KEYS);
     for media_type in [
         "application/json",
@@ -91,7 +91,7 @@ async fn only_an_answer_of_status_200_with_json_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_larger_than_64_kib_is_not_read() {
+async fn j_42_what_is_larger_than_64_kib_is_not_read() {
     let longest = format!("\"{}\"", "a".repeat(64 * 1024 - 2));
     let fetched = Site::answer(json("", &longest)).await.map(|fetched| fetched.text);
     assert_eq!(fetched, Ok(longest.clone()));
@@ -115,7 +115,7 @@ async fn what_is_larger_than_64_kib_is_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_slow_costs_two_seconds() {
+async fn j_42_who_is_slow_costs_two_seconds() {
     let drops = |head: &str, rest: &str| {
         let drop = |byte: u8| [Sent::Pause(Duration::from_millis(400)), Sent::Bytes(vec![byte])];
         let head = [Sent::Bytes(head.into())];
@@ -164,7 +164,7 @@ async fn a_server_shows_a_certificate_of_its_name_by_an_authority_that_is_truste
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_judged_by_the_address_that_is_connected_to() {
+async fn j_42_a_name_is_judged_by_the_address_that_is_connected_to() {
     let site = Site::start(|| json("", KEYS)).await;
     for (addresses, refused) in [
         (&["127.0.0.1"][..], FetchError::NotPublic(ip("127.0.0.1"))),

@@ -1,4 +1,4 @@
-//! Copies of keys that were fetched, in the token table: item `jwks#<id>`, where the id is the SHA-256 of the address and of what an
+//! Copies of keys that were fetched, in the token table: item `fetched-jwks#<id>`, where the id is the SHA-256 of the address and of what an
 //! operator has allowed on the way there. It expires when nobody may use it any more.
 //!
 //! Every write is an update with a condition: of all sandboxes together one looks at a time, and who was slow to store what it
@@ -145,7 +145,7 @@ fn kept(stored: StoredCopy, address: &JwksUri) -> KeptKeys {
 }
 
 fn key(address: &JwksUri) -> HashMap<String, AttributeValue> {
-    [("id".to_owned(), AttributeValue::S(format!("jwks#{}", CopyId::of(address))))].into()
+    [("id".to_owned(), AttributeValue::S(format!("fetched-jwks#{}", CopyId::of(address))))].into()
 }
 
 fn seconds(time: UnixSeconds) -> AttributeValue {

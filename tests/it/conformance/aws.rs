@@ -808,7 +808,7 @@ async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_u
     let (address, fetched) = (key_copies::address(), key_copies::copy(NOW));
     assert_eq!(copies.begin_look(&address, NOW, 60).await, Ok(true));
     copies.keep(&address, &fetched).await.expect("kept");
-    let id = format!("jwks#{}", CopyId::of(&address));
+    let id = format!("fetched-jwks#{}", CopyId::of(&address));
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: UnixSeconds| AttributeValue::N(number.to_string());
     let expected: HashMap<_, _> = [

@@ -82,6 +82,14 @@ impl Authority {
 impl HttpsServer {
     /// Answers every request with what `answer` makes then.
     pub(crate) async fn start(config: ServerConfig, answer: impl Fn() -> Vec<Sent> + Send + Sync + 'static) -> Self {
+        Self::start_by_path(config, move |_path| answer()).await
+    }
+
+    /// Answers every request with what `answer` makes of its path.
+    pub(crate) async fn start_by_path(
+        config: ServerConfig,
+        answer: impl Fn(&str) -> Vec<Sent> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let connections = Arc::new(AtomicUsize::new(0));
@@ -138,7 +146,7 @@ pub(crate) fn json(headers: &str, body: &str) -> Vec<Sent> {
 async fn converse(
     acceptor: TlsAcceptor,
     stream: TcpStream,
-    answer: &(impl Fn() -> Vec<Sent> + Send + Sync),
+    answer: &(impl Fn(&str) -> Vec<Sent> + Send + Sync),
     heads: &std::sync::Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut stream = acceptor.accept(stream).await?;
@@ -146,8 +154,10 @@ async fn converse(
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    heads.lock().expect("no panic").push(String::from_utf8_lossy(&head).to_lowercase());
-    for sent in answer() {
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    heads.lock().expect("no panic").push(head);
+    for sent in answer(&path) {
         match sent {
             Sent::Bytes(bytes) => stream.write_all(&bytes).await?,
             Sent::Pause(pause) => {

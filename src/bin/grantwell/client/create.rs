@@ -46,6 +46,7 @@ impl Create {
         hand_out(&ClientInformation::created(&registered.client, registered.secret.as_ref()), is_only_copy)
             .map_err(|failure| secret_not_delivered(failure, &registered.client))?;
         words::tell(&registered.notices);
+        self.settings.jwks_uri.warn_unless_fetched(&registered.client.metadata).await;
         Ok(())
     }
 }

@@ -38,6 +38,10 @@ impl KeyArguments {
     /// Sets what is named.
     pub(super) fn apply(&self, metadata: &mut ClientMetadata) {
         if let Some(Setting(jwks)) = &self.jwks {
+            if jwks.is_some() {
+                // A client has its keys in one place, and this one counts from now on.
+                metadata.jwks_uri = None;
+            }
             metadata.jwks.clone_from(jwks);
         }
         if !self.assertion_alg.is_empty() {

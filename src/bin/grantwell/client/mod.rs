@@ -1,6 +1,7 @@
 //! `grantwell client`: registers clients, changes them, and rotates their secrets.
 
 mod create;
+mod jwks_uri;
 mod key;
 mod keys;
 mod list;

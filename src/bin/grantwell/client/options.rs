@@ -14,6 +14,7 @@ use grantwell::core::management::SecretLifetime;
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 
+use super::jwks_uri::JwksUriArguments;
 use super::keys::KeyArguments;
 use crate::access_token::{AccessTokenArguments, Setting, apply};
 use crate::duration::{self, MalformedDuration};
@@ -53,6 +54,8 @@ pub(super) struct Settings {
     auth_method: Vec<AuthMethod>,
     #[command(flatten)]
     keys: KeyArguments,
+    #[command(flatten)]
+    pub(super) jwks_uri: JwksUriArguments,
     /// How long the client's secrets work from now on: seconds, or with a unit such as 90d; 0 for ever (client_secret_expires_at) [new
     /// clients: 0]
     #[arg(long, value_name = "DURATION", value_parser = secret_lifetime)]
@@ -128,6 +131,7 @@ impl Settings {
         }
         metadata.client_secret_storage = self.secret_storage.or(metadata.client_secret_storage);
         self.keys.apply(metadata);
+        self.jwks_uri.apply(metadata);
         apply(self.secret_rotation_days, &mut metadata.client_secret_rotation_days);
         if !self.resource.is_empty() {
             metadata.resources = named(&self.resource);

@@ -55,6 +55,7 @@ impl Update {
         let store = place.open_existing().await?;
         let changed = store.management().update(&place.realm, self.client.id()?, &change).await?;
         words::tell(&changed.notices);
+        self.settings.jwks_uri.warn_unless_fetched(&changed.record.metadata).await;
         self.valid_after.wait_until_over(changed.record.tokens_valid_after).await;
         show::print(&self.output, &changed.record, store.management()).await
     }

@@ -1,0 +1,93 @@
+//! The options that say where a client publishes its keys, and how they may be fetched.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use grantwell::core::client::metadata::ClientMetadata;
+use grantwell::core::keys::remote::{CaCertificates, InvalidCaCertificates, InvalidJwksUrl, JwksUri, JwksUrl};
+use grantwell::core::ports::Clock as _;
+use grantwell::remote::fetcher::{FetchError, Fetcher, are_certificates};
+use grantwell::remote::keys::{NoKeys, try_fetching};
+use grantwell::system::SystemClock;
+
+use crate::access_token::Setting;
+use crate::output;
+
+/// Where the keys are fetched.
+#[derive(Debug, clap::Args)]
+pub(super) struct JwksUriArguments {
+    /// Where the server fetches the client's public keys, a JWK Set, for private_key_jwt: an https URL (jwks_uri). It replaces
+    /// --jwks; '' removes it
+    ///
+    /// Only public addresses are connected to, redirects are not followed, and an answer of more than 64 KiB or two seconds is
+    /// none. The keys are fetched once now, to tell you if that does not work.
+    #[arg(long, value_name = "URL", conflicts_with = "jwks", value_parser = jwks_uri)]
+    jwks_uri: Option<Setting<JwksUrl>>,
+    /// Lets the address of --jwks-uri be on a private network: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7
+    /// or this machine
+    #[arg(long, requires = "jwks_uri")]
+    allow_private_network: bool,
+    /// The certificates of the authority that the server at --jwks-uri is trusted by, as PEM, in place of those that the system
+    /// trusts
+    #[arg(long, value_name = "FILE", requires = "jwks_uri", value_parser = ca)]
+    ca: Option<CaCertificates>,
+}
+
+/// Why there is no authority in a file.
+#[derive(Debug, thiserror::Error)]
+enum UnreadableCa {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Invalid(#[from] InvalidCaCertificates),
+    #[error("it has a certificate that cannot be read, or that is not an authority's")]
+    NoCertificate,
+}
+
+impl JwksUriArguments {
+    /// Sets what is named. A client has its keys in one place.
+    pub(super) fn apply(&self, metadata: &mut ClientMetadata) {
+        match &self.jwks_uri {
+            Some(Setting(Some(uri))) => {
+                let allow_private_network = self.allow_private_network;
+                metadata.jwks = None;
+                metadata.jwks_uri = Some(JwksUri { uri: uri.clone(), allow_private_network, ca: self.ca.clone() });
+            }
+            Some(Setting(None)) => metadata.jwks_uri = None,
+            None => {}
+        }
+    }
+
+    /// Whether an address is set.
+    fn names_address(&self) -> bool {
+        matches!(self.jwks_uri, Some(Setting(Some(_))))
+    }
+
+    /// Warns where the keys cannot be fetched now. That is no reason to refuse: the server may reach what this machine does not, and
+    /// an application may be registered before it runs.
+    pub(super) async fn warn_unless_fetched(&self, metadata: &ClientMetadata) {
+        let Some(address) = metadata.jwks_uri.as_ref().filter(|_| self.names_address()) else { return };
+        if let Err(error) = try_fetching(&Fetcher::default(), address, SystemClock.now()).await {
+            let advice = match error {
+                NoKeys::Fetch(FetchError::NotPublic(_)) => "; allow it with --allow-private-network",
+                NoKeys::Fetch(FetchError::Tls(_)) => "; name a private authority with --ca",
+                _ => "",
+            };
+            output::warn(&format!(
+                "no keys could be fetched from {address}: {error}{advice}. The client is registered, and can authenticate with a key once \
+                 the server can fetch it"
+            ));
+        }
+    }
+}
+
+fn jwks_uri(text: &str) -> Result<Setting<JwksUrl>, InvalidJwksUrl> {
+    if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|url| Setting(Some(url))) }
+}
+
+fn ca(path: &str) -> Result<CaCertificates, UnreadableCa> {
+    let mut text = String::new();
+    File::open(path)?.take(CaCertificates::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
+    let ca: CaCertificates = text.parse()?;
+    if are_certificates(ca.as_pem()) { Ok(ca) } else { Err(UnreadableCa::NoCertificate) }
+}
