@@ -18,6 +18,7 @@ fn the_root_realm_is_there_without_a_record() {
         "access_token_signing_alg": null,
         "token_quota": null,
         "token_quota_mode": null,
+        "client_secret_storage": null,
         "tokens_valid_after": 0,
     });
     assert_eq!(operator.registered(&["realm", "show", "root"]), root);
@@ -51,6 +52,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         "5/day",
         "--token-quota-mode",
         "enforce",
+        "--secret-storage",
+        "digest",
     ]);
     assert_eq!(
         expected,
@@ -65,6 +68,7 @@ fn realm_set_creates_and_then_changes_what_is_named() {
             "access_token_signing_alg": "PS256",
             "token_quota": "5/day",
             "token_quota_mode": "enforce",
+            "client_secret_storage": "digest",
             "tokens_valid_after": 0,
         })
     );
@@ -87,6 +91,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         (&["--token-quota-mode", "observe"], "token_quota_mode", json!("observe")),
         (&["--token-quota", ""], "token_quota", Value::Null),
         (&["--token-quota-mode", ""], "token_quota_mode", Value::Null),
+        (&["--secret-storage", "secrets-manager"], "client_secret_storage", json!("secrets-manager")),
+        (&["--secret-storage", ""], "client_secret_storage", Value::Null),
         (&[], "realm", json!("alpha")),
     ] {
         expected[member] = value;
