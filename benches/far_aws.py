@@ -45,7 +45,7 @@ class Service:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 headers = {}
-                for line in head.decode("latin-1").split("\r\n")[1:]:
+                for line in head.decode("latin-1").rstrip().split("\r\n")[1:]:
                     name, _, value = line.partition(":")
                     headers[name.lower()] = value.strip()
                 body = await reader.readexactly(int(headers.get("content-length", "0")))

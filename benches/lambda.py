@@ -26,10 +26,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "aws"))
@@ -56,10 +57,18 @@ RESIDENT_GOAL = 20.0
 # In multiples of a client whose secret is in Secrets Manager.
 COLD_GOAL = 0.6
 
-# How a client authenticates, and its registration. The first is what the others are compared with.
-COLD_CLIENTS = {
-    "secrets-manager": seed.MY_CLIENT,
-    "digest": seed.SeededClient("digestClient", "client_secret_basic", "write", ("--secret-storage", "digest")),
+
+def by_secret(client: seed.SeededClient) -> dict[str, Any]:
+    given = event("token/basic")
+    given["headers"]["authorization"] = f"Basic {client.basic}"
+    return given
+
+
+# A client for each way to authenticate, and what it sends: made for each turn, because an assertion is good for one. The first is
+# what the others are compared with.
+COLD_CLIENTS: dict[str, tuple[seed.SeededClient, Callable[[seed.SeededClient], dict[str, Any]]]] = {
+    "secrets-manager": (seed.MY_CLIENT, by_secret),
+    "digest": (seed.SeededClient("digestClient", "client_secret_basic", "write", ("--secret-storage", "digest")), by_secret),
 }
 
 COMMON = {
@@ -153,14 +162,11 @@ def measure_starts(functions: list[Function], emulator: Emulator) -> dict[str, S
 def measure_cold(token: Function, emulator: Emulator) -> dict[str, list[float]]:
     """Milliseconds from the start of a process to its first answer, of which AWS is as far away as it is."""
     cold: dict[str, list[float]] = {name: [] for name in COLD_CLIENTS}
-    events = {}
-    for name, client in COLD_CLIENTS.items():
-        events[name] = event("token/basic")
-        events[name]["headers"]["authorization"] = f"Basic {client.basic}"
     with far_aws(emulator) as extra:
         # What is asked for once is remembered there: the first turn does not count.
         for turn in range(COLDS + 1):
-            for name, given in events.items():
+            for name, (client, request) in COLD_CLIENTS.items():
+                given = request(client)
                 begun = time.perf_counter()
                 with sandbox(token, emulator, extra) as started:
                     answer = started.call(given)
@@ -169,6 +175,14 @@ def measure_cold(token: Function, emulator: Emulator) -> dict[str, list[float]]:
                 if turn:
                     cold[name].append(took)
     return cold
+
+
+def register_cold_clients(emulator: Emulator) -> None:
+    table, grantwell = COMMON["GRANTWELL_REGISTRY_TABLE"], Path(os.environ["GRANTWELL_BIN_DIR"]) / "grantwell"
+    operator = seed.operator_environment(emulator.url, emulator.operator, table, COMMON["GRANTWELL_SECRET_PREFIX"])
+    for client, _ in COLD_CLIENTS.values():
+        settings = ("--scope", client.scope, "--default-scope", client.scope, *client.settings)
+        seed.register_client(operator, grantwell, seed.REALM, client, settings)
 
 
 @contextmanager
@@ -321,11 +335,7 @@ def main() -> None:
         seed.seed(emulator.url, emulator.operator, Path(os.environ["GRANTWELL_BIN_DIR"]) / "grantwell")
         starts = measure_starts(functions, emulator)
         print_starts(functions, starts)
-        table, grantwell = COMMON["GRANTWELL_REGISTRY_TABLE"], Path(os.environ["GRANTWELL_BIN_DIR"]) / "grantwell"
-        operator = seed.operator_environment(emulator.url, emulator.operator, table, COMMON["GRANTWELL_SECRET_PREFIX"])
-        for client in COLD_CLIENTS.values():
-            settings = ("--scope", client.scope, "--default-scope", client.scope, *client.settings)
-            seed.register_client(operator, grantwell, seed.REALM, client, settings)
+        register_cold_clients(emulator)
         print_cold(measure_cold(token, emulator))
         print_calls(works, measure_calls(works, emulator, aws))
 
