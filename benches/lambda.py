@@ -9,12 +9,16 @@ Functions take turns, start by start and call by call, so that what else the mac
 comes on top. CPU is the process's own, read from the scheduler in nanoseconds, and steady where the machine is noisy. The emulator of
 AWS takes its share of the clock, so wall times of functions that call AWS are mostly the emulator's.
 
+`cold` is the time from the start of the process to its first answer, over TLS and with a millisecond to each service
+(`benches/far_aws.py`): of a client whose secret is in Secrets Manager, and of others in multiples of it.
+
 Where valgrind is installed, the instructions of a warm call are counted too: load hardly changes them, but they leave out the
 kernel, and valgrind's processor has no SHA instructions, which the signature of a call of AWS would use.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -22,10 +26,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "aws"))
@@ -39,6 +44,7 @@ from runtime_api import LambdaRuntime  # noqa: E402
 STARTS = int(os.environ.get("GRANTWELL_BENCH_STARTS", "41"))
 FIRSTS = int(os.environ.get("GRANTWELL_BENCH_FIRSTS", "5"))
 CALLS = int(os.environ.get("GRANTWELL_BENCH_CALLS", "400"))
+COLDS = int(os.environ.get("GRANTWELL_BENCH_COLDS", "41"))
 COUNTED = int(os.environ.get("GRANTWELL_BENCH_COUNTED", "20"))
 BINARIES = Path(os.environ["GRANTWELL_BENCH_BIN_DIR"])
 
@@ -47,6 +53,23 @@ INIT_GOAL = 2.0
 CPU_GOALS = {0: 1.3, 1: 4.0}
 # In megabytes. Metadata keeps nothing but realms and public keys.
 RESIDENT_GOAL = 20.0
+
+# In multiples of a client whose secret is in Secrets Manager.
+COLD_GOAL = 0.6
+
+
+def by_secret(client: seed.SeededClient) -> dict[str, Any]:
+    given = event("token/basic")
+    given["headers"]["authorization"] = f"Basic {client.basic}"
+    return given
+
+
+# A client for each way to authenticate, and what it sends: made for each turn, because an assertion is good for one. The first is
+# what the others are compared with.
+COLD_CLIENTS: dict[str, tuple[seed.SeededClient, Callable[[seed.SeededClient], dict[str, Any]]]] = {
+    "secrets-manager": (seed.MY_CLIENT, by_secret),
+    "digest": (seed.SeededClient("digestClient", "client_secret_basic", "write", ("--secret-storage", "digest")), by_secret),
+}
 
 COMMON = {
     "GRANTWELL_REGISTRY_TABLE": seed.REGISTRY_TABLE,
@@ -136,6 +159,50 @@ def measure_starts(functions: list[Function], emulator: Emulator) -> dict[str, S
     return starts
 
 
+def measure_cold(token: Function, emulator: Emulator) -> dict[str, list[float]]:
+    """Milliseconds from the start of a process to its first answer, of which AWS is as far away as it is."""
+    cold: dict[str, list[float]] = {name: [] for name in COLD_CLIENTS}
+    with far_aws(emulator) as extra:
+        # What is asked for once is remembered there: the first turn does not count.
+        for turn in range(COLDS + 1):
+            for name, (client, request) in COLD_CLIENTS.items():
+                given = request(client)
+                begun = time.perf_counter()
+                with sandbox(token, emulator, extra) as started:
+                    answer = started.call(given)
+                    took = (time.perf_counter() - begun) * 1000
+                assert answer.status == 200, answer
+                if turn:
+                    cold[name].append(took)
+    return cold
+
+
+def register_cold_clients(emulator: Emulator) -> None:
+    table, grantwell = COMMON["GRANTWELL_REGISTRY_TABLE"], Path(os.environ["GRANTWELL_BIN_DIR"]) / "grantwell"
+    operator = seed.operator_environment(emulator.url, emulator.operator, table, COMMON["GRANTWELL_SECRET_PREFIX"])
+    for client, _ in COLD_CLIENTS.values():
+        settings = ("--scope", client.scope, "--default-scope", client.scope, *client.settings)
+        seed.register_client(operator, grantwell, seed.REALM, client, settings)
+
+
+@contextmanager
+def far_aws(emulator: Emulator) -> Iterator[dict[str, str]]:
+    """What tells a function where it is."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, str(ROOT / "benches" / "far_aws.py"), emulator.url, directory]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                said = json.loads(process.stdout.readline())
+                yield {
+                    "AWS_ENDPOINT_URL_DYNAMODB": said["dynamodb"],
+                    "AWS_ENDPOINT_URL_SECRETS_MANAGER": said["secretsmanager"],
+                    "SSL_CERT_FILE": said["ca"],
+                }
+            finally:
+                process.terminate()
+
+
 def measure_calls(works: list[Work], emulator: Emulator, aws: FaultyAws) -> dict[str, Calls]:
     """`aws` keeps connections open, as AWS does: the emulator closes each after one answer."""
     calls = {work.label: Calls() for work in works}
@@ -198,9 +265,9 @@ def control(command: str, pid: int) -> None:
     subprocess.run(["callgrind_control", command, str(pid)], check=True, stdout=subprocess.DEVNULL)
 
 
-def verdict(multiple: float, goal: float) -> str:
-    """A multiple of the no-op's figure, and what it is meant to be at most."""
-    return f"{multiple:4.1f}x {'<=' if multiple <= goal else '> '} {goal:.1f}x"
+def verdict(multiple: float, goal: float, places: int = 1) -> str:
+    """A multiple of the figure that is compared with, and what it is meant to be at most."""
+    return f"{multiple:4.{places}f}x {'<=' if multiple <= goal else '> '} {goal:.1f}x"
 
 
 def print_starts(functions: list[Function], starts: dict[str, Starts]) -> None:
@@ -215,6 +282,15 @@ def print_starts(functions: list[Function], starts: dict[str, Starts]) -> None:
             f"{verdict(cpu / floor_cpu, INIT_GOAL):>15} "
             f"{seen.resident:6.1f} MB {function.binary.stat().st_size / 1e6:6.1f} MB"
         )
+
+
+def print_cold(cold: dict[str, list[float]]) -> None:
+    floor = statistics.median(next(iter(cold.values())))
+    print(f"\n{'cold, to the first answer':26} {'median':>9} {'lowest':>9} {'':>15}  load {os.getloadavg()[0]:.1f}")
+    for name, times in cold.items():
+        median = statistics.median(times)
+        compared = "" if median == floor else verdict(median / floor, COLD_GOAL, 2)
+        print(f"{name:26} {median:6.1f} ms {min(times):6.1f} ms {compared:>15}")
 
 
 def print_calls(works: list[Work], calls: dict[str, Calls]) -> None:
@@ -259,6 +335,8 @@ def main() -> None:
         seed.seed(emulator.url, emulator.operator, Path(os.environ["GRANTWELL_BIN_DIR"]) / "grantwell")
         starts = measure_starts(functions, emulator)
         print_starts(functions, starts)
+        register_cold_clients(emulator)
+        print_cold(measure_cold(token, emulator))
         print_calls(works, measure_calls(works, emulator, aws))
 
 

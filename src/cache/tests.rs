@@ -10,6 +10,7 @@ use crate::app::{FUNCTION_CACHES, LOCAL_CACHES};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
+use crate::core::client::registered_secrets::RegisteredSecrets;
 use crate::core::client::secret::{ClientSecrets, SecretDigest};
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::published::VerificationKeys;
@@ -139,6 +140,27 @@ async fn a_warm_secret_costs_no_call() {
         assert!(is(cache.secrets(&client).await.expect("answers"), "one"));
     }
     assert_eq!(source.calls(), 1);
+}
+
+#[tokio::test]
+async fn secrets_of_a_registration_that_keeps_them_are_as_new_as_it_and_asked_of_nobody() {
+    let source = Arc::new(Source::default());
+    source.answers(Err(down()));
+    let cache = cached(&source);
+    let keeps = |client: &Client, text: &str| {
+        let secret_digests = Some(RegisteredSecrets::first(SecretDigest::of(text), UnixSeconds(0)));
+        Client { secret_digests, revision: client.revision + 1, ..client.clone() }
+    };
+    let client = keeps(&registered(), "one");
+    assert!(is(cache.secrets(&client).await.expect("nobody is asked"), "one"));
+    // Another look is one at the registration.
+    assert!(cache.admits_another_look(&client).await && !cache.admits_another_look(&client).await);
+    let rotated = keeps(&client, "two");
+    for secrets in [cache.secrets_anew(&rotated).await, cache.secrets(&rotated).await] {
+        let secrets = secrets.expect("nobody is asked");
+        assert!(secrets.as_ref().is_some_and(|secrets| !secrets.may_be_newer) && is(secrets, "two"));
+    }
+    assert_eq!(source.calls(), 0);
 }
 
 #[tokio::test]

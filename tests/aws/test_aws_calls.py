@@ -38,7 +38,12 @@ COUNTED = seed.SeededClient("countedClient", "client_secret_basic", "write", ("-
 OBSERVED = seed.SeededClient("observedClient", "client_secret_basic", "write", (*COUNTED.settings, "--token-quota-mode", "observe"))
 COUNTED_STATELESS = seed.SeededClient("countedJwtClient", "client_secret_basic", "write", (*COUNTED.settings, *seed.STATELESS_JWT))
 LIMITED = seed.SeededClient("limitedClient", "client_secret_basic", "write", ("--token-quota", "1/day"))
-REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED)
+# Its registration keeps its secret.
+DIGEST = seed.SeededClient("digestClient", "client_secret_basic", "write", ("--secret-storage", "digest"))
+DIGEST_RESOURCE_SERVER = seed.SeededClient(
+    "digestResourceServer", "client_secret_basic", seed.MY_RESOURCE_SERVER.scope, ("--secret-storage", "digest")
+)
+REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED, DIGEST, DIGEST_RESOURCE_SERVER)
 # How the three kinds of token are asked for; the names are those of `grantwell cost`.
 ISSUERS = {"opaque": seed.MY_CLIENT, "stored jwt": seed.MY_JWT_CLIENT, "stateless jwt": STATELESS}
 COST_ARGUMENTS = {
@@ -59,6 +64,9 @@ NEW_SECRET = Counter({"GetItem client consistent": 1})
 # And what it asks for once in its life.
 REGISTRY = Counter({"GetItem registry consistent": 1})
 CALLER = REALM + CLIENT + SECRET + NEW_SECRET
+# A digest comes with the registration, and so does a public key.
+DIGEST_CALLER = REALM + CLIENT
+KEY_CALLER = REALM + CLIENT
 
 ISSUED = Counter({"PutItem token": 1})
 # An assertion is used once, by whichever sandbox.
@@ -250,6 +258,9 @@ ROWS = {
     "token: opaque, by a key": Row(
         "TokenFunction", lambda service: key_client.event_with(fresh()), answers_200, USED + ISSUED, KEY_CALLER
     ),
+    "token: opaque, secret kept as a digest": Row(
+        "TokenFunction", lambda service: token_request(DIGEST), answers_200, ISSUED, DIGEST_CALLER
+    ),
     # --- introspection; the second client is the token's own ---
     "introspection: opaque": Row(
         "IntrospectFunction", introspection("opaque"), says_active, LOOKED_UP, CALLER + CLIENT
@@ -273,6 +284,13 @@ ROWS = {
         answers_200,
         LOOKED_UP,
         CALLER + CLIENT + SIGNING_KEYS + REGISTRY,
+    ),
+    "introspection: opaque, secret kept as a digest": Row(
+        "IntrospectFunction",
+        introspection("opaque", DIGEST_RESOURCE_SERVER),
+        says_active,
+        LOOKED_UP,
+        DIGEST_CALLER + CLIENT,
     ),
     "introspection: no token of ours": Row(
         "IntrospectFunction",
@@ -519,6 +537,22 @@ def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, quot
         "introspection": billed(ROWS[f"introspection: {kind}"].warm),
         "load": {name: billed(calls) for name, calls in loads.items()},
     }
+
+
+def test_grantwell_cost_computes_with_the_calls_of_a_digest(binaries: Path) -> None:
+    computed = cost(binaries, "opaque", "--secret-storage", "digest")["calls"]
+    assert computed["token"] == billed(ROWS["token: opaque, secret kept as a digest"].warm)
+    assert computed["introspection"] == billed(ROWS["introspection: opaque, secret kept as a digest"].warm)
+    load = computed["load"]
+    assert (load["realm"], load["client"]) == (billed(REALM), billed(CLIENT))
+    assert (load["client_secret"], load["new_secret"]) == (billed(NOTHING), billed(NOTHING))
+
+
+def test_guessing_at_a_digest_costs_one_read_in_thirty_seconds(service: Service, count: CountCalls) -> None:
+    function = count("TokenFunction")
+    for _ in range(20):
+        assert function.sandbox.call(token_request(DIGEST, "gws_" + "A" * 43)).status == 401
+    assert function.calls() == DIGEST_CALLER + NEW_SECRET
 
 
 @pytest.mark.parametrize("kind", ["opaque", "stored jwt"])

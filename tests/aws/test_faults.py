@@ -58,6 +58,8 @@ COUNTED_CLIENT = seed.SeededClient(
     "myCountedClient", "client_secret_basic", "write", ("--token-quota", "1000000/day")
 )
 # The client whose tokens have each form; those of the last are counted.
+# Its registration keeps its secret.
+DIGEST_CLIENT = seed.SeededClient("myDigestClient", "client_secret_basic", "write", ("--secret-storage", "digest"))
 OWNERS = {
     "opaque": seed.MY_CLIENT,
     "JWT": seed.MY_JWT_CLIENT,
@@ -161,7 +163,7 @@ class Sandboxes:
 
 @pytest.fixture(scope="module")
 def sandboxes(registered: Stack, binaries: Path, emulator: Emulator) -> Iterator[Sandboxes]:
-    for client in (STATELESS_CLIENT, COUNTED_CLIENT):
+    for client in (STATELESS_CLIENT, COUNTED_CLIENT, DIGEST_CLIENT):
         register(registered, binaries, emulator, seed.REALM, client)
     tables = (registered.physical_id("RegistryTable"), registered.physical_id("TokenTable"))
     seed.put_tokens(emulator.url, emulator.operator, *tables)
@@ -514,6 +516,26 @@ def test_a_warm_sandbox_does_without_secrets_manager_for_an_hour(
         assert_outcome(sandbox, given, UNAVAILABLE["TokenFunction"])
         aws.heal()
         assert_outcome(sandbox, given, right)
+
+
+@pytest.mark.parametrize("fault", [RESET_AFTER, THROTTLED], ids=str)
+def test_a_secret_kept_as_a_digest_works_in_a_new_sandbox_while_secrets_manager_is_away(
+    fault: Fault, sandboxes: Sandboxes, emulator: Emulator
+) -> None:
+    digest, other = token_request(DIGEST_CLIENT), token_request(OWNERS["opaque"])
+    wrong = token_request(DIGEST_CLIENT)
+    wrong["headers"]["authorization"] = (
+        "Basic " + base64.b64encode(f"{DIGEST_CLIENT.id}:{'gws_' + 'A' * 43}".encode()).decode()
+    )
+    with FaultyAws(emulator) as aws:
+        aws.fail("GetSecretValue clients", fault)
+        with sandboxes.start("TokenFunction", aws.url) as sandbox:
+            assert_outcome(sandbox, digest, issued("write", OPAQUE))
+            assert_outcome(sandbox, wrong, EXPECTATIONS["token/wrong-secret"])
+            assert_outcome(sandbox, digest, issued("write", OPAQUE))
+            assert not any(call.startswith("GetSecretValue") for call in aws.calls), aws.calls
+            # It is away: others notice.
+            assert_outcome(sandbox, other, UNAVAILABLE["TokenFunction"])
 
 
 @pytest.mark.parametrize("call", ["CreateSecret signing-keys", "PutItem jwks"])

@@ -37,7 +37,7 @@ fn dollars(number: &Value) -> String {
 fn the_cost_page_shows_what_the_command_prints() {
     let page = page("docs/cost.md");
     let examples: Vec<_> = page.split("```console\n$ grantwell cost").skip(1).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let (arguments, rest) = example.split_once('\n').expect("a line of arguments");
         let (expected, _) = rest.split_once("```").expect("an end");
@@ -66,7 +66,7 @@ fn the_cost_page_lists_the_prices_that_the_command_has() {
 fn the_readme_shows_what_the_command_computes() {
     let page = page("README.md");
     let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `grantwell cost")).collect();
-    assert_eq!(rows.len(), 4);
+    assert_eq!(rows.len(), 5);
     for row in rows {
         let (arguments, rest) = row.split_once('`').expect("the end of the command");
         let shown: Vec<_> = rest.split('|').map(str::trim).skip(1).take(2).collect();
@@ -99,7 +99,11 @@ fn a_quota_is_one_write_a_token() {
     assert!((dollars(&with) - dollars(&without) - 0.625).abs() < 1e-6, "the price of a million write units");
     let stateless = json(&["--token-quota", "--format", "jwt", "--persistence", "stateless"]);
     assert_eq!(writes(&stateless), Some(1));
-    assert!(stateless["assumptions"].to_string().contains("stateless JWTs, counted for a quota; clients: 10"));
+    assert!(
+        stateless["assumptions"]
+            .to_string()
+            .contains("stateless JWTs, counted for a quota; secrets in Secrets Manager; clients: 10")
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::metadata::{ClientMetadata, InvalidRegistration, SecretRotationDays};
 use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::KeyId;
@@ -115,6 +116,89 @@ async fn a_rotation_by_schedule_is_refused_where_there_is_none_and_one_that_is_r
     stack.update("c", &|metadata| metadata.client_name = Some("n".to_owned())).await.expect("changed");
     assert_eq!(stack.update("c", &days(31)).await.err(), refusal);
     stack.update("c", &|metadata| metadata.client_secret_rotation_days = None).await.expect("taken back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_is_kept_of_generated_secrets_only_and_rotated_by_no_schedule() {
+    let house = House::new();
+    let stack = house.management.with_scheduled_rotation();
+    let digest = ClientMetadata { client_secret_storage: Some(SecretStorage::Digest), ..ClientMetadata::new() };
+    let bring = |text: &str| ClientSecret::given(text, false).expect("long enough");
+    let supplied = "correct horse battery staple";
+    let generated = format!("gws_{}", "A".repeat(43));
+
+    // What somebody has thought up is refused, to begin with and later.
+    let given = |text: &str| Registration { secret: Some(bring(text)), ..registration(Some("c"), digest.clone()) };
+    let refused = stack.register(&root(), given(supplied)).await;
+    assert_eq!(refused.err(), Some(ManagementError::SuppliedSecret(subject("c"))));
+    let registered = stack.register(&root(), given(&generated)).await.expect("it has the form of a generated one");
+    assert_eq!(registered.client.secret_storage(), SecretStorage::Digest);
+    let rotation = Rotation { given: Some(bring(supplied)), ..Rotation::default() };
+    let refused = stack.rotate_secret(&root(), &id("c"), rotation).await;
+    assert_eq!(refused.err(), Some(ManagementError::SuppliedSecret(subject("c"))));
+    stack.rotate_secret(&root(), &id("c"), Rotation::default()).await.expect("rotated");
+
+    // A schedule, in whatever order.
+    let refusal = Some(ManagementError::from(InvalidRegistration::RotatedDigest));
+    let days = SecretRotationDays::new(30).ok();
+    let both = ClientMetadata { client_secret_rotation_days: days, ..digest.clone() };
+    assert_eq!(stack.register(&root(), registration(Some("d"), both)).await.err(), refusal);
+    let update = async |of: &str, metadata: &(dyn Fn(&mut ClientMetadata) + Sync)| {
+        let change = ClientChange { metadata, names_secret_storage: true, ..ClientChange::NOTHING };
+        stack.update(&root(), &id(of), &change).await.map(|changed| changed.notices)
+    };
+    assert_eq!(update("c", &|metadata| metadata.client_secret_rotation_days = days).await.err(), refusal);
+    let rotated = ClientMetadata { client_secret_rotation_days: days, ..ClientMetadata::new() };
+    stack.register(&root(), registration(Some("d"), rotated)).await.expect("registered");
+    let keep_digest = |metadata: &mut ClientMetadata| metadata.client_secret_storage = Some(SecretStorage::Digest);
+    assert_eq!(update("d", &keep_digest).await.err(), refusal);
+    let neither = |metadata: &mut ClientMetadata| {
+        keep_digest(metadata);
+        metadata.client_secret_rotation_days = None;
+    };
+    assert_eq!(update("d", &neither).await, Ok(vec![]));
+    assert_eq!(update("d", &keep_digest).await, Ok(vec![Notice::NothingChanged(subject("d"))]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_realm_keeps_secrets_is_for_clients_to_come() {
+    let house = House::new();
+    let stack = house.management.with_scheduled_rotation();
+    let set = async |storage: Option<SecretStorage>| {
+        let settings = |settings: &mut RealmSettings| settings.client_secret_storage = storage;
+        let change = RealmChange { settings: &settings, ..RealmChange::NOTHING };
+        stack.set_realm(&root(), &change).await.map(|changed| changed.notices)
+    };
+    let register = async |name: &str, metadata: ClientMetadata| {
+        let registered = stack.register(&root(), registration(Some(name), metadata)).await.expect("registered");
+        registered.client.secret_storage()
+    };
+    let stay = |storage, count, names: &[&str]| {
+        let first = names.iter().map(|name| id(name)).collect();
+        Notice::SecretsStay { realm: root(), storage, count, first }
+    };
+    let (digest, secrets_manager) = (SecretStorage::Digest, SecretStorage::SecretsManager);
+    let rotated =
+        ClientMetadata { client_secret_rotation_days: SecretRotationDays::new(30).ok(), ..ClientMetadata::new() };
+    assert_eq!(register("rotated", rotated.clone()).await, secrets_manager);
+    assert_eq!(register("there", ClientMetadata::new()).await, secrets_manager);
+
+    // A client that would never follow, until it says that it does not.
+    let first = vec![id("rotated")];
+    assert_eq!(set(Some(digest)).await, Err(ManagementError::SecretsAreRotated { realm: root(), count: 1, first }));
+    let own = |metadata: &mut ClientMetadata| metadata.client_secret_storage = Some(secrets_manager);
+    let change = ClientChange { metadata: &own, names_secret_storage: true, ..ClientChange::NOTHING };
+    stack.update(&root(), &id("rotated"), &change).await.expect("changed");
+    assert_eq!(set(Some(digest)).await, Ok(vec![stay(digest, 2, &["rotated", "there"])]));
+    assert_eq!(set(Some(digest)).await, Ok(vec![Notice::NothingChanged(Subject::Realm(root()))]));
+
+    assert_eq!(register("new", ClientMetadata::new()).await, digest);
+    let own = ClientMetadata { client_secret_storage: Some(secrets_manager), ..rotated };
+    assert_eq!(register("own", own).await, secrets_manager, "a client's goes before its realm's");
+    let there = stack.client(&root(), &id("there")).await.expect("registered");
+    assert_eq!(there.secret_storage(), secrets_manager, "what there was stays where it is");
+    assert_eq!(set(None).await, Ok(vec![stay(secrets_manager, 1, &["new"])]));
+    assert_eq!(stack.client(&root(), &id("new")).await.expect("registered").secret_storage(), digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ fn the_root_realm_is_there_without_a_record() {
         "token_quota_mode": null,
         "assertion_audience": null,
         "assertion_max_lifetime": null,
+        "client_secret_storage": null,
         "tokens_valid_after": 0,
     });
     assert_eq!(operator.registered(&["realm", "show", "root"]), root);
@@ -57,6 +58,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         "compatible",
         "--assertion-max-lifetime",
         "1h",
+        "--secret-storage",
+        "digest",
     ]);
     assert_eq!(
         expected,
@@ -73,6 +76,7 @@ fn realm_set_creates_and_then_changes_what_is_named() {
             "token_quota_mode": "enforce",
             "assertion_audience": "compatible",
             "assertion_max_lifetime": 3600,
+            "client_secret_storage": "digest",
             "tokens_valid_after": 0,
         })
     );
@@ -99,6 +103,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         (&["--assertion-audience", ""], "assertion_audience", Value::Null),
         (&["--assertion-max-lifetime", "60"], "assertion_max_lifetime", json!(60)),
         (&["--assertion-max-lifetime", ""], "assertion_max_lifetime", Value::Null),
+        (&["--secret-storage", "secrets-manager"], "client_secret_storage", json!("secrets-manager")),
+        (&["--secret-storage", ""], "client_secret_storage", Value::Null),
         (&[], "realm", json!("alpha")),
     ] {
         expected[member] = value;

@@ -30,6 +30,7 @@ use grantwell::aws::store::tokens::DynamoTokens;
 use grantwell::core::access_token::record::{Revocation, StoredToken};
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
+use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::copy::{CopyId, KeptKeys};
@@ -53,6 +54,7 @@ use super::{
     client_id, generated, realm, realm_name,
 };
 
+mod moving;
 mod ownership;
 mod rotation;
 
@@ -88,6 +90,20 @@ mod registry {
 
     registry_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
     secrets_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod digests {
+    use super::super::secrets::secrets_suite;
+
+    secrets_suite!(super::digest_ports().await; #[ignore = "needs the AWS emulator: make test"]);
+
+    /// Here there are no labels to mistake.
+    #[tokio::test]
+    #[ignore = "needs the AWS emulator: make test"]
+    async fn a_lost_secret_is_replaced_beside_the_previous_one() {
+        let opened = super::digest_ports().await;
+        super::super::secrets::a_lost_secret_is_replaced_beside_the_previous_one(&opened.ports).await;
+    }
 }
 
 mod keys {
@@ -885,6 +901,19 @@ async fn registry_ports() -> Opened<RegistryPorts> {
         registry: Arc::new(stack.registry()),
         registrar: Arc::new(stack.registrar()),
         secrets: Arc::new(stack.secrets()),
+        storage: None,
+    };
+    Opened::new(ports, stack)
+}
+
+/// Of clients whose registrations keep their secrets. Whoever reads them cannot reach Secrets Manager.
+async fn digest_ports() -> Opened<RegistryPorts> {
+    let stack = Stack::create().await;
+    let ports = RegistryPorts {
+        registry: Arc::new(stack.registry()),
+        registrar: Arc::new(stack.registrar()),
+        secrets: Arc::new(stack.secrets_without_secrets_manager()),
+        storage: Some(SecretStorage::Digest),
     };
     Opened::new(ports, stack)
 }
@@ -953,6 +982,11 @@ impl Stack {
 
     fn secrets(&self) -> AwsSecrets {
         AwsSecrets::new(self.secrets_manager.clone(), &self.name, Arc::new(self.registry()))
+    }
+
+    fn secrets_without_secrets_manager(&self) -> AwsSecrets {
+        let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+        AwsSecrets::new(self.secrets_manager_at(&closed), &self.name, Arc::new(self.registry()))
     }
 
     fn published_keys(&self) -> DynamoPublishedKeys {

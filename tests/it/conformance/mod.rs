@@ -36,6 +36,8 @@ use std::sync::Arc;
 use grantwell::core::client::Client;
 use grantwell::core::client::id::{ClientId, RegistrationId};
 use grantwell::core::client::secret::{ClientSecret, ClientSecrets};
+use grantwell::core::client::secret_storage::SecretStorage;
+use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
     ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
 };
@@ -57,6 +59,8 @@ pub(crate) struct RegistryPorts {
     pub(crate) registry: Arc<dyn ClientRegistry>,
     pub(crate) registrar: Arc<dyn Registrar>,
     pub(crate) secrets: Arc<dyn SecretSource>,
+    /// Where the clients that are registered keep their secrets.
+    pub(crate) storage: Option<SecretStorage>,
 }
 
 /// The ports of what the server issues and ends: two views of one store.
@@ -109,12 +113,34 @@ impl OpenedKeys {
 impl RegistryPorts {
     fn of<A: ClientRegistry + Registrar + SecretSource + 'static>(adapter: A) -> Self {
         let adapter = Arc::new(adapter);
-        Self { registry: adapter.clone(), registrar: adapter.clone(), secrets: adapter }
+        Self { registry: adapter.clone(), registrar: adapter.clone(), secrets: adapter, storage: None }
+    }
+
+    /// A client that sets everything, with its secrets where these ports are about.
+    fn client(&self, realm: &Realm, id: &str) -> Client {
+        let mut client = client(realm, id);
+        if self.storage == Some(SecretStorage::Digest) {
+            client.metadata.client_secret_rotation_days = None;
+        }
+        client.metadata.client_secret_storage = self.storage.or(client.metadata.client_secret_storage);
+        client
+    }
+
+    /// The secrets of a registration as somebody remembers it, but for those that a registration keeps itself: they are read with it.
+    async fn secrets_of(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
+        let mut remembered = client.clone();
+        if self.storage == Some(SecretStorage::Digest)
+            && let Ok(now) = self.registrar.read(&client.realm, &client.client_id).await
+            && now.registration_id == client.registration_id
+        {
+            remembered.secret_digests = now.secret_digests;
+        }
+        self.secrets.secrets(&remembered).await
     }
 
     /// Registers a client and gives back what was registered, with its secret.
     async fn registered(&self, realm: &Realm, id: &str) -> (Client, ClientSecret) {
-        let (client, secret) = (client(realm, id), generated());
+        let (client, secret) = (self.client(realm, id), generated());
         self.registrar.register(&client, Some(&secret)).await.expect("registered");
         (client, secret)
     }

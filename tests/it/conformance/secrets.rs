@@ -36,27 +36,28 @@ pub(crate) use secrets_suite;
 
 pub(crate) async fn an_unknown_client_has_no_secret(ports: &RegistryPorts) {
     let alpha = realm("alpha");
-    let (unknown, id) = (client(&alpha, "unknown"), client_id("unknown"));
-    assert!(ports.secrets.secrets(&unknown).await.expect("read").is_none());
+    let (unknown, id) = (ports.client(&alpha, "unknown"), client_id("unknown"));
+    assert!(ports.secrets_of(&unknown).await.expect("read").is_none());
     let rotated = ports.registrar.rotate_secret(&alpha.name, &id, &beside_current(&generated())).await;
     assert_eq!(rotated, Err(RegistrarError::NotFound));
-    assert!(ports.secrets.secrets(&unknown).await.expect("read").is_none(), "rotating does not make a client");
+    assert!(ports.secrets_of(&unknown).await.expect("read").is_none(), "rotating does not make a client");
     let revoked = ports.registrar.revoke_previous_secret(&alpha.name, &id).await;
     assert_eq!(revoked, Err(RegistrarError::NotFound));
 }
 
 pub(crate) async fn a_new_client_has_one_secret(ports: &RegistryPorts) {
     let (client, secret) = ports.registered(&realm("alpha"), "myClient").await;
-    let secrets = ports.secrets.secrets(&client).await.expect("read");
+    let secrets = ports.secrets_of(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }
 
 pub(crate) async fn a_secret_of_any_characters_is_kept(ports: &RegistryPorts) {
     // Every character that a secret may have (RFC 6749 Appendix A.2).
     let text: String = (0x20..=0x7e_u8).map(char::from).collect();
-    let (client, secret) = (client(&realm("alpha"), "myClient"), ClientSecret::given(&text, false).expect("a secret"));
+    let (client, secret) =
+        (ports.client(&realm("alpha"), "myClient"), ClientSecret::given(&text, false).expect("a secret"));
     ports.registrar.register(&client, Some(&secret)).await.expect("registered");
-    let secrets = ports.secrets.secrets(&client).await.expect("read");
+    let secrets = ports.secrets_of(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
 }
 
@@ -66,19 +67,22 @@ pub(crate) async fn a_rotation_keeps_the_secret_before_it(ports: &RegistryPorts)
     let (second, third) = (generated(), generated());
 
     ports.registrar.rotate_secret(realm, id, &beside_current(&second)).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &second, Some(&first));
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &second, Some(&first));
 
     ports.registrar.rotate_secret(realm, id, &beside_current(&third)).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &third, Some(&second));
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &third, Some(&second));
 
-    assert_eq!(ports.registrar.read(realm, id).await, Ok(client.clone()), "the registration is as it was");
+    let now = ports.registrar.read(realm, id).await.expect("read");
+    let as_it_was = Client { secret_digests: now.secret_digests.clone(), revision: now.revision, ..client.clone() };
+    assert_eq!(now, as_it_was, "the registration says what it said");
+    assert_eq!(now.revision != client.revision, now.secret_digests.is_some(), "and was written only to keep them");
 }
 
 pub(crate) async fn the_previous_secret_has_an_end_of_its_own_until_the_next_rotation(ports: &RegistryPorts) {
     let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
     let (realm, id) = (&client.realm, &client.client_id);
     let dates = async || ports.registrar.secret_dates(realm, id).await.expect("read").expect("secrets");
-    let read = async || ports.secrets.secrets(&client).await.expect("read").expect("secrets");
+    let read = async || ports.secrets_of(&client).await.expect("read").expect("secrets");
     assert_eq!(dates().await.previous, None);
 
     let (second, ends_at) = (generated(), NOW.plus(50));
@@ -102,7 +106,7 @@ pub(crate) async fn the_previous_secret_has_an_end_of_its_own_until_the_next_rot
 pub(crate) async fn a_lost_secret_is_replaced_beside_the_previous_one(ports: &RegistryPorts) {
     let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
     let (realm, id) = (&client.realm, &client.client_id);
-    let read = async || ports.secrets.secrets(&client).await.expect("read").expect("secrets");
+    let read = async || ports.secrets_of(&client).await.expect("read").expect("secrets");
     let ends_at = NOW.plus(50);
     let lost = generated();
     let until = NewSecret { beside: Beside::Current(ends_at), ..beside_current(&lost) };
@@ -123,18 +127,18 @@ pub(crate) async fn the_previous_secret_ends_on_its_own(ports: &RegistryPorts) {
     let (realm, id) = (&client.realm, &client.client_id);
 
     ports.registrar.revoke_previous_secret(realm, id).await.expect("there is none, which is what was asked for");
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, None);
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &first, None);
 
     let second = generated();
     ports.registrar.rotate_secret(realm, id, &beside_current(&second)).await.expect("rotated");
     for _ in 0..2 {
         ports.registrar.revoke_previous_secret(realm, id).await.expect("revoked");
-        assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &second, None);
+        assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &second, None);
     }
 
     let third = generated();
     ports.registrar.rotate_secret(realm, id, &beside_current(&third)).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &third, Some(&second));
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &third, Some(&second));
 }
 
 pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPorts) {
@@ -146,9 +150,9 @@ pub(crate) async fn the_same_id_in_two_realms_has_two_secrets(ports: &RegistryPo
         .await
         .expect("rotated");
 
-    let secrets = ports.secrets.secrets(&in_alpha).await.expect("read");
+    let secrets = ports.secrets_of(&in_alpha).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret_in_alpha, None);
-    let secrets = ports.secrets.secrets(&in_beta).await.expect("read");
+    let secrets = ports.secrets_of(&in_beta).await.expect("read");
     let previous = secrets.expect("a client with a secret").previous.expect("a previous secret");
     assert_eq!(previous.as_bytes(), secret_in_beta.digest().as_bytes());
 }
@@ -157,16 +161,16 @@ pub(crate) async fn a_secret_belongs_to_one_registration(ports: &RegistryPorts) 
     let (deleted, _) = ports.registered(&realm("alpha"), "myClient").await;
     let (realm, id) = (&deleted.realm, &deleted.client_id);
     ports.registrar.delete(realm, id).await.expect("deleted");
-    assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none());
+    assert!(ports.secrets_of(&deleted).await.expect("read").is_none());
 
     let (successor, first) = ports.registered(&super::realm("alpha"), "myClient").await;
-    assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none(), "its successor's secret");
-    assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &first, None);
+    assert!(ports.secrets_of(&deleted).await.expect("read").is_none(), "its successor's secret");
+    assert_accepted(ports.secrets_of(&successor).await.expect("read").as_ref(), &first, None);
 
     let second = generated();
     ports.registrar.rotate_secret(realm, id, &beside_current(&second)).await.expect("rotated");
-    assert!(ports.secrets.secrets(&deleted).await.expect("read").is_none(), "its successor's secret");
-    assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &second, Some(&first));
+    assert!(ports.secrets_of(&deleted).await.expect("read").is_none(), "its successor's secret");
+    assert_accepted(ports.secrets_of(&successor).await.expect("read").as_ref(), &second, Some(&first));
 }
 
 pub(crate) async fn a_client_without_a_secret_is_registered_and_deleted(ports: &RegistryPorts) {
@@ -174,19 +178,19 @@ pub(crate) async fn a_client_without_a_secret_is_registered_and_deleted(ports: &
     let (realm, id) = (&client.realm, &client.client_id);
     ports.registrar.register(&client, None).await.expect("registered");
     assert_eq!(ports.registrar.read(realm, id).await, Ok(client.clone()));
-    assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
+    assert!(ports.secrets_of(&client).await.expect("read").is_none());
     assert_eq!(ports.registrar.register(&client, None).await, Err(RegistrarError::AlreadyExists));
 
     ports.registrar.delete(realm, id).await.expect("deleted");
     assert_eq!(ports.registrar.read(realm, id).await, Err(RegistrarError::NotFound));
     let (successor, secret) = ports.registered(&super::realm("alpha"), "keyless").await;
-    assert_accepted(ports.secrets.secrets(&successor).await.expect("read").as_ref(), &secret, None);
+    assert_accepted(ports.secrets_of(&successor).await.expect("read").as_ref(), &secret, None);
 }
 
 pub(crate) async fn a_client_without_a_secret_is_refused_with_any(ports: &RegistryPorts) {
     let realm = realm("alpha");
     let clients = ClientAuthenticator::new(ports.registry.clone(), ports.secrets.clone(), Arc::new(FixedClock));
-    for client in [without_methods("no-methods"), client(&realm, "no-secret")] {
+    for client in [without_methods("no-methods"), ports.client(&realm, "no-secret")] {
         ports.registrar.register(&client, None).await.expect("registered");
         for method in [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost] {
             let credentials =
@@ -207,17 +211,17 @@ pub(crate) async fn a_client_whose_methods_use_no_secret_gets_none_by_rotation(p
     ports.registrar.register(&client, None).await.expect("registered");
     let rotated = ports.registrar.rotate_secret(realm, id, &beside_current(&generated())).await;
     assert_eq!(rotated, Err(RegistrarError::NoSecret));
-    assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
+    assert!(ports.secrets_of(&client).await.expect("read").is_none());
     ports.registrar.revoke_previous_secret(realm, id).await.expect("there is none, which is what was asked for");
 }
 
 pub(crate) async fn a_client_that_has_no_secret_yet_gets_its_first_by_rotation(ports: &RegistryPorts) {
-    let client = client(&realm("alpha"), "myClient");
+    let client = ports.client(&realm("alpha"), "myClient");
     ports.registrar.register(&client, None).await.expect("registered");
-    assert!(ports.secrets.secrets(&client).await.expect("read").is_none());
+    assert!(ports.secrets_of(&client).await.expect("read").is_none());
     let first = generated();
     ports.registrar.rotate_secret(&client.realm, &client.client_id, &beside_current(&first)).await.expect("rotated");
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, None);
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &first, None);
 }
 
 /// A client none of whose methods uses a secret: today's all do, so it has no method.

@@ -198,16 +198,18 @@ impl Registrar for AwsRegistrar {
         let registry = self.identity.require().await?;
         self.rotate_stored_secret(&registry, &client, secret).await?;
 
-        // Somebody may have moved the secrets to the registration meanwhile, this one or only those before it.
-        let now = self.read(realm, client_id).await?;
-        let digests = now.secret_digests.as_ref();
-        if now.secret_storage() == SecretStorage::Digest
-            && !digests.is_some_and(|digests| digests.include(&secret.secret.digest()))
-        {
-            self.withdraw_secret(&registry, &client).await;
-            return Err(RegistrarError::Conflict);
+        // Somebody may have moved the secrets to the registration meanwhile, this one or only those before it. Once it is withdrawn,
+        // nobody takes it along any more.
+        let digest = secret.secret.digest();
+        let is_read = |now: &Client| match now.secret_storage() {
+            SecretStorage::SecretsManager => true,
+            SecretStorage::Digest => now.secret_digests.as_ref().is_some_and(|digests| digests.include(&digest)),
+        };
+        if is_read(&self.read(realm, client_id).await?) {
+            return Ok(());
         }
-        Ok(())
+        self.withdraw_secret(&registry, &client).await;
+        if is_read(&self.read(realm, client_id).await?) { Ok(()) } else { Err(RegistrarError::Conflict) }
     }
 
     async fn secret_dates(

@@ -37,10 +37,14 @@ impl AwsRegistrar {
         let registry = self.identity.require().await?;
         let mut client = client.clone();
         // Somebody may replace a secret while it is taken along: the one after it is not left behind.
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             described.require_registration(&registry, &client.registration_id)?;
             self.cancel_rotation(&described).await?;
-            client.secret_digests = self.digests_of(&described, &client, now).await?;
+            client.secret_digests = match self.digests_of(&described, &client, now).await {
+                // Whoever came too late with another has deleted it again. What has been taken along is all there was.
+                Err(RegistrarError::Conflict) if attempt > 0 => return Ok(MovedSecrets::default()),
+                digests => digests?,
+            };
             self.replace(&client).await?;
             match describe(&self.secrets_manager, described.id()).await {
                 Ok(Some(found)) if !has_versions_of(&found, &described) => described = found,
@@ -120,23 +124,24 @@ impl AwsRegistrar {
         };
         let previous = match self.stored_version(described, PREVIOUS, client).await {
             // The functions do not accept it either.
-            Err(PortError::Corrupt { .. } | PortError::Foreign { .. }) | Ok(None) => None,
+            Err(RegistrarError::Port(PortError::Corrupt { .. } | PortError::Foreign { .. })) | Ok(None) => None,
             Ok(Some(previous)) => {
                 let secret = registered(&previous, dates.made_at)?;
                 Some(PreviousSecret { secret, expires_at: dates.expires_at })
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         Ok(Some(RegisteredSecrets::taken_along(current, previous)))
     }
 
-    /// What a version holds; `None` where there is none, it is another registration's, or the secret is scheduled for deletion.
+    /// What a version holds; `None` where there is none, it is another registration's, or the secret is scheduled for deletion. A
+    /// conflict where it has gone since it was described.
     async fn stored_version(
         &self,
         described: &Secret,
         stage: &str,
         client: &Client,
-    ) -> Result<Option<StoredSecret>, PortError> {
+    ) -> Result<Option<StoredSecret>, RegistrarError> {
         let Some(version) = described.version_at(stage) else { return Ok(None) };
         let request = self.secrets_manager.get_secret_value().secret_id(described.id()).version_id(version);
         match request.send().await {
@@ -146,10 +151,9 @@ impl AwsRegistrar {
                 Ok(if stored.belongs_to(client)? { Some(stored) } else { None })
             }
             Err(error) => match error.as_service_error() {
-                Some(
-                    GetSecretValueError::ResourceNotFoundException(_) | GetSecretValueError::InvalidRequestException(_),
-                ) => Ok(None),
-                _ => Err(unavailable(SECRETS_MANAGER, "GetSecretValue", &error)),
+                Some(GetSecretValueError::ResourceNotFoundException(_)) => Err(RegistrarError::Conflict),
+                Some(GetSecretValueError::InvalidRequestException(_)) => Ok(None),
+                _ => Err(unavailable(SECRETS_MANAGER, "GetSecretValue", &error).into()),
             },
         }
     }

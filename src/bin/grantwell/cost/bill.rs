@@ -8,7 +8,7 @@ use super::calls::{
     Calls, CountedCalls, Forgetting, KEY_TTL, KNOWN_SECRET_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL,
 };
 use super::prices::{Price, Prices};
-use super::usage::{LogLevel, Usage};
+use super::usage::{KeptSecrets, LogLevel, Usage};
 
 /// A bill.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ const BYTES_OF_A_GB: f64 = 1e9;
 impl Bill {
     /// What a month of `usage` costs.
     pub(super) fn of(usage: &Usage, prices: &Prices) -> Self {
-        let calls = CountedCalls::of(usage.format, usage.persistence, usage.token_quota);
+        let calls = CountedCalls::of(usage.format, usage.persistence, usage.token_quota, usage.secret_storage);
         let mut lines = Vec::new();
         for requests in [tokens(usage, &calls), introspections(usage, &calls)] {
             requests.bill(usage, prices, &mut lines);
@@ -87,7 +87,7 @@ impl Bill {
         lines.push(Line {
             part: Part::Standing,
             item: "secrets kept",
-            quantity: f64::from(usage.clients) + f64::from(usage.resource_servers) + f64::from(u8::from(usage.signs())),
+            quantity: usage.secrets_of_clients() + f64::from(u8::from(usage.signs())),
             price: prices.secret(),
         });
         Self { lines }
@@ -194,6 +194,14 @@ impl Usage {
         self.format == AccessTokenFormat::Jwt
     }
 
+    /// Secrets in Secrets Manager, but for keys that sign.
+    fn secrets_of_clients(&self) -> f64 {
+        match self.secret_storage {
+            KeptSecrets::SecretsManager => f64::from(self.clients) + f64::from(self.resource_servers),
+            KeptSecrets::Digest | KeptSecrets::None => 0.0,
+        }
+    }
+
     fn is_stateless(&self) -> bool {
         self.signs() && self.persistence == AccessTokenPersistence::Stateless
     }
@@ -217,6 +225,7 @@ mod tests {
         format: AccessTokenFormat::Opaque,
         persistence: AccessTokenPersistence::Stored,
         token_quota: false,
+        secret_storage: KeptSecrets::SecretsManager,
         memory_mb: 256,
         duration_ms: 10,
         architecture: Architecture::Arm64,
@@ -358,6 +367,30 @@ mod tests {
         assert!((bill.dollars(Part::Tokens) - 2.212_499_75).abs() < 1e-9, "{}", bill.dollars(Part::Tokens));
         let parts = [Part::Tokens, Part::Introspections, Part::Standing].map(|part| bill.dollars(part));
         assert!((bill.total() - parts.iter().sum::<f64>()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_digest_costs_nothing_to_keep_or_to_read() {
+        let usage = Usage { clients: 5_000, tokens: 3_650_000, cold_starts: 1_000, ..USAGE };
+        let digest = Usage { secret_storage: KeptSecrets::Digest, ..usage };
+        is(token_line(digest, "secret reads"), 0.0, 0.0);
+        is(line(digest, Part::Standing, "secrets kept"), 0.0, 0.0);
+        // (43,800 + 1,000 for the realm + 3.65 M) / 2
+        is(token_line(digest, "table reads"), 1_847_400.0, 0.230_925);
+        let totals = [usage, digest].map(|usage| bill(usage).total());
+        assert!(totals[0] > 2_045.0 && totals[1] < 12.0, "{totals:?}");
+        // Keys that sign are still one.
+        let signed = Usage { format: AccessTokenFormat::Jwt, ..digest };
+        is(line(signed, Part::Standing, "secrets kept"), 1.0, 0.40);
+    }
+
+    #[test]
+    fn a_client_with_a_key_has_no_secret_and_each_of_its_assertions_is_a_write() {
+        let keys = Usage { introspections: 1_000_000, secret_storage: KeptSecrets::None, ..USAGE };
+        is(token_line(keys, "secret reads"), 0.0, 0.0);
+        is(token_line(keys, "table writes"), 2e6, 1.25);
+        is(introspection_line(keys, "table writes"), 1e6, 0.625);
+        is(line(keys, Part::Standing, "secrets kept"), 0.0, 0.0);
     }
 
     #[test]

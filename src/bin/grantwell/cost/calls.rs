@@ -7,6 +7,8 @@ use serde::Serialize;
 use grantwell::app::FUNCTION_CACHES;
 use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
 
+use super::usage::KeptSecrets;
+
 /// Calls, as AWS bills them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Calls {
@@ -71,15 +73,25 @@ const LOADS: Loads = Loads {
 };
 
 impl CountedCalls {
-    /// Those of tokens of this kind, of clients with a quota or without.
-    pub(super) fn of(format: AccessTokenFormat, persistence: AccessTokenPersistence, has_quota: bool) -> Self {
+    /// Those of tokens of this kind, of clients with a quota or without, that authenticate with secrets or with keys.
+    pub(super) fn of(
+        format: AccessTokenFormat,
+        persistence: AccessTokenPersistence,
+        has_quota: bool,
+        secrets: KeptSecrets,
+    ) -> Self {
         let is_stored = format == AccessTokenFormat::Opaque || persistence == AccessTokenPersistence::Stored;
+        let assertion = u32::from(secrets == KeptSecrets::None);
         Self {
-            // The token's, and the count's.
-            token: Calls { writes: u32::from(is_stored) + u32::from(has_quota), ..NONE },
+            // The token's, the count's, and the assertion's.
+            token: Calls { writes: u32::from(is_stored) + u32::from(has_quota) + assertion, ..NONE },
             // Of the token, or of the denylist.
-            introspection: Calls { consistent_reads: 1, ..NONE },
-            load: LOADS,
+            introspection: Calls { consistent_reads: 1, writes: assertion, ..NONE },
+            load: match secrets {
+                KeptSecrets::SecretsManager => LOADS,
+                // A digest comes with the registration, and is as new as that.
+                KeptSecrets::Digest | KeptSecrets::None => Loads { client_secret: NONE, new_secret: NONE, ..LOADS },
+            },
         }
     }
 }

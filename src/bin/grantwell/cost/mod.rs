@@ -15,7 +15,7 @@ use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPers
 use self::bill::{Bill, LOG_BYTES, LogBytesByEndpoint, Part};
 use self::calls::{CountedCalls, REGISTRATION_TTL, SECRET_TTL};
 use self::prices::{Price, Prices};
-use self::usage::Usage;
+use self::usage::{KeptSecrets, Usage};
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 
@@ -27,6 +27,7 @@ use crate::output::{self, OutputArguments};
 #[command(after_help = "Examples:
   grantwell cost --tokens 10M --introspections 0 --clients 50 \\
       --format jwt --persistence stateless
+  grantwell cost --clients 5000 --secret-storage digest
   grantwell cost --memory 512 --duration-ms 8 --architecture x86_64
 
 docs/cost.md explains each number.")]
@@ -134,7 +135,7 @@ impl<'a> Cost<'a> {
         Self {
             usage,
             prices,
-            calls: CountedCalls::of(usage.format, usage.persistence, usage.token_quota),
+            calls: CountedCalls::of(usage.format, usage.persistence, usage.token_quota, usage.secret_storage),
             log_bytes: LOG_BYTES,
             lines: bill
                 .lines
@@ -204,11 +205,16 @@ fn assumptions(usage: &Usage, prices: &Prices) -> Vec<String> {
         (AccessTokenFormat::Jwt, AccessTokenPersistence::Stateless) => "stateless JWTs",
     };
     let quota = if usage.token_quota { ", counted for a quota" } else { "" };
+    let secrets = match usage.secret_storage {
+        KeptSecrets::SecretsManager => "secrets in Secrets Manager",
+        KeptSecrets::Digest => "secrets kept as digests",
+        KeptSecrets::None => "keys in place of secrets",
+    };
     let Prices { region, as_of, .. } = prices;
     let Usage { clients, resource_servers, memory_mb, duration_ms, sandboxes, cold_starts, init_ms, .. } = usage;
     vec![
         format!("{region}, list prices of {as_of}; no free tier, no discount for volume, no tax"),
-        format!("{format}{quota}; clients: {clients}, resource servers: {resource_servers}"),
+        format!("{format}{quota}; {secrets}; clients: {clients}, resource servers: {resource_servers}"),
         format!(
             "{memory_mb} MB, {duration_ms} ms billed a request; {cold_starts} starts of each function, {init_ms} ms each"
         ),

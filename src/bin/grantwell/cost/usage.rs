@@ -32,6 +32,10 @@ pub(super) struct Usage {
     /// The clients have a token quota, enforced or observed, so that each token is counted by a write
     #[arg(long)]
     pub(super) token_quota: bool,
+    /// Where the secrets of clients and resource servers are kept, or none: they authenticate with keys (`private_key_jwt`), and each
+    /// assertion is remembered by a write
+    #[arg(long, value_name = "STORAGE", value_enum, default_value_t = KeptSecrets::SecretsManager)]
+    pub(super) secret_storage: KeptSecrets,
     /// Memory of each function, in MB
     #[arg(long = "memory", value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=10_240))]
     pub(super) memory_mb: u32,
@@ -66,6 +70,15 @@ pub(super) enum Architecture {
     #[value(name = "x86_64")]
     #[serde(rename = "x86_64")]
     X86_64,
+}
+
+/// Where the secrets are that clients authenticate with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KeptSecrets {
+    SecretsManager,
+    Digest,
+    None,
 }
 
 /// Level of the functions' log: with the line of each decision, or without.
