@@ -548,6 +548,33 @@ def test_grantwell_cost_computes_with_the_calls_of_a_digest(binaries: Path) -> N
     assert (load["client_secret"], load["new_secret"]) == (billed(NOTHING), billed(NOTHING))
 
 
+def test_grantwell_cost_computes_with_the_calls_of_a_key(binaries: Path) -> None:
+    computed = cost(binaries, "opaque", "--secret-storage", "none")["calls"]
+    assert computed["token"] == billed(ROWS["token: opaque, by a key"].warm)
+
+
+def test_a_replay_is_one_call_and_a_wrong_signature_none(service: Service, count: CountCalls) -> None:
+    function = count("TokenFunction")
+    used = key_client.event_with(fresh())
+    assert function.sandbox.call(used).status == 200
+    function.calls()
+    for _ in range(3):
+        assert_answer(function.sandbox.call(used), unauthenticated())
+        assert function.calls() == USED
+    # Neither does anybody spend a jti who cannot sign: only the registration is looked at anew, once in thirty seconds.
+    header, payload, signature = fresh().split(".")
+    forged = key_client.event_with(f"{header}.{payload}.{signature[43:]}{signature[:43]}")
+    assert_answer(function.sandbox.call(forged), unauthenticated())
+    assert function.calls() == NEW_SECRET
+    for _ in range(3):
+        assert_answer(function.sandbox.call(forged), unauthenticated())
+        assert function.calls() == NOTHING
+    # Nor one whose assertion is for somebody else, or has expired: that is seen before anybody is asked.
+    for other in (fresh(aud="https://other.example.com"), key_client.assertion(int(time.time()) - 600)):
+        assert_answer(function.sandbox.call(key_client.event_with(other)), unauthenticated())
+        assert function.calls() == NOTHING
+
+
 def test_guessing_at_a_digest_costs_one_read_in_thirty_seconds(service: Service, count: CountCalls) -> None:
     function = count("TokenFunction")
     for _ in range(20):
