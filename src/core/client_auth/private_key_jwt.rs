@@ -226,6 +226,6 @@ fn failure(problem: AssertionProblem) -> OAuthError {
 }
 
 /// The one type of assertion that is taken (RFC 7523 §2.2).
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// What an assertion may say that it is (rfc7523bis §4).
 const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
