@@ -355,8 +355,12 @@ mod tests {
 
     /// What a request comes to that uses these carriers, and nothing in them is a credential.
     fn found_in(carriers: &[Carrier]) -> Result<(), OAuthError> {
-        let form: Vec<String> =
-            carriers.iter().flat_map(|carrier| carrier.parameters()).map(|name| format!("{name}=x")).collect();
+        let value = |name: &str| if name == "client_assertion_type" { private_key_jwt::ASSERTION_TYPE } else { "x" };
+        let form: Vec<String> = carriers
+            .iter()
+            .flat_map(|carrier| carrier.parameters())
+            .map(|name| format!("{name}={}", value(name)))
+            .collect();
         let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
         let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
         let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");

@@ -65,6 +65,8 @@ impl ReplayGuard for MemoryReplayGuard {
         if used.until.get(key).is_some_and(|until| *until > now) {
             return Ok(false);
         }
+        // From the first use on: a clock that is set ahead before anything has been swept must not age it either.
+        used.passed.get_or_insert_with(|| PassedTime::from(now));
         used.until.insert(key.clone(), until);
         used.sweep(now);
         Ok(true)
