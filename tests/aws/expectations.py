@@ -159,17 +159,21 @@ def active_token() -> Expected:
 
 
 def metadata(issuer: str) -> Expected:
-    methods = includes("client_secret_basic", "client_secret_post")
+    methods = includes("client_secret_basic", "client_secret_post", "private_key_jwt")
+    algorithms = includes("ES256", "ES384", "PS256", "EdDSA", "Ed25519", "RS256")
     body = {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/access_token",
         "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "jwks_uri": f"{issuer}/connect/jwk_uri",
         "introspection_endpoint": f"{issuer}/introspect",
         "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": ["ES256", "EdDSA", "PS256", "RS256"],
         "revocation_endpoint": f"{issuer}/token/revoke",
         "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "grant_types_supported": ["client_credentials"],
     }
     return Expected(200, body, {"content-type": NO_STORE["content-type"], "cache-control": "public, max-age=300"})
@@ -361,11 +365,12 @@ FUNCTIONS = {
             *FETCHED_KEYS,
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
             ("CountTokens", "dynamodb:UpdateItem", TOKENS, items("quota")),
+            ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
+        beyond_work=["RememberAssertions", "ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
     ),
     "IntrospectFunction": Function(
         endpoints=("introspection",),
@@ -373,13 +378,14 @@ FUNCTIONS = {
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
-            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
             *FETCHED_KEYS,
+            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=[*WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
+        beyond_work=["RememberAssertions", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
     ),
     "RevokeFunction": Function(
         endpoints=("revocation",),
@@ -389,10 +395,11 @@ FUNCTIONS = {
             *FETCHED_KEYS,
             ("DeleteTokens", "dynamodb:DeleteItem", TOKENS, items("token")),
             ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
+            ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
+        beyond_work=["RememberAssertions", "EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
     ),
     "MetadataFunction": Function(
         endpoints=("metadata", "jwks"),

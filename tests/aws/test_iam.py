@@ -32,15 +32,16 @@ ACCOUNT = "123456789012"
 Context = Mapping[str, str | list[str]]
 
 # Kinds of items in the token table, by their prefix, and who does what to which of them.
-KINDS = ("token", "revoked", "quota", "store", "other")
+KINDS = ("token", "revoked", "quota", "used", "store", "other")
 ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
 TOKEN_TABLE: dict[tuple[str, str], set[str]] = {
-    ("TokenFunction", "PutItem"): {"token", "store"},
+    ("TokenFunction", "PutItem"): {"token", "store", "used"},
     ("TokenFunction", "GetItem"): {"store"},
     ("TokenFunction", "UpdateItem"): {"quota"},
     ("IntrospectFunction", "GetItem"): {"token", "revoked", "store"},
+    ("IntrospectFunction", "PutItem"): {"used"},
     ("RevokeFunction", "DeleteItem"): {"token"},
-    ("RevokeFunction", "PutItem"): {"revoked"},
+    ("RevokeFunction", "PutItem"): {"revoked", "used"},
     ("AuthorizerFunction", "GetItem"): {"token", "revoked", "store"},
 }
 WRITE_KEYS = ("TokenFunction", "IntrospectFunction", "RotateFunction")

@@ -403,6 +403,34 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_in_one_place_and_there_for_who_needs_them() {
+        let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let jwks = Some(JwkSet::parse(key.as_bytes()).expect("a key"));
+        let jwks_uri = Some(JwksUri::public("https://app.example.com/jwks.json".parse().expect("a URL")));
+        let checked = |jwks: &Option<JwkSet>, jwks_uri: &Option<JwksUri>, method, algorithms: &[JwsAlgorithm]| {
+            let metadata = ClientMetadata {
+                jwks: jwks.clone(),
+                jwks_uri: jwks_uri.clone(),
+                token_endpoint_auth_methods: [method].into(),
+                token_endpoint_auth_signing_algs: algorithms.iter().copied().collect(),
+                ..ClientMetadata::new()
+            };
+            metadata.check(&realm())
+        };
+        let (by_key, by_secret) = (AuthMethod::PrivateKeyJwt, AuthMethod::ClientSecretBasic);
+        for method in [by_key, by_secret] {
+            assert_eq!(checked(&jwks, &None, method, &[]), Ok(()));
+            assert_eq!(checked(&None, &jwks_uri, method, &[JwsAlgorithm::Es256]), Ok(()));
+            assert_eq!(checked(&jwks, &jwks_uri, method, &[]), Err(InvalidRegistration::TwoSourcesOfKeys));
+            let other = checked(&jwks, &None, method, &[JwsAlgorithm::Es256, JwsAlgorithm::Rs256]);
+            assert_eq!(other, Err(InvalidRegistration::NoKeyForAlgorithm("ES256 or RS256".to_owned())));
+            assert_eq!(checked(&jwks, &None, method, &[JwsAlgorithm::Es256, JwsAlgorithm::EdDsa]), Ok(()));
+        }
+        assert_eq!(checked(&None, &None, by_key, &[]), Err(InvalidRegistration::NoKeys));
+        assert_eq!(checked(&None, &None, by_secret, &[]), Ok(()));
+    }
+
+    #[test]
     fn a_name_has_1_to_256_characters() {
         for (length, expected) in [
             (0, Err(InvalidRegistration::Text("name"))),

@@ -18,6 +18,8 @@ fn the_root_realm_is_there_without_a_record() {
         "access_token_signing_alg": null,
         "token_quota": null,
         "token_quota_mode": null,
+        "assertion_audience": null,
+        "assertion_max_lifetime": null,
         "tokens_valid_after": 0,
     });
     assert_eq!(operator.registered(&["realm", "show", "root"]), root);
@@ -51,6 +53,10 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         "5/day",
         "--token-quota-mode",
         "enforce",
+        "--assertion-audience",
+        "compatible",
+        "--assertion-max-lifetime",
+        "1h",
     ]);
     assert_eq!(
         expected,
@@ -65,6 +71,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
             "access_token_signing_alg": "PS256",
             "token_quota": "5/day",
             "token_quota_mode": "enforce",
+            "assertion_audience": "compatible",
+            "assertion_max_lifetime": 3600,
             "tokens_valid_after": 0,
         })
     );
@@ -87,6 +95,10 @@ fn realm_set_creates_and_then_changes_what_is_named() {
         (&["--token-quota-mode", "observe"], "token_quota_mode", json!("observe")),
         (&["--token-quota", ""], "token_quota", Value::Null),
         (&["--token-quota-mode", ""], "token_quota_mode", Value::Null),
+        (&["--assertion-audience", "strict"], "assertion_audience", json!("strict")),
+        (&["--assertion-audience", ""], "assertion_audience", Value::Null),
+        (&["--assertion-max-lifetime", "60"], "assertion_max_lifetime", json!(60)),
+        (&["--assertion-max-lifetime", ""], "assertion_max_lifetime", Value::Null),
         (&[], "realm", json!("alpha")),
     ] {
         expected[member] = value;
@@ -133,6 +145,9 @@ fn realm_commands_refuse_what_they_cannot_do() {
             "a token quota is NUMBER/hour or NUMBER/day, NUMBER from 1 to",
         ),
         (&["set", "beta", "--token-quota-mode", "off"], 2, "a token quota's mode is enforce or observe; ''"),
+        (&["set", "beta", "--assertion-audience", "any"], 2, "the audience of assertions is strict or compatible; ''"),
+        (&["set", "beta", "--assertion-max-lifetime", "0"], 2, "an assertion is valid for at most 1 to 3600 seconds"),
+        (&["set", "beta", "--assertion-max-lifetime", "2h"], 2, "an assertion is valid for at most 1 to 3600 seconds"),
         (&["set", "beta", "--resource", "urn:a"], 2, "unexpected argument '--resource'"),
         (
             &["set", "beta", "--grant-type", "", "--grant-type", "client_credentials"],

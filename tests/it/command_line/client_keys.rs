@@ -1,0 +1,120 @@
+//! Keys of clients: `--jwks`, `--assertion-alg` and `client key generate`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use super::operator::{Operator, text};
+
+const KEY: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+
+/// A file beside the operator's store.
+fn file(operator: &Operator, name: &str, content: &str) -> String {
+    let path = operator.data().join(name);
+    let _made = operator.json(&["realm", "set", "root"]);
+    fs::write(&path, content).expect("written");
+    path.display().to_string()
+}
+
+#[test]
+fn a_client_with_a_key_alone_has_no_secret_and_its_keys_are_shown_by_their_names() {
+    let operator = Operator::new();
+    let jwks = file(&operator, "public.json", KEY);
+    let create = ["client", "create", "--id", "batch", "--auth-method", "private_key_jwt", "--jwks", &jwks];
+    let created = operator.run(&create);
+    assert_eq!(created.status, Some(0), "{}", created.stderr);
+    assert!(created.stderr.contains("note: client 'batch' has no client secret"), "{}", created.stderr);
+    let registered: Value = serde_json::from_str(&created.stdout).expect("JSON");
+    assert_eq!(registered.get("client_secret"), None);
+    assert_eq!(registered["token_endpoint_auth_method"], "private_key_jwt");
+    assert_eq!(registered["jwks"]["keys"], json!([serde_json::from_str::<Value>(KEY).expect("JSON")]));
+    let shown = operator.run(&["client", "show", "batch", "--output", "table"]).stdout;
+    assert!(shown.contains(&format!("{THUMBPRINT}: EdDSA")), "{shown}");
+    operator.refused(&["client", "rotate-secret", "batch"], 1, "client 'batch' has no secret");
+
+    // From standard input, one key as well as a set.
+    let set = format!(r#"{{"keys":[{KEY}]}}"#);
+    let update = ["client", "update", "batch", "--jwks", "-"];
+    let changed = operator.fed(&update, &set.replace(r#""kty""#, r#""kid":"mine","kty""#));
+    assert_eq!(changed.status, Some(0), "{}", changed.stderr);
+    let shown = operator.run(&["client", "show", "batch", "--output", "table"]).stdout;
+    assert!(shown.contains("mine: EdDSA (thumbprint"), "{shown}");
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_refused_with_what_to_do() {
+    let operator = Operator::with_client();
+    let private = file(&operator, "private.json", &KEY.replacen('{', r#"{"d":"AQAB","#, 1));
+    let secret = file(&operator, "secret.json", r#"{"kty":"oct","k":"AAAA"}"#);
+    let pem = file(&operator, "key.pem", "-----BEGIN PUBLIC KEY-----");
+    let good = file(&operator, "good.json", KEY);
+    let before = operator.json(&["client", "show", "myClient"]);
+    for (arguments, status, sentence) in [
+        (&["--jwks", &private][..], 2, "key 1 of the JWK Set is a private key; give the public half only"),
+        (&["--jwks", &secret], 2, "key 1 of the JWK Set is a symmetric key"),
+        (&["--jwks", &pem], 2, "this is not a JWK Set"),
+        (&["--jwks", "/nowhere/at/all"], 2, "it cannot be read"),
+        (&["--assertion-alg", "HS256"], 2, "a client's signature is ES256, ES384, PS256, EdDSA"),
+        (&["--jwks", &good, "--assertion-alg", "ES256"], 1, "none of the client's keys can be used with ES256"),
+        (&["--auth-method", "private_key_jwt"], 1, "private_key_jwt needs the client's public keys"),
+    ] {
+        operator.refused(&[&["client", "update", "myClient"], arguments].concat(), status, sentence);
+    }
+    assert_eq!(operator.json(&["client", "show", "myClient"]), before);
+    let warned = operator.run(&["client", "update", "myClient", "--jwks", &good]);
+    assert!(warned.stderr.contains("has keys but cannot authenticate with them"), "{}", warned.stderr);
+}
+
+#[test]
+fn a_key_pair_is_made_beside_the_keys_that_are_there_and_its_private_half_is_written_once() {
+    let operator = Operator::with_client();
+    let out = |name: &str| operator.data().join(name).display().to_string();
+    let generate = |more: &[&str]| operator.run(&[&["client", "key", "generate", "myClient"], more].concat());
+    let first = out("first.jwk");
+    let made = generate(&["--out", &first, "--output", "json"]);
+    assert_eq!(made.status, Some(0), "{}", made.stderr);
+    let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
+    assert_eq!((&made["alg"], &made["private_key_file"]), (&json!("ES256"), &json!(first)));
+    assert!(made.get("d").is_none(), "{made}");
+    let mode = fs::metadata(&first).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let private: Value = serde_json::from_str(&fs::read_to_string(&first).expect("read")).expect("JSON");
+    assert_eq!((&private["kid"], private["d"].as_str().map(str::len)), (&made["kid"], Some(43)));
+    let keys = |operator: &Operator| operator.json(&["client", "show", "myClient"])["jwks"]["keys"].clone();
+    assert_eq!(keys(&operator)[0]["kid"], made["kid"]);
+    assert!(keys(&operator)[0].get("d").is_none());
+
+    // Never over what is there, and then nothing is registered.
+    let refused = generate(&["--out", &first]);
+    assert_eq!(refused.status, Some(1));
+    assert!(refused.stderr.contains("exists and is left as it is, so no key was made"), "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(&first).expect("read"), serde_json::to_string_pretty(&private).expect("JSON") + "\n");
+    assert_eq!(keys(&operator).as_array().map(Vec::len), Some(1));
+
+    // Another algorithm and form, and what cannot be written.
+    let second = out("second.pem");
+    assert_eq!(generate(&["--alg", "RS256", "--out", &second]).status, Some(0));
+    assert!(fs::read_to_string(&second).expect("read").starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    assert_eq!(keys(&operator).as_array().map(Vec::len), Some(2));
+    let nowhere = out("nowhere/third.jwk");
+    assert!(generate(&["--out", &nowhere]).stderr.contains("so no key was registered"));
+    let third = out("third.jwk");
+    assert!(generate(&["--alg", "PS256", "--format", "jwk", "--out", &third]).stderr.contains("--format pem"));
+    operator.refused(
+        &["client", "key", "generate", "nobody", "--out", &third],
+        1,
+        "realm 'root' has no client 'nobody'",
+    );
+    assert!(!fs::exists(&third).expect("looked"), "no file without a key");
+
+    // A file whose key nobody trusts does not stay.
+    for number in 2..16 {
+        let made = generate(&["--out", &out(&format!("{number}.jwk"))]);
+        assert_eq!(made.status, Some(0), "{}", made.stderr);
+    }
+    assert!(generate(&["--out", &third]).stderr.contains("a client has at most 16 keys"));
+    assert!(!fs::exists(&third).expect("looked"));
+    assert_eq!(text(&made["kid"]).len(), 43);
+}
