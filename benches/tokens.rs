@@ -7,8 +7,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -25,6 +28,8 @@ use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::introspection::IntrospectionEndpoint;
 use grantwell::core::keys::SigningAlgorithm;
+use grantwell::core::keys::jwk::SigningKeyPair;
+use grantwell::core::keys::jwk_set::JwkSet;
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::params::Params;
 use grantwell::core::ports::{
@@ -50,6 +55,7 @@ const CLIENTS: [(&str, AccessTokenFormat, AccessTokenPersistence); 3] = [
     ("es256-stored", AccessTokenFormat::Jwt, AccessTokenPersistence::Stored),
     ("es256-stateless", AccessTokenFormat::Jwt, AccessTokenPersistence::Stateless),
 ];
+const KEY_CLIENT: &str = "by-key";
 const SECRET: &str = "a-secret-of-the-benchmark-0123456789";
 
 /// One authorization server over one store of tokens.
@@ -227,6 +233,79 @@ fn authenticate(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Authenticating a client by an assertion, and beside it what the library takes for the signature alone. Each assertion is used once,
+/// so that they are signed in advance, and the time of that does not count.
+fn authenticate_by_key(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
+    let mut group = group(criterion, "authenticate by key");
+    for alg in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa] {
+        let pair = SigningKeyPair::generate(alg).expect("a key");
+        let public = pair.public_jwk().expect("a JWK");
+        let adapters = EmbeddedAdapters::in_memory().expect("a registry");
+        let jwks = JwkSet::parse(&serde_json::to_vec(&public).expect("JSON")).expect("a key");
+        runtime.block_on(register_key(adapters.sqlite_registry(), jwks));
+        let app = App::new(adapters, settings(TokenLifetime::DEFAULT, Some(AttemptLimits::DEFAULT)));
+        let Ok(clients) = app.authenticator();
+
+        let mut number = 0_u64;
+        let mut assertion = || {
+            number += 1;
+            let header = format!(r#"{{"alg":"{alg}","kid":"{}"}}"#, public.kid);
+            let exp = SystemClock.now().plus(60);
+            let claims = format!(
+                r#"{{"iss":"{KEY_CLIENT}","sub":"{KEY_CLIENT}","aud":"{issuer}","exp":{exp},"jti":"a-name-of-a-usual-length-{number}"}}"#
+            );
+            let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+            let signature = pair.sign(message.as_bytes()).expect("signed");
+            (message, signature)
+        };
+        let jwk = serde_json::to_value(&public).expect("JSON");
+        let text = |name: &str| jwk.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let octets = |name: &str| URL_SAFE_NO_PAD.decode(text(name)).expect("base64");
+        let key = if alg == SigningAlgorithm::Es256 {
+            // A point that is written in full.
+            [vec![4], octets("x"), octets("y")].concat()
+        } else {
+            octets("x")
+        };
+        let library: &'static dyn VerificationAlgorithm =
+            if alg == SigningAlgorithm::Es256 { &ECDSA_P256_SHA256_FIXED } else { &ED25519 };
+        let key = ParsedPublicKey::new(library, key).expect("a key");
+        let (message, signature) = assertion();
+        group.bench_function(format!("{alg}, the signature alone"), |bencher| {
+            bencher.iter(|| key.verify_sig(black_box(message.as_bytes()), black_box(&signature)).expect("verified"));
+        });
+        group.bench_function(alg.as_str(), |bencher| {
+            bencher.iter_batched(
+                || {
+                    let (message, signature) = assertion();
+                    format!(
+                        "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer\
+                         &client_assertion={message}.{}",
+                        URL_SAFE_NO_PAD.encode(signature)
+                    )
+                },
+                |form| assert!(runtime.block_on(authenticates(&clients, &issuer, &form, Ipv4Addr::LOCALHOST))),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+async fn register_key(registry: &SqliteRegistry, jwks: JwkSet) {
+    let metadata = ClientMetadata {
+        token_endpoint_auth_methods: [AuthMethod::PrivateKeyJwt].into(),
+        jwks: Some(jwks),
+        ..ClientMetadata::new()
+    };
+    let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+    let (id, realm) = (KEY_CLIENT.parse().expect("an id"), Realm::new(RealmName::root()));
+    let client = Client::register(id, &realm, metadata, registration_id, SystemClock.now()).expect("valid");
+    registry.register(&client, None).await.expect("registered");
+}
+
 async fn authenticates(clients: &ClientAuthenticator, issuer: &Issuer, form: &str, source: Ipv4Addr) -> bool {
     let realm = Realm::new(RealmName::root());
     let params = Params::parse(form.as_bytes()).expect("a form");
@@ -268,5 +347,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(benches, on_memory, on_disk, authenticate, verify, read_keys, metrics);
+criterion_group!(benches, on_memory, on_disk, authenticate, authenticate_by_key, verify, read_keys, metrics);
 criterion_main!(benches);

@@ -1,9 +1,11 @@
 //! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
 
+mod assertion;
 mod presented;
 mod records;
 mod report;
 
+pub use assertion::assertion;
 pub use presented::{introspection, revocation};
 pub use records::records;
 pub use report::report;

@@ -31,7 +31,7 @@ use grantwell::core::source::ClientSource;
 use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::replay_guard::MemoryReplayGuard;
-use grantwell::system::SystemRandom;
+use grantwell::system::{SystemClock, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::support::cli::{Registered, Store};
@@ -805,7 +805,7 @@ fn registered(store: &Store, id: &str, keys: &[Value]) -> Registered {
 }
 
 fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemClock.now().0
 }
 
 fn fresh(id: &str, audience: &str) -> Value {

@@ -71,12 +71,11 @@ impl Proof for PresentedAssertion {
         let over_at = self.check_claims(circumstances).map_err(failure)?;
 
         // 2. The signature: one verification, whoever the client is and whatever is wrong with the key.
-        let keys = match client {
-            Some(client) => Keys::of(client, look, stores).await?,
-            None => {
-                stores.secrets.no_secrets().await;
-                Keys::None
-            }
+        let keys = if let Some(client) = client {
+            Keys::of(client, look, stores).await?
+        } else {
+            stores.secrets.no_secrets().await;
+            Keys::None
         };
         self.check_signature(client, keys.set(), circumstances.now).map_err(failure)?;
         let Some(client) = client else { return Err(failure(AssertionProblem::UnknownKey)) };

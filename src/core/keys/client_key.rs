@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::jwk::SigningKeyPair;
@@ -76,9 +76,10 @@ impl ClientKeyPair {
             PrivateKeyFormat::Pem => Ok(pem(self.pair.to_pkcs8()?.as_der())),
             PrivateKeyFormat::Jwk => {
                 let d = self.pair.private_number()?.ok_or(PrivateKeyError::RsaAsJwk)?;
-                let mut jwk = serde_json::to_value(self.pair.public_jwk()?).map_err(|_| KeyError::Malformed)?;
-                jwk["d"] = json!(base64url(&d));
-                Ok(Zeroizing::new(format!("{jwk:#}\n")))
+                let public = serde_json::to_value(self.pair.public_jwk()?).map_err(|_| KeyError::Malformed)?;
+                let Value::Object(mut jwk) = public else { return Err(KeyError::Malformed.into()) };
+                jwk.insert("d".to_owned(), json!(base64url(&d)));
+                Ok(Zeroizing::new(format!("{:#}\n", Value::Object(jwk))))
             }
         }
     }
@@ -130,7 +131,6 @@ fn pem(der: &[u8]) -> Zeroizing<String> {
 mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm, EncodingKey};
-    use serde_json::Value;
 
     use super::*;
     use crate::core::keys::jwk_set::KeyChoice;

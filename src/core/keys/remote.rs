@@ -107,7 +107,7 @@ impl FromStr for CaCertificates {
             if base64.is_empty() || STANDARD.decode(&base64).is_err() {
                 return Err(InvalidCaCertificates);
             }
-            pem.push_str(&format!("{BEGIN}\n{}\n{END}\n", body.trim()));
+            pem.extend([BEGIN, "\n", body.trim(), "\n", END, "\n"]);
         }
         if pem.is_empty() { Err(InvalidCaCertificates) } else { Ok(Self(pem)) }
     }

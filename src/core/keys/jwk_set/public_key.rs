@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::core::keys::jws_algorithm::JwsAlgorithm;
 use crate::core::time::UnixSeconds;
@@ -162,9 +162,9 @@ impl PublicMembers {
     }
 
     pub(super) fn thumbprint(&self) -> Option<String> {
-        let mut jwk = json!(self.numbers);
-        jwk["kty"] = json!(self.kty);
-        serde_json::from_value::<Jwk>(jwk).ok()?.thumbprint(ThumbprintHash::SHA256).ok()
+        let numbers = self.numbers.iter().map(|(name, number)| (name.clone(), json!(number)));
+        let members = numbers.chain([("kty".to_owned(), json!(self.kty))]).collect();
+        serde_json::from_value::<Jwk>(Value::Object(members)).ok()?.thumbprint(ThumbprintHash::SHA256).ok()
     }
 }
 

@@ -71,8 +71,8 @@ fn a_key_is_named_by_the_thumbprint_of_rfc_7638_where_it_has_no_kid() {
 
 #[test]
 fn a_key_is_for_the_algorithms_of_its_type_or_for_its_own() {
-    let every = parsed(&[p_256(), p_384(), ed25519(), rsa()]).expect("keys");
     use JwsAlgorithm::{EdDsa, Es256, Es384, Ps256, Rs256};
+    let every = parsed(&[p_256(), p_384(), ed25519(), rsa()]).expect("keys");
     assert_eq!(algorithms(&every), [Es256, Es384, EdDsa, Ps256, Rs256]);
     for (key, alg, expected) in [
         (rsa(), "PS256", Ps256),
