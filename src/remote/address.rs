@@ -65,7 +65,7 @@ const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
 /// The special blocks of IANA's registry for IPv4, and what clouds answer at themselves. The first row that holds an address counts; all others are public.
 const V4: [(Ipv4Addr, u32, Reach); 17] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8, Reach::Never),
+    (Ipv4Addr::UNSPECIFIED, 8, Reach::Never),
     (Ipv4Addr::new(10, 0, 0, 0), 8, Reach::Private),
     (Ipv4Addr::new(100, 100, 100, 200), 32, Reach::Never), // the credentials of a machine of Alibaba
     (Ipv4Addr::new(100, 64, 0, 0), 10, Reach::Private),    // between a provider and its customers

@@ -16,7 +16,7 @@ use std::vec;
 use async_trait::async_trait;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use axum::http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Collected, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -329,7 +329,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn body_of(answer: Response<Incoming>) -> Result<Bytes, FetchError> {
     let read = Limited::new(answer.into_body(), BODY_LIMIT).collect().await;
-    read.map(|body| body.to_bytes())
+    read.map(Collected::to_bytes)
         .map_err(|error| if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::Broken })
 }
 

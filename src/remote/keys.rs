@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::fetcher::{FetchError, Fetched, Fetcher, Source};
 use crate::core::keys::copy::{KeptKeys, KeyCopy};
 use crate::core::keys::jwk_set::{JwkSet, RefusedJwks};
-use crate::core::keys::remote::JwksUri;
+use crate::core::keys::remote::{CaCertificates, JwksUri};
 use crate::core::port_error::PortError;
 use crate::core::ports::{Clock, KeyCopies};
 use crate::core::time::UnixSeconds;
@@ -193,7 +193,7 @@ impl Fetch for Fetcher {
         let source = Source {
             url: &url,
             allow_private_network: address.allow_private_network,
-            authorities: address.ca.as_ref().map(|ca| ca.as_pem()),
+            authorities: address.ca.as_ref().map(CaCertificates::as_pem),
         };
         self.fetch(&source, SystemTime::UNIX_EPOCH + Duration::from_secs(now.0)).await
     }
@@ -261,5 +261,5 @@ const WAITS: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
     Duration::from_millis(700),
-    Duration::from_millis(1_000),
+    Duration::from_secs(1),
 ];

@@ -153,7 +153,8 @@ class Client:
         form = {
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": self._publisher.assertion(self.id, audience, kid),
-            **({"grant_type": "client_credentials"} if function == "TokenFunction" else {"token": seed.ACTIVE.value}),
+            # Of no client, so that each may end it.
+            **({"grant_type": "client_credentials"} if function == "TokenFunction" else {"token": "gwt_" + "0" * 43}),
         }
         return {**changed, "body": base64.b64encode(urlencode(form).encode()).decode(), "isBase64Encoded": True}
 
