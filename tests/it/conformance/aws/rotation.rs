@@ -787,6 +787,27 @@ async fn the_schedule_takes_up_nothing_that_is_older_than_the_secret_in_use_or_o
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: make test"]
+async fn what_a_client_that_keeps_digests_has_left_behind_is_rotated_by_nobody() {
+    let world = World::create().await;
+    let (client, _) = world.client("moved").await;
+    let name = world.client_secret(&client);
+    let version = world.begin(&name).await;
+    // As a move leaves it that ends before the secret is deleted.
+    let mut moved = Client { revision: client.revision + 1, ..client.clone() };
+    moved.metadata.client_secret_rotation_days = None;
+    moved.metadata.client_secret_storage = Some(SecretStorage::Digest);
+    world.stack.registrar().replace(&moved).await.expect("replaced");
+    let before = world.text(&name, "AWSCURRENT").await;
+    for step in STEPS {
+        let error = world.step(step, &name, &version).await.expect_err(step);
+        assert!(matches!(error, RotationError::KeptAsDigest), "{step}: {error}");
+    }
+    world.schedule().await.expect("there is nothing due");
+    assert_eq!(world.text(&name, "AWSCURRENT").await, before);
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
 async fn a_secret_without_the_tags_of_its_registration_is_rotated_by_nobody() {
     let world = World::create().await;
     world.keys().await;
