@@ -91,6 +91,8 @@ pub enum AuditEvent<'a> {
         endpoint: &'static str,
         /// As in [`AuditEvent::Refused`].
         source: Option<ClientSource>,
+        /// The realm that its path names, if it names one. Whether there is such a realm nobody has looked.
+        realm: Option<&'a RealmName>,
         /// Why.
         reason: Reason,
         /// What the caller is told, without anything that was sent.

@@ -247,6 +247,9 @@ pub trait Registrar: Send + Sync {
         client_id: &ClientId,
     ) -> Result<Option<SecretDates>, RegistrarError>;
 
+    /// Digests of the secrets of `client` as they are stored now, never from a cache. `None` where it has none.
+    async fn stored_secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, RegistrarError>;
+
     /// Ends the validity of the previous secret, if there is one.
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
 

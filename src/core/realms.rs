@@ -24,6 +24,18 @@ pub struct RealmDefaults {
     pub access_token_lifetime: TokenLifetime,
 }
 
+impl RealmDefaults {
+    /// The realm with what it does not say and a realm can have.
+    pub fn filled_in(&self, realm: Arc<Realm>) -> Arc<Realm> {
+        if !realm.name.is_root() || realm.settings.default_scope.is_some() || self.root_default_scope.is_none() {
+            return realm;
+        }
+        let mut root = Realm::clone(&realm);
+        root.settings.default_scope.clone_from(&self.root_default_scope);
+        Arc::new(root)
+    }
+}
+
 impl Realms {
     /// Looks realms up in `registry`.
     pub fn new(registry: Arc<dyn ClientRegistry>, defaults: RealmDefaults) -> Self {
@@ -40,21 +52,16 @@ impl Realms {
             None if name.is_root() => Arc::new(Realm::new(RealmName::root())),
             None => return Err(OAuthError::UnknownRealm),
         };
-        if !name.is_root() || realm.settings.default_scope.is_some() || self.defaults.root_default_scope.is_none() {
-            return Ok(realm);
-        }
-        let mut root = Realm::clone(&realm);
-        root.settings.default_scope.clone_from(&self.defaults.root_default_scope);
-        Ok(Arc::new(root))
+        Ok(self.defaults.filled_in(realm))
+    }
+
+    /// What the server's configuration says for realms that do not.
+    pub fn defaults(&self) -> &RealmDefaults {
+        &self.defaults
     }
 
     /// What signs for the realm where no client is concerned.
     pub fn signing_alg(realm: &Realm) -> SigningAlgorithm {
         realm.settings.access_token_signing_alg.unwrap_or_default()
-    }
-
-    /// Seconds a token of this realm lives where its client does not say.
-    pub fn access_token_lifetime(&self, realm: &Realm) -> TokenLifetime {
-        realm.settings.access_token_lifetime.unwrap_or(self.defaults.access_token_lifetime)
     }
 }

@@ -136,7 +136,7 @@ impl TokenEndpoint {
         // 7. What it says, and the token that says so.
         let settings = self.settings(client, realm, now).await;
         let lifetime =
-            client.metadata.access_token_lifetime.unwrap_or_else(|| self.realms.access_token_lifetime(realm));
+            client.metadata.access_token_lifetime(&realm.settings, self.realms.defaults().access_token_lifetime);
         let random = RandomBits::draw(self.random.as_ref())?;
         let record = AccessTokenRecord {
             realm: realm.name.clone(),
@@ -337,7 +337,7 @@ fn grant_scope(requested: Option<&str>, client: &Client, realm: &Realm) -> Resul
         };
     }
     // A realm's default applies to each client as far as the client is registered for it.
-    let default = client.metadata.default_scope.as_ref().or(realm.settings.default_scope.as_ref());
-    let default = default.map(|scope| scope.intersection(&grantable)).filter(|scope| !scope.is_empty());
-    default.ok_or(OAuthError::InvalidScope("no scope was requested and the client has no default scope"))
+    client
+        .default_grant(realm)
+        .ok_or(OAuthError::InvalidScope("no scope was requested and the client has no default scope"))
 }

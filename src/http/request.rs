@@ -53,16 +53,7 @@ impl Addressed {
             .extensions
             .get::<PublicUrl>()
             .ok_or_else(|| OAuthError::Server("the request carries no public URL".to_owned()))?;
-        let below = base_path.strip_prefix("/am").unwrap_or(base_path);
-        let realm = match below {
-            "/oauth2" | "/oauth2/realms/root" => RealmName::root(),
-            _ => below
-                .strip_prefix("/oauth2/realms/root/realms/")
-                .and_then(|name| name.parse().ok())
-                // root is no child of itself: a third name would be a third issuer of one realm.
-                .filter(|realm: &RealmName| !realm.is_root())
-                .ok_or(OAuthError::UnknownRealm)?,
-        };
+        let realm = realm_of(base_path).ok_or(OAuthError::UnknownRealm)?;
         if let Some(query) = parts.uri.query() {
             refuse_another_realm(&Params::parse(query.as_bytes())?, &realm)?;
         }
@@ -124,6 +115,19 @@ impl FormRequest {
 /// Where a request came from, as whoever took the connection has said.
 pub(super) fn source(extensions: &Extensions) -> Option<ClientSource> {
     extensions.get().copied()
+}
+
+/// The realm that a base path names; `None` where that is not a realm's name.
+pub(super) fn realm_of(base_path: &str) -> Option<RealmName> {
+    let below = base_path.strip_prefix("/am").unwrap_or(base_path);
+    match below {
+        "/oauth2" | "/oauth2/realms/root" => Some(RealmName::root()),
+        _ => below
+            .strip_prefix("/oauth2/realms/root/realms/")
+            .and_then(|name| name.parse().ok())
+            // root is no child of itself: a third name would be a third issuer of one realm.
+            .filter(|realm: &RealmName| !realm.is_root()),
+    }
 }
 
 /// What stands before an endpoint's own path: where the router has matched that, the base path of a realm.

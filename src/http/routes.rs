@@ -126,6 +126,11 @@ pub fn service(routes: Router, public_url: PublicUrl, limit: Duration, observer:
     })
 }
 
+/// The realm that the path of an endpoint names, as far as the path alone tells it.
+pub(crate) fn realm_of_path(path: &str) -> Option<RealmName> {
+    ENDPOINTS.into_iter().find_map(|endpoint| realm_in(path, endpoint))
+}
+
 /// What the metrics call the endpoint of a path: one of few, whatever a caller asks for.
 pub fn name_of_endpoint(path: &str) -> &'static str {
     let endpoint = ENDPOINTS.into_iter().find(|endpoint| request::base_path(path, endpoint.path).is_some());
@@ -169,20 +174,18 @@ where
 }
 
 async fn issue_token(State(endpoint): State<Arc<TokenEndpoint>>, request: Request) -> Response {
-    let source = request::source(request.extensions());
-    let form = match FormRequest::read(request, TokenEndpoint::ENDPOINT).await {
+    let form = match read(request, TokenEndpoint::ENDPOINT, endpoint.audit.as_ref()).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), TokenEndpoint::ENDPOINT.name, source, refusal),
+        Err(answer) => return answer,
     };
     let issued = form.answer_by(async |request| endpoint.issue(request).await).await;
     answer(&form.addressed.realm, issued.map(|issued| response::token(&issued)))
 }
 
 async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request: Request) -> Response {
-    let source = request::source(request.extensions());
-    let form = match FormRequest::read(request, IntrospectionEndpoint::ENDPOINT).await {
+    let form = match read(request, IntrospectionEndpoint::ENDPOINT, endpoint.audit.as_ref()).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), IntrospectionEndpoint::ENDPOINT.name, source, refusal),
+        Err(answer) => return answer,
     };
     let response = if form.prefers(introspection::SIGNED_MEDIA_TYPE) {
         let signed = form.answer_by(async |request| endpoint.introspect_signed(request).await).await;
@@ -195,10 +198,9 @@ async fn introspect(State(endpoint): State<Arc<IntrospectionEndpoint>>, request:
 }
 
 async fn revoke(State(endpoint): State<Arc<RevocationEndpoint>>, request: Request) -> Response {
-    let source = request::source(request.extensions());
-    let form = match FormRequest::read(request, RevocationEndpoint::ENDPOINT).await {
+    let form = match read(request, RevocationEndpoint::ENDPOINT, endpoint.audit.as_ref()).await {
         Ok(form) => form,
-        Err(refusal) => return refused(endpoint.audit.as_ref(), RevocationEndpoint::ENDPOINT.name, source, refusal),
+        Err(answer) => return answer,
     };
     let revoked = form.answer_by(async |request| endpoint.revoke(request).await).await;
     answer(&form.addressed.realm, revoked.map(|()| response::empty()))
@@ -221,6 +223,7 @@ async fn metadata(State(endpoint): State<Arc<MetadataEndpoint>>, request: Reques
                 endpoint.audit.as_ref(),
                 MetadataEndpoint::DOCUMENT.name,
                 request::source(&parts.extensions),
+                request::realm_of(base_path).as_ref(),
                 error.into(),
             );
         }
@@ -239,6 +242,7 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
                 endpoint.audit.as_ref(),
                 MetadataEndpoint::JWKS.name,
                 request::source(&parts.extensions),
+                request::realm_of(base_path).as_ref(),
                 error.into(),
             );
         }
@@ -247,16 +251,31 @@ async fn jwks(State(endpoint): State<Arc<MetadataEndpoint>>, request: Request) -
     answer(&realm, keys.map(|keys| response::jwks(&keys)))
 }
 
+/// The form that was sent to this endpoint, or the answer to what is none.
+async fn read(request: Request, endpoint: Endpoint, audit: &dyn AuditSink) -> Result<FormRequest, Response> {
+    let source = request::source(request.extensions());
+    let realm = realm_in(request.uri().path(), endpoint);
+    let form = FormRequest::read(request, endpoint).await;
+    form.map_err(|refusal| refused(audit, endpoint.name, source, realm.as_ref(), refusal))
+}
+
+/// The realm that a path of this endpoint names.
+fn realm_in(path: &str, endpoint: Endpoint) -> Option<RealmName> {
+    request::realm_of(request::base_path(path, endpoint.path)?)
+}
+
 /// The answer to a request that never became one of the protocol's. Recorded, because credentials in a URL are among them.
 pub(crate) fn refused(
     audit: &dyn AuditSink,
     endpoint: &'static str,
     source: Option<ClientSource>,
+    realm: Option<&RealmName>,
     refusal: Refusal,
 ) -> Response {
     audit.record(&AuditEvent::Malformed {
         endpoint,
         source,
+        realm,
         reason: refusal.reason(),
         detail: refusal.description(),
         status: refusal.status().as_u16(),

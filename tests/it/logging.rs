@@ -462,12 +462,18 @@ fn a_scope_that_was_refused_is_in_the_log_without_what_could_do_harm_there() {
     let mut server = Start::on(&store.argument()).spawn();
     let secret = format!("b {}", client.client_secret);
     let long = "c".repeat(60_000);
+    let basic = client.basic();
+    let (_, credentials) = basic.split_once(' ').expect("a scheme");
+    let shown_first = r#"requested_scope="[redacted] read" "#;
     for (scope, shown) in [
-        ("read write", r#"requested_scope="read write" "#),
-        ("\"read\"", r#"requested_scope="\"read\"" "#),
+        (&format!("{credentials} read"), shown_first),
+        (&format!("{} read", credentials.trim_end_matches('=')), shown_first),
+        (&"read write".to_owned(), r#"requested_scope="read write" "#),
+        (&"\"read\"".to_owned(), r#"requested_scope="\"read\"" "#),
+        (&basic, r#"requested_scope="Basic [redacted]" "#),
         (&secret, r#"requested_scope="b [redacted]" "#),
         (&long, "c...\""),
-        ("d\r\n2026-01-01T00:00:00.000000Z  INFO grantwell: forged\u{1b}[2J", r"\\u{d}\\u{a}2026-01-01"),
+        (&"d\r\n2026-01-01T00:00:00.000000Z  INFO grantwell: forged\u{1b}[2J".to_owned(), r"\\u{d}\\u{a}2026-01-01"),
     ] {
         let body = format!("{GRANT}&scope={}", percent_encode_all(scope));
         let body = if scope.len() > 10_000 { format!("{GRANT}&scope={scope}") } else { body };
@@ -481,9 +487,69 @@ fn a_scope_that_was_refused_is_in_the_log_without_what_could_do_harm_there() {
     server.wait();
     let (_, log) = server.into_output();
     assert!(!log.contains(&client.client_secret), "{log}");
+    assert!(!log.contains(credentials.trim_end_matches('=')), "{log}");
     assert!(log.lines().all(|line| members_of(line, "text").contains_key("message")), "{log}");
     // Who has not proved who they are writes nothing.
-    assert_eq!(log.matches("requested_scope").count(), 5, "{log}");
+    assert_eq!(log.matches("requested_scope").count(), 8, "{log}");
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_logged_with_the_realm_that_its_path_names() {
+    let store = Store::new();
+    store.set_realm("alpha", &[]);
+    let mut server = Start::on(&store.argument()).arguments(&["--log-format", "json"]).spawn();
+    const GZIPPED: &str = "a form in gzip";
+    let form = "application/x-www-form-urlencoded";
+    let large = "a".repeat(70_000);
+    let mut expected = Vec::new();
+    for (base, realm) in [
+        ("/oauth2", Some("root")),
+        ("/am/oauth2/realms/root", Some("root")),
+        ("/oauth2/realms/root/realms/alpha", Some("alpha")),
+        ("/am/oauth2/realms/root/realms/alpha", Some("alpha")),
+        // As for any refusal, the realm is what the path says, whether or not there is one.
+        ("/oauth2/realms/root/realms/nowhere", Some("nowhere")),
+        ("/oauth2/realms/root/realms/Not%20a%20realm", None),
+    ] {
+        for endpoint in ["access_token", "introspect", "token/revoke"] {
+            let path = format!("{base}/{endpoint}");
+            for (path, media_type, body, status) in [
+                (path.clone(), "application/json", "{}", 400),
+                (path.clone(), GZIPPED, "token=x", 415),
+                (path.clone(), form, large.as_str(), 413),
+                (path.clone(), form, "token=%zz", 400),
+                (format!("{path}?client_id=x"), form, "", 400),
+                (format!("{path}?realm=/beta"), form, "", 400),
+            ] {
+                let request = Request::new("POST", &path).body(body);
+                let request = match media_type {
+                    GZIPPED => request.header("Content-Type", form).header("Content-Encoding", "gzip"),
+                    media_type => request.header("Content-Type", media_type),
+                };
+                let answer = request.send_raw(&server);
+                assert_eq!(answer.status, if realm.is_some() { status } else { 400 }, "{path}: {answer:?}");
+                expected.push((answer.header("x-request-id").expect("an id").to_owned(), realm));
+            }
+        }
+        for document in [".well-known/oauth-authorization-server", "connect/jwk_uri"] {
+            let answer = Request::new("GET", &format!("{base}/{document}?realm=/beta")).send_raw(&server);
+            assert_eq!(answer.status, 400, "{answer:?}");
+            expected.push((answer.header("x-request-id").expect("an id").to_owned(), realm));
+        }
+    }
+    server.signal("TERM");
+    server.wait();
+    let (_, log) = server.into_output();
+    let lines: Vec<_> = log.lines().map(|line| members_of(line, "json")).collect();
+    let mut told = 0;
+    for (id, realm) in &expected {
+        // Of refusals that are alike only the first are logged.
+        let Some(line) = lines.iter().find(|line| line["request_id"] == id.as_str()) else { continue };
+        told += 1;
+        assert_eq!(line["message"], "request refused", "{line:?}");
+        assert_eq!(line.get("realm").and_then(|realm| realm.as_str()), *realm, "{line:?}");
+    }
+    assert!(told >= 30, "{told} of {}:\n{log}", expected.len());
 }
 
 #[test]

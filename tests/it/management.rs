@@ -409,12 +409,13 @@ async fn a_key_is_published_before_it_signs_whoever_asks_for_its_algorithm() {
     let with_alg =
         |alg| ClientMetadata { access_token_signing_alg: Some(alg), scope: scope(), ..ClientMetadata::new() };
     let first = house.register("c", with_alg(SigningAlgorithm::EdDsa)).await;
-    assert_eq!(first.notices, [], "the first keys sign at once");
+    let opaque = |id: &str| Notice::SigningAlgOfOpaqueTokens(subject(id));
+    assert_eq!(first.notices, [opaque("c")], "the first keys sign at once");
     let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
     assert_eq!(house.keys().await, both, "the client does not decide for its realm");
 
     let second = house.register("d", with_alg(SigningAlgorithm::Ps256)).await;
-    assert_eq!(second.notices, [Notice::SignsOncePublished(SigningAlgorithm::Ps256)]);
+    assert_eq!(second.notices, [opaque("d"), Notice::SignsOncePublished(SigningAlgorithm::Ps256)]);
     let change = RealmChange {
         settings: &|settings| settings.access_token_signing_alg = Some(SigningAlgorithm::Ps256),
         names_signature: true,

@@ -25,6 +25,8 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::CommaInScope(_)
             | Notice::QuotaModeWithoutQuota(_)
             | Notice::KeysWithoutMethod(_)
+            | Notice::PersistenceOfOpaqueTokens(_)
+            | Notice::SigningAlgOfOpaqueTokens(_)
             | Notice::ScopesWithdrawn { .. }
             | Notice::NoGrantInRealm(_)
             | Notice::NewSecretEndsAt(_)
@@ -37,6 +39,7 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::NewSecretToRead(_)
             | Notice::SecretsStay { .. }
             | Notice::NoSecretMade(_)
+            | Notice::SecretIsCurrent(_)
             | Notice::NoPreviousSecretToKeep(_) => {
                 output::note(&sentence(notice));
             }
@@ -96,6 +99,14 @@ impl From<ManagementError> for Failure {
                     names = names(&first, count),
                 )
             }
+            ManagementError::SecretIsCurrent(of) => format!(
+                "the secret that was given is already the current one of {of}, so nothing was changed; give another secret, or leave out \
+                 --secret-stdin to have one made"
+            ),
+            ManagementError::SecretIsPrevious(of) => format!(
+                "the secret that was given is the previous one of {of}, so nothing was changed: both would be the same; give another \
+                 secret, or leave out --replace-current, which keeps the current one valid beside it"
+            ),
             ManagementError::SecretsExpired { of, at } => format!(
                 "the secrets of {of} expired at {}, and a new one would not work either; give it a lifetime with \
                  --secret-lifetime SECONDS (0 for never)",
@@ -195,6 +206,21 @@ fn sentence(notice: &Notice) -> String {
         Notice::NoSecretMade(of) => {
             format!("{of} has no client secret: it authenticates with its private key")
         }
+        Notice::PersistenceOfOpaqueTokens(of @ Subject::Realm(_)) => format!(
+            "the tokens of {of} are opaque and always stored, so --access-token-persistence applies only to clients that have JWTs of \
+             their own; if all should be JWTs, use `{}`",
+            change(of, "--access-token-format jwt")
+        ),
+        Notice::PersistenceOfOpaqueTokens(of) => format!(
+            "the tokens of {of} are opaque and always stored, so --access-token-persistence has no effect; if they should be JWTs, use \
+             `{}`",
+            change(of, "--access-token-format jwt")
+        ),
+        Notice::SigningAlgOfOpaqueTokens(of) => format!(
+            "the tokens of {of} are opaque, so --signing-alg applies only to signed introspection answers for this client; if they \
+             should be JWTs, use `{}`",
+            change(of, "--access-token-format jwt")
+        ),
         Notice::ScopesWithdrawn { realm, count, first } => {
             format!(
                 "{of_clients} of realm '{realm}' can no longer be granted all the scopes that {they} registered for: {names}",
@@ -239,6 +265,10 @@ fn sentence(notice: &Notice) -> String {
              hand out the new one now; if a new secret gets lost, replace it with `{}`, which keeps the previous one valid",
             span(*seconds),
             client_command("rotate-secret", of, " --replace-current")
+        ),
+        Notice::SecretIsCurrent(of) => format!(
+            "NOTHING WAS CHANGED: the secret that was given is already the current one of {of}, and the previous one stays as it is; to \
+             replace the current one, give another secret"
         ),
         Notice::NoPreviousSecretToKeep(of) => format!(
             "{of} had no valid secret besides the current one, so that one stays valid beside the new one; end it with `{}`",

@@ -4,6 +4,7 @@ pub mod auth_method;
 pub mod grant_type;
 pub mod id;
 pub mod information;
+mod inherited;
 pub mod metadata;
 pub mod redirect_uri;
 pub mod registered_secrets;
@@ -109,23 +110,24 @@ impl Client {
     /// The form, the persistence and the signature of the client's access tokens: its own settings, else the realm's, else
     /// the defaults.
     pub fn access_token_settings(&self, realm: &Realm) -> AccessTokenSettings {
-        let (own, realm) = (&self.metadata, &realm.settings);
-        AccessTokenSettings {
-            format: own.access_token_format.or(realm.access_token_format).unwrap_or_default(),
-            persistence: own.access_token_persistence.or(realm.access_token_persistence).unwrap_or_default(),
-            signing_alg: own.access_token_signing_alg.or(realm.access_token_signing_alg).unwrap_or_default(),
-        }
+        self.metadata.access_token_settings(&realm.settings)
     }
 
     /// How many tokens the client may be issued, its own settings before the realm's; `None` for any number.
     pub fn token_quota(&self, realm: &Realm) -> Option<TokenQuota> {
-        let (own, realm) = (&self.metadata, &realm.settings);
-        match own.token_quota.or(realm.token_quota)? {
+        match self.metadata.token_quota_setting(&realm.settings) {
             QuotaSetting::Unlimited => None,
             QuotaSetting::Limited(limit) => {
-                Some(TokenQuota { limit, mode: own.token_quota_mode.or(realm.token_quota_mode).unwrap_or_default() })
+                Some(TokenQuota { limit, mode: self.metadata.token_quota_mode(&realm.settings) })
             }
         }
+    }
+
+    /// What the client is granted that asks for no scope: its default, else the realm's, as far as it can be granted that. `None` where
+    /// nothing is left.
+    pub fn default_grant(&self, realm: &Realm) -> Option<Scope> {
+        let default = self.metadata.default_scope(&realm.settings)?.intersection(&self.grantable_scope(realm));
+        Some(default).filter(|scope| !scope.is_empty())
     }
 
     /// Whether the client can be granted this scope token now: it is its own, and the realm (still) allows it.

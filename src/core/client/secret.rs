@@ -193,6 +193,16 @@ impl ClientSecrets {
         self.previous.as_ref().filter(|_| !has_passed(self.previous_expires_at, now))
     }
 
+    /// Whether the current one has this digest.
+    pub fn current_is(&self, digest: &SecretDigest) -> bool {
+        self.current.0.ct_eq(&digest.0).into()
+    }
+
+    /// Whether the previous one has this digest, ended or not.
+    pub fn previous_is(&self, digest: &SecretDigest) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.0.ct_eq(&digest.0).into())
+    }
+
     /// Whether each of them is one of `others`.
     pub fn are_among(&self, others: &Self) -> bool {
         let is_among = |digest: &SecretDigest| {

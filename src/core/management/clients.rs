@@ -7,6 +7,7 @@ use super::outcome::{
 };
 use super::secrets::{self, SecretLifetime};
 use super::valid_after::TokensValidAfter;
+use crate::core::access_token::settings::AccessTokenFormat;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::{ClientMetadata, InvalidRegistration};
@@ -352,6 +353,15 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
     let is_idle = |client: &Client| client.metadata.token_quota_mode.is_some() && client.token_quota(realm).is_none();
     if is_idle(client) && !before.is_some_and(is_idle) {
         notices.push(Notice::QuotaModeWithoutQuota(subject()));
+    }
+    let is_opaque = |client: &Client| client.access_token_settings(realm).format == AccessTokenFormat::Opaque;
+    let keeps_opaque = |client: &Client| client.metadata.access_token_persistence.is_some() && is_opaque(client);
+    if keeps_opaque(client) && !before.is_some_and(keeps_opaque) {
+        notices.push(Notice::PersistenceOfOpaqueTokens(subject()));
+    }
+    let signs_opaque = |client: &Client| client.metadata.access_token_signing_alg.is_some() && is_opaque(client);
+    if signs_opaque(client) && !before.is_some_and(signs_opaque) {
+        notices.push(Notice::SigningAlgOfOpaqueTokens(subject()));
     }
     let why = Hindrance::of_registration(client, realm);
     if !why.is_empty() && before.is_none_or(|before| Hindrance::of_registration(before, realm) != why) {

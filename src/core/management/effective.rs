@@ -1,16 +1,16 @@
 //! What applies to a client or a realm that does not say it itself, and who says it: a client's realm, or the server.
 
-use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::core::access_token::settings::AccessTokenSettings;
 use crate::core::client::Client;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret_storage::SecretStorage;
-use crate::core::keys::SigningAlgorithm;
 use crate::core::members::{self, Members};
-use crate::core::quota::{QuotaMode, QuotaSetting};
-use crate::core::realm::{AssertionAudience, AssertionLifetime, Realm, RealmSettings};
+use crate::core::realm::{Realm, RealmSettings};
 use crate::core::realms::RealmDefaults;
 
 /// The settings that a record can leave to another, as they apply to it.
@@ -45,31 +45,27 @@ impl EffectiveSettings {
         // Where its secrets are was decided when it was registered: what the realm says now is for others.
         let mut settled = realm.clone();
         settled.settings.client_secret_storage = None;
+        // Of a default only what the client can be granted is.
+        let default_scope = client.default_grant(&defaults.filled_in(Arc::new(realm.clone())));
+        let applies = RealmSettings { default_scope, ..applying(&client.metadata, &settled, defaults, storage) };
+        let applies = Members::of(&applies);
         let inherited = Self::of_realm(&settled, defaults, storage).0.into_iter();
         let shared = inherited.filter(|(name, _)| members::names_of::<ClientMetadata>().contains(name));
-        let mut settings = Self(
-            shared.map(|(name, inherited)| (name, or(own.value(name), SettingOrigin::Client, inherited))).collect(),
-        );
-        // Of a default only what the client can be granted is.
-        let grantable = client.grantable_scope(realm);
-        if let Some((_, setting)) = settings.0.iter_mut().find(|(name, _)| *name == "default_scope") {
-            let default = client.metadata.default_scope.as_ref().or(realm.settings.default_scope.as_ref());
-            let default = default.or(server_settings(realm, defaults).default_scope.as_ref()).cloned();
-            let granted = default.map(|scope| scope.intersection(&grantable)).filter(|scope| !scope.is_empty());
-            setting.value = json!(granted);
-        }
-        settings
+        Self(
+            shared
+                .map(|(name, inherited)| (name, set(&applies, name, &own, SettingOrigin::Client, inherited.from)))
+                .collect(),
+        )
     }
 
     /// What applies to the clients of a realm that do not say it themselves, on a server with these defaults.
     /// `storage` is where it keeps secrets of whom nobody says anything.
     pub fn of_realm(realm: &Realm, defaults: &RealmDefaults, storage: SecretStorage) -> Self {
-        let server = RealmSettings { client_secret_storage: Some(storage), ..server_settings(realm, defaults) };
-        let (own, server) = (Members::of(&realm.settings), Members::of(&server));
-        let settings = INHERITED.into_iter().map(|name| {
-            let inherited = EffectiveSetting { value: server.value(name).clone(), from: SettingOrigin::Server };
-            (name, or(own.value(name), SettingOrigin::Realm, inherited))
-        });
+        let own = Members::of(&realm.settings);
+        let applies = Members::of(&applying(&ClientMetadata::new(), realm, defaults, storage));
+        let settings = INHERITED
+            .into_iter()
+            .map(|name| (name, set(&applies, name, &own, SettingOrigin::Realm, SettingOrigin::Server)));
         Self(settings.collect())
     }
 
@@ -85,22 +81,33 @@ impl Serialize for EffectiveSettings {
     }
 }
 
-fn or(own: &Value, origin: SettingOrigin, inherited: EffectiveSetting) -> EffectiveSetting {
-    if own.is_null() { inherited } else { EffectiveSetting { value: own.clone(), from: origin } }
+/// What applies of a member: from `origin` where that says it, else from whom it is inherited.
+fn set(
+    applies: &Members,
+    name: &str,
+    own: &Members,
+    origin: SettingOrigin,
+    inherited_from: SettingOrigin,
+) -> EffectiveSetting {
+    let from = if own.value(name).is_null() { inherited_from } else { origin };
+    EffectiveSetting { value: applies.value(name).clone(), from }
 }
 
-/// What the server says where nobody else does.
-fn server_settings(realm: &Realm, defaults: &RealmDefaults) -> RealmSettings {
+/// What applies to a client that says this, by the rules by which its tokens are issued: what is shown cannot be something else.
+fn applying(client: &ClientMetadata, realm: &Realm, defaults: &RealmDefaults, storage: SecretStorage) -> RealmSettings {
+    let realm = defaults.filled_in(Arc::new(realm.clone()));
+    let AccessTokenSettings { format, persistence, signing_alg } = client.access_token_settings(&realm.settings);
     RealmSettings {
-        default_scope: defaults.root_default_scope.clone().filter(|_| realm.name.is_root()),
-        access_token_lifetime: Some(defaults.access_token_lifetime),
-        access_token_format: Some(AccessTokenFormat::default()),
-        access_token_persistence: Some(AccessTokenPersistence::default()),
-        access_token_signing_alg: Some(SigningAlgorithm::default()),
-        token_quota: Some(QuotaSetting::Unlimited),
-        token_quota_mode: Some(QuotaMode::default()),
-        assertion_audience: Some(AssertionAudience::default()),
-        assertion_max_lifetime: Some(AssertionLifetime::default()),
+        default_scope: client.default_scope(&realm.settings).cloned(),
+        access_token_lifetime: Some(client.access_token_lifetime(&realm.settings, defaults.access_token_lifetime)),
+        access_token_format: Some(format),
+        access_token_persistence: Some(persistence),
+        access_token_signing_alg: Some(signing_alg),
+        token_quota: Some(client.token_quota_setting(&realm.settings)),
+        token_quota_mode: Some(client.token_quota_mode(&realm.settings)),
+        assertion_audience: Some(realm.settings.assertion_audience.unwrap_or_default()),
+        assertion_max_lifetime: Some(realm.settings.assertion_max_lifetime.unwrap_or_default()),
+        client_secret_storage: client.client_secret_storage.or(realm.settings.client_secret_storage).or(Some(storage)),
         ..RealmSettings::default()
     }
 }
@@ -121,11 +128,73 @@ const INHERITED: [&str; 10] = [
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::core::access_token::settings::TokenLifetime;
+    use crate::core::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, TokenLifetime};
     use crate::core::client::id::RegistrationId;
+    use crate::core::keys::SigningAlgorithm;
+    use crate::core::quota::QuotaMode;
     use crate::core::realm::RealmName;
     use crate::core::time::UnixSeconds;
+
+    #[test]
+    fn what_is_shown_of_a_client_is_what_its_tokens_are_made_by_whoever_says_it() {
+        let defaults = RealmDefaults {
+            root_default_scope: Some("read".parse().expect("a scope")),
+            access_token_lifetime: TokenLifetime::new(7).expect("in range"),
+        };
+        for (of_client, of_realm) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut realm = Realm::new(RealmName::root());
+            let mut metadata =
+                ClientMetadata { scope: "read write".parse().expect("a scope"), ..ClientMetadata::new() };
+            if of_realm {
+                realm.settings = RealmSettings {
+                    default_scope: Some("write admin".parse().expect("a scope")),
+                    access_token_lifetime: TokenLifetime::new(8).ok(),
+                    access_token_format: Some(AccessTokenFormat::Jwt),
+                    access_token_persistence: Some(AccessTokenPersistence::Stateless),
+                    access_token_signing_alg: Some(SigningAlgorithm::EdDsa),
+                    token_quota: Some("8/hour".parse().expect("a quota")),
+                    token_quota_mode: Some(QuotaMode::Observe),
+                    ..RealmSettings::default()
+                };
+            }
+            if of_client {
+                metadata.default_scope = Some("read write".parse().expect("a scope"));
+                metadata.access_token_lifetime = TokenLifetime::new(9).ok();
+                metadata.access_token_format = Some(AccessTokenFormat::Opaque);
+                metadata.access_token_persistence = Some(AccessTokenPersistence::Stored);
+                metadata.access_token_signing_alg = Some(SigningAlgorithm::Rs256);
+                metadata.token_quota = Some("9/day".parse().expect("a quota"));
+                metadata.token_quota_mode = Some(QuotaMode::Enforce);
+            }
+            let id = "c".parse().expect("an id");
+            let client = Client::register(id, &realm, metadata, RegistrationId::from_text("r"), UnixSeconds(7));
+            let client = client.expect("valid");
+            let found = defaults.filled_in(Arc::new(realm.clone()));
+            let made = client.access_token_settings(&found);
+            let quota = client.token_quota(&found);
+            let shown = EffectiveSettings::of_client(&client, &realm, &defaults, SecretStorage::Digest);
+            let shown = |name: &str| shown.value(name).expect("a setting").value.clone();
+            assert_eq!(shown("access_token_format"), json!(made.format));
+            assert_eq!(shown("access_token_persistence"), json!(made.persistence));
+            assert_eq!(shown("access_token_signing_alg"), json!(made.signing_alg));
+            assert_eq!(shown("default_scope"), json!(client.default_grant(&found)));
+            let lifetime = client.metadata.access_token_lifetime(&found.settings, defaults.access_token_lifetime);
+            assert_eq!(shown("access_token_lifetime"), json!(lifetime));
+            assert_eq!(shown("token_quota") == "none", quota.is_none());
+            if let Some(quota) = quota {
+                assert_eq!(
+                    (shown("token_quota"), shown("token_quota_mode")),
+                    (json!(quota.limit.to_string()), json!(quota.mode))
+                );
+            }
+            let by_whom = [(of_client, 9, "9/day"), (of_realm, 8, "8/hour"), (true, 7, "none")];
+            let (_, lifetime, quota) = by_whom.into_iter().find(|(says_it, ..)| *says_it).expect("the server");
+            assert_eq!((shown("access_token_lifetime"), shown("token_quota")), (json!(lifetime), json!(quota)));
+        }
+    }
 
     #[test]
     fn what_nobody_sets_comes_from_the_server_what_the_realm_sets_from_it_and_the_rest_is_the_clients_own() {

@@ -62,6 +62,10 @@ pub enum Notice {
     NoSecretMade(Subject),
     /// What becomes of tokens beyond a quota is set, and there is no quota.
     QuotaModeWithoutQuota(Subject),
+    /// Whether JWTs are stored is set, and the tokens are opaque.
+    PersistenceOfOpaqueTokens(Subject),
+    /// What signs the client's JWTs is set, and its tokens are opaque.
+    SigningAlgOfOpaqueTokens(Subject),
     /// Clients can no longer be granted a scope that they could be granted before.
     ScopesWithdrawn {
         /// Their realm.
@@ -80,6 +84,8 @@ pub enum Notice {
         /// How long ago the last rotation was.
         seconds: u64,
     },
+    /// The secret that was given is the current one already, so nothing was written.
+    SecretIsCurrent(Subject),
     /// There was no previous secret to keep, so the one that was to be replaced stays valid as the previous one.
     NoPreviousSecretToKeep(Subject),
     /// The new secret ends when the one before it would have ended.
@@ -167,6 +173,12 @@ pub enum ManagementError {
         /// The first of them.
         first: Vec<ClientId>,
     },
+    /// The secret that was given is the current one already, and more was asked for than to make it so.
+    #[error("the secret that was given is the current one of {0}")]
+    SecretIsCurrent(Subject),
+    /// The secret that was given is the previous one, which was to stay so beside it.
+    #[error("the secret that was given is the previous one of {0}")]
+    SecretIsPrevious(Subject),
     /// The client's secrets have expired, and a new one would not work either.
     #[error("the secrets of {of} have expired")]
     SecretsExpired {

@@ -5,6 +5,7 @@ use super::outcome::{
     Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
 };
 use super::valid_after::TokensValidAfter;
+use crate::core::access_token::settings::AccessTokenFormat;
 use crate::core::client::Client;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
@@ -206,6 +207,13 @@ fn notices_of(before: &RealmSettings, realm: &Realm) -> Vec<Notice> {
     };
     if is_idle(settings) && !is_idle(before) {
         notices.push(Notice::QuotaModeWithoutQuota(Subject::Realm(realm.name.clone())));
+    }
+    let keeps_opaque = |settings: &RealmSettings| {
+        settings.access_token_persistence.is_some()
+            && settings.access_token_format.unwrap_or_default() == AccessTokenFormat::Opaque
+    };
+    if keeps_opaque(settings) && !keeps_opaque(before) {
+        notices.push(Notice::PersistenceOfOpaqueTokens(Subject::Realm(realm.name.clone())));
     }
     notices
 }

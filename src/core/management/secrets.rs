@@ -7,6 +7,8 @@ use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::{Beside, ClientSecret, NewSecret, SecretDates, earlier_end};
 use crate::core::client::secret_storage::SecretStorage;
+use crate::core::port_error::PortError;
+use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
 use crate::core::time::UnixSeconds;
 
@@ -46,6 +48,13 @@ pub struct RotatedSecret {
     pub notices: Vec<Notice>,
     /// What was to be done besides and could not be. The secret is current, and must be handed over first.
     pub unfinished: Option<ManagementError>,
+}
+
+/// What a secret is to a client.
+enum Standing {
+    Current,
+    Previous,
+    New,
 }
 
 impl SecretLifetime {
@@ -89,6 +98,7 @@ impl Management {
         rotation: Rotation,
     ) -> Result<RotatedSecret, ManagementError> {
         let Rotation { given, lifetime, previous_lifetime, replaces_current } = rotation;
+        let is_given = given.is_some();
         let before = self.client(realm, client_id).await?;
         let (subject, now) = (Subject::client(realm, client_id), self.clock.now());
         let secret = self.secret_for(before.secret_storage(), given, &subject)?;
@@ -103,6 +113,31 @@ impl Management {
 
         let dates = self.secret_dates(realm, client_id).await?;
         let kept = dates.as_ref().and_then(|dates| dates.valid_previous(now)).filter(|_| !had_expired);
+        // One that is made current again would become the previous one as well, and end the one that is.
+        if is_given {
+            match self.standing_of(&secret, &before).await? {
+                Standing::Current
+                    if had_expired || lifetime.is_some() || previous_lifetime.is_some() || replaces_current =>
+                {
+                    return Err(ManagementError::SecretIsCurrent(subject));
+                }
+                Standing::Current => {
+                    let until = dates.as_ref().and_then(|dates| dates.previous_valid_until(ended_at, now));
+                    return Ok(RotatedSecret {
+                        client: before,
+                        secret,
+                        previous_is_valid: until.is_some(),
+                        previous_expires_at: until.unwrap_or(UnixSeconds(0)),
+                        notices: vec![Notice::SecretIsCurrent(subject)],
+                        unfinished: None,
+                    });
+                }
+                Standing::Previous if replaces_current && kept.is_some() => {
+                    return Err(ManagementError::SecretIsPrevious(subject));
+                }
+                Standing::Previous | Standing::New => {}
+            }
+        }
         let ends_at = previous_lifetime.map(|lifetime| now.plus(lifetime.0));
         let (beside, previous_expires_at) = match kept {
             Some(kept) if replaces_current => (Beside::Previous(ends_at), ends_at.unwrap_or(kept.expires_at)),
@@ -169,6 +204,21 @@ impl Management {
             Some(given) => Ok(given),
             None => Ok(ClientSecret::generate(self.random.as_ref())?),
         }
+    }
+
+    /// What a secret is to the client already. What is stored and cannot be read is nothing that was given: a good one corrects it.
+    async fn standing_of(&self, secret: &ClientSecret, client: &Client) -> Result<Standing, ManagementError> {
+        let stored = match self.registrar.stored_secrets(client).await {
+            Ok(stored) => stored,
+            Err(RegistrarError::Port(PortError::Corrupt { .. } | PortError::Foreign { .. })) => None,
+            Err(error) => return Err(Subject::client(&client.realm, &client.client_id).refused(error)),
+        };
+        let digest = secret.digest();
+        Ok(match stored {
+            Some(stored) if stored.current_is(&digest) => Standing::Current,
+            Some(stored) if stored.previous_is(&digest) => Standing::Previous,
+            _ => Standing::New,
+        })
     }
 
     /// Gives the secrets the lifetime asked for. One that had expired is ended first: whoever found it must not see it

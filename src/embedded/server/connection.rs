@@ -27,7 +27,7 @@ use crate::core::audit::AuditSink;
 use crate::core::source::ClientSource;
 use crate::http::request::MAX_BODY_BYTES;
 use crate::http::response::{REQUEST_ID, Refusal};
-use crate::http::routes::{HttpService, name_of_endpoint, refused};
+use crate::http::routes::{HttpService, name_of_endpoint, realm_of_path, refused};
 use crate::observe::request::{RequestContext, during};
 
 /// Answers the requests of one connection, on the runtime that it is awaited on.
@@ -62,8 +62,9 @@ pub(super) async fn answer(
         let is_held_back = request.headers().contains_key(EXPECT);
         let answer = match refusal {
             Some(refusal) => Err(during(context, {
-                let (audit, endpoint) = (Arc::clone(&audit), name_of_endpoint(request.uri().path()));
-                async move { refused(audit.as_ref(), endpoint, source, refusal) }
+                let path = request.uri().path();
+                let (audit, endpoint, realm) = (Arc::clone(&audit), name_of_endpoint(path), realm_of_path(path));
+                async move { refused(audit.as_ref(), endpoint, source, realm.as_ref(), refusal) }
             })),
             None => Ok(during(context, service.clone().call(request))),
         };

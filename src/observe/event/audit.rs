@@ -54,11 +54,12 @@ pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
             // Not by its realm: callers may invent one.
             sinks.count_by_reason(Metric::RequestsRefused, error.reason());
         }
-        AuditEvent::Malformed { endpoint, reason, detail, status, .. } => {
+        AuditEvent::Malformed { endpoint, realm, reason, detail, status, .. } => {
             line!(
                 sinks,
                 INFO,
                 endpoint,
+                realm = realm.map(display),
                 reason = reason.as_str(),
                 detail,
                 status,

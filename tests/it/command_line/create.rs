@@ -260,3 +260,56 @@ fn values_outside_their_grammar_are_usage_errors() {
     operator.refused(&["bogus"], 2, "unrecognized subcommand 'bogus'");
     assert!(!operator.data().exists(), "a refused command line leaves nothing behind");
 }
+
+#[test]
+fn what_only_jwts_have_is_said_to_have_no_effect_on_opaque_tokens() {
+    let operator = Operator::new();
+    let persistence = |command: &str| {
+        format!(
+            "the tokens of client 'c' are opaque and always stored, so --access-token-persistence has no effect; if they should be JWTs, use \
+             `{command} --access-token-format jwt`"
+        )
+    };
+    let alg = "the tokens of client 'c' are opaque, so --signing-alg applies only to signed introspection answers for this client; if they should be JWTs, use";
+    let update = "grantwell client update c";
+    let run = |arguments: &[&str]| {
+        let ended = operator.run(arguments);
+        assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+        ended.stderr
+    };
+    let create = ["client", "create", "--id", "c", "--scope", "a"];
+    let said = run(&[&create[..], &["--access-token-persistence", "stateless", "--signing-alg", "EdDSA"]].concat());
+    assert!(said.contains(&persistence(update)) && said.contains(alg), "{said}");
+    // Once: what is so already is not said with each change.
+    let said = run(&["client", "update", "c", "--name", "n"]);
+    assert!(!said.contains("opaque"), "{said}");
+    for setting in ["--access-token-persistence", "--signing-alg"] {
+        run(&["client", "update", "c", setting, ""]);
+    }
+    let said = run(&["client", "update", "c", "--access-token-persistence", "stored"]);
+    assert!(said.contains(&persistence(update)) && !said.contains(alg), "{said}");
+    let said = run(&["client", "update", "c", "--signing-alg", "RS256"]);
+    assert!(said.contains(alg) && !said.contains("persistence"), "{said}");
+
+    // Of JWTs nothing, by whose word they are ones; and again when they become opaque.
+    for jwt in [&["--access-token-format", "jwt"][..], &["--access-token-format", "jwt", "--signing-alg", "ES256"]] {
+        let said = run(&[&["client", "update", "c"], jwt].concat());
+        assert!(!said.contains("opaque"), "{said}");
+    }
+    let said = run(&["client", "update", "c", "--access-token-format", "opaque"]);
+    assert!(said.contains(&persistence(update)) && said.contains(alg), "{said}");
+    run(&["realm", "set", "beta", "--access-token-format", "jwt"]);
+    let create =
+        ["client", "create", "--realm", "beta", "--id", "d", "--scope", "a", "--access-token-persistence", "stateless"];
+    assert!(!run(&create).contains("opaque"));
+
+    // Of a realm, whose clients may have a format of their own.
+    let said = run(&["realm", "set", "gamma", "--access-token-persistence", "stateless"]);
+    let of_realm = "the tokens of realm 'gamma' are opaque and always stored, so --access-token-persistence applies only to clients that have JWTs of their own";
+    assert!(
+        said.contains(of_realm) && said.contains("`grantwell realm set gamma --access-token-format jwt`"),
+        "{said}"
+    );
+    let said = run(&["realm", "set", "gamma", "--access-token-format", "jwt"]);
+    assert!(!said.contains("opaque"), "{said}");
+}

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::operator::{CREATE, Operator, closed_pipe, files, now, text, utc, wait_until};
 use crate::support::cli::basic;
 use crate::support::http::Request;
+use crate::support::poll;
 use crate::support::server::Server;
 
 #[test]
@@ -121,6 +123,63 @@ fn rotation_prints_a_new_secret_and_keeps_the_old_one() {
     operator.fed(&weak, "short").is_refusal(1, "the secret has fewer than 16 characters");
     let weak = [&weak[..], &["--allow-weak-secret", "--output", "json"]].concat();
     assert_eq!(operator.fed(&weak, "short").json()["client_secret"], "short");
+}
+
+#[test]
+fn a_rotation_to_the_secret_that_is_current_changes_nothing_and_says_so() {
+    let operator = Operator::new();
+    let first =
+        text(&operator.json(&[&CREATE[..], &["--scope", "a", "--default-scope", "a"]].concat())["client_secret"])
+            .to_owned();
+    let server = operator.server(|start| start);
+    let opens = |secret: &str| {
+        let request = Request::form("/oauth2/access_token", "grant_type=client_credentials");
+        request.header("Authorization", basic("myClient", secret)).send(&server).status == 200
+    };
+    let given = "0123456789abcdef";
+    let rotate = ["client", "rotate-secret", "myClient", "--secret-stdin"];
+    assert_eq!(operator.fed(&rotate, given).json()["previous_secret_valid"], true);
+    let before = operator.json(&["client", "show", "myClient"]);
+
+    // A script that is run again, by somebody who did not see the first answer.
+    for _ in 0..2 {
+        let again = operator.fed(&rotate, given);
+        let expected = json!({
+            "client_id": "myClient",
+            "client_secret": given,
+            "client_secret_expires_at": 0,
+            "realm": "root",
+            "previous_secret_valid": true,
+            "previous_secret_expires_at": 0,
+        });
+        assert_eq!(again.json(), expected);
+        assert_eq!(
+            again.stderr,
+            "note: NOTHING WAS CHANGED: the secret that was given is already the current one of client 'myClient', and the previous one stays as it \
+             is; to replace the current one, give another secret\n"
+        );
+        assert_eq!(operator.json(&["client", "show", "myClient"]), before);
+    }
+    let within = Duration::from_secs(30);
+    poll("the true previous secret works", within, || (opens(&first) && opens(given)).then_some(()));
+
+    // Nor is anything done by halves where more is asked for, and the previous one does not become both.
+    let current = "the secret that was given is already the current one of client 'myClient', so nothing was changed";
+    for more in [&["--secret-lifetime", "1d"][..], &["--previous-lifetime", "1h"], &["--replace-current"]] {
+        operator.fed(&[&rotate[..], more].concat(), given).is_refusal(1, current);
+    }
+    let previous = "the secret that was given is the previous one of client 'myClient', so nothing was changed";
+    operator.fed(&[&rotate[..], &["--replace-current"]].concat(), &first).is_refusal(1, previous);
+    assert_eq!(operator.json(&["client", "show", "myClient"]), before);
+
+    // Back to the previous one is a rotation: both stay valid.
+    assert_eq!(operator.fed(&rotate, &first).json()["previous_secret_valid"], true);
+    poll("both work", within, || (opens(&first) && opens(given)).then_some(()));
+
+    // One that has expired does not come back to life.
+    operator.json(&["client", "update", "myClient", "--secret-lifetime", "1"]);
+    poll("it has expired", within, || (!opens(&first)).then_some(()));
+    operator.fed(&[&rotate[..], &["--secret-lifetime", "1d"]].concat(), &first).is_refusal(1, current);
 }
 
 #[test]

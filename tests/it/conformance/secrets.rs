@@ -8,8 +8,12 @@ use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::secret::{Beside, ClientSecret, NewSecret};
 use grantwell::core::client_auth::{ClientAuthenticator, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError};
+use grantwell::core::management::{Management, ManagementError, Notice, RotatedSecret, Rotation};
 use grantwell::core::ports::RegistrarError;
+use grantwell::core::realm::Realm;
 use grantwell::core::time::UnixSeconds;
+use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::system::SystemRandom;
 
 use super::{FixedClock, NOW, RegistryPorts, assert_accepted, beside_current, client, client_id, generated, realm};
 
@@ -21,6 +25,7 @@ macro_rules! secrets_suite {
             a_new_client_has_one_secret,
             a_secret_of_any_characters_is_kept,
             a_rotation_keeps_the_secret_before_it,
+            a_rotation_to_the_secret_that_is_current_changes_nothing,
             the_previous_secret_has_an_end_of_its_own_until_the_next_rotation,
             the_previous_secret_ends_on_its_own,
             the_same_id_in_two_realms_has_two_secrets,
@@ -59,6 +64,37 @@ pub(crate) async fn a_secret_of_any_characters_is_kept(ports: &RegistryPorts) {
     ports.registrar.register(&client, Some(&secret)).await.expect("registered");
     let secrets = ports.secrets_of(&client).await.expect("read");
     assert_accepted(secrets.as_ref(), &secret, None);
+}
+
+pub(crate) async fn a_rotation_to_the_secret_that_is_current_changes_nothing(ports: &RegistryPorts) {
+    let keys = Arc::new(SqliteRegistry::in_memory().expect("opened"));
+    let management = Management::new(Arc::clone(&ports.registrar), keys, Arc::new(FixedClock), Arc::new(SystemRandom));
+    ports.registrar.put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("created");
+    let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
+    let (realm, id) = (&client.realm, &client.client_id);
+    let text = "a secret of the operator's";
+    let given = || ClientSecret::given(text, false).expect("a secret");
+    let rotate = async |given: ClientSecret, replaces_current| {
+        let rotation = Rotation { given: Some(given), replaces_current, ..Rotation::default() };
+        management.rotate_secret(realm, id, rotation).await
+    };
+    let has_changed =
+        |rotated: &RotatedSecret| !rotated.notices.iter().any(|notice| matches!(notice, Notice::SecretIsCurrent(_)));
+    assert!(has_changed(&rotate(given(), false).await.expect("rotated")));
+    let dates = ports.registrar.secret_dates(realm, id).await;
+
+    let again = rotate(given(), false).await.expect("nothing to do");
+    assert!(!has_changed(&again) && again.previous_is_valid, "{:?}", again.notices);
+    assert!(matches!(rotate(given(), true).await, Err(ManagementError::SecretIsCurrent(_))));
+    let first_text = first.expose_client_secret().to_owned();
+    let first_again = || ClientSecret::given(&first_text, false).expect("a secret");
+    assert!(matches!(rotate(first_again(), true).await, Err(ManagementError::SecretIsPrevious(_))));
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &given(), Some(&first));
+    assert_eq!(ports.registrar.secret_dates(realm, id).await, dates);
+
+    // Back to the one before is a rotation like any other.
+    assert!(has_changed(&rotate(first_again(), false).await.expect("rotated")));
+    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, Some(&given()));
 }
 
 pub(crate) async fn a_rotation_keeps_the_secret_before_it(ports: &RegistryPorts) {

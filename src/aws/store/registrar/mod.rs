@@ -33,15 +33,15 @@ use crate::aws::store::registry::{
     CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
 };
 use crate::aws::store::registry_id::RegistryIdentity;
-use crate::aws::store::secrets::{PREVIOUS, secret_name, secret_string};
+use crate::aws::store::secrets::{AwsSecrets, PREVIOUS, secret_name, secret_string};
 use crate::core::client::id::ClientId;
 use crate::core::client::registered_secrets::RegisteredSecrets;
-use crate::core::client::secret::{ClientSecret, NewSecret, SecretDates};
+use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
 use crate::core::port_error::PortError;
-use crate::core::ports::{ClientPage, MovedSecrets, Registrar, RegistrarError};
+use crate::core::ports::{ClientPage, MovedSecrets, Registrar, RegistrarError, SecretSource as _};
 use crate::core::random::{Random, random_name};
 use crate::core::realm::{Realm, RealmName};
 
@@ -228,6 +228,11 @@ impl Registrar for AwsRegistrar {
         let Some(described) = describe(&self.secrets_manager, &name).await? else { return Ok(None) };
         described.require_registration(&self.identity.require().await?, &client.registration_id)?;
         Ok(self.dates_of(&described).await)
+    }
+
+    async fn stored_secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, RegistrarError> {
+        let source = AwsSecrets::new(self.secrets_manager.clone(), self.secret_prefix.clone());
+        Ok(source.secrets(client).await?)
     }
 
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {

@@ -286,6 +286,10 @@ impl Registrar for SqliteRegistry {
         Ok(self.read_with(move |connection| select_secret_dates(connection, &client)).await?)
     }
 
+    async fn stored_secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, RegistrarError> {
+        Ok(SecretSource::secrets(self, client).await?)
+    }
+
     async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
         let (realm, client_id) = (realm.clone(), client_id.clone());
         self.remove_with(move |transaction| {
