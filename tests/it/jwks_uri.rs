@@ -4,10 +4,11 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantwell::core::ports::Clock as _;
+use grantwell::system::SystemClock;
 use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
@@ -148,28 +149,31 @@ struct Site {
     server: HttpsServer,
     ca: String,
     key: KeyPair,
-    answers: Arc<Mutex<Vec<(String, Vec<Sent>)>>>,
+    answers: Arc<Mutex<Vec<Given>>>,
+}
+
+/// What a path answers.
+struct Given {
+    path: String,
+    answer: Vec<Sent>,
 }
 
 impl Site {
     async fn start() -> Self {
         let authority = Authority::new();
         let key = KeyPair::generate().expect("a key");
-        let answers: Arc<Mutex<Vec<(String, Vec<Sent>)>>> = Arc::default();
+        let answers: Arc<Mutex<Vec<Given>>> = Arc::default();
         let keys = ok("content-type: application/jwk-set+json\r\n", &jwks(&key, &["one"]));
         let given = Arc::clone(&answers);
         let server = HttpsServer::start_by_path(authority.server(&["127.0.0.1"]), move |path| {
             let given = given.lock().expect("no panic");
-            given
-                .iter()
-                .find(|(id, _)| path == format!("/{id}"))
-                .map_or_else(|| keys.clone(), |(_, answer)| answer.clone())
+            given.iter().find(|given| given.path == path).map_or_else(|| keys.clone(), |given| given.answer.clone())
         });
         Self { server: server.await, ca: authority.pem(), key, answers }
     }
 
     fn answer(&self, id: &str, answer: Vec<Sent>) {
-        self.answers.lock().expect("no panic").push((id.to_owned(), answer));
+        self.answers.lock().expect("no panic").push(Given { path: format!("/{id}"), answer });
     }
 
     fn jwks(&self, kids: &[&str]) -> String {
@@ -205,7 +209,7 @@ fn opened() -> (Store, Server) {
 /// A token request with an assertion that `key` signs under the name `kid`.
 fn token(server: &Server, client_id: &str, kid: &str, key: &KeyPair) -> Answer {
     static JTI: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = SystemClock.now().0;
     let base = "/oauth2/realms/root/realms/alpha";
     let header = json!({ "alg": "ES256", "typ": "JWT", "kid": kid });
     let claims = json!({

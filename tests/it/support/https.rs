@@ -53,7 +53,7 @@ impl Authority {
     /// The settings of a server of these names.
     pub(crate) fn server(&self, names: &[&str]) -> ServerConfig {
         self.certified(
-            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names"),
+            &CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names"),
         )
     }
 
@@ -63,10 +63,10 @@ impl Authority {
         let mut params = CertificateParams::new(names).expect("names");
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.certified(params)
+        self.certified(&params)
     }
 
-    fn certified(&self, params: CertificateParams) -> ServerConfig {
+    fn certified(&self, params: &CertificateParams) -> ServerConfig {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
