@@ -71,7 +71,8 @@ fn an_algorithm_is_published_from_when_it_is_set() {
     assert_eq!((first.status, first.stderr.as_str()), (Some(0), ""));
     assert_eq!(roles(&operator.json(&["key", "list"])), ["ES256 current", "ES256 next"]);
 
-    let create = operator.run(&[&CREATE[..], &["--scope", "a", "--signing-alg", "EdDSA"]].concat());
+    let create = operator
+        .run(&[&CREATE[..], &["--scope", "a", "--access-token-format", "jwt", "--signing-alg", "EdDSA"]].concat());
     assert_eq!(create.json()["access_token_signing_alg"], "EdDSA");
     assert_eq!(create.stderr, format!("note: tokens are signed with EdDSA {NOTE}"));
     let both = ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"];
@@ -97,7 +98,8 @@ fn an_algorithm_is_published_from_when_it_is_set() {
 fn the_first_client_with_an_algorithm_of_its_own_does_not_decide_for_the_realm() {
     let operator = Operator::new();
     operator.json(&["realm", "set"]);
-    let create = operator.run(&[&CREATE[..], &["--scope", "a", "--signing-alg", "EdDSA"]].concat());
+    let create = operator
+        .run(&[&CREATE[..], &["--scope", "a", "--access-token-format", "jwt", "--signing-alg", "EdDSA"]].concat());
     assert_eq!((create.status, create.stderr.as_str()), (Some(0), ""));
     let listed = operator.json(&["key", "list"]);
     assert_eq!(roles(&listed), ["ES256 current", "ES256 next", "EdDSA current", "EdDSA next"]);

@@ -211,7 +211,7 @@ async fn tokens_opened_again_are_all_there() {
 }
 
 /// `tokens.db` as builds had it that deleted the record of a revoked token.
-const TOKENS_BEFORE_MARKS: &str = r#"
+const TOKENS_BEFORE_MARKS: &str = "
     CREATE TABLE access_tokens (
         id         INTEGER PRIMARY KEY,
         digest     BLOB NOT NULL,
@@ -237,7 +237,7 @@ const TOKENS_BEFORE_MARKS: &str = r#"
     ) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
     INSERT INTO facts VALUES ('whole_since', 1795415820), ('passed', 1795415820), ('ends', 3);
-"#;
+";
 
 /// What they wrote of a token of `myClient`, letter by letter.
 const RECORD_BEFORE_MARKS: &str = r#"["alpha","myClient","AAECAwQFBgcICQoLDA0ODw","read write","https://auth.example.com/am/oauth2/realms/root/realms/alpha","https://api.example.com/orders",1795415820,"AAECAwQFBgcICQoLDA0ODw","00010203-0405-4607-8809-0a0b0c0d0e0f","{\"tier\":\"gold\",\"limits\":{\"rate\":1.0}}",{}]"#;
