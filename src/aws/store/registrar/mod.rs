@@ -30,7 +30,8 @@ use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailabl
 use crate::aws::store::described::describe;
 use crate::aws::store::new_secrets::NewSecrets;
 use crate::aws::store::registry::{
-    CLIENT_PREFIX, Consistency, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm, realm_key,
+    CLIENT_PREFIX, Consistency, DynamoRegistry, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm,
+    realm_key,
 };
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{AwsSecrets, PREVIOUS, secret_name, secret_string};
@@ -231,7 +232,8 @@ impl Registrar for AwsRegistrar {
     }
 
     async fn stored_secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, RegistrarError> {
-        let source = AwsSecrets::new(self.secrets_manager.clone(), self.secret_prefix.clone());
+        let registry = Arc::new(DynamoRegistry::new(self.dynamodb.clone(), self.registry_table.clone()));
+        let source = AwsSecrets::new(self.secrets_manager.clone(), self.secret_prefix.clone(), registry);
         Ok(source.secrets(client).await?)
     }
 
