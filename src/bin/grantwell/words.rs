@@ -151,9 +151,6 @@ impl From<InvalidRegistration> for Failure {
                 "{error}; set --secret-rotation-days 0 and rotate the secret yourself, or keep it with --secret-storage secrets-manager"
             ),
             InvalidRegistration::DefaultScope(_) => format!("{error}; add it with --scope, or leave it out"),
-            InvalidRegistration::NoKeys => {
-                format!("{error}; with --jwks FILE, or first make a key pair with `grantwell client key generate`")
-            }
             _ => error.to_string(),
         })
     }
@@ -168,6 +165,7 @@ impl From<WeakSecret> for Failure {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a sentence for each notice, and nothing else")]
 fn sentence(notice: &Notice) -> String {
     match notice {
         Notice::GrantTypeNotImplemented(grant_type) => format!(
@@ -308,6 +306,11 @@ fn hindrance(why: Hindrance, of: &Subject) -> String {
         Hindrance::NoGrantAllowed => format!(
             "its realm does not allow the grant type client_credentials; allow it with `{}`",
             change(&Subject::Realm(realm.clone()), "--grant-type client_credentials")
+        ),
+        Hindrance::NoKey => format!(
+            "it has no key; make one with `{}`, or give its public key with `{}`",
+            client_command("key generate", of, ""),
+            change(of, "--jwks FILE")
         ),
         Hindrance::Disabled => format!("it is disabled; enable it with `{}`", client_command("enable", of, "")),
         Hindrance::SecretsExpired => format!(

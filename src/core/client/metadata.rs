@@ -124,9 +124,6 @@ pub enum InvalidRegistration {
     /// Keys in two places.
     #[error("a client has its keys in the registration (jwks) or at an address (jwks_uri), not both")]
     TwoSourcesOfKeys,
-    /// Nothing to verify assertions with.
-    #[error("private_key_jwt needs the client's public keys: give a JWK Set (jwks), or where to fetch it (jwks_uri)")]
-    NoKeys,
     /// No key can be used with any of the algorithms.
     #[error("none of the client's keys can be used with {0}; register another algorithm, or a key for one of them")]
     NoKeyForAlgorithm(String),
@@ -271,10 +268,6 @@ impl ClientMetadata {
     fn check_keys(&self) -> Result<(), InvalidRegistration> {
         if self.jwks.is_some() && self.jwks_uri.is_some() {
             return Err(InvalidRegistration::TwoSourcesOfKeys);
-        }
-        let needs_keys = self.token_endpoint_auth_methods.contains(&AuthMethod::PrivateKeyJwt);
-        if needs_keys && self.jwks.is_none() && self.jwks_uri.is_none() {
-            return Err(InvalidRegistration::NoKeys);
         }
         let registered = &self.token_endpoint_auth_signing_algs;
         if let Some(jwks) = &self.jwks
@@ -439,7 +432,8 @@ mod tests {
             assert_eq!(other, Err(InvalidRegistration::NoKeyForAlgorithm("ES256 or RS256".to_owned())));
             assert_eq!(checked(&jwks, &None, method, &[JwsAlgorithm::Es256, JwsAlgorithm::EdDsa]), Ok(()));
         }
-        assert_eq!(checked(&None, &None, by_key, &[]), Err(InvalidRegistration::NoKeys));
+        // A key can be made once there is a client whose it is.
+        assert_eq!(checked(&None, &None, by_key, &[]), Ok(()));
         assert_eq!(checked(&None, &None, by_secret, &[]), Ok(()));
     }
 

@@ -1,5 +1,6 @@
 //! Why a client gets no token, however it asks.
 
+use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::secret::SecretDates;
 use crate::core::client::{Client, ClientStatus};
@@ -18,6 +19,8 @@ pub enum Hindrance {
     NoGrant,
     /// Client credentials are not among the grant types that its realm allows.
     NoGrantAllowed,
+    /// It has to authenticate with a key, and has none.
+    NoKey,
     /// It is disabled.
     Disabled,
     /// Its secrets have expired.
@@ -31,11 +34,14 @@ impl Hindrance {
     pub(super) fn of_registration(client: &Client, realm: &Realm) -> Vec<Self> {
         let grant = GrantType::client_credentials();
         let has_grant = client.metadata.grant_types.contains(&grant);
+        let methods = &client.metadata.token_endpoint_auth_methods;
+        let needs_key = methods.iter().all(|method| *method == AuthMethod::PrivateKeyJwt);
         let hindrances = [
             (client.metadata.scope.is_empty(), Self::NoScope),
             (!client.metadata.scope.is_empty() && client.grantable_scope(realm).is_empty(), Self::NoScopeAllowed),
             (!has_grant, Self::NoGrant),
             (has_grant && !client.allows_grant(&grant, realm), Self::NoGrantAllowed),
+            (needs_key && client.metadata.jwks.is_none() && client.metadata.jwks_uri.is_none(), Self::NoKey),
         ];
         hindrances.into_iter().filter_map(|(is_so, hindrance)| is_so.then_some(hindrance)).collect()
     }

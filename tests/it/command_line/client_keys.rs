@@ -61,11 +61,20 @@ fn keys_that_cannot_be_used_are_refused_with_what_to_do() {
         (&["--jwks", "/nowhere/at/all"], 2, "it cannot be read"),
         (&["--assertion-alg", "HS256"], 2, "a client's signature is ES256, ES384, PS256, EdDSA"),
         (&["--jwks", &good, "--assertion-alg", "ES256"], 1, "none of the client's keys can be used with ES256"),
-        (&["--auth-method", "private_key_jwt"], 1, "private_key_jwt needs the client's public keys"),
     ] {
         operator.refused(&[&["client", "update", "myClient"], arguments].concat(), status, sentence);
     }
     assert_eq!(operator.json(&["client", "show", "myClient"]), before);
+    let warned =
+        operator.run(&["client", "create", "--id", "later", "--scope", "a", "--auth-method", "private_key_jwt"]);
+    assert_eq!(warned.status, Some(0), "{}", warned.stderr);
+    assert!(
+        warned.stderr.contains("it has no key; make one with `grantwell client key generate later"),
+        "{}",
+        warned.stderr
+    );
+    let warned = operator.run(&["client", "update", "later", "--jwks", &good]);
+    assert!(!warned.stderr.contains("no key"), "{}", warned.stderr);
     let warned = operator.run(&["client", "update", "myClient", "--jwks", &good]);
     assert!(warned.stderr.contains("has keys but cannot authenticate with them"), "{}", warned.stderr);
 }

@@ -14,7 +14,7 @@ use grantwell::core::realm::Realm;
 use super::exchange::Exchange;
 use crate::failure::Failure;
 use crate::sample::SampleClient;
-use crate::token::assertion::{self, AssertionSigner};
+use crate::token::assertion::{self, SignedWith};
 
 /// A client and its key.
 pub(super) struct KeyClient {
@@ -50,19 +50,18 @@ impl KeyClient {
     /// A new assertion for the realm of this issuer.
     pub(super) fn assertion(&self, issuer: &str) -> Result<Zeroizing<String>, Failure> {
         let sign = |message: &[u8]| self.pair.sign(message).map_err(|error| Failure::new(error.to_string()));
-        let signer =
-            AssertionSigner { alg: self.public.alg.as_str(), kid: Some(self.public.kid.as_str()), sign: &sign };
-        assertion::sign(&signer, &self.client.client_id, issuer)
+        let signed_with = SignedWith { alg: self.public.alg.as_str(), kid: Some(self.public.kid.as_str()) };
+        assertion::sign(&signed_with, sign, &self.client.client_id, issuer)
     }
+}
 
-    /// Asks for a token.
-    pub(super) fn post(&self, agent: &Agent, url: &str, assertion: &str) -> Result<Exchange, Failure> {
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_assertion_type", assertion::TYPE),
-            ("client_assertion", assertion),
-        ];
-        let parameters: String = form.iter().flat_map(|(name, value)| [" -d ", name, "=", value]).collect();
-        Exchange::of(format!("curl -s{parameters} {url}"), agent.post(url).send_form(form.iter().copied()))
-    }
+/// Asks for a token.
+pub(super) fn ask_by(agent: &Agent, url: &str, assertion: &str) -> Result<Exchange, Failure> {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", assertion::TYPE),
+        ("client_assertion", assertion),
+    ];
+    let parameters: String = form.iter().flat_map(|(name, value)| [" -d ", name, "=", value]).collect();
+    Exchange::of(format!("curl -s{parameters} {url}"), agent.post(url).send_form(form.iter().copied()))
 }

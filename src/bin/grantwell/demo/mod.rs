@@ -211,12 +211,12 @@ impl Walk {
             say(&decoded(part)?)?;
         }
         say("")?;
-        let answer = client.post(&self.agent, token_url, &assertion)?;
+        let answer = by_key::ask_by(&self.agent, token_url, &assertion)?;
         answer.say()?;
         answer.expect_token("write")?;
 
         say("Whoever has seen that assertion cannot use it again.\n")?;
-        let answer = client.post(&self.agent, token_url, &assertion)?;
+        let answer = by_key::ask_by(&self.agent, token_url, &assertion)?;
         answer.say()?;
         answer.expect(401)
     }

@@ -16,11 +16,10 @@ use crate::failure::Failure;
 /// `client_assertion_type` (RFC 7523 §2.2).
 pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// What signs an assertion: the names of its algorithm and of its key, and how it signs.
-pub(crate) struct AssertionSigner<'a> {
+/// What an assertion is signed with: the names of the algorithm and of the key.
+pub(crate) struct SignedWith<'a> {
     pub(crate) alg: &'a str,
     pub(crate) kid: Option<&'a str>,
-    pub(crate) sign: &'a dyn Fn(&[u8]) -> Result<Vec<u8>, Failure>,
 }
 
 /// An assertion for the server of this issuer, good for a minute.
@@ -28,14 +27,15 @@ pub(crate) struct AssertionSigner<'a> {
 /// # Errors
 /// A [`Failure`] where the key cannot sign, or the system has no randomness.
 pub(crate) fn sign(
-    signer: &AssertionSigner<'_>,
+    signed_with: &SignedWith<'_>,
+    signature: impl FnOnce(&[u8]) -> Result<Vec<u8>, Failure>,
     client_id: &ClientId,
     issuer: &str,
 ) -> Result<Zeroizing<String>, Failure> {
     let now = SystemClock.now();
     let mut jti = [0; 16];
     SystemRandom.fill(&mut jti).map_err(|error| Failure::new(error.to_string()))?;
-    let header = Header { typ: "client-authentication+jwt", alg: signer.alg, kid: signer.kid };
+    let header = Header { typ: "client-authentication+jwt", alg: signed_with.alg, kid: signed_with.kid };
     let claims = json!({
         "iss": client_id,
         "sub": client_id,
@@ -49,7 +49,7 @@ pub(crate) fn sign(
     URL_SAFE_NO_PAD.encode_string(header, &mut assertion);
     assertion.push('.');
     URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut assertion);
-    let signature = (signer.sign)(assertion.as_bytes())?;
+    let signature = signature(assertion.as_bytes())?;
     assertion.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut assertion);
     Ok(assertion)

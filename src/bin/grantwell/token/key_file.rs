@@ -144,37 +144,37 @@ impl AsRef<[u8]> for Number {
 
 fn of_jwk(text: &[u8]) -> Result<(PrivateKey, Option<String>, Option<String>), &'static str> {
     // serde's own message could quote the key.
-    let jwk: PrivateJwk = serde_json::from_slice(text).map_err(|_| NOT_A_KEY)?;
-    let PrivateJwk { kty, kid, alg, crv, d, x, y, n, e, p, q, dp, dq, qi } = jwk;
-    let d = d.ok_or(if kty == "oct" { SYMMETRIC } else { PUBLIC })?;
-    let key = match (kty.as_str(), crv.as_deref()) {
-        ("EC", Some("P-256")) => ec(&ECDSA_P256_SHA256_FIXED_SIGNING, &d, x, y).map(PrivateKey::P256),
-        ("EC", Some("P-384")) => ec(&ECDSA_P384_SHA384_FIXED_SIGNING, &d, x, y).map(PrivateKey::P384),
+    let mut jwk: PrivateJwk = serde_json::from_slice(text).map_err(|_| NOT_A_KEY)?;
+    let (kid, alg) = (jwk.kid.take(), jwk.alg.take());
+    let d = jwk.d.take().ok_or(if jwk.kty == "oct" { SYMMETRIC } else { PUBLIC })?;
+    let key = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+        ("EC", Some("P-256")) => ec(&ECDSA_P256_SHA256_FIXED_SIGNING, &d, &jwk).map(PrivateKey::P256),
+        ("EC", Some("P-384")) => ec(&ECDSA_P384_SHA384_FIXED_SIGNING, &d, &jwk).map(PrivateKey::P384),
         ("OKP", Some("Ed25519")) => {
-            x.and_then(|x| Ed25519KeyPair::from_seed_and_public_key(&d.0, &x.0).ok()).map(PrivateKey::Ed25519)
+            let public = jwk.x.as_ref();
+            public.and_then(|x| Ed25519KeyPair::from_seed_and_public_key(&d.0, &x.0).ok()).map(PrivateKey::Ed25519)
         }
-        ("RSA", _) => rsa(d, [n, e, p, q, dp, dq, qi]).map(PrivateKey::Rsa),
+        ("RSA", _) => rsa(d, jwk).map(PrivateKey::Rsa),
         _ => return Err(OTHER_KEY),
     };
     Ok((key.ok_or(BROKEN)?, kid, alg))
 }
 
-fn ec(alg: &'static EcdsaSigningAlgorithm, d: &Number, x: Option<Number>, y: Option<Number>) -> Option<EcdsaKeyPair> {
+fn ec(alg: &'static EcdsaSigningAlgorithm, d: &Number, jwk: &PrivateJwk) -> Option<EcdsaKeyPair> {
     // A point that is not compressed (SEC 1 §2.3.3).
-    let point = [&[4], x?.0.as_slice(), y?.0.as_slice()].concat();
+    let point = [&[4], jwk.x.as_ref()?.as_ref(), jwk.y.as_ref()?.as_ref()].concat();
     EcdsaKeyPair::from_private_key_and_public_key(alg, &d.0, &point).ok()
 }
 
-fn rsa(d: Number, others: [Option<Number>; 7]) -> Option<RsaKeyPair> {
-    let [n, e, p, q, dp, dq, qi] = others;
+fn rsa(d: Number, jwk: PrivateJwk) -> Option<RsaKeyPair> {
     RsaKeyPair::from_components(&KeyPairComponents {
-        public_key: PublicKeyComponents { n: n?, e: e? },
+        public_key: PublicKeyComponents { n: jwk.n?, e: jwk.e? },
         d,
-        p: p?,
-        q: q?,
-        dP: dp?,
-        dQ: dq?,
-        qInv: qi?,
+        p: jwk.p?,
+        q: jwk.q?,
+        dP: jwk.dp?,
+        dQ: jwk.dq?,
+        qInv: jwk.qi?,
     })
     .ok()
 }

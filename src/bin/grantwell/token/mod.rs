@@ -14,7 +14,8 @@ use grantwell::core::scope::Scope;
 
 use crate::failure::Failure;
 use crate::output;
-use assertion::AssertionSigner;
+use crate::store;
+use assertion::SignedWith;
 use key_file::KeyFile;
 use server::Server;
 
@@ -31,13 +32,14 @@ enum Command {
     ///
     /// The client proves who it is by its private key (private_key_jwt): with an assertion that is good for a minute, once. The key does not leave this machine.
     #[command(after_help = "Examples:
-  grantwell client create --id billing --scope write --auth-method private_key_jwt --jwks billing.pub.json
-  grantwell token get --client-id billing --key billing.json --scope write
+  grantwell client create --id billing --scope write --auth-method private_key_jwt
+  grantwell client key generate billing --out billing.jwk
+  grantwell token get --client-id billing --key billing.jwk --scope write
   grantwell token get --issuer https://auth.example.com/am/oauth2/realms/root/realms/alpha \\
     --client-id billing --key billing.pem
 
-The answer is JSON, with the token in access_token. Give the key's kid with --kid where the file does not have it and several keys of the client are
-of the same type.")]
+The answer is JSON, with the token in access_token. PEM does not have the name of the key: where several keys of the client are of one type, give
+it with --kid.")]
     Get(GetArguments),
 }
 
@@ -58,9 +60,9 @@ struct GetArguments {
     /// The realm's issuer, as its metadata document says it [default: that of a server on this machine, by --realm]
     #[arg(long, value_name = "URL", conflicts_with = "realm")]
     issuer: Option<String>,
-    /// The realm of the server that `grantwell serve` starts at http://127.0.0.1:8080
-    #[arg(long, value_name = "NAME", default_value = "root", hide_default_value = true)]
-    realm: RealmName,
+    /// The realm, on the server that `grantwell serve` starts at http://127.0.0.1:8080 [default: root; env: GRANTWELL_REALM]
+    #[arg(long, value_name = "NAME")]
+    realm: Option<RealmName>,
     /// The scopes to ask for, separated by spaces [default: the client's default scopes]
     #[arg(long, value_name = "SCOPE")]
     scope: Option<Scope>,
@@ -89,13 +91,16 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
     let key = KeyFile::read(&arguments.key, arguments.alg)?;
 
     // 2. Where the token endpoint is, and the audience of the assertion.
-    let issuer = arguments.issuer.clone().unwrap_or_else(|| local_issuer(&arguments.realm));
+    let issuer = match &arguments.issuer {
+        Some(issuer) => issuer.clone(),
+        None => local_issuer(&store::realm_or_of_environment(arguments.realm.clone())?),
+    };
     let server = Server::discover(&issuer, arguments.ca.as_deref())?;
 
     // 3. The token.
     let kid = arguments.kid.as_deref().or(key.kid.as_deref());
-    let signer = AssertionSigner { alg: key.alg.as_str(), kid, sign: &|message| key.sign(message) };
-    let assertion = assertion::sign(&signer, &arguments.client_id, &issuer)?;
+    let signed_with = SignedWith { alg: key.alg.as_str(), kid };
+    let assertion = assertion::sign(&signed_with, |message| key.sign(message), &arguments.client_id, &issuer)?;
     let scope = arguments.scope.as_ref().map(ToString::to_string);
     let resources = arguments.resource.iter().map(|resource| ("resource", resource.as_str()));
     let form: Vec<(&str, &str)> = [

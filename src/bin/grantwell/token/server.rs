@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use url::{Host, Url};
 
@@ -87,19 +87,16 @@ impl Server {
 /// A client that believes whom the system believes, or those in a file. It asks no proxy for this machine's own address, follows no redirect,
 /// which could lead an assertion elsewhere, and waits half a minute at most.
 fn agent(ca: Option<&Path>) -> Result<Agent, Failure> {
-    let roots = match ca {
-        Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-            let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-                Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            });
-            certificates.collect::<Vec<_>>()
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs().certs;
-            found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
-        }
+    let roots: Vec<_> = if let Some(path) = ca {
+        let pem = std::fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        });
+        certificates.collect()
+    } else {
+        let found = rustls_native_certs::load_native_certs().certs;
+        found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
     };
     if let (Some(path), true) = (ca, roots.is_empty()) {
         return Err(Failure::new(format!("{}: there is no certificate in it; give PEM", path.display())));
