@@ -71,7 +71,7 @@ impl CachedSecrets {
 impl SecretSource for CachedSecrets {
     async fn secrets(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
         // As new as the registration, so there is nothing to remember. As much work as for one whose secrets are.
-        if let Some(digests) = &client.secret_digests {
+        if let Some(digests) = client.kept_digests() {
             self.look_at_nobody().await;
             return Ok(Some(digests.accepted()));
         }
@@ -85,7 +85,7 @@ impl SecretSource for CachedSecrets {
     }
 
     async fn secrets_anew(&self, client: &Client) -> Result<Option<ClientSecrets>, PortError> {
-        if let Some(digests) = &client.secret_digests {
+        if let Some(digests) = client.kept_digests() {
             return Ok(Some(digests.accepted()));
         }
         Ok(self.remembered(client, Reload::Now).await?.of(client))

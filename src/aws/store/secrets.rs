@@ -55,7 +55,7 @@ impl AwsSecrets {
     async fn moved(&self, older: &Client) -> Result<Option<ClientSecrets>, PortError> {
         let client = self.registry.client_anew(&older.realm, &older.client_id).await?;
         let is_it = |client: &Arc<Client>| client.registration_id == older.registration_id;
-        let digests = client.filter(is_it).and_then(|client| client.secret_digests.clone());
+        let digests = client.filter(is_it).and_then(|client| client.kept_digests().cloned());
         // For the registration as it was: a right may have been withdrawn from it since.
         Ok(digests.map(|digests| ClientSecrets { may_be_newer: true, ..digests.accepted() }))
     }
@@ -90,7 +90,7 @@ impl SecretSource for AwsSecrets {
             return Ok(None);
         }
         if client.secret_storage() == SecretStorage::Digest {
-            return Ok(client.secret_digests.as_ref().map(RegisteredSecrets::accepted));
+            return Ok(client.kept_digests().map(RegisteredSecrets::accepted));
         }
         let Client { realm, client_id, .. } = client;
         let name = secret_name(&self.prefix, realm, client_id);

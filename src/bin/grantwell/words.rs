@@ -24,7 +24,9 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::UnknownIntrospectionScope(_)
             | Notice::CommaInScope(_)
             | Notice::QuotaModeWithoutQuota(_)
-            | Notice::KeysWithoutMethod(_)
+            | Notice::KeysWithoutMethod { .. }
+            | Notice::SecretSleeps(_)
+            | Notice::SecretWorksAgain(_)
             | Notice::PersistenceOfOpaqueTokens(_)
             | Notice::SigningAlgOfOpaqueTokens(_)
             | Notice::ScopesWithdrawn { .. }
@@ -66,6 +68,9 @@ impl From<ManagementError> for Failure {
                 change(&subject, "--jwks FILE"),
                 error = ManagementError::KeysAreFetched(subject.clone())
             ),
+            ManagementError::NoSuchKey(of) => {
+                format!("{of} has no key of this kid; list its keys with `{}`", client_command("key list", &of, ""))
+            }
             ManagementError::DefaultScopeOutsideRealm { .. } => {
                 format!("{error}; add it with --allowed-scope, or leave it out")
             }
@@ -197,9 +202,22 @@ fn sentence(notice: &Notice) -> String {
             "neither {of} nor its realm has a token quota, so --token-quota-mode has no effect; set a quota with `{}`",
             change(of, "--token-quota NUMBER/hour")
         ),
-        Notice::KeysWithoutMethod(of) => format!(
-            "{of} has keys but cannot authenticate with them; let it with `{}`",
-            change(of, "--auth-method private_key_jwt")
+        Notice::KeysWithoutMethod { of, methods } => {
+            let methods: Vec<String> = methods.iter().map(|method| format!("--auth-method {}", method.as_str())).collect();
+            format!(
+                "{of} has keys but cannot authenticate with them; let it do so beside its other methods with `{}`, and name private_key_jwt \
+                 alone once the application signs",
+                change(of, &methods.join(" "))
+            )
+        }
+        Notice::SecretSleeps(of) => format!(
+            "the secret of {of} no longer works, and is still stored: it works again if a method that uses a secret is named again. If it is to \
+             be gone, as after a leak, rotate it twice before you take its method away"
+        ),
+        Notice::SecretWorksAgain(of) => format!(
+            "a secret that {of} had before works again; if somebody else may have it, replace it with `{}` and then `{}`",
+            client_command("rotate-secret", of, ""),
+            client_command("rotate-secret", of, " --revoke-previous")
         ),
         Notice::NoSecretMade(of) => {
             format!("{of} has no client secret: it authenticates with its private key")

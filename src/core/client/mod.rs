@@ -101,6 +101,11 @@ impl Client {
         self.metadata.token_endpoint_auth_methods.contains(&method)
     }
 
+    /// The digests that its registration keeps in place of secrets elsewhere: none where its secrets are elsewhere, whatever is there.
+    pub fn kept_digests(&self) -> Option<&RegisteredSecrets> {
+        self.secret_digests.as_ref().filter(|_| self.secret_storage() == SecretStorage::Digest)
+    }
+
     /// Whether both the client and its realm allow `grant_type`.
     pub fn allows_grant(&self, grant_type: &GrantType, realm: &Realm) -> bool {
         self.metadata.grant_types.contains(grant_type)

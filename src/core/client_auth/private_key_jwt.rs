@@ -193,6 +193,10 @@ enum Keys<'a> {
 
 impl<'a> Keys<'a> {
     async fn of(client: &'a Client, look: Look, stores: &Stores) -> Result<Self, OAuthError> {
+        // Nothing is fetched for whoever may not authenticate by it anyway.
+        if !client.allows_method(AuthMethod::PrivateKeyJwt) {
+            return Ok(Self::None);
+        }
         let metadata = &client.metadata;
         let Some(address) = &metadata.jwks_uri else {
             return Ok(metadata.jwks.as_ref().map_or(Self::None, Self::Registered));

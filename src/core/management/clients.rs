@@ -205,25 +205,51 @@ impl Management {
         client_id: &ClientId,
         key: &JwkSet,
     ) -> Result<Changed<Client>, ManagementError> {
-        let add = async || {
+        let add = |before: Option<&JwkSet>| match before {
+            Some(before) => Ok(Some(before.with(key).map_err(InvalidRegistration::from)?)),
+            None => Ok(Some(key.clone())),
+        };
+        self.change_keys(realm, client_id, add).await
+    }
+
+    /// Takes a public key away from a client: what it has signed with it is not accepted any more.
+    ///
+    /// # Errors
+    /// Those of [`Management::add_key`]; [`ManagementError::NoSuchKey`].
+    pub async fn remove_key(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        kid: &str,
+    ) -> Result<Changed<Client>, ManagementError> {
+        let remove = |before: Option<&JwkSet>| {
+            let left = before.and_then(|before| before.without(kid));
+            let left = left.ok_or_else(|| ManagementError::NoSuchKey(Subject::client(realm, client_id)))?;
+            Ok(left.keys().next().is_some().then(|| left.clone()))
+        };
+        self.change_keys(realm, client_id, remove).await
+    }
+
+    async fn change_keys(
+        &self,
+        realm: &RealmName,
+        client_id: &ClientId,
+        change: impl Fn(Option<&JwkSet>) -> Result<Option<JwkSet>, ManagementError>,
+    ) -> Result<Changed<Client>, ManagementError> {
+        let change = async || {
             let before = self.client(realm, client_id).await?;
-            let subject = Subject::client(realm, client_id);
             if before.metadata.jwks_uri.is_some() {
-                return Err(ManagementError::KeysAreFetched(subject));
+                return Err(ManagementError::KeysAreFetched(Subject::client(realm, client_id)));
             }
-            let jwks = match &before.metadata.jwks {
-                Some(jwks) => jwks.with(key).map_err(InvalidRegistration::from)?,
-                None => key.clone(),
-            };
             let mut client = before.clone();
-            client.metadata.jwks = Some(jwks);
+            client.metadata.jwks = change(before.metadata.jwks.as_ref())?;
             let realm = self.realm(realm).await?;
             client.metadata.check_change(&before.metadata, &realm)?;
             let record = self.replace(&before, client).await?;
             let notices = notices_of(Some(&before), &record, &realm);
             Ok(Changed { record, notices })
         };
-        again_after_conflict(add).await
+        again_after_conflict(change).await
     }
 
     /// Stops a client or lets it work again. Asks the realm for nothing: a client must be stoppable even where the realm no longer
@@ -348,7 +374,13 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
         old.jwks == new.jwks && old.token_endpoint_auth_methods == new.token_endpoint_auth_methods
     };
     if has_idle_keys(new) && !old.is_some_and(|old| has_idle_keys(old) && is_as_before(old)) {
-        notices.push(Notice::KeysWithoutMethod(subject()));
+        let methods = new.token_endpoint_auth_methods.iter().copied().chain([AuthMethod::PrivateKeyJwt]).collect();
+        notices.push(Notice::KeysWithoutMethod { of: subject(), methods });
+    }
+    match old.map(|old| (uses_secret(old), uses_secret(new))) {
+        Some((true, false)) => notices.push(Notice::SecretSleeps(subject())),
+        Some((false, true)) => notices.push(Notice::SecretWorksAgain(subject())),
+        _ => {}
     }
     let is_idle = |client: &Client| client.metadata.token_quota_mode.is_some() && client.token_quota(realm).is_none();
     if is_idle(client) && !before.is_some_and(is_idle) {

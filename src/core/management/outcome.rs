@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::hindrance::Hindrance;
+use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::InvalidRegistration;
@@ -57,7 +58,16 @@ pub enum Notice {
     /// A scope has a comma in it, which separates nothing.
     CommaInScope(String),
     /// The client has keys, or algorithms for them, and is not registered for the method that uses them.
-    KeysWithoutMethod(Subject),
+    KeysWithoutMethod {
+        /// The client.
+        of: Subject,
+        /// Its methods, and the one that it lacks.
+        methods: Vec<AuthMethod>,
+    },
+    /// No method of the client uses its secret any more; it is still there.
+    SecretSleeps(Subject),
+    /// A method of the client uses its secret again, which it had before.
+    SecretWorksAgain(Subject),
     /// The client authenticates with its key alone, so no secret was made.
     NoSecretMade(Subject),
     /// What becomes of tokens beyond a quota is set, and there is no quota.
@@ -143,6 +153,9 @@ pub enum ManagementError {
     /// The client has its keys at an address, where nobody here can add one.
     #[error("the keys of {0} are fetched from its jwks_uri")]
     KeysAreFetched(Subject),
+    /// The client has no key of this name.
+    #[error("{0} has no key of this kid")]
+    NoSuchKey(Subject),
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),

@@ -7,6 +7,7 @@ use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::{Beside, ClientSecret, NewSecret, SecretDates, earlier_end};
 use crate::core::client::secret_storage::SecretStorage;
+use crate::core::client_auth::uses_secret;
 use crate::core::port_error::PortError;
 use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
@@ -186,6 +187,9 @@ impl Management {
     /// [`ManagementError`].
     pub async fn revoke_previous_secret(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), ManagementError> {
         self.realm(realm).await?;
+        if !uses_secret(&self.client(realm, client_id).await?.metadata) {
+            return Err(Subject::client(realm, client_id).refused(RegistrarError::NoSecret));
+        }
         self.end_previous(realm, client_id).await
     }
 

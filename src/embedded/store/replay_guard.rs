@@ -10,6 +10,7 @@ use super::database::{Database, seconds};
 use super::passed_time::PassedTime;
 use crate::core::port_error::PortError;
 use crate::core::ports::ReplayGuard;
+use crate::core::realm::AssertionLifetime;
 use crate::core::replay::ReplayKey;
 use crate::core::time::UnixSeconds;
 
@@ -84,8 +85,9 @@ impl Used {
     }
 }
 
-/// Seconds that a use is kept for after its time. What is forgotten could be used again, should the clock be set back.
-pub(super) const MARGIN: u64 = 600;
+/// Seconds that a use is kept for after its time. What is forgotten could be used again, should the clock be set back: as long as an
+/// assertion may live, since time may seem to pass twice as fast as it does.
+pub(super) const MARGIN: u64 = AssertionLifetime::MAX + 600;
 const SMALLEST_SWEEP: usize = 1024;
 /// The table of the token database. It came later than the others, so that an older file may be without it.
 pub(super) const SCHEMA: &str = "

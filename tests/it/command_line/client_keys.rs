@@ -57,7 +57,8 @@ fn keys_that_cannot_be_used_are_refused_with_what_to_do() {
     for (arguments, status, sentence) in [
         (&["--jwks", &private][..], 2, "key 1 of the JWK Set is a private key; give the public half only"),
         (&["--jwks", &secret], 2, "key 1 of the JWK Set is a symmetric key"),
-        (&["--jwks", &pem], 2, "this is not a JWK Set"),
+        (&["--jwks", &pem], 2, "it is PEM; give the public keys as a JWK Set"),
+        (&["--allow-private-network"], 2, "belong to an address"),
         (&["--jwks", "/nowhere/at/all"], 2, "it cannot be read"),
         (&["--assertion-alg", "HS256"], 2, "a client's signature is ES256, ES384, PS256, EdDSA"),
         (&["--jwks", &good, "--assertion-alg", "ES256"], 1, "none of the client's keys can be used with ES256"),
@@ -76,6 +77,11 @@ fn keys_that_cannot_be_used_are_refused_with_what_to_do() {
     let warned = operator.run(&["client", "update", "later", "--jwks", &good]);
     assert!(!warned.stderr.contains("no key"), "{}", warned.stderr);
     let warned = operator.run(&["client", "update", "myClient", "--jwks", &good]);
+    let advice = "--auth-method client_secret_basic --auth-method client_secret_post --auth-method private_key_jwt";
+    assert!(warned.stderr.contains(advice), "a client must not lose its secret by it: {}", warned.stderr);
+    let update = |method: &str| operator.run(&["client", "update", "myClient", "--auth-method", method]).stderr;
+    assert!(update("private_key_jwt").contains("the secret of client 'myClient' no longer works"));
+    assert!(update("client_secret_basic").contains("a secret that client 'myClient' had before works again"));
     assert!(warned.stderr.contains("has keys but cannot authenticate with them"), "{}", warned.stderr);
 }
 
@@ -129,4 +135,35 @@ fn a_key_pair_is_made_beside_the_keys_that_are_there_and_its_private_half_is_wri
     assert!(generate(&["--out", &third]).stderr.contains("a client has at most 16 keys"));
     assert!(!fs::exists(&third).expect("looked"));
     assert_eq!(text(&made["kid"]).len(), 43);
+}
+
+#[test]
+fn keys_are_listed_and_removed_by_their_kid() {
+    let operator = Operator::with_client();
+    let generate = |name: &str| {
+        let out = operator.data().join(name).display().to_string();
+        operator.json(&["client", "key", "generate", "myClient", "--out", &out])["kid"]
+            .as_str()
+            .expect("a kid")
+            .to_owned()
+    };
+    let (old, new) = (generate("old.jwk"), generate("new.jwk"));
+    let listed = operator.json(&["client", "key", "list", "myClient"]);
+    let kids: Vec<_> = listed.as_array().expect("a list").iter().map(|key| key["kid"].clone()).collect();
+    assert_eq!(kids, [json!(old), json!(new)]);
+    let table = operator.run(&["client", "key", "list", "myClient", "--output", "table"]).stdout;
+    assert!(table.contains(&old) && table.contains("ES256"), "{table}");
+
+    operator.run(&["client", "update", "myClient", "--auth-method", "private_key_jwt"]);
+    let left = operator.json(&["client", "key", "remove", "myClient", &old]);
+    assert_eq!(left.as_array().map(Vec::len), Some(1));
+    operator.refused(&["client", "key", "remove", "myClient", &old], 1, "has no key of this kid; list its keys with");
+    let last = operator.run(&["client", "key", "remove", "myClient", &new]);
+    assert!(last.stderr.contains("it has no key; make one with"), "{}", last.stderr);
+    assert_eq!(operator.json(&["client", "show", "myClient"])["jwks"], Value::Null);
+    operator.refused(
+        &["client", "rotate-secret", "myClient", "--revoke-previous"],
+        1,
+        "client 'myClient' has no secret",
+    );
 }

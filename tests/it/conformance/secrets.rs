@@ -72,8 +72,9 @@ pub(crate) async fn a_rotation_to_the_secret_that_is_current_changes_nothing(por
     ports.registrar.put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("created");
     let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
     let (realm, id) = (&client.realm, &client.client_id);
-    let text = "a secret of the operator's";
-    let given = || ClientSecret::given(text, false).expect("a secret");
+    // In the form of a generated one: as a digest no other is kept.
+    let text = generated().expose_client_secret().to_owned();
+    let given = || ClientSecret::given(&text, false).expect("a secret");
     let rotate = async |given: ClientSecret, replaces_current| {
         let rotation = Rotation { given: Some(given), replaces_current, ..Rotation::default() };
         management.rotate_secret(realm, id, rotation).await

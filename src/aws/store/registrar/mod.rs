@@ -152,7 +152,9 @@ impl Registrar for AwsRegistrar {
             };
         }
         if client != before {
-            self.replace(client).await?;
+            // A client that has no secret now may get one again, which is kept where it says: earlier digests are nothing to it.
+            let digests = client.secret_digests.clone().filter(|_| to == SecretStorage::Digest);
+            self.replace(&Client { secret_digests: digests, ..client.clone() }).await?;
         }
         match to {
             SecretStorage::Digest => self.remove_leftover(client).await,

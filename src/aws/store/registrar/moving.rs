@@ -18,6 +18,7 @@ use crate::aws::store::secrets::{
 use crate::core::client::Client;
 use crate::core::client::registered_secrets::{PreviousSecret, RegisteredSecret, RegisteredSecrets};
 use crate::core::client::secret::NewSecret;
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::port_error::PortError;
 use crate::core::ports::{MovedSecrets, Registrar as _, RegistrarError};
 use crate::core::time::UnixSeconds;
@@ -31,7 +32,7 @@ impl AwsRegistrar {
     ) -> Result<MovedSecrets, RegistrarError> {
         let name = secret_name(&self.secret_prefix, &client.realm, &client.client_id);
         let Some(mut described) = describe(&self.secrets_manager, &name).await? else {
-            self.replace(client).await?;
+            self.replace(&Client { secret_digests: None, ..client.clone() }).await?;
             return Ok(MovedSecrets::default());
         };
         let registry = self.identity.require().await?;
@@ -77,11 +78,25 @@ impl AwsRegistrar {
             Err(error) => Err(error),
         };
         if let Err(error) = moved {
-            // Nobody reads it while the registration says that it keeps its secrets itself.
-            self.withdraw_secret(&registry, before).await;
+            // Nobody reads it while the registration says that it keeps its secrets itself. It may say otherwise by now: somebody else has
+            // moved the client at the same time, or the write was done and its answer lost.
+            if !self.may_be_read(before).await {
+                self.withdraw_secret(&registry, before).await;
+            }
             return Err(error);
         }
         Ok(MovedSecrets { fresh_is_current: true, left_behind: None })
+    }
+
+    /// Whether the functions may look for the client's secret in Secrets Manager. Also where nobody can say.
+    async fn may_be_read(&self, client: &Client) -> bool {
+        match self.read(&client.realm, &client.client_id).await {
+            Ok(now) => {
+                now.registration_id == client.registration_id && now.secret_storage() == SecretStorage::SecretsManager
+            }
+            Err(RegistrarError::NotFound) => false,
+            Err(_) => true,
+        }
     }
 
     async fn store_fresh(

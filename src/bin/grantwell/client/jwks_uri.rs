@@ -11,6 +11,7 @@ use grantwell::remote::keys::{NoKeys, try_fetching};
 use grantwell::system::SystemClock;
 
 use crate::access_token::Setting;
+use crate::failure::Failure;
 use crate::output;
 
 /// Where the keys are fetched.
@@ -25,11 +26,11 @@ pub(super) struct JwksUriArguments {
     jwks_uri: Option<Setting<JwksUrl>>,
     /// Lets the address of --jwks-uri be on a private network: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7
     /// or this machine
-    #[arg(long, requires = "jwks_uri")]
+    #[arg(long)]
     allow_private_network: bool,
     /// The certificates of the authority that the server at --jwks-uri is trusted by, as PEM, in place of those that the system
     /// trusts
-    #[arg(long, value_name = "FILE", requires = "jwks_uri", value_parser = ca)]
+    #[arg(long, value_name = "FILE", value_parser = ca)]
     ca: Option<CaCertificates>,
 }
 
@@ -49,13 +50,29 @@ impl JwksUriArguments {
     pub(super) fn apply(&self, metadata: &mut ClientMetadata) {
         match &self.jwks_uri {
             Some(Setting(Some(uri))) => {
-                let allow_private_network = self.allow_private_network;
+                // What is allowed of an address is not withdrawn by naming it again.
+                let before = metadata.jwks_uri.take().filter(|before| before.uri == *uri);
+                let before = before.unwrap_or_else(|| JwksUri::public(uri.clone()));
                 metadata.jwks = None;
-                metadata.jwks_uri = Some(JwksUri { uri: uri.clone(), allow_private_network, ca: self.ca.clone() });
+                metadata.jwks_uri = Some(JwksUri {
+                    uri: uri.clone(),
+                    allow_private_network: self.allow_private_network || before.allow_private_network,
+                    ca: self.ca.clone().or(before.ca),
+                });
             }
             Some(Setting(None)) => metadata.jwks_uri = None,
             None => {}
         }
+    }
+
+    /// Refuses what belongs to an address and comes without one.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if (self.allow_private_network || self.ca.is_some()) && !self.names_address() {
+            let sentence =
+                "--allow-private-network and --ca belong to an address: name it with them, by --jwks-uri URL";
+            return Err(Failure::Misuse(sentence.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether an address is set.

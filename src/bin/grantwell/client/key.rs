@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use grantwell::core::client::Client;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::client_key::{ClientKeyPair, PrivateKeyFormat};
+use grantwell::core::keys::jwk_set::{JwkSet, VerifyingKey};
+use grantwell::core::keys::jws_algorithm::JwsAlgorithm;
 use grantwell::core::realm::RealmName;
 
 use super::which::WhichClient;
@@ -30,6 +33,42 @@ pub(super) enum Key {
   grantwell client key generate myClient --alg EdDSA \\
       --format pem --out myClient.pem")]
     Generate(Generate),
+    /// Lists the public keys of a client
+    #[command(after_help = "Example:
+  grantwell client key list myClient --realm alpha")]
+    List(List),
+    /// Removes a public key: assertions that are signed with it are refused within a minute
+    #[command(after_help = "Example:
+  grantwell client key remove myClient 43MfwvvUeVhWuLXwnhs7-aO63YQrumOoTM6U9FI9sHQ")]
+    Remove(Remove),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    client: WhichClient,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    /// The client's id
+    #[arg(value_name = "ID")]
+    client_id: ClientId,
+    /// The key's kid, as `client key list` shows it; the thumbprint of a key without one
+    #[arg(value_name = "KID")]
+    kid: String,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// A public key of a client.
+#[derive(Serialize)]
+struct Listed {
+    kid: String,
+    algs: Vec<&'static str>,
+    thumbprint: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,8 +100,50 @@ struct Generated<'a> {
 
 impl Key {
     pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
-        let Self::Generate(generate) = self;
-        generate.run(place).await
+        match self {
+            Self::Generate(generate) => generate.run(place).await,
+            Self::List(list) => list.run(place).await,
+            Self::Remove(remove) => remove.run(place).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, place: &Place) -> Result<(), Failure> {
+        let store = place.open_existing().await?;
+        let client = store.management().client(&place.realm, self.client.id()?).await?;
+        if let Some(address) = &client.metadata.jwks_uri {
+            output::note(&format!("the keys of client '{}' are fetched from {address}", client.client_id));
+        }
+        print_keys(&client, &self.output)
+    }
+}
+
+impl Remove {
+    async fn run(self, place: &Place) -> Result<(), Failure> {
+        let store = place.open_existing().await?;
+        let changed = store.management().remove_key(&place.realm, &self.client_id, &self.kid).await?;
+        words::tell(&changed.notices);
+        print_keys(&changed.record, &self.output)
+    }
+}
+
+/// The keys that a client has.
+fn print_keys(client: &Client, output: &OutputArguments) -> Result<(), Failure> {
+    let keys: Vec<Listed> = client.metadata.jwks.iter().flat_map(JwkSet::keys).map(Listed::of).collect();
+    output.print(&keys, |keys| {
+        let rows: Vec<Vec<String>> = keys.iter().map(|key| vec![key.kid.clone(), key.algs.join(" ")]).collect();
+        output::table(&["kid", "algs"], usize::MAX, &rows)
+    })
+}
+
+impl Listed {
+    fn of(key: &VerifyingKey) -> Self {
+        Self {
+            kid: key.name().to_owned(),
+            algs: key.algorithms().map(JwsAlgorithm::as_str).collect(),
+            thumbprint: key.thumbprint().to_owned(),
+        }
     }
 }
 
@@ -96,6 +177,15 @@ impl Generate {
         };
         words::tell(&changed.notices);
         let (kid, private_key_file) = (pair.kid(), path.display().to_string());
+        // PEM says neither which key it is nor, of RSA, what it signs with.
+        let is_pem = format == PrivateKeyFormat::Pem;
+        let needed = if is_pem { format!(" --alg {} --kid {kid}", self.alg) } else { String::new() };
+        let client = format!("token get --client-id {client_id} --key {private_key_file}{needed}");
+        output::note(&format!(
+            "once the client may use private_key_jwt, it gets a token from a server on this machine with `grantwell {client} --realm {}`, \
+             and from another one with --issuer URL in place of --realm",
+            place.realm
+        ));
         let generated = Generated { client_id, realm: &place.realm, kid, alg: self.alg, private_key_file };
         self.output.print(&generated, |generated| {
             output::record([

@@ -12,11 +12,11 @@ use crate::access_token::Setting;
 /// A client's public keys, and how it may use them.
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArguments {
-    /// The client's public keys for private_key_jwt: a JWK Set in a file, or on standard input with - (jwks). It replaces
-    /// the keys before it; '' removes them
+    /// The client's public keys for private_key_jwt: a JWK Set or one JWK in a file, or on standard input with - (jwks). It
+    /// replaces the keys before it; '' removes them
     ///
-    /// To rotate a key, register the old and the new one together, let the application change over, and then register the new one
-    /// alone.
+    /// To rotate a key, register the old and the new one together, let the application change over, and then remove the old one with
+    /// `client key remove`.
     #[arg(long, value_name = "FILE", value_parser = jwks)]
     jwks: Option<Setting<JwkSet>>,
     /// An algorithm the client may sign with: ES256, ES384, PS256, EdDSA or RS256 (token_endpoint_auth_signing_algs). Repeatable
@@ -30,6 +30,8 @@ pub(super) struct KeyArguments {
 enum UnreadableJwks {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
+    #[error("it is PEM; give the public keys as a JWK Set, or have a pair made with `grantwell client key generate`")]
+    Pem,
     #[error(transparent)]
     Invalid(#[from] InvalidJwks),
 }
@@ -62,6 +64,9 @@ fn jwks(path: &str) -> Result<Setting<JwkSet>, UnreadableJwks> {
         io::stdin().lock().take(at_most).read_to_end(&mut text)?;
     } else {
         File::open(path)?.take(at_most).read_to_end(&mut text)?;
+    }
+    if text.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Err(UnreadableJwks::Pem);
     }
     Ok(Setting(Some(JwkSet::parse(&text)?)))
 }

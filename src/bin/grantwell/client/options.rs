@@ -90,6 +90,7 @@ pub(super) struct Settings {
 impl Settings {
     /// Refuses what each option allows and all together do not.
     pub(super) fn check(&self) -> Result<(), Failure> {
+        self.jwks_uri.check()?;
         refuse_mixed(&self.grant_type)
     }
 

@@ -1,5 +1,7 @@
 //! A client of the demo, and what it sends and gets: shown as curl lines with their answers.
 
+use std::io::{self, Write as _};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -8,7 +10,6 @@ use ureq::Agent;
 use grantwell::core::client::Client;
 use grantwell::core::client::secret::ClientSecret;
 
-use super::say;
 use crate::failure::Failure;
 use crate::sample::SampleClient;
 
@@ -102,4 +103,8 @@ impl Exchange {
 pub(super) fn agent() -> Agent {
     // A proxy from the environment would be asked for this machine's own loopback address.
     Agent::config_builder().http_status_as_error(false).proxy(None).build().into()
+}
+
+pub(super) fn say(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{text}").map_err(|error| Failure::of_output(&error))
 }

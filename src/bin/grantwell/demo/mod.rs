@@ -5,7 +5,7 @@ mod by_key;
 mod exchange;
 mod resource_server;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +34,7 @@ use grantwell::observe::log::{self, LogFormat, LogLevel};
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
 use by_key::KeyClient;
-use exchange::{Credentials, Exchange, agent};
+use exchange::{Credentials, Exchange, agent, say};
 use resource_server::{Introspection, IntrospectionClient, ORDERS, ResourceServer, decoded, orders, verify};
 
 /// Starts a server with a store in memory and walks the six steps of the flow against it over real HTTP, and a JWT's way.
@@ -299,10 +299,6 @@ async fn start<S: HttpService>(service: impl FnOnce(SocketAddr) -> Result<S, Fai
             let _either_way = stopped.await;
         }));
     Ok(Running { address, stop, served })
-}
-
-fn say(text: &str) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::of_output(&error))
 }
 
 const MY_CLIENT: SampleClient = SampleClient {

@@ -65,7 +65,7 @@ impl KeyFile {
     /// # Errors
     /// A [`Failure`] that says what the file lacks. Nothing of it is repeated.
     pub(super) fn read(path: &Path, alg: Option<JwsAlgorithm>) -> Result<Self, Failure> {
-        let in_file = |what: String| Failure::new(format!("{}: {what}", path.display()));
+        let in_file = |what: String| Failure::new(format!("--key {}: {what}", path.display()));
         let text = Zeroizing::new(fs::read(path).map_err(|error| in_file(error.to_string()))?);
         let is_json = text.trim_ascii_start().starts_with(b"{");
         let (key, kid, own_alg) = if is_json { of_jwk(&text) } else { of_pem(&text).map(|key| (key, None, None)) }

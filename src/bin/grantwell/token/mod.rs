@@ -92,7 +92,7 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
 
     // 2. Where the token endpoint is, and the audience of the assertion.
     let issuer = match &arguments.issuer {
-        Some(issuer) => issuer.clone(),
+        Some(issuer) => issuer.trim_end_matches('/').to_owned(),
         None => local_issuer(&store::realm_or_of_environment(arguments.realm.clone())?),
     };
     let server = Server::discover(&issuer, arguments.ca.as_deref())?;

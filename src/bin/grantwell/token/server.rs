@@ -88,7 +88,7 @@ impl Server {
 /// which could lead an assertion elsewhere, and waits half a minute at most.
 fn agent(ca: Option<&Path>) -> Result<Agent, Failure> {
     let roots: Vec<_> = if let Some(path) = ca {
-        let pem = std::fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        let pem = std::fs::read(path).map_err(|error| Failure::new(format!("--ca {}: {error}", path.display())))?;
         let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
             _ => None,
@@ -99,7 +99,7 @@ fn agent(ca: Option<&Path>) -> Result<Agent, Failure> {
         found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
     };
     if let (Some(path), true) = (ca, roots.is_empty()) {
-        return Err(Failure::new(format!("{}: there is no certificate in it; give PEM", path.display())));
+        return Err(Failure::new(format!("--ca {}: there is no certificate in it; give PEM", path.display())));
     }
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(roots)))
@@ -157,4 +157,4 @@ fn printable(text: &str) -> String {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_BYTES: u64 = 64 * 1024;
-const REFUSED: &str = "; is the client registered there by this id, with private_key_jwt and with the public half of this key? The server's log says which";
+const REFUSED: &str = "; is the client registered there by this id, with private_key_jwt and with the public half of this key? A PEM file has neither --kid nor, of RSA, --alg, so name both. The server's log says why";

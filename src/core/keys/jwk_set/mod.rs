@@ -154,6 +154,8 @@ impl JwkSet {
         let mut keys = Vec::new();
         for jwk in jwks.iter().filter_map(Value::as_object) {
             match VerifyingKey::read(jwk) {
+                // A key that is there twice is one key.
+                Ok(key) if keys.iter().any(|other: &VerifyingKey| other.is_as(&key)) => {}
                 Ok(key) => keys.push(key),
                 Err(JwkProblem::Private | JwkProblem::Symmetric) => return Err(RefusedJwks::NotPublic),
                 Err(_) => {}
@@ -174,6 +176,12 @@ impl JwkSet {
     pub fn with(&self, other: &Self) -> Result<Self, InvalidJwks> {
         let keys: Vec<VerifyingKey> = self.keys.iter().chain(&other.keys).cloned().collect();
         if keys.len() > Self::MAX_KEYS { Err(InvalidJwks::TooManyKeys) } else { Self::of_distinct(keys) }
+    }
+
+    /// This set without the key of a name; `None` where no key has it.
+    pub fn without(&self, name: &str) -> Option<Self> {
+        let keys: Vec<VerifyingKey> = self.keys.iter().filter(|key| key.name() != name).cloned().collect();
+        (keys.len() < self.keys.len()).then_some(Self { keys })
     }
 
     /// The keys, in the order of the set.
@@ -230,6 +238,10 @@ impl VerifyingKey {
     /// The algorithms that it may be used with: its own `alg`, else those of its type.
     pub fn algorithms(&self) -> impl Iterator<Item = JwsAlgorithm> {
         self.prepared.iter().map(|prepared| prepared.alg)
+    }
+
+    fn is_as(&self, other: &Self) -> bool {
+        self.thumbprint == other.thumbprint && self.name() == other.name() && self.algorithms().eq(other.algorithms())
     }
 
     /// Whether its owner lets it be used at `now` (`nbf` and `exp` of the key itself).

@@ -179,6 +179,8 @@ fn a_key_that_cannot_be_used_is_refused_where_it_is_registered_and_passed_over_w
         assert_eq!(JwkSet::parse_fetched(&set(&[key.clone(), p_256()])).ok(), parsed(&[p_256()]).ok(), "{key}");
         assert_eq!(JwkSet::parse_fetched(&set(&[key])), Err(RefusedJwks::NoUsableKey));
     }
+    // Somebody may list a key twice, which is no reason not to know which one signed.
+    assert_eq!(JwkSet::parse_fetched(&set(&[p_256(), p_256()])).ok(), parsed(&[p_256()]).ok());
 }
 
 /// A signature of such a key verifies for every message, or for one in a few.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
 use grantwell::core::client::Client;
+use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::secret::{Beside, ClientSecret, NewSecret};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::ports::{ClientRegistry as _, MovedSecrets, Registrar as _, RegistrarError, SecretSource as _};
@@ -134,6 +135,29 @@ async fn a_client_that_moves_back_has_a_new_secret_to_read_and_keeps_the_one_bef
     let (after, _) = stack.moved(SecretStorage::SecretsManager, &after, &fresh).await.expect("moved");
     let (after, _) = stack.moved(SecretStorage::Digest, &after, &generated()).await.expect("moved");
     assert_accepted(stack.secrets().secrets(&after).await.expect("read").as_ref(), &fresh, Some(&next));
+}
+
+/// Else the digests that it had would be those of a secret that nobody could end any more.
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn a_client_that_moves_back_while_it_uses_no_secret_leaves_no_digest_behind() {
+    let stack = Stack::create().await;
+    let (old, new) = (generated(), generated());
+    let before = stack.registered(SecretStorage::Digest, &old).await;
+    let mut by_key = Client { revision: before.revision + 1, ..before.clone() };
+    by_key.metadata.token_endpoint_auth_methods = [AuthMethod::PrivateKeyJwt].into();
+    by_key.metadata.client_secret_storage = Some(SecretStorage::SecretsManager);
+    let fresh = generated();
+    stack.registrar().move_secrets(&before, &by_key, &beside_current(&fresh)).await.expect("moved");
+    let after = stack.read(&by_key).await;
+    assert_eq!(after.secret_digests, None);
+
+    let mut again = Client { revision: after.revision + 1, ..after };
+    again.metadata.token_endpoint_auth_methods = [AuthMethod::ClientSecretBasic].into();
+    stack.registrar().replace(&again).await.expect("replaced");
+    stack.rotate(&again, &new).await.expect("rotated");
+    let read = stack.read(&again).await;
+    assert_accepted(stack.secrets().secrets(&read).await.expect("read").as_ref(), &new, None);
 }
 
 #[tokio::test]
