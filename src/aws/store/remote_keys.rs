@@ -70,8 +70,7 @@ impl KeyCopies for DynamoKeyCopies {
                 "SET #looked_at = :now, #jwks_uri = :jwks_uri, #expires_at = if_not_exists(#expires_at, :expires_at)",
             )
             .condition_expression(
-                "attribute_not_exists(#looked_at) OR #looked_at <= :before OR #looked_at > :future \
-                 OR NOT attribute_type(#looked_at, :number)",
+                "attribute_not_exists(#looked_at) OR NOT attribute_type(#looked_at, :number) OR #looked_at <= :before OR #looked_at > :future",
             )
             .expression_attribute_names("#looked_at", "looked_at")
             .expression_attribute_names("#jwks_uri", "jwks_uri")
@@ -105,8 +104,7 @@ impl KeyCopies for DynamoKeyCopies {
                  #believed_until = :believed_until, #expires_at = :expires_at",
             )
             .condition_expression(
-                "attribute_not_exists(#fetched_at) OR #fetched_at <= :fetched_at OR #fetched_at > :future \
-                 OR NOT attribute_type(#fetched_at, :number)",
+                "attribute_not_exists(#fetched_at) OR NOT attribute_type(#fetched_at, :number) OR #fetched_at <= :fetched_at OR #fetched_at > :future",
             )
             .expression_attribute_names("#jwks_uri", "jwks_uri")
             .expression_attribute_names("#jwks", "jwks")

@@ -7,6 +7,7 @@ use grantwell::core::ports::ReplayGuard;
 use grantwell::core::realm::RealmName;
 use grantwell::core::replay::ReplayKey;
 use grantwell::system::SystemRandom;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::NOW;
@@ -64,9 +65,14 @@ pub(crate) async fn of_a_thousand_uses_at_once_one_is_the_first(guard: &Guard) {
     for round in 0..2 {
         let now = NOW.plus(round * 60);
         let mut uses = JoinSet::new();
+        // As many under way as a store may have to do with at once: an emulator takes its time for each.
+        let under_way = Arc::new(Semaphore::new(16));
         for _ in 0..1000 {
-            let guard = Arc::clone(guard);
-            uses.spawn(async move { guard.first_use(&key("a"), now, now.plus(60)).await.expect("asked") });
+            let (guard, under_way) = (Arc::clone(guard), Arc::clone(&under_way));
+            uses.spawn(async move {
+                let _permit = under_way.acquire().await;
+                guard.first_use(&key("a"), now, now.plus(60)).await.expect("asked")
+            });
         }
         let first = uses.join_all().await.into_iter().filter(|first| *first).count();
         assert_eq!(first, 1, "round {round}");
