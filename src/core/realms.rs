@@ -65,3 +65,28 @@ impl Realms {
         realm.settings.access_token_signing_alg.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_default_scope_is_for_the_root_realm_that_has_none_of_its_own() {
+        let scope = |text: &str| Some(text.parse::<Scope>().expect("a scope"));
+        for (name, own, servers, expected) in [
+            ("root", None, None, None),
+            ("root", None, scope("read"), scope("read")),
+            ("root", scope("write"), None, scope("write")),
+            ("root", scope("write"), scope("read"), scope("write")),
+            ("alpha", None, scope("read"), None),
+            ("alpha", scope("write"), scope("read"), scope("write")),
+        ] {
+            let access_token_lifetime = TokenLifetime::DEFAULT;
+            let defaults = RealmDefaults { root_default_scope: servers.clone(), access_token_lifetime };
+            let mut realm = Realm::new(name.parse().expect("a name"));
+            realm.settings.default_scope.clone_from(&own);
+            let found = defaults.filled_in(Arc::new(realm)).settings.default_scope.clone();
+            assert_eq!(found, expected, "{name}, its own {own:?}, the server's {servers:?}");
+        }
+    }
+}

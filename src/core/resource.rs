@@ -138,6 +138,25 @@ impl Audience {
 mod tests {
     use super::*;
 
+    /// Of a record, where no member at all is the issuer.
+    #[derive(Deserialize)]
+    struct Record {
+        #[serde(default, deserialize_with = "spoken_audience")]
+        aud: Audience,
+    }
+
+    #[test]
+    fn an_audience_that_names_nobody_is_not_taken_for_the_issuer() {
+        let read = |text: &str| serde_json::from_str::<Record>(text).map(|record| record.aud);
+        let named = |name: &str| Audience::of(&[name.parse().expect("a resource")]);
+        assert_eq!(read("{}").ok(), Some(Audience::Issuer));
+        assert_eq!(read(r#"{"aud":"https://a.example"}"#).ok(), Some(named("https://a.example")));
+        for text in [r#"{"aud":null}"#, r#"{"aud":[]}"#, r#"{"aud":""}"#, r#"{"aud":7}"#] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<Audience>("[]").is_err());
+    }
+
     #[test]
     fn a_resource_is_an_absolute_uri_without_a_fragment() {
         for text in ["https://api.example.com/", "https://api.example.com/orders?tenant=1", "urn:example:orders"] {
