@@ -35,6 +35,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "aws"))
 
+import key_client  # noqa: E402
 import seed  # noqa: E402
 from emulator import Emulator  # noqa: E402
 from expectations import EXPECTATIONS, assert_outcome, event  # noqa: E402
@@ -64,11 +65,16 @@ def by_secret(client: seed.SeededClient) -> dict[str, Any]:
     return given
 
 
+def by_key(_client: seed.SeededClient) -> dict[str, Any]:
+    return key_client.event_with(key_client.assertion(int(time.time())))
+
+
 # A client for each way to authenticate, and what it sends: made for each turn, because an assertion is good for one. The first is
 # what the others are compared with.
 COLD_CLIENTS: dict[str, tuple[seed.SeededClient, Callable[[seed.SeededClient], dict[str, Any]]]] = {
     "secrets-manager": (seed.MY_CLIENT, by_secret),
     "digest": (seed.SeededClient("digestClient", "client_secret_basic", "write", ("--secret-storage", "digest")), by_secret),
+    "key": (seed.MY_KEY_CLIENT, by_key),
 }
 
 COMMON = {
