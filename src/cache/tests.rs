@@ -12,6 +12,7 @@ use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::registered_secrets::RegisteredSecrets;
 use crate::core::client::secret::{ClientSecrets, SecretDigest};
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::published::VerificationKeys;
 use crate::core::keys::retention::SIGNERS_MAX_AGE;
@@ -149,7 +150,9 @@ async fn secrets_of_a_registration_that_keeps_them_are_as_new_as_it_and_asked_of
     let cache = cached(&source);
     let keeps = |client: &Client, text: &str| {
         let secret_digests = Some(RegisteredSecrets::first(SecretDigest::of(text), UnixSeconds(0)));
-        Client { secret_digests, revision: client.revision + 1, ..client.clone() }
+        let mut keeps = Client { secret_digests, revision: client.revision + 1, ..client.clone() };
+        keeps.metadata.client_secret_storage = Some(SecretStorage::Digest);
+        keeps
     };
     let client = keeps(&registered(), "one");
     assert!(is(cache.secrets(&client).await.expect("nobody is asked"), "one"));
@@ -161,6 +164,11 @@ async fn secrets_of_a_registration_that_keeps_them_are_as_new_as_it_and_asked_of
         assert!(secrets.as_ref().is_some_and(|secrets| !secrets.may_be_newer) && is(secrets, "two"));
     }
     assert_eq!(source.calls(), 0);
+
+    // Digests that are left on a registration whose secrets are elsewhere open nothing: nobody could end them.
+    let mut elsewhere = client.clone();
+    elsewhere.metadata.client_secret_storage = Some(SecretStorage::SecretsManager);
+    assert!(cache.secrets(&elsewhere).await.is_err() && source.calls() == 1);
 }
 
 #[tokio::test]
