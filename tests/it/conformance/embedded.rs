@@ -66,12 +66,24 @@ mod memory_replay_guard {
     use super::super::replay_guard::replay_guard_suite;
 
     replay_guard_suite!(super::memory_replay_guard());
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_a_thousand_uses_at_once_one_is_the_first() {
+        let opened = super::memory_replay_guard();
+        super::super::replay_guard::of_a_thousand_uses_at_once_one_is_the_first(&opened.ports).await;
+    }
 }
 
 mod sqlite_replay_guard {
     use super::super::replay_guard::replay_guard_suite;
 
     replay_guard_suite!(super::sqlite_replay_guard());
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_a_thousand_uses_at_once_one_is_the_first() {
+        let opened = super::sqlite_replay_guard();
+        super::super::replay_guard::of_a_thousand_uses_at_once_one_is_the_first(&opened.ports).await;
+    }
 }
 
 mod memory_registry {

@@ -95,12 +95,12 @@ pub(crate) async fn a_rotation_to_the_secret_that_is_current_changes_nothing(por
     let first_text = first.expose_client_secret().to_owned();
     let first_again = || ClientSecret::given(&first_text, false).expect("a secret");
     assert!(matches!(rotate(first_again(), true).await, Err(ManagementError::SecretIsPrevious(_))));
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &given(), Some(&first));
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &given(), Some(&first));
     assert_eq!(previous_ends().await, ends);
 
     // Back to the one before is a rotation like any other.
     assert!(has_changed(&rotate(first_again(), false).await.expect("rotated")));
-    assert_accepted(ports.secrets.secrets(&client).await.expect("read").as_ref(), &first, Some(&given()));
+    assert_accepted(ports.secrets_of(&client).await.expect("read").as_ref(), &first, Some(&given()));
 }
 
 pub(crate) async fn a_rotation_keeps_the_secret_before_it(ports: &RegistryPorts) {
