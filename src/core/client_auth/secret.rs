@@ -103,6 +103,9 @@ mod tests {
             );
         }
         assert!(!ClientSecrets::verify(None, &PresentedSecret::new("new"), UnixSeconds(9)));
+        // Somebody may have stored one secret twice.
+        let twice = ClientSecrets::read(SecretDigest::of("new"), Some(SecretDigest::of("new")));
+        assert!(ClientSecrets::verify(Some(&twice), &PresentedSecret::new("new"), UnixSeconds(9)));
     }
 
     #[test]
