@@ -383,8 +383,8 @@ FUNCTIONS = {
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
-            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
             *FETCHED_KEYS,
+            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
             ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
