@@ -50,6 +50,7 @@ TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "token/rest-api-v1": ISSUED,
     "token/base64-body": ISSUED,
     "token/wrong-secret": refused("wrong_secret"),
+    "token/private-key-jwt-expired": refused("assertion_expired"),
     "token/unknown-client": refused("unknown_client"),
     "token/invalid-scope": refused("invalid_scope"),
     "token/unsupported-grant": refused("unsupported_grant_type"),
