@@ -13,7 +13,7 @@ use super::access_token::validation::AccessTokenValidator;
 use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
 use super::client::id::ClientId;
-use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::client_auth::{AuthenticatedClient, ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::is_vschar;
 use super::endpoint::{Endpoint, Method};
 use super::error::{OAuthError, Refused};
@@ -165,7 +165,7 @@ impl IntrospectionEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The caller (§2.1), before any look-up of a token.
-        let caller = self.clients.authenticate(&realm, &credentials).await?;
+        let AuthenticatedClient { client: caller, .. } = self.clients.authenticate(&realm, &credentials).await?;
 
         // 3. The token, and what the caller is told of it.
         let seen = self.token_as_seen_by(&caller, &realm, token).await;

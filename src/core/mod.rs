@@ -37,3 +37,4 @@ pub mod scope;
 pub mod source;
 pub mod time;
 pub mod token;
+pub mod trust;

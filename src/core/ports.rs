@@ -21,6 +21,7 @@ use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
 use super::replay::ReplayKey;
 use super::time::{Moment, UnixSeconds};
+use super::trust::issuer::TrustedIssuer;
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -133,6 +134,17 @@ pub trait RemoteKeys: Send + Sync {
     /// Called when a signature names a key that is not among them: a source may fetch them again, at most so often that inventing
     /// names costs nobody anything. `None` where there is nothing newer.
     async fn remote_keys_after_mismatch(&self, address: &JwksUri) -> Result<Option<Arc<JwkSet>>, PortError>;
+
+    /// The same of an issuer that a realm trusts, wherever its keys are. One of AWS STS that nobody has registered is looked up, too,
+    /// so seldom that inventing issuers costs nobody anything.
+    async fn issuer_keys(&self, issuer: &TrustedIssuer) -> Result<Arc<JwkSet>, PortError> {
+        Err(PortError::Unavailable { service: "the issuer's keys", detail: issuer.name.to_string() })
+    }
+
+    /// [`Self::remote_keys_after_mismatch`] of such an issuer.
+    async fn issuer_keys_after_mismatch(&self, issuer: &TrustedIssuer) -> Result<Option<Arc<JwkSet>>, PortError> {
+        self.issuer_keys(issuer).await.map(|_same| None)
+    }
 }
 
 /// Keeps what was fetched from an address, for all processes together, and says who looks there next.

@@ -18,6 +18,7 @@ use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
 use super::time::UnixSeconds;
+use super::trust::issuer::TrustedIssuer;
 
 /// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub struct RealmSettings {
     /// Where a deployed stack keeps the secrets of clients that are registered from now on, where they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_storage: Option<SecretStorage>,
+    /// Issuers whose tokens rules of its clients may name, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_issuers: Vec<TrustedIssuer>,
     /// Tokens of this realm issued before this time are inactive. A record that has lost it cannot be read: 0 would bring them back.
     pub tokens_valid_after: UnixSeconds,
     /// Until when tokens may live that were issued while the lifetime was longer. Absent: it never was.

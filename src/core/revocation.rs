@@ -6,7 +6,7 @@ use super::access_token::record::{PresentedToken, Revocation};
 use super::access_token::validation;
 use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
-use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::client_auth::{AuthenticatedClient, ClientAuthenticator, ClientRequest, Credentials};
 use super::endpoint::{Endpoint, Method};
 use super::error::{OAuthError, Refused};
 use super::introspection::require_token;
@@ -60,7 +60,7 @@ impl RevocationEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.1).
-        let client = self.clients.authenticate(&realm, &credentials).await?;
+        let AuthenticatedClient { client, .. } = self.clients.authenticate(&realm, &credentials).await?;
         self.revoke_for(&client, &realm, token).await.map_err(|error| Refused::of(&client, error))
     }
 

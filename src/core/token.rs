@@ -13,7 +13,7 @@ use super::audience::requested_audience;
 use super::audit::{AuditEvent, AuditSink};
 use super::client::Client;
 use super::client::grant_type::GrantType;
-use super::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
+use super::client_auth::{AuthenticatedClient, ClientAuthenticator, ClientRequest, Credentials};
 use super::encoding::base64url;
 use super::endpoint::{Endpoint, Method, TOKEN_PATH};
 use super::error::{OAuthError, Refused};
@@ -113,7 +113,7 @@ impl TokenEndpoint {
         let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
-        let client = self.clients.authenticate(&realm, &credentials).await?;
+        let AuthenticatedClient { client, .. } = self.clients.authenticate(&realm, &credentials).await?;
         self.issue_to(&client, &realm, &asked).await.map_err(|error| Refused::of(&client, error))
     }
 

@@ -207,7 +207,7 @@ impl World {
         match Credentials::from_request(&request) {
             Err(error) => refused(&error),
             Ok(credentials) => match self.authenticator.authenticate(&self.realm, &credentials).await {
-                Ok(client) => format!("ok {}", client.client_id),
+                Ok(authenticated) => format!("ok {}", authenticated.client.client_id),
                 Err(error) => refused(&error.error),
             },
         }

@@ -276,7 +276,8 @@ impl Memory {
         let request =
             ClientRequest { authorization: &authorization, ..ClientRequest::new(&self.realm.name, &issuer, &params) };
         let credentials = Credentials::from_request(&request).expect("credentials");
-        self.clients.authenticate(&self.realm, &credentials).await.map_err(|refused| refused.error)
+        let authenticated = self.clients.authenticate(&self.realm, &credentials).await;
+        authenticated.map(|authenticated| authenticated.client).map_err(|refused| refused.error)
     }
 
     async fn make(&self, change: Change, client: &Client) -> ClientSecret {

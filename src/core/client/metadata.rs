@@ -20,6 +20,7 @@ use crate::core::realm::{Realm, RealmName};
 use crate::core::resource::{MalformedResource, ResourceUri};
 use crate::core::scope::Scope;
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::{InvalidTrust, TrustRules};
 
 /// What an operator decides about a client; everything else about a [`Client`] follows or is counted. It is shown in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct ClientMetadata {
     /// The algorithms of those assertions; as each key allows where there are none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub token_endpoint_auth_signing_algs: BTreeSet<JwsAlgorithm>,
+    /// Who else is the client, as others vouch for it.
+    #[serde(default, skip_serializing_if = "TrustRules::is_empty")]
+    pub trust: TrustRules,
     /// Sign-in URLs.
     #[serde(default)]
     pub redirect_uris: Vec<RedirectUri>,
@@ -121,6 +125,9 @@ pub enum InvalidRegistration {
     /// The keys are no keys of a client.
     #[error(transparent)]
     Jwks(#[from] InvalidJwks),
+    /// The trust rules admit nobody, or too many.
+    #[error(transparent)]
+    Trust(#[from] InvalidTrust),
     /// Keys in two places.
     #[error("a client has its keys in the registration (jwks) or at an address (jwks_uri), not both")]
     TwoSourcesOfKeys,
@@ -174,6 +181,7 @@ impl ClientMetadata {
             jwks: None,
             jwks_uri: None,
             token_endpoint_auth_signing_algs: BTreeSet::new(),
+            trust: TrustRules::default(),
             access_token_lifetime: None,
             client_secret_expires_at: UnixSeconds(0),
             client_secret_rotation_days: None,
@@ -241,6 +249,7 @@ impl ClientMetadata {
             return Err(InvalidRegistration::NoAuthMethod);
         }
         self.check_keys()?;
+        self.trust.check(&realm.settings.trusted_issuers)?;
         if self.client_secret_storage == Some(SecretStorage::Digest) && self.client_secret_rotation_days.is_some() {
             return Err(InvalidRegistration::RotatedDigest);
         }

@@ -15,6 +15,7 @@ use crate::core::error::{ClientAuthFailure, OAuthError};
 use crate::core::ports::{RemoteKeys, ReplayGuard, SecretSource};
 use crate::core::realm::Realm;
 use crate::core::time::UnixSeconds;
+use crate::core::trust::admission::Admission;
 
 /// A row of the table ([`super::METHODS`]).
 pub struct Method {
@@ -53,8 +54,8 @@ pub(super) trait Proof: Send + Sync {
     /// Whether what the registration has for this method can still prove anything.
     fn can_prove(&self, client: &Client, now: UnixSeconds) -> Result<(), ClientAuthFailure>;
 
-    /// Whether it proves that the request is the client's: [`OAuthError::InvalidClient`] where it does not, another error where
-    /// a store cannot be asked. With the secrets that it was right by, where they may be newer than the registration.
+    /// What proves that the request is the client's: [`OAuthError::InvalidClient`] where nothing does, another error where
+    /// a store cannot be asked.
     ///
     /// There is no client where none is registered, or none that may authenticate. Then no store is asked, and it takes as long as
     /// a wrong proof of a client takes while nothing has to be loaded; what it answers is not looked at.
@@ -64,11 +65,21 @@ pub(super) trait Proof: Send + Sync {
         look: Look,
         stores: &Stores,
         circumstances: Circumstances<'_>,
-    ) -> Result<Option<ClientSecrets>, OAuthError>;
+    ) -> Result<Proven, OAuthError>;
 
     /// Called when it does not, and with why: whether the registration, and what belongs to it, may be looked at past all that is
     /// remembered. So seldom that guessing costs nothing.
     async fn admits_another_look(&self, client: &Client, failure: ClientAuthFailure, stores: &Stores) -> bool;
+}
+
+/// By what a proof is right.
+pub(super) enum Proven {
+    /// By something that the registration has.
+    ByRegistration,
+    /// By these secrets, which may be newer than the registration.
+    BySecrets(ClientSecrets),
+    /// By what others say of the caller.
+    ByIdentity(Admission),
 }
 
 /// In what a proof is verified, besides what it is verified against.

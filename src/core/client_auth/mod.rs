@@ -37,8 +37,9 @@ use super::ports::{ClientRegistry, Clock, RemoteKeys, ReplayGuard, SecretSource}
 use super::realm::{Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
+use super::trust::admission::Admission;
 use attempts::{Attempt, FailedAttempts};
-use method::{Carrier, Circumstances, Look, Method, Presented, Proof, Stores};
+use method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Stores};
 use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
@@ -58,6 +59,17 @@ pub struct ClientAuthenticator {
     stores: Stores,
     clock: Arc<dyn Clock>,
     attempts: Option<Arc<FailedAttempts>>,
+}
+
+/// A client that has proved who it is.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedClient {
+    /// The client.
+    pub client: Arc<Client>,
+    /// The method that it has used.
+    pub method: AuthMethod,
+    /// What others have said of it, where that is its proof.
+    pub admission: Option<Admission>,
 }
 
 /// The names under which metadata documents list the methods.
@@ -169,7 +181,7 @@ impl ClientAuthenticator {
     /// guesses at a client's secret is to be seen in the log: [`OAuthError::InvalidClient`] where they belong to no active
     /// client; [`OAuthError::TooManyAttempts`] where their source has failed too often to have them looked at;
     /// [`OAuthError::Unavailable`] where a store cannot be asked.
-    pub async fn authenticate(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, Refused> {
+    pub async fn authenticate(&self, realm: &Realm, credentials: &Credentials) -> Result<AuthenticatedClient, Refused> {
         let limited = self.attempts.as_ref().zip(credentials.attempt_in(&realm.name));
 
         // 2. Before any look-up: a refusal costs nothing, and is the same whether or not there is such a client.
@@ -194,7 +206,7 @@ impl ClientAuthenticator {
         result
     }
 
-    async fn verify(&self, realm: &Realm, credentials: &Credentials) -> Result<Arc<Client>, Refused> {
+    async fn verify(&self, realm: &Realm, credentials: &Credentials) -> Result<AuthenticatedClient, Refused> {
         let Presented { unverified_client_id, proof } = &credentials.presented;
         let circumstances = Circumstances { realm, now: self.clock.now() };
 
@@ -226,7 +238,7 @@ impl ClientAuthenticator {
         remembered: &Arc<Client>,
         credentials: &Credentials,
         circumstances: Circumstances<'_>,
-    ) -> Result<Arc<Client>, Refused> {
+    ) -> Result<AuthenticatedClient, Refused> {
         let proof = credentials.presented.proof.as_ref();
         match self.read_anew(remembered, proof, circumstances.now).await {
             Ok(client) => {
@@ -245,18 +257,20 @@ impl ClientAuthenticator {
     async fn judge(
         &self,
         client: Arc<Client>,
-        verified: Result<Option<ClientSecrets>, OAuthError>,
+        verified: Result<Proven, OAuthError>,
         credentials: &Credentials,
         now: UnixSeconds,
-    ) -> Result<Arc<Client>, Refused> {
-        let client = match verified {
+    ) -> Result<AuthenticatedClient, Refused> {
+        let (client, admission) = match verified {
             // A proof that is wrong by any method is a guess.
             Err(error) => return Err(Refused::of(&client, error)),
-            Ok(None) => client,
-            Ok(Some(newer)) => self.client_since(&newer, &client, credentials, now).await?,
+            Ok(Proven::ByRegistration) => (client, None),
+            Ok(Proven::BySecrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
+            Ok(Proven::ByIdentity(admission)) => (client, Some(admission)),
         };
-        if client.allows_method(credentials.method) {
-            Ok(client)
+        let method = credentials.method;
+        if client.allows_method(method) {
+            Ok(AuthenticatedClient { client, method, admission })
         } else {
             Err(Refused::of(&client, OAuthError::InvalidClient(ClientAuthFailure::MethodNotRegistered)))
         }

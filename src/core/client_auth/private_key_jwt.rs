@@ -6,13 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::method::{Carrier, Circumstances, Look, Method, Presented, Proof, Stores};
+use super::method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Stores};
 use super::nobody;
 use super::request::ClientRequest;
 use crate::core::assertion::{AssertionProblem, Lifetime, UnverifiedAssertion};
 use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
-use crate::core::client::secret::ClientSecrets;
 use crate::core::endpoint::TOKEN_PATH;
 use crate::core::error::{ClientAuthFailure, OAuthError};
 use crate::core::keys::jwk_set::{JwkSet, KeyChoice, PreparedKey};
@@ -66,7 +65,7 @@ impl Proof for PresentedAssertion {
         look: Look,
         stores: &Stores,
         circumstances: Circumstances<'_>,
-    ) -> Result<Option<ClientSecrets>, OAuthError> {
+    ) -> Result<Proven, OAuthError> {
         // 1. What anybody can check, with or without a client: it costs no verification.
         let over_at = self.check_claims(circumstances).map_err(failure)?;
 
@@ -88,7 +87,7 @@ impl Proof for PresentedAssertion {
             detail: "this process takes no assertions".to_owned(),
         })?;
         if guard.first_use(&key, circumstances.now, over_at).await? {
-            Ok(None)
+            Ok(Proven::ByRegistration)
         } else {
             Err(failure(AssertionProblem::Replayed))
         }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::method::{Circumstances, Look, Presented, Proof, Stores};
+use super::method::{Circumstances, Look, Presented, Proof, Proven, Stores};
 use crate::core::client::Client;
 use crate::core::client::secret::{ClientSecrets, SecretDigest};
 use crate::core::encoding::is_vschar;
@@ -37,7 +37,7 @@ impl Proof for PresentedSecret {
         look: Look,
         stores: &Stores,
         circumstances: Circumstances<'_>,
-    ) -> Result<Option<ClientSecrets>, OAuthError> {
+    ) -> Result<Proven, OAuthError> {
         let secrets = match (client, look) {
             (Some(client), Look::Remembered) => stores.secrets.secrets(client).await?,
             (Some(client), Look::Anew) => stores.secrets.secrets_anew(client).await?,
@@ -49,7 +49,8 @@ impl Proof for PresentedSecret {
         };
         // One comparison for everybody, known or not.
         if ClientSecrets::verify(secrets.as_ref(), self, circumstances.now) {
-            Ok(secrets.filter(|secrets| secrets.may_be_newer))
+            let newer = secrets.filter(|secrets| secrets.may_be_newer);
+            Ok(newer.map_or(Proven::ByRegistration, Proven::BySecrets))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
         }

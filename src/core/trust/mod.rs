@@ -1,0 +1,9 @@
+//! Trust rules: which of those that others vouch for is the client. One format for every issuer: what is written about AWS holds
+//! whether AWS has verified the caller's request itself, or has signed a token about it.
+
+pub mod admission;
+pub mod aws;
+pub mod claim_test;
+pub mod identity;
+pub mod issuer;
+pub mod rule;
