@@ -319,7 +319,7 @@ def items(*kinds: str) -> Json:
 
 
 # A mark keeps when the token would have expired and its audit id, so the function that writes it must not touch those.
-MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"]
+MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims", "trust_rule"]
 
 
 def versions(*labels: str) -> Json:

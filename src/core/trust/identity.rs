@@ -26,9 +26,36 @@ pub struct IssuerToken<'a> {
     pub age: Option<u64>,
 }
 
+impl Identity<'_> {
+    /// What is verified of the caller at the end of a path of names, which never goes through a list. What AWS has said before our code
+    /// ran is where its tokens have it, as far as it is known: the role without its path is not the token's `principal_id`.
+    pub fn fact(&self, path: &[&str]) -> Option<Value> {
+        match self {
+            Self::AwsCaller(caller) => {
+                let [AWS, name] = path else { return None };
+                let fact = match *name {
+                    "aws_account" => Some(&caller.account),
+                    "org_id" => caller.organization.as_ref(),
+                    "role" => Some(&caller.role),
+                    "role_id" => caller.role_id.as_ref(),
+                    _ => None,
+                };
+                fact.cloned().map(Value::String)
+            }
+            Self::Token(token) => {
+                let (first, rest) = path.split_first()?;
+                rest.iter().try_fold(token.claims.get(*first)?, |value, name| value.as_object()?.get(*name)).cloned()
+            }
+        }
+    }
+}
+
 impl IssuerToken<'_> {
     /// How old a token is at `now` that was made at `iat`.
     pub fn age_at(iat: Option<UnixSeconds>, now: UnixSeconds) -> Option<u64> {
         iat.map(|iat| now.since(iat))
     }
 }
+
+/// Under which AWS says what it says.
+pub(super) const AWS: &str = "https://sts.amazonaws.com/";

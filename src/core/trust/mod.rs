@@ -7,3 +7,4 @@ pub mod claim_test;
 pub mod identity;
 pub mod issuer;
 pub mod rule;
+pub mod shortfalls;
