@@ -27,7 +27,6 @@ use crate::core::time::UnixSeconds;
 use crate::core::trust::admission::Admission;
 use crate::core::trust::identity::{Identity, IssuerToken};
 use crate::core::trust::issuer::{IssuerKeys, IssuerUrl, TrustedIssuer};
-use crate::core::trust::rule::TrustRule;
 
 pub(super) const METHOD: Method = Method {
     name: AuthMethod::WorkloadIdentity,
@@ -215,13 +214,9 @@ impl PresentedToken {
             return Err(ClientAuthFailure::MethodNotTried);
         }
         let (named, trust) = (&self.unverified_issuer, &client.metadata.trust);
-        let may_admit = |rule: &TrustRule| match &rule.issuer {
-            Some(issuer) => issuer == named,
-            None => named.is_sts(),
-        };
         let registered = realm.settings.trusted_issuers.iter().find(|issuer| issuer.issuer == *named);
         match registered {
-            Some(issuer) if trust.iter().any(may_admit) => Ok(Cow::Borrowed(issuer)),
+            Some(issuer) if trust.name(named) => Ok(Cow::Borrowed(issuer)),
             None if named.is_sts() && trust.admit_any_sts_issuer() => {
                 let issuer = TrustedIssuer::of_sts(named.clone()).ok_or(ClientAuthFailure::IssuerNotTrusted)?;
                 Ok(Cow::Owned(issuer.asked_from(self.source)))

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::identity::{AWS, Identity};
+use super::identity::Identity;
 use super::issuer::IssuerKind;
 use super::rule::{RuleName, TrustRule};
+use super::sts::STS_CLAIMS;
 use crate::core::access_token::claims::CustomClaims;
 
 /// Why a caller is the client, and what of that its tokens and the log say.
@@ -54,11 +55,11 @@ fn subject_of(identity: Identity<'_>) -> &'static [(&'static str, &'static [&'st
     };
     match kind {
         IssuerKind::Aws => &[
-            ("aws_account", &[AWS, "aws_account"]),
-            ("org_id", &[AWS, "org_id"]),
-            ("principal_id", &[AWS, "principal_id"]),
-            ("role", &[AWS, "role"]),
-            ("role_id", &[AWS, "role_id"]),
+            ("aws_account", &[STS_CLAIMS, "aws_account"]),
+            ("org_id", &[STS_CLAIMS, "org_id"]),
+            ("principal_id", &[STS_CLAIMS, "principal_id"]),
+            ("role", &[STS_CLAIMS, "role"]),
+            ("role_id", &[STS_CLAIMS, "role_id"]),
         ],
         IssuerKind::Github => &[
             ("repository_id", &["repository_id"]),

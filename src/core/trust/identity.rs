@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::aws::AwsCaller;
 use super::issuer::TrustedIssuer;
+use super::sts::STS_CLAIMS;
 use crate::core::time::UnixSeconds;
 
 /// Who vouches for a caller, and what they say of it.
@@ -32,7 +33,7 @@ impl Identity<'_> {
     pub fn fact(&self, path: &[&str]) -> Option<Value> {
         match self {
             Self::AwsCaller(caller) => {
-                let [AWS, name] = path else { return None };
+                let [STS_CLAIMS, name] = path else { return None };
                 let fact = match *name {
                     "aws_account" => Some(&caller.account),
                     "org_id" => caller.organization.as_ref(),
@@ -56,6 +57,3 @@ impl IssuerToken<'_> {
         iat.map(|iat| now.since(iat))
     }
 }
-
-/// Under which AWS says what it says.
-pub(super) const AWS: &str = "https://sts.amazonaws.com/";

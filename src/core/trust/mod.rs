@@ -4,7 +4,19 @@
 pub mod admission;
 pub mod aws;
 pub mod claim_test;
+pub mod demand;
+mod glob;
 pub mod identity;
 pub mod issuer;
+pub mod limits;
+pub mod name;
+mod owner;
+pub mod problem;
+pub mod role_arn;
 pub mod rule;
 pub mod shortfalls;
+pub mod sts;
+pub mod written;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! What a caller lacks for each rule of a client, for the log: which rule, which claim, and never what it says.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use super::rule::{RuleMode, ShortfallReason, Verdict};
+use super::demand::Shortfall;
+use super::rule::{RuleMode, Verdict};
 
 /// Why no rule admits a caller: a line for the log, of a length that no number of rules exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,21 +29,12 @@ impl fmt::Display for Shortfalls {
 }
 
 fn append(mut line: String, verdict: &Verdict<'_>) -> String {
-    let mut between = if line.is_empty() { "" } else { "; " };
-    let mut told = String::new();
-    for shortfall in &verdict.shortfalls {
-        let why = match shortfall.why {
-            ShortfallReason::Absent => "absent",
-            ShortfallReason::NotText => "not a text, a number or a boolean",
-            ShortfallReason::Different => "different",
-        };
-        let _never_fails = if told.is_empty() {
-            write!(told, "{between}rule {}: {} is {why}", verdict.rule.name.as_str(), shortfall.of)
-        } else {
-            write!(told, ", {} is {why}", shortfall.of)
-        };
-        between = "";
+    if verdict.shortfalls.is_empty() {
+        return line;
     }
+    let between = if line.is_empty() { "" } else { "; " };
+    let lacks: Vec<String> = verdict.shortfalls.iter().map(Shortfall::to_string).collect();
+    let told = format!("{between}rule {} ({})", verdict.rule.name, lacks.join(", "));
     let room = MOST_BYTES.saturating_sub(line.len());
     if told.len() <= room {
         line.push_str(&told);
@@ -61,13 +53,13 @@ const MORE: &str = "...";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::trust::rule::{Shortfall, TrustRule};
+    use crate::core::trust::demand::ShortfallReason;
+    use crate::core::trust::rule::TrustRule;
 
     #[test]
     fn the_line_names_rules_and_claims_and_ends() {
         let rule = |name: &str| -> TrustRule {
-            serde_json::from_value(serde_json::json!({ "name": name, "issuer": "https://issuer.example" }))
-                .expect("a rule")
+            TrustRule::parse(&serde_json::json!({ "name": name, "issuer": "https://issuer.example" })).expect("a rule")
         };
         let lacks = |of: &str, why| Shortfall { of: of.to_owned(), why };
         let (one, two) = (rule("one"), rule("two"));
@@ -81,7 +73,7 @@ mod tests {
         ];
         assert_eq!(
             Shortfalls::of(&verdicts).to_string(),
-            "rule one: claims.environment is absent, claims.repository_id is different; rule two: issuer is different"
+            "rule one (claims.environment: absent, claims.repository_id: different); rule two (issuer: different)"
         );
         let long = lacks(&"\u{e9}".repeat(200), ShortfallReason::NotText);
         let verdicts = vec![Verdict { rule: &one, shortfalls: vec![long] }; 100];
