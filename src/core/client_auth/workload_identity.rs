@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Stores};
-use super::private_key_jwt::ASSERTION_TYPE;
 use super::request::ClientRequest;
 use super::{admission, signature};
-use crate::core::assertion::{AssertionProblem, Lifetime, SKEW, UnverifiedAssertion, unverified_claims};
+use crate::core::assertion::{
+    AssertionProblem, JWT_BEARER, JWT_SPIFFE, Lifetime, SKEW, UnverifiedAssertion, unverified_claims,
+};
 use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::error::{ClientAuthFailure, OAuthError};
@@ -56,8 +57,8 @@ struct Times {
 pub(super) fn is_carried_by(request: &ClientRequest<'_>) -> Result<bool, OAuthError> {
     let text = request.params.single("client_assertion")?;
     match request.params.single("client_assertion_type")? {
-        Some(SPIFFE_ASSERTION_TYPE) => Ok(true),
-        Some(ASSERTION_TYPE) => Ok(text.is_some_and(is_of_another_issuer)),
+        Some(JWT_SPIFFE) => Ok(true),
+        Some(JWT_BEARER) => Ok(text.is_some_and(is_of_another_issuer)),
         _ => Ok(false),
     }
 }
@@ -74,7 +75,7 @@ fn find(request: &ClientRequest<'_>) -> Result<Option<Presented>, OAuthError> {
         return Ok(None);
     }
     let spiffe = match request.params.single("client_assertion_type")? {
-        Some(SPIFFE_ASSERTION_TYPE) => Spiffe::Always,
+        Some(JWT_SPIFFE) => Spiffe::Always,
         _ => Spiffe::WhereThereIsNoIssuer,
     };
     let text = request.params.single("client_assertion")?;
@@ -169,6 +170,9 @@ impl Proof for PresentedToken {
         // 5. Once, where it is, and only now: a jti that anybody could spend would let anybody refuse the caller.
         if issuer.single_use || rule.single_use {
             self.spend(&issuer, stores, circumstances, over_at).await?;
+        }
+        if let Some(remote) = &stores.remote_keys {
+            remote.confirm_issuer(&issuer).await;
         }
         Ok(Proven::ByIdentity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
     }
@@ -293,10 +297,8 @@ fn failure(problem: AssertionProblem) -> OAuthError {
     OAuthError::InvalidClient(ClientAuthFailure::Assertion(problem))
 }
 
-/// Under which the same draft has clients find that such tokens are taken.
+/// Under which draft-ietf-oauth-spiffe-client-auth has clients find that such tokens are taken.
 pub(super) const SPIFFE_METHOD: &str = "spiffe_jwt";
-/// The type of a JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
-const SPIFFE_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const SPIFFE: &str = "spiffe://";
 /// The most bytes of a token: AWS has up to fifty tags in one.
 const MAX_BYTES: usize = 32 * 1024;
