@@ -4,6 +4,9 @@
 pub mod admission;
 pub mod aws;
 pub mod claim_test;
+pub mod discovery;
 pub mod identity;
 pub mod issuer;
+pub mod key_address;
+pub mod lookups;
 pub mod rule;
