@@ -27,6 +27,7 @@ mod faults;
 mod health;
 mod introspection;
 mod introspection_signed;
+mod issuer_keys;
 mod jwks_uri;
 mod jwt_forms;
 mod keys;
