@@ -11,6 +11,7 @@ use super::port_error::PortError;
 use super::quota::QuotaState;
 use super::reason::Reason;
 use super::source::ClientSource;
+use super::trust::caller::CallerProblem;
 
 /// Why a request was refused. Closed: a new variant does not compile until [`OAuthError::status`] has its row.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,10 @@ pub enum ClientAuthFailure {
     WrongSecret,
     /// The assertion proves nothing.
     Assertion(AssertionProblem),
+    /// AWS says of the caller nothing that makes it a role.
+    AwsCaller(CallerProblem),
+    /// None of the client's trust rules admits the caller.
+    NoTrustRule,
 }
 
 /// A refusal of a client's request, and whose name it came in.
@@ -191,6 +196,8 @@ impl ClientAuthFailure {
             Self::SecretExpired => Reason::ClientSecretExpired,
             Self::WrongSecret => Reason::WrongSecret,
             Self::Assertion(problem) => problem.reason(),
+            Self::AwsCaller(problem) => problem.reason(),
+            Self::NoTrustRule => Reason::NoTrustRule,
         }
     }
 }

@@ -73,6 +73,10 @@ reasons! {
     Refusal AssertionKeyNotNamed = "assertion_key_not_named", "The client has several keys of the assertion's algorithm, and the assertion has no kid.";
     Refusal AssertionSignatureInvalid = "assertion_signature_invalid", "The assertion was not signed with the client's key.";
     Refusal AssertionReplayed = "assertion_replayed", "The assertion has been used before.";
+    Refusal AwsCallerMissing = "aws_caller_missing", "AWS says nothing of a caller: the address does not demand a signature, or the request is a test of the console.";
+    Refusal AwsCallerNotARole = "aws_caller_not_a_role", "The caller is a user, an account's root, a federated user or an identity of Cognito.";
+    Refusal AwsCallerMalformed = "aws_caller_malformed", "What AWS says of the caller has an unknown form, or contradicts itself.";
+    Refusal NoTrustRule = "no_trust_rule", "None of the client's trust rules admits the caller.";
     Refusal TooManyFailedAttempts = "too_many_failed_attempts", "The source has failed too often to authenticate as this client.";
     Refusal TokenQuotaExceeded = "token_quota_exceeded", "The client has been issued as many tokens as its quota allows.";
     Refusal InvalidRequest = "invalid_request", "A parameter, a header or the body is missing, repeated or malformed.";

@@ -12,11 +12,13 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// An assertion that the client signs with its private key (RFC 7523 §2.2, RFC 7591 §2).
     PrivateKeyJwt,
+    /// By the role of AWS whose credentials have signed the request (trust rules say which).
+    AwsIam,
 }
 
 impl AuthMethod {
     /// Every method that this server implements; `client_auth` has a row for each.
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+    pub const ALL: [Self; 4] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::AwsIam];
 
     /// The registered name (RFC 7591 §2).
     pub fn as_str(self) -> &'static str {
@@ -24,6 +26,7 @@ impl AuthMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::AwsIam => "aws_iam",
         }
     }
 

@@ -13,6 +13,7 @@
 //! to verify it against, and every failure has the same public answer.
 
 pub mod attempts;
+mod aws_iam;
 mod client_secret_basic;
 mod client_secret_post;
 pub mod method;
@@ -44,7 +45,7 @@ use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
 pub const METHODS: [Method; AuthMethod::ALL.len()] =
-    [client_secret_basic::METHOD, client_secret_post::METHOD, private_key_jwt::METHOD];
+    [client_secret_basic::METHOD, client_secret_post::METHOD, private_key_jwt::METHOD, aws_iam::METHOD];
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -348,6 +349,7 @@ fn is_guess(error: &OAuthError) -> bool {
 mod tests {
     use super::*;
     use crate::core::realm::PublicUrl;
+    use crate::core::trust::caller::{CallerByAws, CallerProblem};
 
     #[test]
     fn every_method_has_one_row_in_the_order_of_the_names() {
@@ -363,7 +365,14 @@ mod tests {
                 let found = found_in(&[*one, *other]);
                 assert!(matches!(found, Err(OAuthError::InvalidRequest(_))), "{one:?} {other:?}");
             }
-            assert!(matches!(found_in(&[*one]), Err(OAuthError::InvalidClient(_))), "{one:?}");
+            let alone = found_in(&[*one]);
+            match one {
+                // Which client is meant is a parameter, and no carrier's.
+                Carrier::AwsCaller => assert!(matches!(alone, Err(OAuthError::InvalidRequest(_))), "{alone:?}"),
+                Carrier::Authorization | Carrier::Parameters(_) => {
+                    assert!(matches!(alone, Err(OAuthError::InvalidClient(_))), "{alone:?}");
+                }
+            }
         }
     }
 
@@ -376,9 +385,14 @@ mod tests {
             .map(|name| format!("{name}={}", value(name)))
             .collect();
         let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
+        let caller = CallerByAws(Err(CallerProblem::Missing));
         let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
         let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
-        let request = ClientRequest { authorization: headers, ..ClientRequest::new(&realm, &issuer, &params) };
+        let request = ClientRequest {
+            authorization: headers,
+            aws_caller: carriers.contains(&Carrier::AwsCaller).then_some(&caller),
+            ..ClientRequest::new(&realm, &issuer, &params)
+        };
         Credentials::from_request(&request).map(drop)
     }
 }
