@@ -145,6 +145,10 @@ pub trait RemoteKeys: Send + Sync {
     async fn issuer_keys_after_mismatch(&self, issuer: &TrustedIssuer) -> Result<Option<Arc<JwkSet>>, PortError> {
         self.issuer_keys(issuer).await.map(|_same| None)
     }
+
+    /// Called once a token of such an issuer has admitted a client. One of AWS STS that nobody has registered keeps its place from then
+    /// on: those that strangers name do not push out its keys, nor wait in front of it. A source that remembers nothing has nothing to note.
+    async fn confirm_issuer(&self, _issuer: &TrustedIssuer) {}
 }
 
 /// Keeps what was fetched from an address, for all processes together, and says who looks there next.

@@ -18,7 +18,7 @@ use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
 use super::time::UnixSeconds;
-use super::trust::issuer::TrustedIssuer;
+use super::trust::issuer::{IssuerName, IssuerUrl, TrustedIssuer};
 
 /// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -177,6 +177,16 @@ impl Realm {
     /// A realm that sets nothing itself.
     pub fn new(name: RealmName) -> Self {
         Self { name, settings: RealmSettings::default(), revision: 0 }
+    }
+
+    /// The issuer that it trusts under exactly this identifier.
+    pub fn trusted_issuer(&self, issuer: &IssuerUrl) -> Option<&TrustedIssuer> {
+        self.settings.trusted_issuers.iter().find(|trusted| trusted.issuer == *issuer)
+    }
+
+    /// The issuer that its operators call so.
+    pub fn trusted_issuer_named(&self, name: &IssuerName) -> Option<&TrustedIssuer> {
+        self.settings.trusted_issuers.iter().find(|trusted| trusted.name == *name)
     }
 
     /// The realm as it is shown, under the members' own names. Null is what the realm leaves to the server, or to each client.

@@ -5,6 +5,18 @@ pub mod admission;
 pub mod aws;
 pub mod caller;
 pub mod claim_test;
+pub mod demand;
+mod glob;
 pub mod identity;
 pub mod issuer;
+pub mod limits;
+pub mod name;
+mod owner;
+pub mod problem;
+pub mod role_arn;
 pub mod rule;
+pub mod sts;
+pub mod written;
+
+#[cfg(test)]
+mod tests;
