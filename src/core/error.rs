@@ -11,6 +11,7 @@ use super::port_error::PortError;
 use super::quota::QuotaState;
 use super::reason::Reason;
 use super::source::ClientSource;
+use super::trust::caller::CallerProblem;
 use super::trust::shortfalls::Shortfalls;
 
 /// Why a request was refused. Closed: a new variant does not compile until [`OAuthError::status`] has its row.
@@ -91,6 +92,8 @@ pub enum ClientAuthFailure {
     IssuerNotTrusted,
     /// What others say of the caller is verified, and satisfies no rule of the client: what each rule lacks.
     NoTrustRule(Shortfalls),
+    /// AWS says of the caller nothing that makes it a role.
+    AwsCaller(CallerProblem),
 }
 
 /// A refusal of a client's request, and whose name it came in.
@@ -205,7 +208,8 @@ impl ClientAuthFailure {
             Self::WrongSecret => Reason::WrongSecret,
             Self::Assertion(problem) => problem.reason(),
             Self::IssuerNotTrusted => Reason::IssuerNotTrusted,
-            Self::NoTrustRule(_) => Reason::NoTrustRuleSatisfied,
+            Self::NoTrustRule(_) => Reason::NoTrustRule,
+            Self::AwsCaller(problem) => problem.reason(),
         }
     }
 }

@@ -75,7 +75,10 @@ reasons! {
     Refusal AssertionTooOld = "assertion_too_old", "The token of an issuer was made longer ago than the issuer's max_age.";
     Refusal AssertionReplayed = "assertion_replayed", "The assertion has been used before.";
     Refusal IssuerNotTrusted = "issuer_not_trusted", "The realm does not trust the token's issuer, or no trust rule of the client names it.";
-    Refusal NoTrustRuleSatisfied = "no_trust_rule_satisfied", "The caller is who its issuer says, and satisfies no trust rule of the client.";
+    Refusal AwsCallerMissing = "aws_caller_missing", "AWS says nothing of a caller: the address does not demand a signature, or the request is a test of the console.";
+    Refusal AwsCallerNotARole = "aws_caller_not_a_role", "The caller is a user, an account's root, a federated user or an identity of Cognito.";
+    Refusal AwsCallerMalformed = "aws_caller_malformed", "What AWS says of the caller has an unknown form, or contradicts itself.";
+    Refusal NoTrustRule = "no_trust_rule", "The caller is known, and satisfies none of the client's trust rules.";
     Refusal TooManyFailedAttempts = "too_many_failed_attempts", "The source has failed too often to authenticate as this client.";
     Refusal TokenQuotaExceeded = "token_quota_exceeded", "The client has been issued as many tokens as its quota allows.";
     Refusal InvalidRequest = "invalid_request", "A parameter, a header or the body is missing, repeated or malformed.";

@@ -232,7 +232,38 @@ mod tests {
         }
         assert_eq!(r#"{"":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
         assert_eq!(r#"{"a\n":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
+        let way = |way: &str| format!(r#"{{"a":{{"from":{way}}}}}"#).parse::<CustomClaims>();
+        for wrong in ["[]", "[1]", r#"[""]"#, r#"["a",["b"]]"#, r#"["1","2","3","4","5","6","7","8","9"]"#] {
+            assert_eq!(way(wrong), Err(InvalidClaims::From("a".into())), "{wrong}");
+        }
+        let facts = |count: usize| {
+            let claims = (0..count).map(|number| format!(r#""c{number}":{{"from":["a"]}}"#)).collect::<Vec<_>>();
+            format!("{{{}}}", claims.join(",")).parse::<CustomClaims>()
+        };
+        assert!(facts(CustomClaims::MAX_FACTS).is_ok());
+        assert_eq!(facts(CustomClaims::MAX_FACTS + 1), Err(InvalidClaims::TooManyFacts));
         let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(CustomClaims::MAX_BYTES));
         assert_eq!(large.parse::<CustomClaims>(), Err(InvalidClaims::TooLarge));
+    }
+    #[test]
+    fn w_39_a_fact_is_said_as_long_as_it_is_registered_of_who_has_facts() {
+        let claims = |text: &str| text.parse::<CustomClaims>().expect("claims");
+        let registered = claims(r#"{"tier":"gold","team":{"from":["a.b","team"]},"span":{"from":"1","to":"2"}}"#);
+        assert_eq!(registered.facts().collect::<Vec<_>>(), [("team", vec!["a.b", "team"])]);
+        let facts = claims(r#"{"team":"billing"}"#).0;
+        let of_token = registered.of_token(Some(&facts));
+        assert_eq!(of_token, claims(r#"{"tier":"gold","team":"billing","span":{"from":"1","to":"2"}}"#));
+        assert_eq!(registered.of_token(None), claims(r#"{"tier":"gold","span":{"from":"1","to":"2"}}"#));
+
+        let left = |registered: &str, have_facts: bool| {
+            let mut left = of_token.clone();
+            left.retain_those_of(&claims(registered), have_facts);
+            left
+        };
+        assert_eq!(left(r#"{"team":{"from":["a.b","team"]}}"#, true), claims(r#"{"team":"billing"}"#));
+        // What a static claim said before is not what somebody has verified.
+        assert_eq!(left(r#"{"team":{"from":["a.b","team"]},"tier":{"from":["tier"]}}"#, false), CustomClaims::default());
+        assert_eq!(left(r#"{"team":"shipping","tier":"gold"}"#, true), claims(r#"{"tier":"gold"}"#));
+        assert_eq!(left("{}", true), CustomClaims::default());
     }
 }

@@ -39,6 +39,8 @@ pub enum Carrier {
     Authorization,
     /// Parameters of the body, besides `client_id`.
     Parameters(&'static [&'static str]),
+    /// What AWS says of the caller, at an address where AWS has verified who that is.
+    AwsCaller,
 }
 
 /// What a request presents, decoded.
@@ -114,7 +116,7 @@ impl Carrier {
     /// The parameters that it consists of.
     pub(super) fn parameters(self) -> &'static [&'static str] {
         match self {
-            Self::Authorization => &[],
+            Self::Authorization | Self::AwsCaller => &[],
             Self::Parameters(names) => names,
         }
     }
@@ -124,6 +126,7 @@ impl Carrier {
         match self {
             Self::Authorization => authorization::spoken(request.authorization).next().is_some(),
             Self::Parameters(names) => names.iter().any(|name| request.params.contains(name)),
+            Self::AwsCaller => request.aws_caller.is_some(),
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod admission;
 pub mod attempts;
+mod aws_iam;
 mod client_secret_basic;
 mod client_secret_post;
 pub mod method;
@@ -46,8 +47,13 @@ use method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Sto
 use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
-pub const METHODS: [Method; AuthMethod::ALL.len()] =
-    [client_secret_basic::METHOD, client_secret_post::METHOD, private_key_jwt::METHOD, workload_identity::METHOD];
+pub const METHODS: [Method; AuthMethod::ALL.len()] = [
+    client_secret_basic::METHOD,
+    client_secret_post::METHOD,
+    private_key_jwt::METHOD,
+    workload_identity::METHOD,
+    aws_iam::METHOD,
+];
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -371,6 +377,7 @@ mod tests {
     use super::*;
     use crate::core::assertion::JWT_BEARER;
     use crate::core::realm::PublicUrl;
+    use crate::core::trust::caller::{CallerByAws, CallerProblem};
 
     #[test]
     fn every_method_has_one_row_in_the_order_of_the_names() {
@@ -386,7 +393,14 @@ mod tests {
                 let found = found_in(&[*one, *other]);
                 assert!(matches!(found, Err(OAuthError::InvalidRequest(_))), "{one:?} {other:?}");
             }
-            assert!(matches!(found_in(&[*one]), Err(OAuthError::InvalidClient(_))), "{one:?}");
+            let alone = found_in(&[*one]);
+            match one {
+                // Which client is meant is a parameter, and no carrier's.
+                Carrier::AwsCaller => assert!(matches!(alone, Err(OAuthError::InvalidRequest(_))), "{alone:?}"),
+                Carrier::Authorization | Carrier::Parameters(_) => {
+                    assert!(matches!(alone, Err(OAuthError::InvalidClient(_))), "{alone:?}");
+                }
+            }
         }
     }
 
@@ -399,9 +413,14 @@ mod tests {
             .map(|name| format!("{name}={}", value(name)))
             .collect();
         let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
+        let caller = CallerByAws(Err(CallerProblem::Missing));
         let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
         let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
-        let request = ClientRequest { authorization: headers, ..ClientRequest::new(&realm, &issuer, &params) };
+        let request = ClientRequest {
+            authorization: headers,
+            aws_caller: carriers.contains(&Carrier::AwsCaller).then_some(&caller),
+            ..ClientRequest::new(&realm, &issuer, &params)
+        };
         Credentials::from_request(&request).map(drop)
     }
 }

@@ -92,11 +92,11 @@ enum Spiffe {
 }
 
 fn presented(request: &ClientRequest<'_>, text: &str, spiffe: Spiffe) -> Result<Presented, OAuthError> {
+    let token = UnverifiedAssertion::parse(text, &TYPES, MAX_BYTES).map_err(failure)?;
+    let unverified_issuer = unverified_issuer(&token, spiffe)?;
     let client_id = request.params.single("client_id")?;
     let client_id =
         client_id.ok_or(OAuthError::InvalidRequest("client_id is missing beside the token of an issuer"))?;
-    let token = UnverifiedAssertion::parse(text, &TYPES, MAX_BYTES).map_err(failure)?;
-    let unverified_issuer = unverified_issuer(&token, spiffe)?;
     let proof =
         Box::new(PresentedToken { token, unverified_issuer, us: request.issuer.clone(), source: request.source });
     Ok(Presented { unverified_client_id: Zeroizing::new(client_id.to_owned()), proof })
@@ -191,7 +191,8 @@ impl Proof for PresentedToken {
             | ClientAuthFailure::Disabled
             | ClientAuthFailure::MethodNotRegistered
             | ClientAuthFailure::SecretExpired
-            | ClientAuthFailure::WrongSecret => false,
+            | ClientAuthFailure::WrongSecret
+            | ClientAuthFailure::AwsCaller(_) => false,
         };
         may_be_newer && stores.secrets.admits_another_look(client).await
     }

@@ -58,8 +58,8 @@ fn subject_of(identity: Identity<'_>) -> &'static [(&'static str, &'static [&'st
             ("aws_account", &[STS_CLAIMS, "aws_account"]),
             ("org_id", &[STS_CLAIMS, "org_id"]),
             ("principal_id", &[STS_CLAIMS, "principal_id"]),
-            ("role", &[STS_CLAIMS, "role"]),
-            ("role_id", &[STS_CLAIMS, "role_id"]),
+            ("aws_role", &[STS_CLAIMS, "role"]),
+            ("aws_role_id", &[STS_CLAIMS, "role_id"]),
         ],
         IssuerKind::Github => &[
             ("repository_id", &["repository_id"]),

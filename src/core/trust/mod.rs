@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod aws;
+pub mod caller;
 pub mod claim_test;
 pub mod demand;
 pub mod discovery;
