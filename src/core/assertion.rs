@@ -241,6 +241,11 @@ fn is_one_of(typ: &str, types: &[&str]) -> bool {
     types.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
+/// `client_assertion_type` of a JWT (RFC 7523 §2.2).
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// `client_assertion_type` of a SPIFFE JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+pub const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+
 /// Seconds that clocks may differ by. FAPI 2.0 has 10 s ahead accepted, and more than 60 s refused.
 pub(crate) const SKEW: u64 = 10;
 

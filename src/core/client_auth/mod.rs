@@ -333,6 +333,7 @@ fn is_guess(error: &OAuthError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::assertion::JWT_BEARER;
     use crate::core::realm::PublicUrl;
 
     #[test]
@@ -355,7 +356,7 @@ mod tests {
 
     /// What a request comes to that uses these carriers, and nothing in them is a credential.
     fn found_in(carriers: &[Carrier]) -> Result<(), OAuthError> {
-        let value = |name: &str| if name == "client_assertion_type" { private_key_jwt::ASSERTION_TYPE } else { "x" };
+        let value = |name: &str| if name == "client_assertion_type" { JWT_BEARER } else { "x" };
         let form: Vec<String> = carriers
             .iter()
             .flat_map(|carrier| carrier.parameters())

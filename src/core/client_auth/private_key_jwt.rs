@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::method::{Carrier, Circumstances, Look, Method, Presented, Proof, Stores};
 use super::nobody;
 use super::request::ClientRequest;
-use crate::core::assertion::{AssertionProblem, Lifetime, UnverifiedAssertion};
+use crate::core::assertion::{AssertionProblem, JWT_BEARER, Lifetime, UnverifiedAssertion};
 use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::secret::ClientSecrets;
@@ -41,7 +41,7 @@ fn find(request: &ClientRequest<'_>) -> Result<Option<Presented>, OAuthError> {
     let Some(kind) = kind else {
         return Err(OAuthError::InvalidRequest("client_assertion_type is missing beside client_assertion"));
     };
-    if kind != ASSERTION_TYPE {
+    if kind != JWT_BEARER {
         return Err(OAuthError::InvalidRequest("this server does not support the client_assertion_type"));
     }
     let text = text.ok_or(OAuthError::InvalidRequest("client_assertion is missing beside client_assertion_type"))?;
@@ -229,7 +229,5 @@ fn failure(problem: AssertionProblem) -> OAuthError {
     OAuthError::InvalidClient(ClientAuthFailure::Assertion(problem))
 }
 
-/// The one type of assertion that is taken (RFC 7523 §2.2).
-pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// What an assertion may say that it is (rfc7523bis §4).
 const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
