@@ -60,7 +60,7 @@ clippy: ## Lints of everything
 
 .PHONY: lint-template
 lint-template: $(VENV)/.ready ## cfn-lint on each template
-	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml examples/retained-tables/template.yaml
+	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml examples/two-services/template.yaml examples/retained-tables/template.yaml
 
 .PHONY: test-rust
 test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
