@@ -134,7 +134,15 @@ pub(super) fn unavailable<E, R>(service: &'static str, operation: &str, error: &
 where
     E: ProvideErrorMetadata,
 {
-    let detail = match error {
+    PortError::Unavailable { service, detail: detail(service, operation, error) }
+}
+
+/// The detail alone, for calls that no port makes.
+pub(super) fn detail<E, R>(service: &str, operation: &str, error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata,
+{
+    match error {
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().map_or_else(|| "an error without a code".to_owned(), printable);
             match advice(service, &code) {
@@ -150,8 +158,7 @@ where
         }
         SdkError::ResponseError(_) => format!("{operation}: the answer was cut off or no answer of this service"),
         _ => format!("{operation}: the request could not be made (are there AWS credentials and a region?)"),
-    };
-    PortError::Unavailable { service, detail }
+    }
 }
 
 /// An item that this version cannot read. `what` says which kind of item; never one of its values.

@@ -12,6 +12,7 @@ mod realms;
 mod secrets;
 mod stores;
 mod terminal;
+mod token;
 mod traps;
 mod update;
 mod variables;
