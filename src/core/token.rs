@@ -100,8 +100,10 @@ impl TokenEndpoint {
     }
 
     async fn authenticate_and_issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Refused> {
-        // 1. The realm, and the request's own form (§3.2).
-        let realm = self.realms.find(request.realm).await?;
+        // 1. The realm, and the request's own form (§3.2). Where the credentials are in order, the realm is read with the client.
+        let credentials = Credentials::from_request(request);
+        let named = Credentials::named_in(&credentials);
+        let realm = self.realms.find_with(request.realm, named.as_ref()).await?;
         let asked = Asked {
             grant_type: request.params.single("grant_type")?,
             scope: request.params.single("scope")?,
@@ -110,7 +112,7 @@ impl TokenEndpoint {
         };
         // Unlike a resource, an audience is one parameter, whatever it names.
         request.params.single("audience")?;
-        let credentials = Credentials::from_request(request)?;
+        let credentials = credentials?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
         let client = self.clients.authenticate(&realm, &credentials).await?;

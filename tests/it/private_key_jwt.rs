@@ -40,12 +40,12 @@ use crate::support::server::{Server, Start};
 use crate::support::shared::{ALPHA, issuer, shared};
 use crate::support::{NOTICED_WITHIN, poll};
 
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const NOW: u64 = 1_795_415_820;
 const ISSUER: &str = "https://auth.example.com/oauth2/realms/root/realms/alpha";
 
 /// A key of a client.
-enum Signer {
+pub(crate) enum Signer {
     Es256(EcdsaKeyPair),
     Es384(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
@@ -53,7 +53,7 @@ enum Signer {
 }
 
 impl Signer {
-    fn new(alg: &'static str) -> Self {
+    pub(crate) fn new(alg: &'static str) -> Self {
         match alg {
             "ES256" => Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")),
             "ES384" => Self::Es384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key")),
@@ -86,7 +86,7 @@ impl Signer {
     }
 
     /// Without a kid and without an alg.
-    fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let text = |octets: &[u8]| json!(URL_SAFE_NO_PAD.encode(octets));
         match self {
             Self::Es256(pair) | Self::Es384(pair) => {
@@ -117,7 +117,7 @@ impl Signer {
         format!("{message}.{signature}")
     }
 
-    fn assertion(&self, claims: &Value) -> String {
+    pub(crate) fn assertion(&self, claims: &Value) -> String {
         self.jws(&json!({ "alg": self.alg() }), claims)
     }
 }
@@ -808,7 +808,7 @@ fn now() -> u64 {
     SystemClock.now().0
 }
 
-fn fresh(id: &str, audience: &str) -> Value {
+pub(crate) fn fresh(id: &str, audience: &str) -> Value {
     let now = now();
     let claims = with(with(claims(id), "exp", json!(now + 60)), "iat", json!(now));
     with(claims, "aud", json!(audience))
