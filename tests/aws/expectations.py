@@ -357,6 +357,8 @@ FETCHED_KEYS: list[Grant] = [
     ("ReadFetchedKeys", "dynamodb:GetItem", TOKENS, items("fetched-jwks")),
     ("ShareFetchedKeys", "dynamodb:UpdateItem", TOKENS, items("fetched-jwks")),
 ]
+# Without it a realm and a client are read one after the other. Its control is test_without_a_read_of_several_items_each_is_read_alone.
+READ_TOGETHER = ["ReadRealmsWithClients", "dynamodb:BatchGetItem"]
 OF_PUBLISHED_KEYS = ["ReadFetchedKeys", "ShareFetchedKeys"]
 # The functions, in the order of the template; the last one has a template of its own. What each may touch is the security model.
 FUNCTIONS = {
@@ -365,6 +367,7 @@ FUNCTIONS = {
         work="token/quota",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
             ("ReadWholeSince", "dynamodb:GetItem", TOKENS, items("store")),
             *FETCHED_KEYS,
@@ -375,13 +378,14 @@ FUNCTIONS = {
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["RememberAssertions", "ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
+        beyond_work=[*READ_TOGETHER, "RememberAssertions", "ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
     ),
     "IntrospectFunction": Function(
         endpoints=("introspection",),
         work="introspect/signed",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
             *FETCHED_KEYS,
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
@@ -390,13 +394,14 @@ FUNCTIONS = {
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["RememberAssertions", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
+        beyond_work=[*READ_TOGETHER, "RememberAssertions", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
     ),
     "RevokeFunction": Function(
         endpoints=("revocation",),
         work="revoke/own",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             *FETCHED_KEYS,
             (
                 *("MarkRevokedTokens", "dynamodb:UpdateItem", TOKENS),
@@ -407,7 +412,7 @@ FUNCTIONS = {
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["RememberAssertions", "EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS],
+        beyond_work=[*READ_TOGETHER, "RememberAssertions", "EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS],
     ),
     "MetadataFunction": Function(
         endpoints=("metadata", "jwks"),

@@ -113,6 +113,19 @@ def test_without_one_statement_the_function_is_unavailable(
         assert aws.refused, "the function failed for another reason"
 
 
+@pytest.mark.parametrize("name", ["TokenFunction", "IntrospectFunction", "RevokeFunction"])
+def test_without_a_read_of_several_items_each_is_read_alone(
+    name: str, seeded: Stack, start: StartFunction, emulator: Emulator
+) -> None:
+    """While a deployment is rolled back, a function may have the role of the version before it."""
+    function = seeded.functions[name]
+    older = [statement for statement in function.statements if statement.sid != "ReadRealmsWithClients"]
+    assert len(older) == len(function.statements) - 1
+    with AwsCalls(emulator, older) as aws:
+        assert_outcome(start(function, endpoint=aws.url), event(WORK[name]), EXPECTATIONS[WORK[name]])
+        assert {call.action for call in aws.refused} == {"dynamodb:BatchGetItem"}
+
+
 @pytest.mark.parametrize(("name", "sid"), pairs(DATA_STATEMENTS))
 def test_a_statement_on_another_resource_is_no_permission(
     name: str, sid: str, seeded: Stack, start: StartFunction, emulator: Emulator

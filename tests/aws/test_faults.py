@@ -346,7 +346,7 @@ class Work:
         return [Try(event("metadata/jwks"), keys), Try(event(name), EXPECTATIONS[name])]
 
 
-_CLIENT = ("GetItem realm", "GetItem client", "GetSecretValue clients")
+_CLIENT = ("BatchGetItem", "GetItem client", "GetSecretValue clients")
 _OWNER = ("GetItem realm", "GetItem client")
 _KEYS = ("GetSecretValue signing-keys", "GetItem registry", "GetItem jwks")
 WORK = {

@@ -228,11 +228,13 @@ def test_the_first_request_fills_the_caches_and_the_second_costs_one_write(
     assert costs == [
         {
             "ColdStarts": 1,
+            # It came with the realm, and was remembered when it was asked for.
+            "ClientCacheHits": 1,
             # The second read sees a right that was withdrawn before the secret was made, which this process has never seen.
             "ClientCacheMisses": 2,
             "RealmCacheMisses": 1,
             "SecretCacheMisses": 1,
-            "DynamoDbCalls": 4,
+            "DynamoDbCalls": 3,
             "SecretsManagerCalls": 2,
         },
         {"ClientCacheHits": 1, "RealmCacheHits": 1, "SecretCacheHits": 1, "DynamoDbCalls": 1},

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_sdk_secretsmanager::Client as SecretsManager;
 use axum::Router;
 
 use super::authorizer::{self, Authorizer};
@@ -85,7 +86,7 @@ impl Function {
         let adapters = self.app.adapters();
         let registry = adapters.consistent_registry()?;
         let stores = RotationStores {
-            secrets_manager: adapters.secrets_manager(),
+            secrets_manager: SecretsManager::clone(&adapters.secrets_manager()),
             secret_prefix: RegistryConfig::from_env()?.secret_prefix,
             published: adapters.published_keys()?,
             realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults),

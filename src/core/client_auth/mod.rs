@@ -151,6 +151,11 @@ impl Credentials {
         Ok(Self { method: AuthMethod::WorkloadIdentity, presented, source: request.source })
     }
 
+    /// The client that they name, whether or not there is one. Of credentials that are refused it is nobody.
+    pub fn named_in(found: &Result<Self, OAuthError>) -> Option<ClientId> {
+        found.as_ref().ok()?.presented.unverified_client_id.parse().ok()
+    }
+
     /// What a client presents that authenticates by `method` with this secret.
     ///
     /// # Errors
