@@ -13,7 +13,6 @@ mod server;
 
 use std::path::PathBuf;
 
-use grantwell::core::assertion::JWT_BEARER;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::keys::jws_algorithm::JwsAlgorithm;
 use grantwell::core::realm::RealmName;
