@@ -1,11 +1,13 @@
 //! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
 
 mod assertion;
+mod issuer;
 mod presented;
 mod records;
 mod report;
 
 pub use assertion::assertion;
+pub use issuer::issuer;
 pub use presented::{introspection, revocation};
 pub use records::records;
 pub use report::report;
