@@ -145,12 +145,11 @@ impl Proof for PresentedToken {
             Some(client) => self.issuer_for(client, realm),
             None => Err(ClientAuthFailure::UnknownClient),
         };
-        let keys = match &issuer {
-            Ok(issuer) => Some(Keys::of(issuer, look, stores).await?),
-            Err(_) => {
-                stores.secrets.no_secrets().await;
-                None
-            }
+        let keys = if let Ok(issuer) = &issuer {
+            Some(Keys::of(issuer, look, stores).await?)
+        } else {
+            stores.secrets.no_secrets().await;
+            None
         };
 
         // 3. The signature: one verification, whoever the client and the issuer are and whatever is wrong with the key.
@@ -174,7 +173,7 @@ impl Proof for PresentedToken {
         if let Some(remote) = &stores.remote_keys {
             remote.confirm_issuer(&issuer).await;
         }
-        Ok(Proven::ByIdentity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
+        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
     }
 
     async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {
