@@ -108,8 +108,13 @@ fn unverified_issuer(token: &UnverifiedAssertion, spiffe: Spiffe) -> Result<Issu
         return IssuerUrl::of_spiffe_id(id).ok_or_else(|| failure(AssertionProblem::Claims));
     }
     // What no realm can have registered is the issuer of nobody.
-    let issuer = token.text("iss").map_err(failure)?.parse();
-    issuer.map_err(|_| OAuthError::InvalidClient(ClientAuthFailure::IssuerNotTrusted))
+    let issuer = token.text("iss").map_err(failure)?.parse::<IssuerUrl>();
+    let issuer = issuer.map_err(|_| OAuthError::InvalidClient(ClientAuthFailure::IssuerNotTrusted))?;
+    // A trust domain speaks of its own workloads alone.
+    if issuer.is_spiffe() && IssuerUrl::of_spiffe_id(token.text("sub").map_err(failure)?).as_ref() != Some(&issuer) {
+        return Err(failure(AssertionProblem::Claims));
+    }
+    Ok(issuer)
 }
 
 fn is_of_another_issuer(text: &str) -> bool {
