@@ -554,6 +554,15 @@ async fn w_05_jobs_of_gitlab_pods_and_workloads_of_spiffe_are_clients() {
     let of = |kind| [("client_assertion_type", kind), ("client_assertion", svid.as_str()), ("client_id", "svid")];
     assert_eq!(world.send(&of(SPIFFE_TYPE)).await, "ok svid svid");
     assert_eq!(world.send(&of(ASSERTION_TYPE)).await, "401 issuer_not_trusted");
+    // Whoever names the trust domain as iss speaks of its own workloads alone.
+    let of_domain = |sub: &str| {
+        let claims = with(with(spiffe_claims(), "iss", json!(SPIFFE)), "sub", json!(sub));
+        spire.token(&claims)
+    };
+    let own = of_domain("spiffe://example.org/ns/orders/sa/api");
+    assert_eq!(world.authenticate("svid", &own).await, "ok svid svid");
+    let other = of_domain("spiffe://other.org/ns/orders/sa/api");
+    assert_eq!(world.authenticate("svid", &other).await, "401 assertion_claims_malformed");
     for sub in [
         "spiffe://example.org",
         "spiffe://example.org/",

@@ -76,12 +76,12 @@ pub(super) trait Proof: Send + Sync {
 
 /// By what a proof is right.
 pub(super) enum Proven {
-    /// By something that the registration has.
-    ByRegistration,
-    /// By these secrets, which may be newer than the registration.
-    BySecrets(ClientSecrets),
-    /// By what others say of the caller.
-    ByIdentity(Admission),
+    /// Something that the registration has.
+    Registration,
+    /// These secrets, which may be newer than the registration.
+    Secrets(ClientSecrets),
+    /// What others say of the caller.
+    Identity(Admission),
 }
 
 /// In what a proof is verified, besides what it is verified against.

@@ -297,9 +297,9 @@ impl ClientAuthenticator {
         let (client, admission) = match verified {
             // A proof that is wrong by any method is a guess.
             Err(error) => return Err(Refused::of(&client, error)),
-            Ok(Proven::ByRegistration) => (client, None),
-            Ok(Proven::BySecrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
-            Ok(Proven::ByIdentity(admission)) => (client, Some(admission)),
+            Ok(Proven::Registration) => (client, None),
+            Ok(Proven::Secrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
+            Ok(Proven::Identity(admission)) => (client, Some(admission)),
         };
         let method = credentials.method;
         if client.allows_method(method) {

@@ -90,7 +90,7 @@ impl Proof for PresentedAssertion {
             detail: "this process takes no assertions".to_owned(),
         })?;
         if guard.first_use(&key, circumstances.now, over_at).await? {
-            Ok(Proven::ByRegistration)
+            Ok(Proven::Registration)
         } else {
             Err(failure(AssertionProblem::Replayed))
         }

@@ -50,7 +50,7 @@ impl Proof for PresentedSecret {
         // One comparison for everybody, known or not.
         if ClientSecrets::verify(secrets.as_ref(), self, circumstances.now) {
             let newer = secrets.filter(|secrets| secrets.may_be_newer);
-            Ok(newer.map_or(Proven::ByRegistration, Proven::BySecrets))
+            Ok(newer.map_or(Proven::Registration, Proven::Secrets))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
         }

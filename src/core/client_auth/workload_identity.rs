@@ -108,8 +108,13 @@ fn unverified_issuer(token: &UnverifiedAssertion, spiffe: Spiffe) -> Result<Issu
         return IssuerUrl::of_spiffe_id(id).ok_or_else(|| failure(AssertionProblem::Claims));
     }
     // What no realm can have registered is the issuer of nobody.
-    let issuer = token.text("iss").map_err(failure)?.parse();
-    issuer.map_err(|_| OAuthError::InvalidClient(ClientAuthFailure::IssuerNotTrusted))
+    let issuer = token.text("iss").map_err(failure)?.parse::<IssuerUrl>();
+    let issuer = issuer.map_err(|_| OAuthError::InvalidClient(ClientAuthFailure::IssuerNotTrusted))?;
+    // A trust domain speaks of its own workloads alone.
+    if issuer.is_spiffe() && IssuerUrl::of_spiffe_id(token.text("sub").map_err(failure)?).as_ref() != Some(&issuer) {
+        return Err(failure(AssertionProblem::Claims));
+    }
+    Ok(issuer)
 }
 
 fn is_of_another_issuer(text: &str) -> bool {
@@ -145,12 +150,11 @@ impl Proof for PresentedToken {
             Some(client) => self.issuer_for(client, realm),
             None => Err(ClientAuthFailure::UnknownClient),
         };
-        let keys = match &issuer {
-            Ok(issuer) => Some(Keys::of(issuer, look, stores).await?),
-            Err(_) => {
-                stores.secrets.no_secrets().await;
-                None
-            }
+        let keys = if let Ok(issuer) = &issuer {
+            Some(Keys::of(issuer, look, stores).await?)
+        } else {
+            stores.secrets.no_secrets().await;
+            None
         };
 
         // 3. The signature: one verification, whoever the client and the issuer are and whatever is wrong with the key.
@@ -174,7 +178,7 @@ impl Proof for PresentedToken {
         if let Some(remote) = &stores.remote_keys {
             remote.confirm_issuer(&issuer).await;
         }
-        Ok(Proven::ByIdentity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
+        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
     }
 
     async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {
