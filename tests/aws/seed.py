@@ -1,4 +1,4 @@
-"""What the files under events/ assume: a realm, seven clients and four tokens with fixed, public values.
+"""What the files under events/ assume: a realm, eight clients and four tokens with fixed, public values.
 
 The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
 no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
@@ -55,6 +55,12 @@ class SeededClient:
     settings: tuple[str, ...] = ()
     # The key that it authenticates by, in place of a secret.
     public_jwk: dict[str, str] | None = None
+    # The rules by which it is told, in place of a secret.
+    trust: tuple[template.Json, ...] = ()
+
+    @property
+    def has_secret(self) -> bool:
+        return self.public_jwk is None and not self.trust
 
     @property
     def secret(self) -> str:
@@ -88,10 +94,14 @@ MY_KEY_CLIENT_PUBLIC_JWK = {
     "kid": "hiRaaB6Y5mAKv-ZhxIM9CvIvnb8MkYF989P9fpE3AIY",
 }
 MY_KEY_CLIENT = SeededClient("myKeyClient", "private_key_jwt", "write", public_jwk=MY_KEY_CLIENT_PUBLIC_JWK)
+MY_ROLE = SeededClient(
+    *("myRole", "aws_iam", "write", ("--access-token-format", "jwt", "--token-quota", "1000000/day")),
+    trust=({"name": "orders", "aws": {"account": "111122223333", "role": "OrdersRole"}},),
+)
 # A rotation of its secret has begun; its clients work as before.
 ROTATED_CLIENT = OTHER_CLIENT
 PENDING_VERSION = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
-CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT, MY_QUOTA_CLIENT, MY_KEY_CLIENT)
+CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT, MY_QUOTA_CLIENT, MY_KEY_CLIENT, MY_ROLE)
 
 
 @dataclass(frozen=True)
@@ -176,15 +186,20 @@ def register_client(
     where = ("--store", "aws", "--realm", realm)
     if _run(environment, grantwell, "client", "show", client.id, *where, may_fail=True):
         return
-    by_key = client.public_jwk is not None
+    if client.public_jwk is not None:
+        proof, stdin = ("--jwks", "-"), json.dumps({"keys": [client.public_jwk]})
+    elif client.trust:
+        proof, stdin = ("--trust", "-"), json.dumps(client.trust)
+    else:
+        proof, stdin = ("--secret-stdin",), client.secret + "\n"
     _run(
         environment,
         grantwell,
         *("client", "create", *where, "--id", client.id, "--name", f"Example {client.id}"),
         *("--owner", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
         *("--grant-type", "client_credentials", "--auth-method", client.auth_method, *settings),
-        *(("--jwks", "-") if by_key else ("--secret-stdin",)),
-        stdin=json.dumps({"keys": [client.public_jwk]}) if by_key else client.secret + "\n",
+        *proof,
+        stdin=stdin,
     )
 
 

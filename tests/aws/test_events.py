@@ -97,7 +97,7 @@ def test_a_fresh_assertion_is_good_for_one_request_to_whichever_function(seeded:
 def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded: Stack, start: StartFunction) -> None:
     secrets = {"wrong secret": "not-a-secret-someoneElse-0123456789", "password": "not-a-password-0123456789"}
     for client in seed.CLIENTS:
-        if client.public_jwk:
+        if not client.has_secret:
             continue
         secrets[f"secret of {client.id}"] = client.secret
         secrets[f"Basic credential of {client.id}"] = client.basic.rstrip("=")
@@ -116,6 +116,9 @@ def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded:
         if given.get("body"):
             secrets[f"body of {name}"] = given["body"]
         authorization = (given.get("headers") or {}).get("authorization", "")
+        session = (given.get("headers") or {}).get("x-amz-security-token", "")
+        if session:
+            secrets[f"session of {name}"] = session
         if authorization:
             secrets[f"Authorization of {name}"] = authorization.removeprefix("Basic ").rstrip("=")
         if not isinstance(EXPECTATIONS[name], Expected):

@@ -42,9 +42,13 @@ TOKEN_TABLE: dict[tuple[str, str], set[str]] = {
     ("IntrospectFunction", "PutItem"): {"used"},
     ("RevokeFunction", "UpdateItem"): {"token"},
     ("RevokeFunction", "PutItem"): {"revoked", "used"},
+    ("IamFunction", "GetItem"): {"token", "revoked", "store"},
+    ("IamFunction", "PutItem"): {"token", "store", "revoked"},
+    ("IamFunction", "UpdateItem"): {"quota", "token"},
     ("AuthorizerFunction", "GetItem"): {"token", "revoked", "store"},
 }
-WRITE_KEYS = ("TokenFunction", "IntrospectFunction", "RotateFunction")
+MAKE_KEYS = ("TokenFunction", "IntrospectFunction", "IamFunction")
+WRITE_KEYS = (*MAKE_KEYS, "RotateFunction")
 # Which versions of which secrets.
 LABELS = ("AWSCURRENT", "AWSPREVIOUS", "AWSPENDING", "custom")
 SECRETS: dict[tuple[str, str, str], set[str]] = {
@@ -55,6 +59,7 @@ SECRETS: dict[tuple[str, str, str], set[str]] = {
     ("RotateFunction", "UpdateSecretVersionStage", "clients"): {"AWSCURRENT", "AWSPENDING"},
     ("TokenFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
     ("IntrospectFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
+    ("IamFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
     ("RotateFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT", "AWSPENDING"},
     ("RotateFunction", "UpdateSecretVersionStage", "signing-keys"): {"AWSCURRENT", "AWSPENDING"},
 }
@@ -158,7 +163,7 @@ def test_revocation_marks_a_token_and_can_neither_make_one_nor_give_it_more_time
 
     def requests() -> Iterable[Request]:
         for function in stack.functions.values():
-            revokes = function.logical_id == "RevokeFunction"
+            revokes = function.logical_id in ("RevokeFunction", "IamFunction")
             for attributes, may in (
                 (MARKED, True),
                 (["id", "version"], True),
@@ -216,7 +221,7 @@ def test_each_function_reads_and_moves_the_versions_of_secrets_that_it_uses_and_
 
 def test_a_function_tags_what_it_makes_with_its_registry_and_changes_no_tag(stack: Stack) -> None:
     """Whether a request that makes a tagged secret has the tag in aws:ResourceTag already, IAM's reference leaves open: either way."""
-    tag, other, makers = "grantwell:registry", "grantwell:registration", ("TokenFunction", "IntrospectFunction")
+    tag, other, makers = "grantwell:registry", "grantwell:registration", MAKE_KEYS
     keys, client = secret_arn(stack, "signing-keys"), secret_arn(stack, "clients/myClient")
 
     def asking(asked: dict[str, str], has: dict[str, str]) -> Context:
@@ -344,7 +349,7 @@ def test_a_secret_gets_its_registrys_tag_when_it_is_made_and_no_function_gives_i
 
     def requests() -> Iterable[Request]:
         for function, name in product(stack.functions.values(), ("clients/myClient", "signing-keys")):
-            tags = name == "signing-keys" and function.logical_id in ("TokenFunction", "IntrospectFunction")
+            tags = name == "signing-keys" and function.logical_id in MAKE_KEYS
             for context, is_allowed in (
                 ({asked_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
                 ({asked_key: owner, has_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
