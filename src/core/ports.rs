@@ -22,6 +22,8 @@ use super::realm::{Realm, RealmName};
 use super::replay::ReplayKey;
 use super::time::{Moment, UnixSeconds};
 use super::trust::issuer::TrustedIssuer;
+use super::trust::key_address::KeyAddress;
+use super::trust::lookups::Lookups;
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -155,13 +157,22 @@ pub trait RemoteKeys: Send + Sync {
 #[async_trait]
 pub trait KeyCopies: Send + Sync {
     /// What is kept of `address`, read consistently with every finished write. May return what is too old to be used.
-    async fn kept_keys(&self, address: &JwksUri) -> Result<KeptKeys, PortError>;
+    async fn kept_keys(&self, address: KeyAddress<'_>) -> Result<KeptKeys, PortError>;
 
     /// Begins a look at `now`, unless somebody has begun one less than `interval` seconds ago. Of those who ask at once, one may look.
-    async fn begin_look(&self, address: &JwksUri, now: UnixSeconds, interval: u64) -> Result<bool, PortError>;
+    async fn begin_look(&self, address: KeyAddress<'_>, now: UnixSeconds, interval: u64) -> Result<bool, PortError>;
 
     /// Keeps `copy`, where it replaces what is kept ([`KeyCopy::replaces`]).
-    async fn keep(&self, address: &JwksUri, copy: &KeyCopy) -> Result<(), PortError>;
+    async fn keep(&self, address: KeyAddress<'_>, copy: &KeyCopy) -> Result<(), PortError>;
+
+    /// Notes that a token of this issuer has admitted a client, for as long as something is kept of it. Where nothing is, nothing happens.
+    async fn confirm(&self, address: KeyAddress<'_>) -> Result<(), PortError>;
+
+    /// The look-ups of issuers that nobody has registered, read consistently with every finished write.
+    async fn lookups(&self) -> Result<Lookups, PortError>;
+
+    /// Replaces look-ups whose stored revision is one less than `lookups.revision`. Of those who do so at once, one does; `false` for the others.
+    async fn replace_lookups(&self, lookups: &Lookups, now: UnixSeconds) -> Result<bool, PortError>;
 }
 
 /// Gives out the public keys of realms, for those who verify.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from cryptography.hazmat.primitives import serialization
-from joserfc import jwk
+from joserfc import jwk, jwt
 
 import seed
 import template as sam
+import workload_client
 from command_line import RunCommand, command_line
 from conftest import StartFunction
 from emulator import Emulator, without_aws
@@ -264,3 +266,32 @@ def test_authlib_gets_a_token_by_a_key_where_its_realm_takes_its_audience(
             with pytest.raises(OAuthError) as refused:
                 caller.fetch_token(**fetch)
             assert refused.value.error == "invalid_client"
+
+
+@pytest.mark.parametrize("place", ["grant", "assertion"])
+def test_authlib_gets_tokens_by_the_token_of_an_issuer_and_nothing_else(served: Served, place: str) -> None:
+    base = served.realm()
+    name, platform = base.rpartition("/")[2], "https://idp.example.com"
+    keys = json.dumps({"keys": [KEYS["ES256"].as_dict(private=False)]})
+    served.run("issuer", "add", "idp", "--realm", name, "--issuer", platform, "--jwks", "-", stdin=keys)
+    rule = {"name": "service", "issuer": platform, "claims": [{"path": ["sub"], "equals": "service-1"}]}
+    served.client(base, "by-identity", "--auth-method", "workload_identity", "--trust", "-", stdin=json.dumps(rule))
+
+    def token(sub: str) -> str:
+        now = int(time.time())
+        claims = {"iss": platform, "sub": sub, "aud": served.issuer(base), "iat": now, "exp": now + 300, "jti": str(uuid.uuid4())}
+        return jwt.encode({"alg": "ES256", "kid": KEYS["ES256"].kid}, claims, KEYS["ES256"])
+
+    def fetch(text: str) -> dict[str, Any]:
+        # A public client as far as Authlib can see: it has nothing but its name, which it sends in the body.
+        caller = OAuth2Session("by-identity", token_endpoint_auth_method="none", scope="write")
+        form = workload_client.form(text, place, "by-identity")
+        del form["client_id"]
+        fetched: dict[str, Any] = caller.fetch_token(f"{base}/access_token", **form)
+        return fetched
+
+    fetched = fetch(token("service-1"))
+    assert (fetched["token_type"], fetched["scope"]) == ("Bearer", "write")
+    with pytest.raises(OAuthError) as refused:
+        fetch(token("service-2"))
+    assert refused.value.error == ("invalid_grant" if place == "grant" else "invalid_client")

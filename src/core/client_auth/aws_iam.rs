@@ -5,9 +5,9 @@
 //! the method does not exist.
 
 use async_trait::async_trait;
-use serde_json::Map;
 use zeroize::Zeroizing;
 
+use super::admission;
 use super::method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Stores};
 use super::request::ClientRequest;
 use crate::core::client::Client;
@@ -50,34 +50,24 @@ impl Proof for PresentedCaller {
     async fn verify(
         &self,
         client: Option<&Client>,
-        _look: Look,
+        _look: Look<'_>,
         stores: &Stores,
         _circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError> {
         let caller = self.0.as_ref().map_err(|problem| failure(ClientAuthFailure::AwsCaller(*problem)))?;
         let Some(client) = client else {
             stores.secrets.no_secrets().await;
-            return Err(failure(ClientAuthFailure::NoTrustRule));
+            return Err(failure(ClientAuthFailure::UnknownClient));
         };
-        let rule = client.metadata.trust.admitting(Identity::AwsCaller(caller));
-        let rule = rule.ok_or_else(|| failure(ClientAuthFailure::NoTrustRule))?;
-        Ok(Proven::ByIdentity(Admission { rule: rule.name.clone(), claims: Map::new(), subject: stable_names(caller) }))
+        let identity = Identity::AwsCaller(caller);
+        let rule = admission::admitting(client, identity).map_err(failure)?;
+        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
     }
 
-    async fn admits_another_look(&self, client: &Client, failure: ClientAuthFailure, stores: &Stores) -> bool {
+    async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {
         // A rule that was registered a moment ago. Whoever is not a role satisfies none.
-        failure == ClientAuthFailure::NoTrustRule && stores.secrets.admits_another_look(client).await
+        matches!(failure, ClientAuthFailure::NoTrustRule(_)) && stores.secrets.admits_another_look(client).await
     }
-}
-
-/// What names a role for good, for the log. A role that is made again under its name has another id.
-fn stable_names(caller: &AwsCaller) -> Vec<(&'static str, String)> {
-    let names = [
-        ("aws_account", Some(&caller.account)),
-        ("aws_role", Some(&caller.role)),
-        ("aws_role_id", caller.role_id.as_ref()),
-    ];
-    names.into_iter().filter_map(|(name, value)| Some((name, value?.clone()))).collect()
 }
 
 fn failure(failure: ClientAuthFailure) -> OAuthError {

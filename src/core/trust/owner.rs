@@ -3,14 +3,15 @@
 use super::claim_test::ClaimTest;
 use super::issuer::{IssuerKind, IssuerUrl, TrustedIssuer};
 use super::problem::{RuleProblem, Unpinned};
-use super::sts::{STS_CLAIMS, is_sts_issuer};
+use super::sts::STS_CLAIMS;
 
 /// Checks that the claims of a rule pin an owner.
 ///
 /// # Errors
 /// What is missing.
 pub(super) fn check(issuer: &TrustedIssuer, claims: &[ClaimTest]) -> Result<(), RuleProblem> {
-    let kind = kind_of(issuer);
+    // A name that tells its kind is what it is, whatever it was registered as.
+    let kind = issuer.issuer.known_kind().unwrap_or(issuer.kind);
     let pinned = |path: &[&str]| claims.iter().filter_map(|claim| claim.pinned_at(path)).collect::<Vec<_>>();
     let (missing, owners, is_one): (_, Vec<&[String]>, &dyn Fn(&str) -> bool) = match kind {
         IssuerKind::Github => {
@@ -39,29 +40,11 @@ pub(super) fn check(issuer: &TrustedIssuer, claims: &[ClaimTest]) -> Result<(), 
     }
 }
 
-/// What is known of an issuer's tokens: an address that is known is what it is, whatever it was registered as.
-fn kind_of(issuer: &TrustedIssuer) -> IssuerKind {
-    let url = issuer.issuer.as_str();
-    match url {
-        _ if is_sts_issuer(&issuer.issuer) => IssuerKind::Aws,
-        "https://token.actions.githubusercontent.com" => IssuerKind::Github,
-        "https://gitlab.com" => IssuerKind::Gitlab,
-        _ if url.starts_with(SPIFFE) => IssuerKind::Spiffe,
-        _ if url.starts_with("https://oidc.eks.") || url.starts_with("https://oidc-eks.") => IssuerKind::Eks,
-        _ => issuer.kind,
-    }
-}
-
 /// A whole id of the trust domain, or a pattern for what is right below a path of it.
 fn check_spiffe(trust_domain: &IssuerUrl, claims: &[ClaimTest]) -> Result<(), RuleProblem> {
-    let below = |text: &str| {
-        // SPIRE's OpenID Connect provider has an address of its own, which names no trust domain.
-        let path = match trust_domain.as_str().starts_with(SPIFFE) {
-            true => text.strip_prefix(trust_domain.as_str()),
-            false => text.strip_prefix(SPIFFE).and_then(|id| id.find('/').and_then(|at| id.get(at..))),
-        };
-        path.is_some_and(is_spiffe_path)
-    };
+    // SPIRE's OpenID Connect provider has an address of its own, which names no trust domain.
+    let of_domain = |found: &IssuerUrl| found == trust_domain || !trust_domain.is_spiffe();
+    let below = |id: &str| IssuerUrl::of_spiffe_id(id).is_some_and(|found| of_domain(&found));
     let whole: Vec<&[String]> = claims.iter().filter_map(|claim| claim.pinned_at(&["sub"])).collect();
     let patterns: Vec<&str> = claims.iter().filter_map(|claim| claim.glob_at(&["sub"])).collect();
     if !whole.is_empty() {
@@ -70,15 +53,6 @@ fn check_spiffe(trust_domain: &IssuerUrl, claims: &[ClaimTest]) -> Result<(), Ru
     }
     let pins = |pattern: &&str| pattern.strip_suffix("/*").is_some_and(below);
     if patterns.iter().any(pins) { Ok(()) } else { Err(RuleProblem::NoOwner(Unpinned::Spiffe)) }
-}
-
-/// What follows the trust domain in an id (SPIFFE-ID §2.2): names of `[A-Za-z0-9._-]`, none of them `.` or `..`.
-fn is_spiffe_path(path: &str) -> bool {
-    let named = |name: &str| {
-        !matches!(name, "" | "." | "..")
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-    };
-    path.strip_prefix('/').is_some_and(|names| names.split('/').all(named))
 }
 
 /// `system:serviceaccount:NAMESPACE:NAME`. An account that is named is meant, also where its name is `default`.
@@ -96,5 +70,3 @@ fn is_service_account(subject: &str) -> bool {
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
-
-const SPIFFE: &str = "spiffe://";

@@ -12,7 +12,7 @@ use super::identity::{Identity, IssuerToken};
 use super::issuer::{IssuerUrl, TrustedIssuer};
 use super::limits;
 use super::owner;
-use super::sts::{StsRole, is_sts_issuer};
+use super::sts::StsRole;
 use super::written::WrittenRule;
 
 pub use super::demand::{Shortfall, ShortfallReason};
@@ -134,6 +134,14 @@ impl TrustRules {
         self.0.iter().any(TrustRule::demands_organization)
     }
 
+    /// Whether a rule is about tokens of this issuer. Where none is, nobody looks for its keys.
+    pub fn name(&self, issuer: &IssuerUrl) -> bool {
+        self.0.iter().any(|rule| match &rule.head {
+            Head::Aws(_) => issuer.is_sts(),
+            Head::Issuer(named) => named == issuer,
+        })
+    }
+
     /// Those that any administrator of any account of an organization can satisfy: they name neither an account nor an
     /// organizational unit, and such a person makes roles and tags as they like.
     pub fn of_whole_organizations(&self) -> impl Iterator<Item = &TrustRule> {
@@ -169,7 +177,7 @@ impl TrustRule {
             Head::Aws(aws) if aws.pins_role_id() && !claims.is_empty() => {
                 return Err(RuleProblem::NeverTogether("claims"));
             }
-            Head::Issuer(issuer) if !is_sts_issuer(issuer) => {
+            Head::Issuer(issuer) if !issuer.is_sts() => {
                 if let Some(claim) = claims.iter().find(|claim| claim.is_of_sts()) {
                     return Err(RuleProblem::NotOfSts(claim.name()));
                 }
@@ -261,10 +269,14 @@ impl From<TrustRules> for Vec<WrittenRule> {
     }
 }
 
-/// Of a token, a rule about a role of AWS believes AWS STS and nobody else, whatever another issuer writes where AWS does.
+/// Of a token, a rule about a role of AWS believes AWS STS and nobody else, whatever another issuer writes where AWS does. Every account
+/// has such an issuer: one that nobody has registered is looked at for a rule that demands an organization, and for no other.
 fn demands_of_sts_token(rule: &AwsRule, token: IssuerToken<'_>) -> Vec<Demand> {
-    let issuer = &token.issuer.issuer;
-    let of_sts = Demand::of_text("issuer", "AWS STS", Ok(issuer.as_str()), |_text| is_sts_issuer(issuer));
+    let any = rule.pins_organization();
+    let wanted = if any { "AWS STS" } else { "AWS STS, registered in the realm" };
+    let of_sts = Demand::of_text("issuer", wanted, Ok(token.issuer.issuer.as_str()), |_text| {
+        token.issuer.issuer.is_sts() && (any || token.issuer.is_registered())
+    });
     if of_sts.why.is_some() {
         return vec![of_sts];
     }
@@ -278,8 +290,8 @@ fn demands_of_issuers_token(issuer: &IssuerUrl, token: IssuerToken<'_>) -> Vec<D
     let found = token.issuer.issuer.as_str();
     let mut demands = vec![Demand::of_text("issuer", issuer.as_str(), Ok(found), |text| text == issuer.as_str())];
     // Also where a rule names the issuer itself: an origin identity that is spelled like a role is not that role.
-    if is_sts_issuer(issuer)
-        && is_sts_issuer(&token.issuer.issuer)
+    if issuer.is_sts()
+        && token.issuer.issuer.is_sts()
         && let Err(shortfall) = StsRole::of(token.claims)
     {
         demands.push(no_role(shortfall));

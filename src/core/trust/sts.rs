@@ -4,7 +4,6 @@
 use serde_json::{Map, Value};
 
 use super::demand::{Shortfall, ShortfallReason};
-use super::issuer::IssuerUrl;
 use super::role_arn::{RoleArn, is_account};
 
 /// The claim under which AWS says everything of its own.
@@ -18,22 +17,8 @@ pub struct StsRole<'a> {
     said: &'a Map<String, Value>,
 }
 
-/// Whether an issuer is AWS's, `https://UUID.tokens.sts.global.api.aws`, to the letter: whoever has registered it, and under whatever
-/// name. Nothing else is, however alike it looks.
-pub fn is_sts_issuer(issuer: &IssuerUrl) -> bool {
-    let uuid =
-        issuer.as_str().strip_prefix("https://").and_then(|rest| rest.strip_suffix(".tokens.sts.global.api.aws"));
-    uuid.is_some_and(|uuid| {
-        uuid.len() == 36
-            && uuid.bytes().enumerate().all(|(at, byte)| match at {
-                8 | 13 | 18 | 23 => byte == b'-',
-                _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-            })
-    })
-}
-
 impl<'a> StsRole<'a> {
-    /// The role of a token whose issuer [`is_sts_issuer`].
+    /// The role of a token whose issuer is AWS STS.
     ///
     /// # Errors
     /// What is wrong with it as a token about a role: its subject is somebody else than the role that asked for it, or nobody's role.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::aws::AwsCaller;
 use super::identity::{Identity, IssuerToken};
-use super::issuer::{IssuerKeys, IssuerKind, TrustedIssuer};
+use super::issuer::{IssuerKeys, IssuerKind, IssuerUrl, TrustedIssuer};
 use super::role_arn::RoleArn;
 use super::rule::TrustRules;
-use super::sts::{STS_CLAIMS, is_sts_issuer};
+use super::sts::STS_CLAIMS;
 
 const STS: &str = "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -192,31 +192,35 @@ fn claims_of_aws_are_believed_of_aws_alone() {
         "https://login.example.com",
         // Alike, and not the same.
         "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws.example.com",
-        "https://A103A2CC-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws",
-        "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws.",
-        "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws:443",
+        "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws:8443",
         "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws/",
         "https://a103a2cc-b461-473d-84fe-6c4f6d45af8.tokens.sts.global.api.aws",
         "https://a103a2ccxb461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws",
         "https://a103a2cc.b461.473d.84fe.6c4f6d45af88.tokens.sts.global.api.aws",
         "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.xn--pi-7ia.aws",
         "https://a103a2cc-b461-473d-84fe-6c4f6d45af88-tokens.sts.global.api.aws",
-        "https://a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws/x/y.tokens.sts.global.api.aws",
+        "https://example.com/a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws",
     ] {
-        assert!(!is_sts_issuer(&url.parse().expect("an issuer")), "{url}");
         assert_eq!(of_token(&orders(), url, &sts_claims()), ["issuer: different"], "{url}");
+        let organization = aws(json!({"organization": "o-a1b2c3d4e5"}));
+        assert_eq!(of_token(&organization, url, &sts_claims()), ["issuer: different"], "{url}");
     }
-    assert!(
-        "https://user@a103a2cc-b461-473d-84fe-6c4f6d45af88.tokens.sts.global.api.aws"
-            .parse::<super::issuer::IssuerUrl>()
-            .is_err()
-    );
-    // Whoever has registered it, and as whatever.
-    assert!(is_sts_issuer(&STS.parse().expect("an issuer")));
+    // Whatever it was registered as.
     let elsewhere = TrustedIssuer { kind: IssuerKind::Aws, ..issuer("https://login.example.com", IssuerKind::Aws) };
     let claims = sts_claims();
     let token = IssuerToken { issuer: &elsewhere, claims: claims.as_object().expect("claims"), age: Some(1) };
     assert_eq!(shortfalls(&orders(), Identity::Token(token)), ["issuer: different"]);
+}
+
+#[test]
+fn an_issuer_of_aws_that_nobody_has_registered_is_for_organizations_alone() {
+    let unregistered = TrustedIssuer::of_sts(STS.parse::<IssuerUrl>().expect("an issuer")).expect("of AWS");
+    let claims = sts_claims();
+    let token = || IssuerToken { issuer: &unregistered, claims: claims.as_object().expect("claims"), age: Some(1) };
+    let of = |rule: Value| shortfalls(&rule, Identity::Token(token()));
+    assert_eq!(of(aws(json!({"organization": "o-a1b2c3d4e5"}))), Vec::<String>::new());
+    assert_eq!(of(aws(json!({"organization": "o-a1b2c3d4e5", "account": "111122223333"}))), Vec::<String>::new());
+    assert_eq!(of(orders()), ["issuer: different"]);
 }
 
 #[test]

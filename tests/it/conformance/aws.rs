@@ -45,6 +45,7 @@ use grantwell::core::quota::QuotaWindow;
 use grantwell::core::random::Random as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::time::UnixSeconds;
+use grantwell::core::trust::lookups::Lookups;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use super::key_copies;
@@ -822,9 +823,9 @@ async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_u
     let stack = Stack::create().await;
     let copies = DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table);
     let (address, fetched) = (key_copies::address(), key_copies::copy(NOW));
-    assert_eq!(copies.begin_look(&address, NOW, 60).await, Ok(true));
-    copies.keep(&address, &fetched).await.expect("kept");
-    let id = format!("fetched-jwks#{}", CopyId::of(&address));
+    assert_eq!(copies.begin_look((&address).into(), NOW, 60).await, Ok(true));
+    copies.keep((&address).into(), &fetched).await.expect("kept");
+    let id = format!("fetched-jwks#{}", CopyId::of((&address).into()));
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: UnixSeconds| AttributeValue::N(number.to_string());
     let expected: HashMap<_, _> = [
@@ -851,12 +852,16 @@ async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_u
         let mut item = expected.clone();
         item.insert(name.to_owned(), value);
         stack.put_token_item(item).await;
-        assert_eq!(copies.kept_keys(&address).await, Ok(KeptKeys::default()), "{name}");
-        assert_eq!(copies.begin_look(&address, NOW.plus(60), 60).await, Ok(true), "{name}");
+        assert_eq!(copies.kept_keys((&address).into()).await, Ok(KeptKeys::default()), "{name}");
+        assert_eq!(copies.begin_look((&address).into(), NOW.plus(60), 60).await, Ok(true), "{name}");
         let newer = key_copies::copy(NOW.plus(60));
-        copies.keep(&address, &newer).await.expect("kept");
-        let kept = copies.kept_keys(&address).await;
-        assert_eq!(kept, Ok(KeptKeys { copy: Some(newer), looked_at: Some(NOW.plus(60)) }), "{name}");
+        copies.keep((&address).into(), &newer).await.expect("kept");
+        let kept = copies.kept_keys((&address).into()).await;
+        assert_eq!(
+            kept,
+            Ok(KeptKeys { copy: Some(newer), looked_at: Some(NOW.plus(60)), is_confirmed: false }),
+            "{name}"
+        );
     }
 }
 
@@ -865,6 +870,40 @@ async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_u
 async fn sandboxes_that_are_sent_unknown_keys_fetch_once_a_minute_together() {
     let opened = dynamo_key_copies().await;
     crate::remote_keys::an_unknown_name_costs_one_fetch_a_minute(Arc::clone(&opened.ports)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn sandboxes_look_up_ten_issuers_a_minute_together_that_nobody_registered() {
+    let opened = dynamo_key_copies().await;
+    crate::issuer_keys::ten_new_issuers_are_looked_up_a_minute(Arc::clone(&opened.ports)).await;
+    let opened = dynamo_key_copies().await;
+    crate::issuer_keys::an_unknown_key_of_an_issuer_is_one_look_a_minute(Arc::clone(&opened.ports)).await;
+    let opened = dynamo_key_copies().await;
+    crate::issuer_keys::confirmed_issuers_keep_their_place(Arc::clone(&opened.ports)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn look_ups_that_cannot_be_read_are_written_over() {
+    let stack = Stack::create().await;
+    let copies = DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table);
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    for (revision, lookups, read) in [
+        (AttributeValue::N("7".to_owned()), text("[{"), 7),
+        (AttributeValue::N("7".to_owned()), AttributeValue::Bool(true), 0),
+        (text("seven"), text("[]"), 0),
+    ] {
+        let item = [("id", text("fetched-jwks#lookups")), ("revision", revision), ("lookups", lookups)];
+        stack.put_token_item(item.map(|(name, value)| (name.to_owned(), value)).into()).await;
+        let found = copies.lookups().await.expect("read");
+        assert_eq!(found, Lookups { revision: read, recent: Vec::new() });
+        let next = found.with(NOW, None).expect("room");
+        assert_eq!(copies.replace_lookups(&next, NOW).await, Ok(true), "{read}");
+        assert_eq!(copies.lookups().await, Ok(next));
+    }
+    let item = stack.token_item("fetched-jwks#lookups").await;
+    assert_eq!(item.get("expires_at"), Some(&AttributeValue::N(NOW.plus(3_600).to_string())));
 }
 
 async fn dynamo_key_copies() -> Opened<Arc<dyn KeyCopies>> {

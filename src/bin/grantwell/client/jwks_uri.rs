@@ -84,7 +84,7 @@ impl JwksUriArguments {
     /// an application may be registered before it runs.
     pub(super) async fn warn_unless_fetched(&self, metadata: &ClientMetadata) {
         let Some(address) = metadata.jwks_uri.as_ref().filter(|_| self.names_address()) else { return };
-        if let Err(error) = try_fetching(&Fetcher::default(), address, SystemClock.now()).await {
+        if let Err(error) = try_fetching(&Fetcher::default(), address.into(), SystemClock.now()).await {
             let advice = match error {
                 NoKeys::Fetch(FetchError::NotPublic(_)) => "; allow it with --allow-private-network",
                 NoKeys::Fetch(FetchError::Tls(_)) => "; name a private authority with --ca",
