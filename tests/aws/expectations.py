@@ -115,6 +115,11 @@ def unauthenticated() -> Expected:
     return rejected(401, "invalid_client", www_authenticate=CHALLENGE)
 
 
+def not_a_trusted_role() -> Expected:
+    """Where AWS verifies who calls, nobody is asked for a secret."""
+    return rejected(401, "invalid_client", www_authenticate="AWS4-HMAC-SHA256")
+
+
 OPAQUE = r"gwt_[A-Za-z0-9_-]{43}"
 JWT = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 
@@ -133,7 +138,7 @@ def counted(scope: str, form: str = OPAQUE) -> Expected:
     """Issued to a client with a quota of a million a day, which is told what is left."""
     left = {
         "ratelimit-policy": '"day";q=1000000;w=86400',
-        "ratelimit": text(r'"day";r=9999\d\d;t=[1-9]\d{0,4}'),
+        "ratelimit": text(r'"day";r=999\d{3};t=[1-9]\d{0,4}'),
     }
     answer = issued(scope, form)
     return Expected(answer.status, answer.body, {**answer.headers, **left})
@@ -260,6 +265,26 @@ EXPECTATIONS: dict[str, Expectation] = {
     ),
     "rotate/unknown-step": UNKNOWN_EVENT,
     "rotate/proxy-request": UNKNOWN_EVENT,
+    "iam/function-url": counted("write", JWT),
+    "iam/http-api": counted("write", JWT),
+    "iam/rest-api-v1": counted("write", JWT),
+    "iam/another-session": counted("write", JWT),
+    "iam/introspect": INACTIVE,
+    "iam/revoke": REVOKED,
+    "iam/another-role": not_a_trusted_role(),
+    "iam/another-account": not_a_trusted_role(),
+    "iam/another-partition": not_a_trusted_role(),
+    "iam/contradiction": not_a_trusted_role(),
+    "iam/user": not_a_trusted_role(),
+    "iam/root": not_a_trusted_role(),
+    "iam/federated-user": not_a_trusted_role(),
+    "iam/cognito": not_a_trusted_role(),
+    "iam/test-invoke": not_a_trusted_role(),
+    "iam/unsigned": not_a_trusted_role(),
+    "iam/unknown-client": not_a_trusted_role(),
+    "iam/no-client-id": rejected(400, "invalid_request"),
+    "iam/secret-beside": rejected(400, "invalid_request"),
+    "iam/basic-beside": rejected(400, "invalid_request"),
     "authorizer/http-api-v2": passes(),
     "authorizer/http-api-v2-path-parameter": passes(),
     "authorizer/http-api-v2-no-header": stops("no_credentials"),
@@ -435,6 +460,25 @@ FUNCTIONS = {
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
         # Lambda's own work, with the function's role, which no emulator here does.
         beyond_work=["KeepFailedRuns", "sqs:SendMessage"],
+    ),
+    # Its address is its own, and no route of the API leads to it.
+    "IamFunction": Function(
+        work="iam/function-url",
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
+            ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
+            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            ("CountTokens", "dynamodb:UpdateItem", TOKENS, items("quota")),
+            (
+                *("MarkRevokedTokens", "dynamodb:UpdateItem", TOKENS),
+                items("token") | {"ForAllValues:StringEquals": {"dynamodb:Attributes": MARKED}},
+            ),
+            ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
+            *FIRST_KEYS,
+        ],
+        variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_PUBLIC_URL", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+        beyond_work=["ReadTokens", "MarkRevokedTokens", "EndStatelessTokens", *WHOLE_SINCE, *TAGGED],
     ),
     "AuthorizerFunction": Function(
         work="authorizer/http-api-v2",

@@ -1,4 +1,4 @@
-"""What the files under events/ assume: a realm, nine clients, two issuers that it trusts and four tokens with fixed, public values.
+"""What the files under events/ assume: a realm, ten clients, two issuers that it trusts and four tokens with fixed, public values.
 
 The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
 no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
@@ -94,6 +94,10 @@ MY_KEY_CLIENT_PUBLIC_JWK = {
     "kid": "hiRaaB6Y5mAKv-ZhxIM9CvIvnb8MkYF989P9fpE3AIY",
 }
 MY_KEY_CLIENT = SeededClient("myKeyClient", "private_key_jwt", "write", public_jwk=MY_KEY_CLIENT_PUBLIC_JWK)
+MY_ROLE = SeededClient(
+    *("myRole", "aws_iam", "write", ("--access-token-format", "jwt", "--token-quota", "1000000/day")),
+    trust=({"name": "orders", "aws": {"account": "111122223333", "role": "OrdersRole"}},),
+)
 # Two issuers whose tokens the realm trusts: of one each is good once, those of the other are files that are read again.
 PLATFORM = "https://idp.example.com"
 CLUSTER = "https://cluster.example.com"
@@ -134,6 +138,7 @@ CLIENTS = (
     MY_KEY_CLIENT,
     MY_WORKLOAD,
     MY_POD,
+    MY_ROLE,
 )
 
 

@@ -44,7 +44,9 @@ DIGEST = seed.SeededClient("digestClient", "client_secret_basic", "write", ("--s
 DIGEST_RESOURCE_SERVER = seed.SeededClient(
     "digestResourceServer", "client_secret_basic", seed.MY_RESOURCE_SERVER.scope, ("--secret-storage", "digest")
 )
-REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED, DIGEST, DIGEST_RESOURCE_SERVER)
+# Is told by its role.
+ROLE = seed.SeededClient("countedRole", "aws_iam", "write", trust=seed.MY_ROLE.trust)
+REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED, DIGEST, DIGEST_RESOURCE_SERVER, ROLE)
 # How the three kinds of token are asked for; the names are those of `grantwell cost`.
 ISSUERS = {"opaque": seed.MY_CLIENT, "stored jwt": seed.MY_JWT_CLIENT, "stateless jwt": STATELESS}
 COST_ARGUMENTS = {
@@ -72,6 +74,7 @@ DIGEST_CALLER = REALM_WITH_CLIENT
 KEY_CALLER = REALM_WITH_CLIENT
 # The rules come with the registration, and the issuer, here with its keys, with the realm.
 IDENTITY_CALLER = REALM_WITH_CLIENT
+ROLE_CALLER = REALM_WITH_CLIENT
 
 ISSUED = Counter({"PutItem token": 1})
 # An assertion is used once, by whichever sandbox.
@@ -190,6 +193,11 @@ def token_request(client: seed.SeededClient, secret: str | None = None) -> Json:
     return form("token/basic", client, "grant_type=client_credentials", secret)
 
 
+def token_request_of_the_role() -> Json:
+    given = event("iam/function-url")
+    return {**given, "body": f"grant_type=client_credentials&client_id={ROLE.id}", "isBase64Encoded": False}
+
+
 def fresh(**claims: object) -> str:
     return key_client.assertion(int(time.time()), **claims)
 
@@ -280,6 +288,7 @@ ROWS = {
     "token: opaque, secret kept as a digest": Row(
         "TokenFunction", lambda service: token_request(DIGEST), answers_200, ISSUED, DIGEST_CALLER
     ),
+    "token: opaque, by a role of AWS": Row("IamFunction", lambda service: token_request_of_the_role(), answers_200, ISSUED, ROLE_CALLER),
     # --- introspection; the second client is the token's own ---
     "introspection: opaque": Row(
         "IntrospectFunction", introspection("opaque"), says_active, LOOKED_UP, CALLER + CLIENT
@@ -570,6 +579,13 @@ def test_grantwell_cost_computes_with_the_calls_of_a_digest(binaries: Path) -> N
 def test_grantwell_cost_computes_with_the_calls_of_a_key(binaries: Path) -> None:
     computed = cost(binaries, "opaque", "--secret-storage", "none")["calls"]
     assert computed["token"] == billed(ROWS["token: opaque, by a key"].warm)
+
+
+def test_grantwell_cost_computes_with_the_calls_of_a_role(binaries: Path) -> None:
+    computed = cost(binaries, "opaque", "--secret-storage", "iam")["calls"]
+    assert computed["token"] == billed(ROWS["token: opaque, by a role of AWS"].warm)
+    assert computed["introspection"] == billed(LOOKED_UP)
+    assert computed["load"]["client_secret"] == computed["load"]["new_secret"] == billed(NOTHING)
 
 
 def test_a_replay_is_one_call_and_a_wrong_signature_none(service: Service, count: CountCalls) -> None:

@@ -131,6 +131,9 @@ def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded:
         if given.get("body"):
             secrets[f"body of {name}"] = given["body"]
         authorization = (given.get("headers") or {}).get("authorization", "")
+        session = (given.get("headers") or {}).get("x-amz-security-token", "")
+        if session:
+            secrets[f"session of {name}"] = session
         if authorization:
             secrets[f"Authorization of {name}"] = authorization.removeprefix("Basic ").rstrip("=")
         if not isinstance(EXPECTATIONS[name], Expected):

@@ -10,6 +10,7 @@
 
 mod access_token;
 mod architecture;
+mod aws_iam;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
 mod clocks;

@@ -6,6 +6,7 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use axum::Router;
 
 use super::authorizer::{self, Authorizer};
+use super::front::Front;
 use super::gateway;
 use super::rotation::{self, Rotation, RotationStores};
 use crate::app::{Adapters as _, App, Settings};
@@ -58,6 +59,21 @@ impl Function {
             self.app.adapters().observer(),
         )
         .await;
+        Ok(())
+    }
+
+    /// Answers requests whose signature AWS has verified before they come here, by these routes. Its own address is not an issuer: the
+    /// tokens are those of the API at `GRANTWELL_PUBLIC_URL`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that is missing or cannot be read, [`ConfigError::MissingIssuer`] for that one.
+    pub async fn serve_signed(
+        self,
+        routes_of: impl FnOnce(&App<AwsAdapters>) -> Result<Router, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let public_url = self.config.public_url.as_ref().ok_or(ConfigError::MissingIssuer)?;
+        let routes = routes::finish(routes_of(&self.app)?);
+        gateway::serve(routes, Some(public_url.clone()), Front::Iam, self.app.adapters().observer()).await;
         Ok(())
     }
 
