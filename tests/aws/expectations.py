@@ -466,6 +466,7 @@ FUNCTIONS = {
         work="iam/function-url",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
             ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
@@ -478,7 +479,7 @@ FUNCTIONS = {
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_PUBLIC_URL", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["ReadTokens", "MarkRevokedTokens", "EndStatelessTokens", *WHOLE_SINCE, *TAGGED],
+        beyond_work=[*READ_TOGETHER, "ReadTokens", "MarkRevokedTokens", "EndStatelessTokens", *WHOLE_SINCE, *TAGGED],
     ),
     "AuthorizerFunction": Function(
         work="authorizer/http-api-v2",
