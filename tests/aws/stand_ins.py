@@ -57,8 +57,9 @@ def identity_token(issuer: str, audience: str | list[str], subject: str, **claim
 
 def verified(token: str, audience: str) -> dict[str, Any]:
     """Its claims, once it is known that it was made here, for this audience, and is good now."""
-    claims: dict[str, Any] = jwt.decode(token, _KEY.public_key(), ["ES384"], audience=audience)
-    assert claims["aud"] in (audience, [audience])
+    either = [audience, f"{audience}/"]
+    claims: dict[str, Any] = jwt.decode(token, _KEY.public_key(), ["ES384"], audience=either)
+    assert claims["aud"] in (*either, [audience])
     return claims
 
 

@@ -205,7 +205,7 @@ def test_a_pod_presents_the_token_of_its_projected_volume(
     cluster, pod = "https://kubernetes.default.svc.cluster.local", "system:serviceaccount:orders:api"
     path = tmp_path / "token"
     options = ("--kubernetes", str(path), "--issuer", server.issuer)
-    for audience in (server.issuer, [server.issuer]):
+    for audience in (server.issuer, [server.issuer], server.issuer + "/"):
         path.write_text(identity_token(cluster, audience, pod) + "\n")
         command.token(*options)
         assert server.claims()["sub"] == pod
@@ -213,7 +213,7 @@ def test_a_pod_presents_the_token_of_its_projected_volume(
 
     # A pod's own token for its cluster, and any that somebody else could present, stay here.
     presented = [sent for sent in server.sent if sent.method == "POST"]
-    for audience in (cluster, [server.issuer, cluster], [], server.issuer + "/"):
+    for audience in (cluster, [server.issuer, cluster], [], server.issuer + "//", f"{server.issuer}/x"):
         path.write_text(identity_token(cluster, audience, pod))
         command.refused(f"write `audience: {server.issuer}` into the projected volume", *options)
     old = int(time.time()) - 120

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -85,17 +86,18 @@ def services(example: sam.Json, translated: sam.Json, monkeypatch: pytest.Monkey
         assert told.keys() == known.keys(), "the function is told this and nothing else"
         for name, value in {**AWS_ENVIRONMENT, "AWS_ENDPOINT_URL_STS": sts.url, **known}.items():
             monkeypatch.setenv(name, value)
-        yield Services(loaded(), sts, server, stock, authorizer)
+        module = loaded()
+        yield Services(module.handler, sts, server, stock, authorizer)
+        module.sts.close()
 
 
-def loaded() -> Handler:
+def loaded() -> Any:
     """The function as a new sandbox has it: with nothing kept."""
     spec = importlib.util.spec_from_file_location("orders_app", sam.ROOT / EXAMPLE / "orders/app.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    handler: Handler = module.handler
-    return handler
+    return module
 
 
 def test_a_function_calls_a_guarded_api_by_its_role(services: Services) -> None:
@@ -113,15 +115,17 @@ def test_a_token_that_was_revoked_is_replaced_once(services: Services) -> None:
     services.handler({"item": "lamp"}, None)
     services.stock.api.now += 60
     services.authorizer.withdrawn = True
-    with pytest.raises(OSError, match="403"):
+    with pytest.raises(HTTPError, match="403") as failed:
         services.handler({"item": "lamp"}, None)
+    failed.value.close()
     assert (len(services.server.sent), len(services.stock.sent)) == (2, 3)
 
 
 def test_where_no_rule_admits_the_role_the_function_fails_and_says_no_token(services: Services) -> None:
     services.server.instead = refusal()
-    with pytest.raises(OSError, match="401") as failed:
+    with pytest.raises(HTTPError, match="401") as failed:
         services.handler({"item": "lamp"}, None)
+    failed.value.close()
     assert "eyJ" not in str(failed.value)
     assert services.stock.sent == []
 

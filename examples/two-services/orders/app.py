@@ -22,6 +22,7 @@ def handler(event, context):
     try:
         stock = read_stock(access_token())
     except HTTPError as refused:
+        refused.close()
         if refused.code not in (401, 403):
             raise
         # Somebody may have revoked it since.

@@ -82,12 +82,17 @@ impl Default for Audiences {
 }
 
 impl Audiences {
-    /// Whether it is `issuer` and nobody else. The server has no other way: whoever else a token is for could present it.
+    /// Whether it is `issuer` and nobody else, since whoever else a token is for could present it, too. A slash at its end does not count;
+    /// nor does it to the server.
     fn is(&self, issuer: &str) -> bool {
-        match self {
-            Self::One(audience) => audience == issuer,
-            Self::Many(audiences) => audiences == &[issuer],
-        }
+        let only = match self {
+            Self::One(audience) => audience,
+            Self::Many(audiences) => match audiences.as_slice() {
+                [audience] => audience,
+                _ => return false,
+            },
+        };
+        only.strip_suffix('/').unwrap_or(only) == issuer
     }
 
     fn shown(&self) -> String {
