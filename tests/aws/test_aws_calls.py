@@ -141,14 +141,19 @@ class Counted:
 CountCalls = Callable[[str], Counted]
 
 
-@pytest.fixture
-def service(seeded: Stack, start: StartFunction, emulator: Emulator, binaries: Path) -> Service:
-    """The realm with a client for each kind of token; it has signed before."""
-    table, prefix = seeded.physical_id("RegistryTable"), seeded.parameters["SecretPrefix"]
+@pytest.fixture(scope="module")
+def clients(registered: Stack, emulator: Emulator, binaries: Path) -> None:
+    """A client for each kind of token. Nobody here changes them, and the command takes seconds for them all."""
+    table, prefix = registered.physical_id("RegistryTable"), registered.parameters["SecretPrefix"]
     operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
     for each in REGISTERED:
         settings = ("--scope", each.scope, "--default-scope", each.scope, *each.settings)
         seed.register_client(operator, binaries / "grantwell", seed.REALM, each, settings)
+
+
+@pytest.fixture
+def service(clients: None, seeded: Stack, start: StartFunction) -> Service:
+    """The realm with a client for each kind of token; it has signed before."""
     service = Service(seeded, start(seeded.functions["TokenFunction"]))
     service.token("stored jwt")
     # The first token that is stored nowhere writes down since when the table is whole, and in that very second none is.

