@@ -2,12 +2,14 @@
 
 mod assertion;
 mod identity;
+mod issuer;
 mod presented;
 mod records;
 mod report;
 
 pub use assertion::assertion;
 pub use identity::identity;
+pub use issuer::issuer;
 pub use presented::{introspection, revocation};
 pub use records::records;
 pub use report::report;

@@ -28,6 +28,7 @@ mod health;
 mod introspection;
 mod introspection_signed;
 mod issuer_keys;
+mod issuers;
 mod jwks_uri;
 mod jwt_forms;
 mod keys;

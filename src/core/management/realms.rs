@@ -142,7 +142,7 @@ impl Management {
     }
 
     /// How many clients of the realm are such, and the first of them.
-    async fn count_clients(
+    pub(super) async fn count_clients(
         &self,
         realm: &RealmName,
         is_such: impl Fn(&Client) -> bool,

@@ -5,6 +5,7 @@ mod client_keys;
 mod completion;
 mod create;
 mod help;
+mod issuers;
 mod keys;
 mod list;
 mod operator;
