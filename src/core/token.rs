@@ -355,27 +355,17 @@ fn invalid_grant(error: OAuthError) -> OAuthError {
 
 /// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.
 fn require_grant(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
-    match grant_type {
-        None => Err(OAuthError::InvalidRequest("grant_type is missing")),
-        Some(GrantType::CLIENT_CREDENTIALS) => {
-            if client.allows_grant(&GrantType::client_credentials(), realm) {
-                Ok(())
-            } else {
-                Err(OAuthError::UnauthorizedClient)
-            }
-        }
-        // It proves nothing that the same token could not prove beside the other grant, so that whoever may use that may use this.
-        Some(GrantType::JWT_BEARER) => {
-            if [GrantType::jwt_bearer(), GrantType::client_credentials()]
-                .iter()
-                .any(|grant| client.allows_grant(grant, realm))
-            {
-                Ok(())
-            } else {
-                Err(OAuthError::UnauthorizedClient)
-            }
-        }
-        Some(_) => Err(OAuthError::UnsupportedGrantType),
+    let sufficient = match grant_type {
+        None => return Err(OAuthError::InvalidRequest("grant_type is missing")),
+        Some(GrantType::CLIENT_CREDENTIALS) => vec![GrantType::client_credentials()],
+        // It proves nothing that the same token could not prove beside the other grant, so whoever may use that may use this.
+        Some(GrantType::JWT_BEARER) => vec![GrantType::jwt_bearer(), GrantType::client_credentials()],
+        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+    };
+    if sufficient.iter().any(|grant| client.allows_grant(grant, realm)) {
+        Ok(())
+    } else {
+        Err(OAuthError::UnauthorizedClient)
     }
 }
 

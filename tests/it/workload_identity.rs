@@ -393,7 +393,7 @@ fn assertion<'a>(client_id: &'a str, token: &'a str) -> [(&'a str, &'a str); 3] 
 }
 
 fn path(names: &[&str], test: &str, value: Value) -> Value {
-    json!({ "path": names, test: value })
+    with(json!({ "path": names }), test, value)
 }
 
 /// One rule for a role of one account.
@@ -1140,6 +1140,17 @@ async fn w_32_a_refusal_says_in_the_log_which_rule_lacks_which_claim_and_never_w
     let line = lacks(&world.refused("deploy", &token).await);
     assert!(line.contains("rule deploy") && line.contains("environment") && line.contains("repository_id"), "{line}");
     assert!(!line.contains("424242") && !line.contains("123456") && !line.contains("prod"), "{line}");
+}
+
+#[tokio::test]
+async fn a_rule_that_is_only_observed_admits_nobody() {
+    let issuer = oidc();
+    let world = World::new().trusting(&issuer, IssuerKind::Oidc);
+    let observed = with(with(of_oidc()[0].clone(), "mode", json!("observe")), "name", json!("observed"));
+    world.register("watched", json!([observed]), |_| {}).await;
+    world.register("both", json!([observed, of_oidc()[0]]), |_| {}).await;
+    assert_eq!(world.authenticate("watched", &issuer.token(&oidc_claims())).await, "401 no_trust_rule");
+    assert_eq!(world.authenticate("both", &issuer.token(&oidc_claims())).await, "ok both service");
 }
 
 #[tokio::test]

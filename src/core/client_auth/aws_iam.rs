@@ -50,7 +50,7 @@ impl Proof for PresentedCaller {
     async fn verify(
         &self,
         client: Option<&Client>,
-        _look: Look<'_>,
+        _look: Look,
         stores: &Stores,
         _circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError> {

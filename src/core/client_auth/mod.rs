@@ -254,7 +254,7 @@ impl ClientAuthenticator {
         if let (Ok(client), Err(OAuthError::InvalidClient(failure))) = (&standing, &verified)
             && proof.admits_another_look(client, failure, &self.stores).await
         {
-            return self.verify_anew(client, failure, credentials, circumstances).await;
+            return self.verify_anew(client, credentials, circumstances).await;
         }
 
         // 5. Only now, whether there was a client at all.
@@ -268,19 +268,18 @@ impl ClientAuthenticator {
     async fn verify_anew(
         &self,
         remembered: &Arc<Client>,
-        failure: &ClientAuthFailure,
         credentials: &Credentials,
         circumstances: Circumstances<'_>,
     ) -> Result<AuthenticatedClient, Refused> {
         let proof = credentials.presented.proof.as_ref();
         match self.read_anew(remembered, proof, circumstances.now).await {
             Ok(client) => {
-                let verified = proof.verify(Some(&client), Look::Anew(failure), &self.stores, circumstances).await;
+                let verified = proof.verify(Some(&client), Look::Anew, &self.stores, circumstances).await;
                 self.judge(client, verified, credentials, circumstances.now).await
             }
             Err(refused) => {
                 // As much work as for a client; the answer is known.
-                let _ = proof.verify(None, Look::Anew(failure), &self.stores, circumstances).await;
+                let _ = proof.verify(None, Look::Anew, &self.stores, circumstances).await;
                 Err(refused)
             }
         }

@@ -340,6 +340,6 @@ pub(super) fn notices_of_scopes<'a>(
 pub(super) fn notices_of_grants<'a>(
     grant_types: impl IntoIterator<Item = &'a GrantType>,
 ) -> impl Iterator<Item = Notice> {
-    let others = grant_types.into_iter().filter(|grant_type| grant_type.as_str() != GrantType::CLIENT_CREDENTIALS);
+    let others = grant_types.into_iter().filter(|grant_type| !grant_type.is_implemented());
     others.cloned().map(Notice::GrantTypeNotImplemented)
 }
