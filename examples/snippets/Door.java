@@ -11,7 +11,7 @@ static String answer(String door, String region) throws Exception {
                 .request(unsigned).payload(ContentStreamProvider.fromUtf8String(form))
                 .putProperty(AwsV4HttpSigner.SERVICE_SIGNING_NAME, "lambda").putProperty(AwsV4HttpSigner.REGION_NAME, region));
         var request = HttpRequest.newBuilder(uri).POST(HttpRequest.BodyPublishers.ofString(form));
-        signed.request().forEachHeader((name, values) -> { if (!name.equalsIgnoreCase("Host")) request.header(name, values.get(0)); });
+        signed.request().headers().forEach((name, values) -> { if (!name.equalsIgnoreCase("Host")) request.header(name, values.get(0)); });
         return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString()).body();
     }
 }

@@ -96,6 +96,7 @@ def test_a_role_signs_for_the_door(name: str, tmp_path: Path) -> None:
             run(command_of(name, tmp_path), **other, DOOR=door.url)
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq, which GitHub's runners have")
 def test_a_workflow_presents_the_token_of_github(server: AuthorizationServer, tmp_path: Path) -> None:
     workflow: dict[str, Any] = yaml.safe_load((SNIPPETS / "github-workflow.yaml").read_text())
     assert workflow["permissions"] == {"id-token": "write", "contents": "read"}

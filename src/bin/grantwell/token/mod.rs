@@ -62,19 +62,19 @@ struct GetArguments {
     #[command(flatten)]
     credential: CredentialArguments,
     /// What the key signs with: ES256, ES384, PS256, EdDSA or RS256 [default: what the file says, or the type of key allows]
-    #[arg(long, value_name = "ALG", conflicts_with_all = NOT_BY_KEY)]
+    #[arg(long, value_name = "ALG", conflicts_with_all = NOT_BY_KEY, help_heading = WITH_KEY)]
     alg: Option<JwsAlgorithm>,
     /// The name of the key in the client's registration [default: what the file says, or none]
-    #[arg(long, value_name = "KID", conflicts_with_all = NOT_BY_KEY)]
+    #[arg(long, value_name = "KID", conflicts_with_all = NOT_BY_KEY, help_heading = WITH_KEY)]
     kid: Option<String>,
     /// Where AWS verifies callers for the server, in place of STS: the URL of its IAM door, without the realm's path
-    #[arg(long, value_name = "URL", conflicts_with_all = NOT_BY_ROLE)]
+    #[arg(long, value_name = "URL", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE)]
     door: Option<String>,
     /// The service that verifies the signature there [default: by the host, else execute-api]
-    #[arg(long, value_enum, requires = "door", conflicts_with_all = NOT_BY_ROLE, hide_possible_values = true, value_name = "lambda|execute-api")]
+    #[arg(long, value_enum, requires = "door", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE, hide_possible_values = true, value_name = "lambda|execute-api")]
     service: Option<Service>,
     /// The AWS region of the door, or of STS [default: by the door's host, else this process's own]
-    #[arg(long, value_name = "REGION", conflicts_with_all = NOT_BY_ROLE)]
+    #[arg(long, value_name = "REGION", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE)]
     region: Option<String>,
     /// The realm's issuer, as its metadata document says it [default: that of a server on this machine, by --realm]
     #[arg(long, value_name = "URL", conflicts_with = "realm")]
@@ -147,3 +147,5 @@ fn local_issuer(realm: &RealmName) -> String {
 const NOT_BY_KEY: [&str; 4] = ["aws", "github", "kubernetes", "assertion"];
 /// The ways that have nothing to do with AWS.
 const NOT_BY_ROLE: [&str; 4] = ["key", "github", "kubernetes", "assertion"];
+const WITH_KEY: &str = "With --key";
+const WITH_ROLE: &str = "With --aws";
