@@ -2,10 +2,8 @@
 
 use super::operator::Management;
 use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict};
-use crate::core::client::Client;
 use crate::core::realm::{Realm, RealmName};
 use crate::core::trust::issuer::{IssuerKeys, IssuerKind, IssuerName, IssuerUrl, TrustedIssuer};
-use crate::core::trust::rule::TrustRule;
 
 /// Why an issuer cannot be trusted so. The texts say what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +127,7 @@ impl Management {
     ) -> Result<Changed<TrustedIssuer>, ManagementError> {
         let issuer = self.issuer(realm, name).await?;
         if !may_be_left {
-            let (count, first) = self.count_clients(realm, |client| needs(client, &issuer.issuer)).await?;
+            let (count, first) = self.count_clients(realm, |client| client.metadata.trust.need(&issuer.issuer)).await?;
             if count > 0 {
                 return Err(ManagementError::IssuerIsUsed { realm: realm.clone(), issuer: name.clone(), count, first });
             }
@@ -169,16 +167,6 @@ impl Management {
         })
         .await
     }
-}
-
-/// Whether a rule of the client would be satisfied by nobody without the issuer. Of AWS an account's rule needs one, and which account
-/// is whose only its tokens say; a rule for an organization has all of them.
-fn needs(client: &Client, issuer: &IssuerUrl) -> bool {
-    let needs = |rule: &TrustRule| {
-        let is_of_account = rule.aws.as_ref().is_some_and(|aws| aws.organization.is_none());
-        rule.issuer.as_ref() == Some(issuer) || (issuer.is_sts() && is_of_account)
-    };
-    client.metadata.trust.iter().any(needs)
 }
 
 fn check(realm: &Realm) -> Result<(), InvalidIssuer> {
