@@ -10,9 +10,8 @@ use grantwell::core::management::{
 };
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::core::trust::aws::AwsRule;
 use grantwell::core::trust::issuer::{IssuerKeys, IssuerKind, IssuerUrl, TrustedIssuer};
-use grantwell::core::trust::rule::{RuleMode, TrustRule, TrustRules};
+use grantwell::core::trust::rule::{TrustRule, TrustRules};
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
 
@@ -133,17 +132,14 @@ async fn an_issuer_that_rules_need_is_removed_by_nobody_by_mistake() {
     for issuer in [&github, &sts, &issuer("gitlab", IssuerUrl::GITLAB)] {
         house.add(issuer).await.expect("added");
     }
-    let of_aws = |organization: Option<&str>| TrustRule {
-        aws: Some(AwsRule {
-            account: organization.is_none().then(|| "111122223333".to_owned()),
-            organization: organization.map(str::to_owned),
-            role: Some("svc".to_owned()),
-            ..AwsRule::default()
-        }),
-        ..rule("r", None)
+    let of_aws = |organization: Option<&str>| match organization {
+        None => parsed(serde_json::json!({ "name": "r", "aws": { "account": "111122223333", "role": "svc" } })),
+        Some(organization) => {
+            parsed(serde_json::json!({ "name": "r", "aws": { "organization": organization, "role": "svc" } }))
+        }
     };
     for number in 0..5 {
-        house.register(&format!("deploy-{number}"), vec![rule("r", Some(IssuerUrl::GITHUB))]).await;
+        house.register(&format!("deploy-{number}"), vec![rule("r", IssuerUrl::GITHUB)]).await;
     }
     house.register("of-account", vec![of_aws(None)]).await;
     house.register("of-organization", vec![of_aws(Some("o-a1b2c3d4e5"))]).await;
@@ -215,7 +211,7 @@ impl House {
     }
 
     async fn register(&self, id: &str, rules: Vec<TrustRule>) {
-        let metadata = ClientMetadata { trust: TrustRules::new(rules), ..ClientMetadata::new() };
+        let metadata = ClientMetadata { trust: TrustRules::new(rules).expect("rules"), ..ClientMetadata::new() };
         let client_id = Some(id.parse().expect("an id"));
         let registration = Registration { client_id, metadata, secret_lifetime: None, secret: None };
         self.management.register(&root(), registration).await.expect("registered");
@@ -253,21 +249,17 @@ fn other_kind(issuer: &str, kind: IssuerKind, known: IssuerKind) -> InvalidIssue
     InvalidIssuer::OtherKind { issuer: url(issuer), kind, known }
 }
 
-/// A rule that no other suite depends on: what it pins does not matter here.
-fn rule(name: &str, issuer: Option<&str>) -> TrustRule {
+/// A rule about one environment of one repository: what it pins does not matter here.
+fn rule(name: &str, issuer: &str) -> TrustRule {
     let claims = serde_json::json!([
         { "path": ["repository_id"], "equals": "123456" },
         { "path": ["environment"], "equals": "prod" },
     ]);
-    TrustRule {
-        name: name.parse().expect("a name"),
-        aws: None,
-        issuer: issuer.map(url),
-        claims: if issuer.is_some() { serde_json::from_value(claims).expect("claims") } else { Vec::new() },
-        max_age: None,
-        single_use: false,
-        mode: RuleMode::Enforce,
-    }
+    parsed(serde_json::json!({ "name": name, "issuer": issuer, "claims": claims }))
+}
+
+fn parsed(rule: serde_json::Value) -> TrustRule {
+    TrustRule::parse(&rule).expect("a rule")
 }
 
 const STS: &str = "https://a1d2b0fd-1177-4468-9351-2f0a9b7c7230.tokens.sts.global.api.aws";
