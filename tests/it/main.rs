@@ -51,4 +51,5 @@ mod scope;
 mod support;
 mod timing;
 mod token;
+mod trust;
 mod workload_identity;

@@ -262,7 +262,10 @@ mod tests {
         };
         assert_eq!(left(r#"{"team":{"from":["a.b","team"]}}"#, true), claims(r#"{"team":"billing"}"#));
         // What a static claim said before is not what somebody has verified.
-        assert_eq!(left(r#"{"team":{"from":["a.b","team"]},"tier":{"from":["tier"]}}"#, false), CustomClaims::default());
+        assert_eq!(
+            left(r#"{"team":{"from":["a.b","team"]},"tier":{"from":["tier"]}}"#, false),
+            CustomClaims::default()
+        );
         assert_eq!(left(r#"{"team":"shipping","tier":"gold"}"#, true), claims(r#"{"tier":"gold"}"#));
         assert_eq!(left("{}", true), CustomClaims::default());
     }
