@@ -167,8 +167,15 @@ impl<A: Adapters> App<A> {
     /// # Errors
     /// That of the adapters.
     pub fn every_route(&self) -> Result<Router, A::Error> {
-        let every = [Self::token_routes, Self::introspection_routes, Self::revocation_routes, Self::metadata_routes];
-        every.into_iter().try_fold(Router::new(), |router, routes| Ok(router.merge(routes(self)?)))
+        Ok(self.client_routes()?.merge(self.metadata_routes()?))
+    }
+
+    /// The routes of every endpoint where a client authenticates.
+    ///
+    /// # Errors
+    /// That of the adapters.
+    pub fn client_routes(&self) -> Result<Router, A::Error> {
+        Ok(self.token_routes()?.merge(self.introspection_routes()?).merge(self.revocation_routes()?))
     }
 
     /// The routes of the token endpoint.

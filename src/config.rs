@@ -74,6 +74,13 @@ pub enum ConfigError {
     /// The variable is not set.
     #[error("{0} is not set; the stack's ExportBlock output has it ready to paste")]
     Missing(&'static str),
+    /// `GRANTWELL_PUBLIC_URL` is not set, where the gateway's own address is not the issuer's.
+    #[cfg(feature = "aws")]
+    #[error(
+        "GRANTWELL_PUBLIC_URL is not set: the issuer of the tokens is the API's, and the address of this function is another; \
+         it is the stack's output BaseUrl"
+    )]
+    MissingIssuer,
     /// Neither a variable nor its member of `GRANTWELL_SETTINGS` is set.
     #[cfg(feature = "aws")]
     #[error("{variable} is not set, and GRANTWELL_SETTINGS has no {member}")]

@@ -47,8 +47,9 @@ pub fn identity(input: &[u8]) {
             let said = &claims[AWS];
             assert!(claims["iss"] == STS && said["aws_account"] == ACCOUNT, "{claims}");
             let role = claims["sub"].as_str().expect("a text");
-            let prefix = format!("arn:aws:iam::{ACCOUNT}:role/");
-            assert!(role.starts_with(&prefix) && role.ends_with("/svc-orders"), "{claims}");
+            let of_role = role.starts_with(&format!("arn:aws:iam::{ACCOUNT}:role/")) && role.ends_with("/svc-orders");
+            let of_session = role.strip_prefix(&format!("arn:aws:sts::{ACCOUNT}:assumed-role/svc-orders/"));
+            assert!(of_role || of_session.is_some_and(|session| !session.contains(['/', ':'])), "{claims}");
             assert!(said["principal_id"].is_null() || said["principal_id"] == claims["sub"], "{claims}");
             assert!(said["principal_tags"]["team"] == "billing", "{claims}");
         }

@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
-use super::sdk::ObservedCalls;
+use super::sdk::{LazySecretsManager, ObservedCalls};
 use super::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::store::new_secrets::{NewSecrets, SecretTags};
 use super::store::quotas::DynamoQuotas;
@@ -31,14 +31,24 @@ use crate::observe::event::Service;
 pub struct AwsAdapters {
     sdk: SdkConfig,
     dynamodb: OnceLock<DynamoDb>,
-    secrets_manager: OnceLock<SecretsManager>,
+    secrets_manager: LazySecretsManager,
     observer: Arc<Observer>,
 }
 
 impl AwsAdapters {
     /// Calls AWS as `sdk` says, and tells `observer` of it.
     pub(super) fn new(sdk: SdkConfig, observer: Arc<Observer>) -> Self {
-        Self { sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new(), observer }
+        let secrets_manager = LazySecretsManager::new({
+            let (sdk, observer) = (sdk.clone(), Arc::clone(&observer));
+            move || {
+                let mut config = aws_sdk_secretsmanager::config::Builder::from(&sdk);
+                if observer.counts() {
+                    config = config.interceptor(ObservedCalls::to(Service::SecretsManager, observer));
+                }
+                SecretsManager::from_conf(config.build())
+            }
+        });
+        Self { sdk, dynamodb: OnceLock::new(), secrets_manager, observer }
     }
 
     /// The registry for who changes what it says: it is never behind.
@@ -66,15 +76,8 @@ impl AwsAdapters {
     }
 
     /// One client of a service serves all its adapters, and a function that asks for no secret makes none for them.
-    pub(super) fn secrets_manager(&self) -> SecretsManager {
-        let make = || {
-            let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-            if self.observer.counts() {
-                config = config.interceptor(ObservedCalls::to(Service::SecretsManager, self.observer()));
-            }
-            SecretsManager::from_conf(config.build())
-        };
-        self.secrets_manager.get_or_init(make).clone()
+    pub(super) fn secrets_manager(&self) -> LazySecretsManager {
+        self.secrets_manager.clone()
     }
 
     fn dynamodb(&self) -> DynamoDb {

@@ -34,11 +34,35 @@ pub trait ClientRegistry: Send + Sync {
     /// The realm's own record. The root realm exists even where this is `None`.
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError>;
 
+    /// [`ClientRegistry::realm`], for who asks for this client of it next. A store that has both in one answer gives both, and what
+    /// remembers one remembers the other, so that asking for the client costs nothing more.
+    async fn realm_and_client(&self, name: &RealmName, _client_id: &ClientId) -> Result<RealmAndClient, PortError> {
+        Ok(RealmAndClient { realm: self.realm(name).await?, client: ClientBeside::NotSaid })
+    }
+
     /// [`ClientRegistry::client`] as the store has it now, past whatever is remembered. For who has been let look again
     /// ([`SecretSource::admits_another_look`]).
     async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         self.client(realm, client_id).await
     }
+}
+
+/// A realm, and what was said of a client of it in the same answer.
+#[derive(Debug)]
+pub struct RealmAndClient {
+    /// As [`ClientRegistry::realm`] says it.
+    pub realm: Option<Arc<Realm>>,
+    /// The client.
+    pub client: ClientBeside,
+}
+
+/// What an answer about a realm says of a client.
+#[derive(Debug)]
+pub enum ClientBeside {
+    /// Nothing: [`ClientRegistry::client`] has to be asked.
+    NotSaid,
+    /// What [`ClientRegistry::client`] says.
+    Said(Option<Arc<Client>>),
 }
 
 /// Reads the secrets of registered clients. Only ever asked for a client that the registry has just named: a miss is

@@ -174,6 +174,11 @@ impl FromStr for RealmName {
 text_conversions!(RealmName);
 
 impl Realm {
+    /// The most issuers that a realm trusts.
+    pub const MAX_ISSUERS: usize = 50;
+    /// The most bytes that they have in its record, which is read for many a request.
+    pub const MAX_ISSUERS_BYTES: usize = 64 * 1024;
+
     /// A realm that sets nothing itself.
     pub fn new(name: RealmName) -> Self {
         Self { name, settings: RealmSettings::default(), revision: 0 }

@@ -101,8 +101,10 @@ impl TokenEndpoint {
     }
 
     async fn authenticate_and_issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Refused> {
-        // 1. The realm, and the request's own form (§3.2).
-        let realm = self.realms.find(request.realm).await?;
+        // 1. The realm, and the request's own form (§3.2). Where the credentials are in order, the realm is read with the client.
+        let credentials = credentials_of(request);
+        let named = Credentials::named_in(&credentials);
+        let realm = self.realms.find_with(request.realm, named.as_ref()).await?;
         let asked = Asked {
             grant_type: request.params.single("grant_type")?,
             scope: request.params.single("scope")?,
@@ -111,26 +113,16 @@ impl TokenEndpoint {
         };
         // Unlike a resource, an audience is one parameter, whatever it names.
         request.params.single("audience")?;
+        let credentials = credentials?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
-        let authenticated = self.authenticate(request, &realm, asked.grant_type).await?;
+        let authenticated = self.clients.authenticate(&realm, &credentials).await;
+        let authenticated = authenticated.map_err(|Refused { named, error }| {
+            let error = if asked.grant_type == Some(GrantType::JWT_BEARER) { invalid_grant(error) } else { error };
+            Refused { named, error }
+        })?;
         let issued = self.issue_to(&authenticated, &realm, &asked).await;
         issued.map_err(|error| Refused::of(&authenticated.client, error))
-    }
-
-    /// By its credentials, or by the assertion that is its grant.
-    async fn authenticate(
-        &self,
-        request: &ClientRequest<'_>,
-        realm: &Realm,
-        grant_type: Option<&str>,
-    ) -> Result<AuthenticatedClient, Refused> {
-        if grant_type != Some(GrantType::JWT_BEARER) {
-            return self.clients.authenticate(realm, &Credentials::from_request(request)?).await;
-        }
-        let credentials = Credentials::from_grant(request).map_err(invalid_grant)?;
-        let authenticated = self.clients.authenticate(realm, &credentials).await;
-        authenticated.map_err(|Refused { named, error }| Refused { named, error: invalid_grant(error) })
     }
 
     async fn issue_to(
@@ -322,6 +314,14 @@ impl AccessTokenSettings {
     }
 }
 
+/// What the client authenticates with, which may be its grant. Of a grant that is said twice there is nothing to find out.
+fn credentials_of(request: &ClientRequest<'_>) -> Result<Credentials, OAuthError> {
+    match request.params.single("grant_type") {
+        Ok(Some(GrantType::JWT_BEARER)) => Credentials::from_grant(request).map_err(invalid_grant),
+        _ => Credentials::from_request(request),
+    }
+}
+
 /// A client that asks for a narrower token than this server can make must not get a wider one without a word.
 fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
     if params.contains("authorization_details") {
@@ -355,27 +355,17 @@ fn invalid_grant(error: OAuthError) -> OAuthError {
 
 /// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.
 fn require_grant(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
-    match grant_type {
-        None => Err(OAuthError::InvalidRequest("grant_type is missing")),
-        Some(GrantType::CLIENT_CREDENTIALS) => {
-            if client.allows_grant(&GrantType::client_credentials(), realm) {
-                Ok(())
-            } else {
-                Err(OAuthError::UnauthorizedClient)
-            }
-        }
-        // It proves nothing that the same token could not prove beside the other grant, so that whoever may use that may use this.
-        Some(GrantType::JWT_BEARER) => {
-            if [GrantType::jwt_bearer(), GrantType::client_credentials()]
-                .iter()
-                .any(|grant| client.allows_grant(grant, realm))
-            {
-                Ok(())
-            } else {
-                Err(OAuthError::UnauthorizedClient)
-            }
-        }
-        Some(_) => Err(OAuthError::UnsupportedGrantType),
+    let sufficient = match grant_type {
+        None => return Err(OAuthError::InvalidRequest("grant_type is missing")),
+        Some(GrantType::CLIENT_CREDENTIALS) => vec![GrantType::client_credentials()],
+        // It proves nothing that the same token could not prove beside the other grant, so whoever may use that may use this.
+        Some(GrantType::JWT_BEARER) => vec![GrantType::jwt_bearer(), GrantType::client_credentials()],
+        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+    };
+    if sufficient.iter().any(|grant| client.allows_grant(grant, realm)) {
+        Ok(())
+    } else {
+        Err(OAuthError::UnauthorizedClient)
     }
 }
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import urlsplit
 
 from emulator import Emulator
@@ -115,25 +116,33 @@ class AwsCalls(LoopbackServer):
     def _permits(self, call: Call) -> bool:
         return any(allows(statement, call) for statement in self._policy)
 
-    def _resolve(self, target: str, body: bytes) -> Call:
+    def _resolve(self, target: str, body: bytes) -> list[Call]:
+        """The call, or one for each item of a batch: so it is billed, and each has to be allowed."""
         service, operation = target.rsplit(".", 1)
         prefix = _SERVICES[service]
         given = json.loads(body)
         if prefix == "dynamodb":
-            table = given.get("TableName", "")  # a batch or a transaction names none here, and so matches no statement
-            resource = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table}" if table else "unknown"
-            item = given.get("Item") or given.get("Key") or {}
-            names = self._key_names(table) if item else {}
-            leading_key, sort_key = (item.get(names.get(kind), {}).get("S") for kind in ("HASH", "RANGE"))
-            consistent = given.get("ConsistentRead", False)
-            # What an expression says without a placeholder would be missed: this program has none of those.
-            attributes = frozenset((*item, *given.get("ExpressionAttributeNames", {}).values()))
-            return Call(f"{prefix}:{operation}", resource, leading_key, attributes, sort_key, consistent)
+            action = f"{prefix}:{operation}"
+            if operation == "BatchGetItem":
+                batches = given["RequestItems"].items()
+                return [self._of_item(action, table, {**batch, "Key": key}) for table, batch in batches for key in batch["Keys"]]
+            # A transaction names no table here, and so matches no statement.
+            return [self._of_item(action, given.get("TableName", ""), given)]
         # CreateSecret names what does not exist yet.
         arn, has = self._secret(given.get("SecretId") or given["Name"])
         asked = tuple((tag["Key"], tag["Value"]) for tag in given.get("Tags", ()))
         label = given.get("VersionStage")
-        return Call(f"{prefix}:{operation}", arn, version_stage=label, request_tags=asked, resource_tags=has)
+        return [Call(f"{prefix}:{operation}", arn, version_stage=label, request_tags=asked, resource_tags=has)]
+
+    def _of_item(self, action: str, table: str, given: Mapping[str, Any]) -> Call:
+        resource = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table}" if table else "unknown"
+        item = given.get("Item") or given.get("Key") or {}
+        names = self._key_names(table) if item else {}
+        leading_key, sort_key = (item.get(names.get(kind), {}).get("S") for kind in ("HASH", "RANGE"))
+        consistent = given.get("ConsistentRead", False)
+        # What an expression says without a placeholder would be missed: this program has none of those.
+        attributes = frozenset((*item, *given.get("ExpressionAttributeNames", {}).values()))
+        return Call(action, resource, leading_key, attributes, sort_key, consistent)
 
     def _implied(self, call: Call) -> list[Call]:
         """What AWS asks of a call beside its own action: who makes a secret with tags has to be allowed to tag it."""
@@ -167,15 +176,15 @@ class AwsCalls(LoopbackServer):
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                call = proxy._resolve(self.headers["X-Amz-Target"], body)
-                needed = [call, *proxy._implied(call)]
+                calls = proxy._resolve(self.headers["X-Amz-Target"], body)
+                needed = [*calls, *(implied for call in calls for implied in proxy._implied(call))]
                 with proxy._lock:
                     proxy._calls.extend(needed)
                 if not all(proxy._permits(each) for each in needed):
                     self._refuse("com.amazon.coral.service#AccessDeniedException")
                     return
-                if call.action in proxy._failing:
-                    self._refuse(proxy._failing[call.action])
+                if calls[0].action in proxy._failing:
+                    self._refuse(proxy._failing[calls[0].action])
                     return
                 upstream = HTTPConnection(proxy._upstream.hostname or "", proxy._upstream.port, timeout=30)
                 try:
@@ -183,7 +192,8 @@ class AwsCalls(LoopbackServer):
                     upstream.request("POST", self.path, body, dict(self.headers.items()))
                     answer = upstream.getresponse()
                     content = answer.read()
-                    proxy._after(call)
+                    for call in calls:
+                        proxy._after(call)
                     self._reply(answer.status, content, answer.getheader("Content-Type", ""))
                 finally:
                     upstream.close()

@@ -2,8 +2,8 @@
 translator, moto's CloudFormation, then only what the stacks themselves answer.
 
 Names, environments and roles are read back from the stack's resources, so that a test sees what a function on AWS would
-see. Two things that moto cannot do are kept apart, and said here: it does not know HTTP APIs (gateway.py reads the routes
-from the translated template, and the API's id is given here), and its IAM enforces actions only, wanting resource "*"
+see. Two things that moto cannot do are kept apart, and said here: it knows neither HTTP APIs (gateway.py reads the routes
+from the translated template) nor function URLs, whose id and address are given here; and its IAM enforces actions only, wanting resource "*"
 (aws_calls.py checks the ARNs and the conditions).
 """
 
@@ -144,6 +144,7 @@ class Stack:
             StackName=name,
             TemplateBody=json.dumps(translated)
             .replace("${Api}", sam.API_ID)
+            .replace("${IamUrl.FunctionUrl}", sam.FUNCTION_URL)
             .replace('{"Ref": "Api"}', json.dumps(sam.API_ID)),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],

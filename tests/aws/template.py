@@ -17,6 +17,8 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 # The id that AWS would have made up for the stack's API.
 API_ID = "grantwell0"
+# And the address of its function URL, which ends with a slash.
+FUNCTION_URL = "https://grantwelldoor.lambda-url.us-east-1.on.aws/"
 
 Json = dict[str, Any]
 
@@ -91,7 +93,7 @@ def translate(template: Json, *, bucket: str = "code", key: str = "bootstrap.zip
 
 def routes(translated: Json) -> Iterator[Route]:
     """The HTTP API's routes, read from the OpenAPI document that the translator made."""
-    for api in resources(translated, "AWS::ApiGatewayV2::Api").values():
+    for api in (translated["Resources"]["Api"],):
         for path, methods in api["Properties"]["Body"]["paths"].items():
             for method, operation in methods.items():
                 integration = operation["x-amazon-apigateway-integration"]

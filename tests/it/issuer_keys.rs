@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::support::https::{Authority, HttpsServer, Sent, json as json_answer};
 
 #[tokio::test]
-async fn i_01_the_metadata_document_says_where_the_keys_are_and_both_are_one_look_and_one_copy() {
+async fn ti_01_the_metadata_document_says_where_the_keys_are_and_both_are_one_look_and_one_copy() {
     let world = World::new();
     let issuer = discovered("https://accounts.example");
     world.publish("https://accounts.example", "https://keys.example/jwks", &["a"]);
@@ -44,7 +44,7 @@ async fn i_01_the_metadata_document_says_where_the_keys_are_and_both_are_one_loo
 }
 
 #[tokio::test]
-async fn i_02_an_unknown_key_of_an_issuer_is_looked_up_once_a_minute_by_all_processes_together() {
+async fn ti_02_an_unknown_key_of_an_issuer_is_looked_up_once_a_minute_by_all_processes_together() {
     an_unknown_key_of_an_issuer_is_one_look_a_minute(Arc::new(MemoryKeyCopies::default())).await;
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn an_unknown_key_of_an_issuer_is_one_look_a_minute(copies: Arc
 }
 
 #[tokio::test]
-async fn i_03_keys_are_an_issuers_own_and_one_name_may_be_two_keys() {
+async fn ti_03_keys_are_an_issuers_own_and_one_name_may_be_two_keys() {
     let world = World::new();
     let (one, other) = (sts(1), sts(2));
     for (issuer, key) in [(&one, P_256), (&other, P_384)] {
@@ -93,7 +93,7 @@ async fn i_03_keys_are_an_issuers_own_and_one_name_may_be_two_keys() {
 }
 
 #[tokio::test]
-async fn i_04_a_metadata_document_of_another_issuer_or_without_an_address_is_not_believed() {
+async fn ti_04_a_metadata_document_of_another_issuer_or_without_an_address_is_not_believed() {
     for (document, why) in [
         (metadata("https://accounts.example/", "https://keys.example/jwks"), "of another issuer"),
         (metadata("https://ACCOUNTS.example", "https://keys.example/jwks"), "of another issuer"),
@@ -113,7 +113,7 @@ async fn i_04_a_metadata_document_of_another_issuer_or_without_an_address_is_not
 }
 
 #[tokio::test]
-async fn i_05_keys_of_aws_are_fetched_from_the_host_of_their_issuer() {
+async fn ti_05_keys_of_aws_are_fetched_from_the_host_of_their_issuer() {
     for registered in [true, false] {
         let world = World::new();
         let mut issuer = sts(1);
@@ -128,7 +128,7 @@ async fn i_05_keys_of_aws_are_fetched_from_the_host_of_their_issuer() {
 }
 
 #[tokio::test]
-async fn i_06_pinned_keys_are_fetched_from_nobody() {
+async fn ti_06_pinned_keys_are_fetched_from_nobody() {
     let world = World::new();
     let pinned = JwkSet::parse_fetched(set(&["pinned"]).as_bytes()).expect("a set");
     let issuer = trusted("https://kubernetes.default.svc", IssuerKeys::Jwks(pinned));
@@ -139,7 +139,7 @@ async fn i_06_pinned_keys_are_fetched_from_nobody() {
 }
 
 #[tokio::test]
-async fn i_07_a_trust_domain_has_the_keys_of_its_bundle_for_tokens() {
+async fn ti_07_a_trust_domain_has_the_keys_of_its_bundle_for_tokens() {
     let world = World::new();
     let address = JwksUri::public("https://bundle.example/".parse().expect("a URL"));
     let mut for_certificates = key_named("x509", P_256);
@@ -161,7 +161,7 @@ async fn i_07_a_trust_domain_has_the_keys_of_its_bundle_for_tokens() {
 }
 
 #[tokio::test]
-async fn i_08_old_keys_of_an_issuer_are_used_while_it_is_away() {
+async fn ti_08_old_keys_of_an_issuer_are_used_while_it_is_away() {
     let world = World::new();
     let issuer = discovered("https://accounts.example");
     world.publish("https://accounts.example", "https://keys.example/jwks", &["a"]);
@@ -180,7 +180,7 @@ async fn i_08_old_keys_of_an_issuer_are_used_while_it_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i_09_neither_document_is_large_slow_somewhere_else_or_private() {
+async fn ti_09_neither_document_is_large_slow_somewhere_else_or_private() {
     let big = format!(r#"{{"keys":[],"x":"{}"}}"#, "a".repeat(5 * 1024 * 1024));
     let moved = "HTTP/1.1 302 Found\r\nlocation: https://169.254.169.254/\r\ncontent-length: 0\r\n\r\n";
     let cases: [(&str, Vec<Sent>, &str); 4] = [
@@ -205,7 +205,7 @@ async fn i_09_neither_document_is_large_slow_somewhere_else_or_private() {
 }
 
 #[tokio::test]
-async fn i_10_of_issuers_that_nobody_registered_ten_are_looked_up_a_minute() {
+async fn ti_10_of_issuers_that_nobody_registered_ten_are_looked_up_a_minute() {
     ten_new_issuers_are_looked_up_a_minute(Arc::new(MemoryKeyCopies::default())).await;
 }
 
@@ -242,7 +242,7 @@ pub(crate) async fn ten_new_issuers_are_looked_up_a_minute(copies: Arc<dyn KeyCo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i_10_of_those_who_ask_at_once_ten_are_looked_up() {
+async fn ti_10_of_those_who_ask_at_once_ten_are_looked_up() {
     let world = World::new();
     let mut asking = JoinSet::new();
     for number in 0..40 {
@@ -256,7 +256,7 @@ async fn i_10_of_those_who_ask_at_once_ten_are_looked_up() {
 }
 
 #[tokio::test]
-async fn i_11_one_source_gets_half_of_the_look_ups() {
+async fn ti_11_one_source_gets_half_of_the_look_ups() {
     let world = World::new();
     let process = world.process();
     let mut answered = 0;
@@ -275,7 +275,7 @@ async fn i_11_one_source_gets_half_of_the_look_ups() {
 }
 
 #[tokio::test]
-async fn i_12_that_there_is_no_such_issuer_is_remembered_by_all() {
+async fn ti_12_that_there_is_no_such_issuer_is_remembered_by_all() {
     let world = World::new();
     let issuer = sts(1);
     let document = format!("{}/.well-known/openid-configuration", issuer.issuer);
@@ -305,7 +305,7 @@ async fn i_12_that_there_is_no_such_issuer_is_remembered_by_all() {
 }
 
 #[tokio::test]
-async fn i_12_one_that_cannot_be_asked_is_asked_once_a_minute_and_takes_one_look_up() {
+async fn ti_12_one_that_cannot_be_asked_is_asked_once_a_minute_and_takes_one_look_up() {
     let world = World::new();
     let issuer = sts(1);
     world.answer(&format!("{}/.well-known/openid-configuration", issuer.issuer), Err(FetchError::TimedOut));
@@ -321,7 +321,7 @@ async fn i_12_one_that_cannot_be_asked_is_asked_once_a_minute_and_takes_one_look
 }
 
 #[tokio::test]
-async fn i_13_an_issuer_that_has_admitted_a_client_keeps_its_place() {
+async fn ti_13_an_issuer_that_has_admitted_a_client_keeps_its_place() {
     confirmed_issuers_keep_their_place(Arc::new(MemoryKeyCopies::default())).await;
 }
 
@@ -366,7 +366,7 @@ pub(crate) async fn confirmed_issuers_keep_their_place(copies: Arc<dyn KeyCopies
 }
 
 #[tokio::test]
-async fn i_14_a_registered_issuer_of_aws_is_no_stranger() {
+async fn ti_14_a_registered_issuer_of_aws_is_no_stranger() {
     let world = World::new();
     let mut issuer = sts(1);
     issuer.keys = IssuerKeys::Discovery { allow_private_network: false, ca: None };

@@ -10,6 +10,7 @@
 
 mod access_token;
 mod architecture;
+mod aws_iam;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
 mod clocks;
@@ -28,6 +29,7 @@ mod health;
 mod introspection;
 mod introspection_signed;
 mod issuer_keys;
+mod issuers;
 mod jwks_uri;
 mod jwt_forms;
 mod keys;

@@ -36,7 +36,7 @@ use crate::support::server::{Server, Start};
 use crate::support::shared::{ALPHA, issuer, shared};
 use crate::support::{NOTICED_WITHIN, poll};
 
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const NOW: u64 = 1_795_415_820;
 const ISSUER: &str = "https://auth.example.com/oauth2/realms/root/realms/alpha";
 
@@ -708,7 +708,7 @@ fn now() -> u64 {
     SystemClock.now().0
 }
 
-fn fresh(id: &str, audience: &str) -> Value {
+pub(crate) fn fresh(id: &str, audience: &str) -> Value {
     let now = now();
     let claims = with(with(claims(id), "exp", json!(now + 60)), "iat", json!(now));
     with(claims, "aud", json!(audience))

@@ -393,7 +393,7 @@ fn assertion<'a>(client_id: &'a str, token: &'a str) -> [(&'a str, &'a str); 3] 
 }
 
 fn path(names: &[&str], test: &str, value: Value) -> Value {
-    json!({ "path": names, test: value })
+    with(json!({ "path": names }), test, value)
 }
 
 /// One rule for a role of one account.
@@ -554,6 +554,15 @@ async fn w_05_jobs_of_gitlab_pods_and_workloads_of_spiffe_are_clients() {
     let of = |kind| [("client_assertion_type", kind), ("client_assertion", svid.as_str()), ("client_id", "svid")];
     assert_eq!(world.send(&of(SPIFFE_TYPE)).await, "ok svid svid");
     assert_eq!(world.send(&of(ASSERTION_TYPE)).await, "401 issuer_not_trusted");
+    // Whoever names the trust domain as iss speaks of its own workloads alone.
+    let of_domain = |sub: &str| {
+        let claims = with(with(spiffe_claims(), "iss", json!(SPIFFE)), "sub", json!(sub));
+        spire.token(&claims)
+    };
+    let own = of_domain("spiffe://example.org/ns/orders/sa/api");
+    assert_eq!(world.authenticate("svid", &own).await, "ok svid svid");
+    let other = of_domain("spiffe://other.org/ns/orders/sa/api");
+    assert_eq!(world.authenticate("svid", &other).await, "401 assertion_claims_malformed");
     for sub in [
         "spiffe://example.org",
         "spiffe://example.org/",
@@ -1131,6 +1140,17 @@ async fn w_32_a_refusal_says_in_the_log_which_rule_lacks_which_claim_and_never_w
     let line = lacks(&world.refused("deploy", &token).await);
     assert!(line.contains("rule deploy") && line.contains("environment") && line.contains("repository_id"), "{line}");
     assert!(!line.contains("424242") && !line.contains("123456") && !line.contains("prod"), "{line}");
+}
+
+#[tokio::test]
+async fn a_rule_that_is_only_observed_admits_nobody() {
+    let issuer = oidc();
+    let world = World::new().trusting(&issuer, IssuerKind::Oidc);
+    let observed = with(with(of_oidc()[0].clone(), "mode", json!("observe")), "name", json!("observed"));
+    world.register("watched", json!([observed]), |_| {}).await;
+    world.register("both", json!([observed, of_oidc()[0]]), |_| {}).await;
+    assert_eq!(world.authenticate("watched", &issuer.token(&oidc_claims())).await, "401 no_trust_rule");
+    assert_eq!(world.authenticate("both", &issuer.token(&oidc_claims())).await, "ok both service");
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use aws_sdk_secretsmanager::Client as SecretsManager;
 use axum::Router;
 
 use super::authorizer::{self, Authorizer};
+use super::front::Front;
 use super::gateway;
 use super::rotation::{self, Rotation, RotationStores};
 use crate::app::{Adapters as _, App, Settings};
@@ -60,6 +62,21 @@ impl Function {
         Ok(())
     }
 
+    /// Answers requests whose signature AWS has verified before they come here, by these routes. Its own address is not an issuer: the
+    /// tokens are those of the API at `GRANTWELL_PUBLIC_URL`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that is missing or cannot be read, [`ConfigError::MissingIssuer`] for that one.
+    pub async fn serve_signed(
+        self,
+        routes_of: impl FnOnce(&App<AwsAdapters>) -> Result<Router, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let public_url = self.config.public_url.as_ref().ok_or(ConfigError::MissingIssuer)?;
+        let routes = routes::finish(routes_of(&self.app)?);
+        gateway::serve(routes, Some(public_url.clone()), Front::Iam, self.app.adapters().observer()).await;
+        Ok(())
+    }
+
     /// Tells API Gateway which requests to a protected API may pass.
     ///
     /// # Errors
@@ -85,7 +102,7 @@ impl Function {
         let adapters = self.app.adapters();
         let registry = adapters.consistent_registry()?;
         let stores = RotationStores {
-            secrets_manager: adapters.secrets_manager(),
+            secrets_manager: SecretsManager::clone(&adapters.secrets_manager()),
             secret_prefix: RegistryConfig::from_env()?.secret_prefix,
             published: adapters.published_keys()?,
             realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults),

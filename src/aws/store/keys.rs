@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,9 @@ use super::new_secrets::NewSecrets;
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
-use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
+use crate::aws::sdk::{
+    DYNAMODB, LazySecretsManager, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable,
+};
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
 use crate::core::keys::set::KeySet;
 use crate::core::port_error::PortError;
@@ -38,7 +39,7 @@ pub struct DynamoPublishedKeys {
 
 /// The private keys of every realm, in Secrets Manager.
 pub struct SecretsManagerKeys {
-    secrets_manager: SecretsManager,
+    secrets_manager: LazySecretsManager,
     prefix: String,
     published: DynamoPublishedKeys,
     identity: Arc<RegistryIdentity>,
@@ -139,12 +140,18 @@ impl SecretsManagerKeys {
     /// Keeps the keys in secrets whose names start with `prefix`, which has no slash at its end, as those of the registry that
     /// `identity` names, and publishes them in `published`.
     pub fn new(
-        secrets_manager: SecretsManager,
+        secrets_manager: impl Into<LazySecretsManager>,
         prefix: impl Into<String>,
         published: DynamoPublishedKeys,
         identity: Arc<RegistryIdentity>,
     ) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), published, identity, new_secrets: NewSecrets::default() }
+        Self {
+            secrets_manager: secrets_manager.into(),
+            prefix: prefix.into(),
+            published,
+            identity,
+            new_secrets: NewSecrets::default(),
+        }
     }
 
     /// Has the secrets that it makes be made so.

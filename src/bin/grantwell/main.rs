@@ -2,6 +2,7 @@
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
+mod ca_file;
 mod client;
 mod columns;
 mod completion;
@@ -11,6 +12,7 @@ mod demo;
 mod describe;
 mod duration;
 mod failure;
+mod issuer;
 mod key;
 mod output;
 mod quota;
@@ -73,6 +75,8 @@ enum Command {
     Client(client::Arguments),
     /// Creates realms and changes their settings
     Realm(realm::Arguments),
+    /// Has realms trust issuers whose tokens stand for clients
+    Issuer(issuer::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
     /// Marks the secrets of an existing stack as its own
@@ -159,6 +163,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
+        Command::Issuer(arguments) => Box::pin(issuer::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,

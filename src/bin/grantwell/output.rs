@@ -166,6 +166,13 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), |number| number_text(name, number)),
         Value::String(text) => text.clone(),
         Value::Array(_) if name == "trust" => trust::file::lines(value),
+        Value::Array(issuers) if name == "trusted_issuers" => {
+            let text = |issuer: &Value, member: &str| {
+                issuer.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let line = |issuer: &Value| format!("{}: {}", text(issuer, "name"), text(issuer, "issuer"));
+            issuers.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
         Value::Array(values) if values.is_empty() && name == "grant_types" => "none".to_owned(),
         Value::Array(values) => {
             values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")
@@ -177,8 +184,8 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
     }
 }
 
-/// A client's keys, one a line: by what name an assertion refers to it, what it may sign with, and which key it is.
-fn keys_text(jwks: &Value) -> String {
+/// Public keys, one a line: by what name an assertion refers to it, what it may sign with, and which key it is.
+pub(crate) fn keys_text(jwks: &Value) -> String {
     let Ok(keys) = serde_json::from_value::<JwkSet>(jwks.clone()) else { return String::new() };
     let line = |key: &VerifyingKey| {
         let algorithms: Vec<&str> = key.algorithms().map(JwsAlgorithm::as_str).collect();

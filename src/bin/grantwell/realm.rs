@@ -333,7 +333,7 @@ fn unset(member: &str) -> &'static str {
     match member {
         "default_scope" => "not set",
         "allowed_scope" | "grant_types" => "any",
-        "token_quota" => "none",
+        "token_quota" | "trusted_issuers" => "none",
         "token_quota_mode" => "enforce",
         _ => "the server's",
     }

@@ -84,6 +84,14 @@ impl From<ManagementError> for Failure {
             ManagementError::DefaultScopeOutsideRealm { .. } => {
                 format!("{error}; add it with --allowed-scope, or leave it out")
             }
+            ManagementError::InvalidIssuer(error) => error.to_string(),
+            ManagementError::IssuerIsUsed { realm, issuer, count, first } => format!(
+                "rules of {of_clients} of realm '{realm}' need the issuer '{issuer}', so it stays: {names}; change them with `{}`, or add \
+                 --force, and those rules admit nobody by its tokens",
+                suggest("client update ID --trust FILE", &realm),
+                of_clients = clients(count),
+                names = names(&first, count),
+            ),
             ManagementError::NothingRotatesSecrets(of) => format!(
                 "only a deployed stack rotates secrets on a schedule, and this store is a local one; leave out --secret-rotation-days, and \
                  rotate the secret when it is time with `{}`",
@@ -401,6 +409,12 @@ fn unknown(subject: &Subject) -> String {
             "realm '{realm}' has no client '{client_id}'; list its clients with: {}",
             suggest("client list", realm)
         ),
+        Subject::Issuer { realm, name } => {
+            format!(
+                "realm '{realm}' trusts no issuer '{name}'; list its issuers with: {}",
+                suggest("issuer list", realm)
+            )
+        }
     }
 }
 
@@ -410,6 +424,10 @@ fn exists(subject: &Subject) -> String {
         Subject::Client { realm, client_id } => format!(
             "realm '{realm}' already has a client '{client_id}', which stays as it is; change it with `{}`, or choose another --id",
             client_command("update", subject, "")
+        ),
+        Subject::Issuer { realm, name } => format!(
+            "realm '{realm}' already trusts an issuer '{name}', which stays as it is; change it with `{}`, or choose another name",
+            suggest(&format!("issuer update {name}"), realm)
         ),
     }
 }
@@ -440,7 +458,7 @@ fn keys_not_changed(error: &KeyChangeError, realm: &RealmName) -> String {
 fn realm_of(subject: &Subject) -> &RealmName {
     match subject {
         Subject::Realm(name) => name,
-        Subject::Client { realm, .. } => realm,
+        Subject::Client { realm, .. } | Subject::Issuer { realm, .. } => realm,
     }
 }
 
@@ -449,6 +467,7 @@ fn show(subject: &Subject) -> String {
     match subject {
         Subject::Realm(name) => suggest_here(&format!("realm show {name}")),
         Subject::Client { .. } => client_command("show", subject, ""),
+        Subject::Issuer { realm, name } => suggest(&format!("issuer show {name}"), realm),
     }
 }
 
@@ -457,12 +476,15 @@ fn change(subject: &Subject, options: &str) -> String {
     match subject {
         Subject::Realm(name) => suggest_here(&format!("realm set {name} {options}")),
         Subject::Client { realm, client_id } => suggest(&format!("client update {client_id} {options}"), realm),
+        Subject::Issuer { realm, name } => suggest(&format!("issuer update {name} {options}"), realm),
     }
 }
 
 fn client_command(command: &str, subject: &Subject, options: &str) -> String {
     match subject {
-        Subject::Realm(name) => suggest(&format!("client {command} ID{options}"), name),
+        Subject::Realm(realm) | Subject::Issuer { realm, .. } => {
+            suggest(&format!("client {command} ID{options}"), realm)
+        }
         Subject::Client { realm, client_id } => suggest(&format!("client {command} {client_id}{options}"), realm),
     }
 }

@@ -271,6 +271,7 @@ mod tests {
                     "realm": "/alpha",
                     "auditTrackingId": "00010203-0405-4607-8809-0a0b0c0d0e0f",
                     "tier": "gold",
+                    "trust_rule": "orders",
                     "limits": {"rate": 1.0, "regions": ["eu"]},
                 })
             );

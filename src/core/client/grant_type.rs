@@ -33,6 +33,11 @@ impl GrantType {
         Self(Self::JWT_BEARER.to_owned())
     }
 
+    /// Whether a client can get a token by it.
+    pub fn is_implemented(&self) -> bool {
+        matches!(self.as_str(), Self::CLIENT_CREDENTIALS | Self::JWT_BEARER)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -50,7 +50,7 @@ impl Proof for PresentedCaller {
     async fn verify(
         &self,
         client: Option<&Client>,
-        _look: Look<'_>,
+        _look: Look,
         stores: &Stores,
         _circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError> {
@@ -61,7 +61,7 @@ impl Proof for PresentedCaller {
         };
         let identity = Identity::AwsCaller(caller);
         let rule = admission::admitting(client, identity).map_err(failure)?;
-        Ok(Proven::ByIdentity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
+        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
     }
 
     async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {

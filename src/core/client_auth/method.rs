@@ -64,7 +64,7 @@ pub(super) trait Proof: Send + Sync {
     async fn verify(
         &self,
         client: Option<&Client>,
-        look: Look<'_>,
+        look: Look,
         stores: &Stores,
         circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError>;
@@ -76,12 +76,12 @@ pub(super) trait Proof: Send + Sync {
 
 /// By what a proof is right.
 pub(super) enum Proven {
-    /// By something that the registration has.
-    ByRegistration,
-    /// By these secrets, which may be newer than the registration.
-    BySecrets(ClientSecrets),
-    /// By what others say of the caller.
-    ByIdentity(Admission),
+    /// Something that the registration has.
+    Registration,
+    /// These secrets, which may be newer than the registration.
+    Secrets(ClientSecrets),
+    /// What others say of the caller.
+    Identity(Admission),
 }
 
 /// In what a proof is verified, besides what it is verified against.
@@ -93,11 +93,11 @@ pub(super) struct Circumstances<'a> {
 
 /// At what a proof is verified against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look<'a> {
+pub(super) enum Look {
     /// As it may be remembered.
     Remembered,
-    /// As the store has it now, because of this failure.
-    Anew(&'a ClientAuthFailure),
+    /// As the store has it now.
+    Anew,
 }
 
 /// What proofs are verified against, besides the registration.

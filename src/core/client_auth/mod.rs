@@ -152,6 +152,11 @@ impl Credentials {
         Ok(Self { method: AuthMethod::WorkloadIdentity, presented, source: request.source })
     }
 
+    /// The client that they name, whether or not there is one. Of credentials that are refused it is nobody.
+    pub fn named_in(found: &Result<Self, OAuthError>) -> Option<ClientId> {
+        found.as_ref().ok()?.presented.unverified_client_id.parse().ok()
+    }
+
     /// What a client presents that authenticates by `method` with this secret.
     ///
     /// # Errors
@@ -250,7 +255,7 @@ impl ClientAuthenticator {
         if let (Ok(client), Err(OAuthError::InvalidClient(failure))) = (&standing, &verified)
             && proof.admits_another_look(client, failure, &self.stores).await
         {
-            return self.verify_anew(client, failure, credentials, circumstances).await;
+            return self.verify_anew(client, credentials, circumstances).await;
         }
 
         // 5. Only now, whether there was a client at all.
@@ -264,19 +269,18 @@ impl ClientAuthenticator {
     async fn verify_anew(
         &self,
         remembered: &Arc<Client>,
-        failure: &ClientAuthFailure,
         credentials: &Credentials,
         circumstances: Circumstances<'_>,
     ) -> Result<AuthenticatedClient, Refused> {
         let proof = credentials.presented.proof.as_ref();
         match self.read_anew(remembered, proof, circumstances.now).await {
             Ok(client) => {
-                let verified = proof.verify(Some(&client), Look::Anew(failure), &self.stores, circumstances).await;
+                let verified = proof.verify(Some(&client), Look::Anew, &self.stores, circumstances).await;
                 self.judge(client, verified, credentials, circumstances.now).await
             }
             Err(refused) => {
                 // As much work as for a client; the answer is known.
-                let _ = proof.verify(None, Look::Anew(failure), &self.stores, circumstances).await;
+                let _ = proof.verify(None, Look::Anew, &self.stores, circumstances).await;
                 Err(refused)
             }
         }
@@ -293,9 +297,9 @@ impl ClientAuthenticator {
         let (client, admission) = match verified {
             // A proof that is wrong by any method is a guess.
             Err(error) => return Err(Refused::of(&client, error)),
-            Ok(Proven::ByRegistration) => (client, None),
-            Ok(Proven::BySecrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
-            Ok(Proven::ByIdentity(admission)) => (client, Some(admission)),
+            Ok(Proven::Registration) => (client, None),
+            Ok(Proven::Secrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
+            Ok(Proven::Identity(admission)) => (client, Some(admission)),
         };
         let method = credentials.method;
         if client.allows_method(method) {

@@ -65,7 +65,7 @@ impl Proof for PresentedAssertion {
     async fn verify(
         &self,
         client: Option<&Client>,
-        look: Look<'_>,
+        look: Look,
         stores: &Stores,
         circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError> {
@@ -90,7 +90,7 @@ impl Proof for PresentedAssertion {
             detail: "this process takes no assertions".to_owned(),
         })?;
         if guard.first_use(&key, circumstances.now, over_at).await? {
-            Ok(Proven::ByRegistration)
+            Ok(Proven::Registration)
         } else {
             Err(failure(AssertionProblem::Replayed))
         }
@@ -153,7 +153,7 @@ enum Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    async fn of(client: &'a Client, look: Look<'_>, stores: &Stores) -> Result<Self, OAuthError> {
+    async fn of(client: &'a Client, look: Look, stores: &Stores) -> Result<Self, OAuthError> {
         // Nothing is fetched for whoever may not authenticate by it anyway.
         if !client.allows_method(AuthMethod::PrivateKeyJwt) {
             return Ok(Self::None);
@@ -168,7 +168,7 @@ impl<'a> Keys<'a> {
         })?;
         let newer = match look {
             Look::Remembered => None,
-            Look::Anew(_) => remote.remote_keys_after_mismatch(address).await?,
+            Look::Anew => remote.remote_keys_after_mismatch(address).await?,
         };
         let fetched = match newer {
             Some(newer) => newer,

@@ -21,6 +21,7 @@ use crate::core::client::auth_method::AuthMethod;
 use crate::core::error::{ClientAuthFailure, OAuthError};
 use crate::core::keys::jwk_set::JwkSet;
 use crate::core::port_error::PortError;
+use crate::core::ports::RemoteKeys;
 use crate::core::realm::{Issuer, Realm};
 use crate::core::replay::ReplayKey;
 use crate::core::source::ClientSource;
@@ -108,8 +109,13 @@ pub(super) fn unverified_issuer(token: &UnverifiedAssertion, spiffe: Spiffe) -> 
         return IssuerUrl::of_spiffe_id(id).ok_or_else(|| failure(AssertionProblem::Claims));
     }
     // What no realm can have registered is the issuer of nobody.
-    let issuer = token.text("iss").map_err(failure)?.parse();
-    issuer.map_err(|_| OAuthError::InvalidClient(ClientAuthFailure::IssuerNotTrusted))
+    let issuer = token.text("iss").map_err(failure)?.parse::<IssuerUrl>();
+    let issuer = issuer.map_err(|_| OAuthError::InvalidClient(ClientAuthFailure::IssuerNotTrusted))?;
+    // A trust domain speaks of its own workloads alone.
+    if issuer.is_spiffe() && IssuerUrl::of_spiffe_id(token.text("sub").map_err(failure)?).as_ref() != Some(&issuer) {
+        return Err(failure(AssertionProblem::Claims));
+    }
+    Ok(issuer)
 }
 
 fn is_of_another_issuer(text: &str) -> bool {
@@ -131,7 +137,7 @@ impl Proof for PresentedToken {
     async fn verify(
         &self,
         client: Option<&Client>,
-        look: Look<'_>,
+        _look: Look,
         stores: &Stores,
         circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError> {
@@ -145,18 +151,22 @@ impl Proof for PresentedToken {
             Some(client) => self.issuer_for(client, realm),
             None => Err(ClientAuthFailure::UnknownClient),
         };
-        let keys = match &issuer {
-            Ok(issuer) => Some(Keys::of(issuer, look, stores).await?),
-            Err(_) => {
-                stores.secrets.no_secrets().await;
-                None
-            }
+        let keys = if let Ok(issuer) = &issuer {
+            Some(Keys::of(issuer, stores).await?)
+        } else {
+            stores.secrets.no_secrets().await;
+            None
         };
 
-        // 3. The signature: one verification, whoever the client and the issuer are and whatever is wrong with the key.
-        let by = issuer.as_ref().ok().zip(keys.as_ref().map(Keys::set));
-        let by = by.map(|(issuer, keys)| signature::By { keys, algs: &issuer.algs });
-        let signed = signature::check(&self.token, by, now);
+        // 3. The signature: one verification, whoever the client and the issuer are and whatever is wrong with the key. One more where
+        //    the issuer has other keys since.
+        let mut signed = self.check_signature(issuer.as_ref().ok().zip(keys.as_ref()), now);
+        if let (Ok(issuer), Some(Keys::Fetched(_)), Err(problem)) = (&issuer, &keys, signed)
+            && problem.is_of_keys()
+            && let Some(newer) = Keys::since(issuer, stores).await?
+        {
+            signed = self.check_signature(Some((issuer, &newer)), now);
+        }
         let (Some(client), issuer) = (client, issuer.map_err(OAuthError::InvalidClient)?) else {
             return Err(OAuthError::InvalidClient(ClientAuthFailure::UnknownClient));
         };
@@ -174,26 +184,15 @@ impl Proof for PresentedToken {
         if let Some(remote) = &stores.remote_keys {
             remote.confirm_issuer(&issuer).await;
         }
-        Ok(Proven::ByIdentity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
+        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
     }
 
     async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {
-        // The registration may have the method, a rule or an issuer's name since, and the issuer other keys.
-        let may_be_newer = match failure {
-            ClientAuthFailure::Assertion(problem) => problem.is_of_keys(),
-            ClientAuthFailure::MethodNotTried
-            | ClientAuthFailure::IssuerNotTrusted
-            | ClientAuthFailure::NoTrustRule(_) => true,
-            ClientAuthFailure::NoCredentials
-            | ClientAuthFailure::Malformed
-            | ClientAuthFailure::MethodNotSupported
-            | ClientAuthFailure::UnknownClient
-            | ClientAuthFailure::Disabled
-            | ClientAuthFailure::MethodNotRegistered
-            | ClientAuthFailure::SecretExpired
-            | ClientAuthFailure::WrongSecret
-            | ClientAuthFailure::AwsCaller(_) => false,
-        };
+        // The registration may have the method, or a rule, since. An issuer's keys are not in it, and have been looked for again.
+        let may_be_newer = matches!(
+            failure,
+            ClientAuthFailure::MethodNotTried | ClientAuthFailure::IssuerNotTrusted | ClientAuthFailure::NoTrustRule(_)
+        );
         may_be_newer && stores.secrets.admits_another_look(client).await
     }
 }
@@ -219,8 +218,7 @@ impl PresentedToken {
             return Err(ClientAuthFailure::MethodNotTried);
         }
         let (named, trust) = (&self.unverified_issuer, &client.metadata.trust);
-        let registered = realm.settings.trusted_issuers.iter().find(|issuer| issuer.issuer == *named);
-        match registered {
+        match realm.trusted_issuer(named) {
             Some(issuer) if trust.name(named) => Ok(Cow::Borrowed(issuer)),
             None if named.is_sts() && trust.admit_any_sts_issuer() => {
                 let issuer = TrustedIssuer::of_sts(named.clone()).ok_or(ClientAuthFailure::IssuerNotTrusted)?;
@@ -228,6 +226,15 @@ impl PresentedToken {
             }
             _ => Err(ClientAuthFailure::IssuerNotTrusted),
         }
+    }
+
+    fn check_signature(
+        &self,
+        by: Option<(&Cow<'_, TrustedIssuer>, &Keys<'_>)>,
+        now: UnixSeconds,
+    ) -> Result<(), AssertionProblem> {
+        let by = by.map(|(issuer, keys)| signature::By { keys: keys.set(), algs: &issuer.algs });
+        signature::check(&self.token, by, now)
     }
 
     async fn spend(
@@ -265,25 +272,17 @@ enum Keys<'a> {
 }
 
 impl Keys<'_> {
-    async fn of<'a>(issuer: &'a TrustedIssuer, look: Look<'_>, stores: &Stores) -> Result<Keys<'a>, OAuthError> {
+    async fn of<'a>(issuer: &'a TrustedIssuer, stores: &Stores) -> Result<Keys<'a>, OAuthError> {
         if let IssuerKeys::Jwks(keys) = &issuer.keys {
             return Ok(Keys::Registered(keys));
         }
-        let remote = stores.remote_keys.as_ref().ok_or_else(|| PortError::Unavailable {
-            service: "the issuer's keys",
-            detail: "this server fetches no keys".to_owned(),
-        })?;
-        // Looked for again only where they were what is wrong: another look at the rules costs no fetch.
-        let newer = match look {
-            Look::Anew(ClientAuthFailure::Assertion(problem)) if problem.is_of_keys() => {
-                remote.issuer_keys_after_mismatch(issuer).await?
-            }
-            Look::Anew(_) | Look::Remembered => None,
-        };
-        match newer {
-            Some(newer) => Ok(Keys::Fetched(newer)),
-            None => Ok(Keys::Fetched(remote.issuer_keys(issuer).await?)),
-        }
+        Ok(Keys::Fetched(fetched(stores)?.issuer_keys(issuer).await?))
+    }
+
+    /// Those that it has since, where they were what is wrong: another look at the registration costs no fetch, and whoever causes one
+    /// keeps nobody else from it.
+    async fn since<'a>(issuer: &TrustedIssuer, stores: &Stores) -> Result<Option<Keys<'a>>, OAuthError> {
+        Ok(fetched(stores)?.issuer_keys_after_mismatch(issuer).await?.map(Keys::Fetched))
     }
 
     fn set(&self) -> &JwkSet {
@@ -292,6 +291,14 @@ impl Keys<'_> {
             Keys::Fetched(keys) => keys,
         }
     }
+}
+
+fn fetched(stores: &Stores) -> Result<&dyn RemoteKeys, OAuthError> {
+    let remote = stores.remote_keys.as_deref().ok_or_else(|| PortError::Unavailable {
+        service: "the issuer's keys",
+        detail: "this server fetches no keys".to_owned(),
+    });
+    Ok(remote?)
 }
 
 fn failure(problem: AssertionProblem) -> OAuthError {

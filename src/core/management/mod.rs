@@ -1,4 +1,4 @@
-//! What an operator does: registers clients and changes them, rotates their secrets, sets realms, and cares for signing keys.
+//! What an operator does: registers clients and changes them, rotates their secrets, sets realms and whom they trust, and cares for signing keys.
 //!
 //! Every face calls one use case for one request, and decides nothing itself: what a changed registration must answer to, who was
 //! quicker, when a secret ends and when a key may sign is decided here. What an operator should know besides comes back as a
@@ -7,6 +7,7 @@
 mod clients;
 mod effective;
 mod hindrance;
+mod issuers;
 mod keys;
 mod operator;
 mod outcome;
@@ -17,6 +18,7 @@ mod valid_after;
 pub use clients::{ClientChange, Registered, Registration};
 pub use effective::{EffectiveSetting, EffectiveSettings, SettingOrigin};
 pub use hindrance::Hindrance;
+pub use issuers::{InvalidIssuer, IssuerChange};
 pub use operator::Management;
 pub use outcome::{Changed, ManagementError, Notice, Subject};
 pub use realms::RealmChange;

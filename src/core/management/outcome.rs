@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::hindrance::Hindrance;
+use super::issuers::InvalidIssuer;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
@@ -15,6 +16,7 @@ use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
 use crate::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use crate::core::time::UnixSeconds;
+use crate::core::trust::issuer::IssuerName;
 use crate::core::trust::rule::RuleName;
 
 /// A record as it is stored after a change, and what to know about it.
@@ -37,6 +39,13 @@ pub enum Subject {
         realm: RealmName,
         /// Its id.
         client_id: ClientId,
+    },
+    /// An issuer that a realm trusts.
+    Issuer {
+        /// The realm.
+        realm: RealmName,
+        /// Its name.
+        name: IssuerName,
     },
 }
 
@@ -196,6 +205,21 @@ pub enum ManagementError {
         /// What the realm allows.
         allowed: Scope,
     },
+    /// An issuer cannot be trusted so.
+    #[error(transparent)]
+    InvalidIssuer(#[from] InvalidIssuer),
+    /// Rules of clients name the issuer that was to be removed.
+    #[error("rules of clients of realm '{realm}' need the issuer '{issuer}'")]
+    IssuerIsUsed {
+        /// Their realm.
+        realm: RealmName,
+        /// The issuer.
+        issuer: IssuerName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
     /// The client's secret was to be rotated by schedule, and nothing does that in this registry.
     #[error("nothing rotates the secret of {0} by schedule")]
     NothingRotatesSecrets(Subject),
@@ -285,6 +309,10 @@ impl Subject {
         Self::Client { realm: realm.clone(), client_id: client_id.clone() }
     }
 
+    pub(super) fn issuer(realm: &RealmName, name: &IssuerName) -> Self {
+        Self::Issuer { realm: realm.clone(), name: name.clone() }
+    }
+
     /// Why the registry did not do what was asked for.
     pub(super) fn refused(self, error: RegistrarError) -> ManagementError {
         match error {
@@ -303,6 +331,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Realm(name) => write!(formatter, "realm '{name}'"),
             Self::Client { client_id, .. } => write!(formatter, "client '{client_id}'"),
+            Self::Issuer { name, .. } => write!(formatter, "issuer '{name}'"),
         }
     }
 }
@@ -340,6 +369,6 @@ pub(super) fn notices_of_scopes<'a>(
 pub(super) fn notices_of_grants<'a>(
     grant_types: impl IntoIterator<Item = &'a GrantType>,
 ) -> impl Iterator<Item = Notice> {
-    let others = grant_types.into_iter().filter(|grant_type| grant_type.as_str() != GrantType::CLIENT_CREDENTIALS);
+    let others = grant_types.into_iter().filter(|grant_type| !grant_type.is_implemented());
     others.cloned().map(Notice::GrantTypeNotImplemented)
 }

@@ -142,7 +142,7 @@ impl Management {
     }
 
     /// How many clients of the realm are such, and the first of them.
-    async fn count_clients(
+    pub(super) async fn count_clients(
         &self,
         realm: &RealmName,
         is_such: impl Fn(&Client) -> bool,
@@ -193,7 +193,7 @@ fn notices_of(before: &RealmSettings, realm: &Realm) -> Vec<Notice> {
     let mut notices: Vec<Notice> = notices_of_grants(settings.grant_types.iter().flatten().filter(is_new)).collect();
     let stops_all = |settings: &RealmSettings| {
         let named = settings.grant_types.as_ref();
-        named.is_some_and(|named| named.iter().all(|named| named.as_str() != GrantType::CLIENT_CREDENTIALS))
+        named.is_some_and(|named| !named.iter().any(GrantType::is_implemented))
     };
     // A grant type that is not implemented has been spoken of.
     if notices.is_empty() && stops_all(settings) && !stops_all(before) {

@@ -176,7 +176,7 @@ struct Known<'a> {
     paths: Result<Vec<&'a str>, ShortfallReason>,
 }
 
-fn is_organization(text: &str) -> bool {
+pub(super) fn is_organization(text: &str) -> bool {
     let id = text.strip_prefix("o-");
     id.is_some_and(|id| (10..=32).contains(&id.len()) && id.bytes().all(is_of_id))
 }
@@ -193,7 +193,7 @@ fn organization_of(path: &str) -> Option<&str> {
     (root && names.all(|unit| id_after(unit, "ou-"))).then_some(organization)
 }
 
-fn is_role_id(text: &str) -> bool {
+pub(super) fn is_role_id(text: &str) -> bool {
     let id = text.strip_prefix("AROA");
     id.is_some_and(|id| {
         (12..=124).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())

@@ -1,6 +1,7 @@
 //! Who a caller of AWS is, by what AWS says of it in the context of a request whose signature it has verified.
 
-use super::aws::AwsCaller;
+use super::aws::{AwsCaller, is_organization, is_role_id};
+use super::role_arn::{is_account, is_of_role_name};
 use crate::core::reason::Reason;
 
 /// Whom AWS says a request comes from. There is one where AWS verifies the signature of each request, and nowhere else.
@@ -53,6 +54,7 @@ impl AwsCaller {
             account: arn.account.to_owned(),
             role: role.to_owned(),
             role_id: Some(role_id.to_owned()),
+            // An HTTP API writes `aws:PrincipalOrgID` for an account that belongs to none, a function URL null.
             organization: facts.organization.filter(|id| is_organization(id)).map(str::to_owned),
         })
     }
@@ -91,7 +93,7 @@ impl<'a> Arn<'a> {
         match (self.service, kind) {
             ("sts", "assumed-role") => {
                 let (role, session) = name.split_once('/').ok_or(CallerProblem::Malformed)?;
-                let well_formed = is_name(role, MAX_ROLE_NAME) && is_name(session, MAX_SESSION_NAME);
+                let well_formed = is_name(role) && is_name(session);
                 if well_formed { Ok((role, session)) } else { Err(CallerProblem::Malformed) }
             }
             ("sts", "federated-user") | ("iam", "user" | "root") => Err(CallerProblem::NotARole),
@@ -100,36 +102,14 @@ impl<'a> Arn<'a> {
     }
 }
 
-fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// Of a role or a session: neither has a slash, a colon or a character of a pattern.
-fn is_name(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
-}
-
-fn is_role_id(text: &str) -> bool {
-    let is_unique = |rest: &str| {
-        (12..=124).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-    };
-    text.strip_prefix("AROA").is_some_and(is_unique)
-}
-
-/// An HTTP API writes `aws:PrincipalOrgID` for an account that belongs to none, a function URL null.
-fn is_organization(text: &str) -> bool {
-    let is_unique = |rest: &str| {
-        (10..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
-    text.strip_prefix("o-").is_some_and(is_unique)
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(is_of_role_name)
 }
 
 /// The partitions of AWS. A role of one is nothing in another.
 const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"];
-const MAX_ROLE_NAME: usize = 64;
-const MAX_SESSION_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -107,6 +107,9 @@ pub struct MalformedIssuerName;
 pub struct MalformedIssuerUrl;
 
 impl TrustedIssuer {
+    /// The most seconds that an issuer's tokens may be let be old: a day. Where they may be older, only their `exp` counts.
+    pub const LONGEST_AGE: u64 = 86_400;
+
     /// An issuer of whose tokens is believed what its kind says: what signs them, how old they may be, and whether each is good once.
     pub fn new(name: IssuerName, issuer: IssuerUrl, kind: IssuerKind, keys: IssuerKeys) -> Self {
         let (max_age, single_use) = kind.use_of_tokens();

@@ -147,6 +147,15 @@ impl TrustRules {
         self.0.iter().filter(|rule| matches!(&rule.head, Head::Aws(aws) if !aws.pins_organization()))
     }
 
+    /// Whether a rule may be satisfied by nobody without this issuer in the realm. Of AWS an account's rule needs one, and which account is
+    /// whose only its tokens say; a rule for an organization has all of them.
+    pub fn need(&self, issuer: &IssuerUrl) -> bool {
+        self.0.iter().any(|rule| match &rule.head {
+            Head::Aws(aws) => issuer.is_sts() && !aws.pins_organization(),
+            Head::Issuer(named) => named == issuer,
+        })
+    }
+
     /// Those that any administrator of any account of an organization can satisfy: they name neither an account nor an
     /// organizational unit, and such a person makes roles and tags as they like.
     pub fn of_whole_organizations(&self) -> impl Iterator<Item = &TrustRule> {

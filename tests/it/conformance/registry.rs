@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client::grant_type::GrantType;
 use grantwell::core::client::{Client, ClientStatus};
-use grantwell::core::ports::RegistrarError;
+use grantwell::core::ports::{ClientBeside, RegistrarError};
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
@@ -30,6 +30,7 @@ macro_rules! registry_suite {
             a_listing_is_of_one_realm,
             a_realm_is_created_and_changed,
             realms_are_listed_in_order_of_name,
+            a_realm_and_a_client_of_it_are_read_together_as_they_are_alone,
         }
     };
 }
@@ -233,6 +234,27 @@ pub(crate) async fn a_realm_is_created_and_changed(ports: &RegistryPorts) {
     }
     assert_eq!(ports.registrar.read_realm(&alpha.name).await, Ok(Some(changed.clone())));
     assert_eq!(ports.registry.realm(&alpha.name).await, Ok(Some(Arc::new(changed))));
+}
+
+/// A store may leave the client out, and must not say of it what is not so.
+pub(crate) async fn a_realm_and_a_client_of_it_are_read_together_as_they_are_alone(ports: &RegistryPorts) {
+    let alpha = Realm { revision: 1, ..realm("alpha") };
+    ports.registrar.put_realm(&alpha).await.expect("created");
+    for owner in ["alpha", "beta"] {
+        ports.registered(&realm(owner), "myClient").await;
+    }
+    for (name, id) in
+        [("alpha", "myClient"), ("alpha", "nobody"), ("beta", "myClient"), ("gamma", "myClient"), ("root", "alpha")]
+    {
+        let (name, id) = (realm_name(name), client_id(id));
+        let alone = (ports.registry.realm(&name).await, ports.registry.client(&name, &id).await);
+        let together = ports.registry.realm_and_client(&name, &id).await.expect("read");
+        assert_eq!(Ok(together.realm), alone.0, "{name}");
+        if let ClientBeside::Said(client) = together.client {
+            assert_eq!(Ok(client), alone.1, "{name} {id}");
+        }
+    }
+    assert!(ports.registry.realm(&alpha.name).await.expect("read").is_some(), "one of them is there");
 }
 
 pub(crate) async fn realms_are_listed_in_order_of_name(ports: &RegistryPorts) {

@@ -62,6 +62,12 @@ pub async fn answer(router: Router, event: &str, time_left: Duration) -> serde_j
     serde_json::to_value(gateway.answer(event, time_left).await).unwrap_or_default()
 }
 
+/// Whom each payload's event says that the request comes from, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn callers(event: &str) -> [crate::core::trust::caller::CallerByAws; 2] {
+    [Payload::V1, Payload::V2].map(|payload| caller::of_event(event, payload))
+}
+
 struct Gateway {
     router: Router,
     public_url: Option<PublicUrl>,

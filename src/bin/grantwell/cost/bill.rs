@@ -121,7 +121,7 @@ impl Requests {
         };
         let gigabytes = |bytes: f64| self.number * bytes / BYTES_OF_A_GB;
         for (item, quantity, price) in [
-            ("API requests", self.number, prices.http_api()),
+            ("API requests", usage.api_requests(self.number), prices.http_api()),
             ("invocations", self.number, prices.lambda_request()),
             ("GB-seconds", seconds * f64::from(usage.memory_mb) / 1_024.0, prices.lambda_time(usage.architecture)),
             ("table writes", units(Calls::write_units), prices.dynamodb_write()),
@@ -194,11 +194,16 @@ impl Usage {
         self.format == AccessTokenFormat::Jwt
     }
 
+    /// Of so many requests, those that come through the API. A function URL has no price of its own.
+    fn api_requests(&self, number: f64) -> f64 {
+        if self.secret_storage == KeptSecrets::Iam { 0.0 } else { number }
+    }
+
     /// Secrets in Secrets Manager, but for keys that sign.
     fn secrets_of_clients(&self) -> f64 {
         match self.secret_storage {
             KeptSecrets::SecretsManager => f64::from(self.clients) + f64::from(self.resource_servers),
-            KeptSecrets::Digest | KeptSecrets::None => 0.0,
+            KeptSecrets::Digest | KeptSecrets::None | KeptSecrets::Iam => 0.0,
         }
     }
 
@@ -391,6 +396,18 @@ mod tests {
         is(token_line(keys, "table writes"), 2e6, 1.25);
         is(introspection_line(keys, "table writes"), 1e6, 0.625);
         is(line(keys, Part::Standing, "secrets kept"), 0.0, 0.0);
+    }
+
+    #[test]
+    fn a_role_of_aws_has_nothing_to_keep_to_read_or_to_remember_and_its_address_no_price() {
+        let roles = Usage { introspections: 1_000_000, secret_storage: KeptSecrets::Iam, ..USAGE };
+        for none in ["API requests", "secret reads"] {
+            is(token_line(roles, none), 0.0, 0.0);
+            is(introspection_line(roles, none), 0.0, 0.0);
+        }
+        is(token_line(roles, "table writes"), 1e6, 0.625);
+        is(introspection_line(roles, "table writes"), 0.0, 0.0);
+        is(line(roles, Part::Standing, "secrets kept"), 0.0, 0.0);
     }
 
     #[test]

@@ -90,7 +90,9 @@ impl CountedCalls {
             load: match secrets {
                 KeptSecrets::SecretsManager => LOADS,
                 // A digest comes with the registration, and is as new as that.
-                KeptSecrets::Digest | KeptSecrets::None => Loads { client_secret: NONE, new_secret: NONE, ..LOADS },
+                KeptSecrets::Digest | KeptSecrets::None | KeptSecrets::Iam => {
+                    Loads { client_secret: NONE, new_secret: NONE, ..LOADS }
+                }
             },
         }
     }

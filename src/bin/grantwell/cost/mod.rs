@@ -209,6 +209,7 @@ fn assumptions(usage: &Usage, prices: &Prices) -> Vec<String> {
         KeptSecrets::SecretsManager => "secrets in Secrets Manager",
         KeptSecrets::Digest => "secrets kept as digests",
         KeptSecrets::None => "keys in place of secrets",
+        KeptSecrets::Iam => "roles of AWS in place of secrets, at a function URL",
     };
     let Prices { region, as_of, .. } = prices;
     let Usage { clients, resource_servers, memory_mb, duration_ms, sandboxes, cold_starts, init_ms, .. } = usage;

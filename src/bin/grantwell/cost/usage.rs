@@ -33,7 +33,7 @@ pub(super) struct Usage {
     #[arg(long)]
     pub(super) token_quota: bool,
     /// Where the secrets of clients and resource servers are kept, or none: they authenticate with keys (`private_key_jwt`), and each
-    /// assertion is remembered by a write
+    /// assertion is remembered by a write; or iam: they are roles of AWS (`aws_iam`), at a function URL
     #[arg(long, value_name = "STORAGE", value_enum, default_value_t = KeptSecrets::SecretsManager)]
     pub(super) secret_storage: KeptSecrets,
     /// Memory of each function, in MB
@@ -79,6 +79,7 @@ pub(super) enum KeptSecrets {
     SecretsManager,
     Digest,
     None,
+    Iam,
 }
 
 /// Level of the functions' log: with the line of each decision, or without.

@@ -87,7 +87,7 @@ pub enum InvalidJwks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedJwks {
     /// Not the JSON of RFC 7517 §5.
-    #[error("what was fetched is not a JWK Set")]
+    #[error("the document is not a JWK Set (RFC 7517 section 5)")]
     NotASet,
     /// Whoever can read it can sign.
     #[error("the JWK Set has a private or a symmetric key, which everybody can read there")]
