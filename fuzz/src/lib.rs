@@ -6,6 +6,7 @@ mod issuer;
 mod presented;
 mod records;
 mod report;
+mod trust;
 
 pub use assertion::assertion;
 pub use identity::identity;
@@ -13,6 +14,7 @@ pub use issuer::issuer;
 pub use presented::{introspection, revocation};
 pub use records::records;
 pub use report::report;
+pub use trust::trust;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

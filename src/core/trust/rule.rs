@@ -142,6 +142,11 @@ impl TrustRules {
         })
     }
 
+    /// Those that tokens satisfy only of issuers of AWS that the realm has registered: they name an account and no organization.
+    pub fn of_registered_issuers_of_aws(&self) -> impl Iterator<Item = &TrustRule> {
+        self.0.iter().filter(|rule| matches!(&rule.head, Head::Aws(aws) if !aws.pins_organization()))
+    }
+
     /// Whether a rule may be satisfied by nobody without this issuer in the realm. Of AWS an account's rule needs one, and which account is
     /// whose only its tokens say; a rule for an organization has all of them.
     pub fn need(&self, issuer: &IssuerUrl) -> bool {
