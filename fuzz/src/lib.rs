@@ -1,12 +1,14 @@
 //! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
 
 mod assertion;
+mod identity;
 mod issuer;
 mod presented;
 mod records;
 mod report;
 
 pub use assertion::assertion;
+pub use identity::identity;
 pub use issuer::issuer;
 pub use presented::{introspection, revocation};
 pub use records::records;

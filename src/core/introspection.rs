@@ -24,6 +24,7 @@ use super::reason::Reason;
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use super::time::UnixSeconds;
+use super::trust::rule::RuleName;
 
 /// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
 pub const SIGNED_TYP: &str = "token-introspection+jwt";
@@ -92,6 +93,9 @@ pub struct ActiveToken {
     expires_in: u64,
     #[serde(rename = "auditTrackingId")]
     audit_tracking_id: String,
+    /// The rule by which the caller was the client, where others have vouched for the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust_rule: Option<RuleName>,
     /// What the client's registration adds; none of it has a name of the members above.
     #[serde(flatten)]
     claims: CustomClaimMembers,
@@ -251,6 +255,7 @@ impl ActiveToken {
             realm: record.realm.path(),
             expires_in: record.expires_at.since(now),
             audit_tracking_id: record.audit_tracking_id,
+            trust_rule: record.trust_rule,
             claims: CustomClaimMembers(record.claims),
         }
     }

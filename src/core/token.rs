@@ -1,5 +1,5 @@
-//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1), with resource indicators (RFC 8707) and
-//! access tokens that are opaque or JWTs (RFC 9068).
+//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1) and that of a token of another issuer (RFC 7523 §2.1),
+//! with resource indicators (RFC 8707) and access tokens that are opaque or JWTs (RFC 9068).
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ use super::realm::{Issuer, Realm};
 use super::realms::Realms;
 use super::scope::Scope;
 use super::time::UnixSeconds;
+use super::trust::admission::Admission;
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -87,7 +88,7 @@ impl TokenEndpoint {
         name: "token",
         path: TOKEN_PATH,
         method: Method::Post,
-        parameters: &["grant_type", "scope", "resource", "audience", "authorization_details"],
+        parameters: &["grant_type", "assertion", "scope", "resource", "audience", "authorization_details"],
     };
 
     /// Issues an access token.
@@ -110,16 +111,38 @@ impl TokenEndpoint {
         };
         // Unlike a resource, an audience is one parameter, whatever it names.
         request.params.single("audience")?;
-        let credentials = Credentials::from_request(request)?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
-        let AuthenticatedClient { client, .. } = self.clients.authenticate(&realm, &credentials).await?;
-        self.issue_to(&client, &realm, &asked).await.map_err(|error| Refused::of(&client, error))
+        let authenticated = self.authenticate(request, &realm, asked.grant_type).await?;
+        let issued = self.issue_to(&authenticated, &realm, &asked).await;
+        issued.map_err(|error| Refused::of(&authenticated.client, error))
     }
 
-    async fn issue_to(&self, client: &Client, realm: &Realm, asked: &Asked<'_>) -> Result<TokenResponse, OAuthError> {
+    /// By its credentials, or by the assertion that is its grant.
+    async fn authenticate(
+        &self,
+        request: &ClientRequest<'_>,
+        realm: &Realm,
+        grant_type: Option<&str>,
+    ) -> Result<AuthenticatedClient, Refused> {
+        if grant_type != Some(GrantType::JWT_BEARER) {
+            return self.clients.authenticate(realm, &Credentials::from_request(request)?).await;
+        }
+        let credentials = Credentials::from_grant(request).map_err(invalid_grant)?;
+        let authenticated = self.clients.authenticate(realm, &credentials).await;
+        authenticated.map_err(|Refused { named, error }| Refused { named, error: invalid_grant(error) })
+    }
+
+    async fn issue_to(
+        &self,
+        authenticated: &AuthenticatedClient,
+        realm: &Realm,
+        asked: &Asked<'_>,
+    ) -> Result<TokenResponse, OAuthError> {
+        let AuthenticatedClient { client, admission, .. } = authenticated;
+
         // 3. The grant (§4.4.2).
-        require_client_credentials(asked.grant_type, client, realm)?;
+        require_grant(asked.grant_type, client, realm)?;
 
         // 4. The scope (§3.3).
         let scope = grant_scope(asked.scope, client, realm)?;
@@ -149,7 +172,8 @@ impl TokenEndpoint {
             expires_at: now.plus(lifetime.seconds()),
             jti: random.jti(settings, client),
             audit_tracking_id: random.audit_tracking_id(),
-            claims: client.metadata.access_token_claims.clone(),
+            claims: client.metadata.access_token_claims.of_token(admission.as_ref().map(|admission| &admission.claims)),
+            trust_rule: admission.as_ref().map(|admission| admission.rule.clone()),
         };
         let access_token = self.mint(&record, settings, &random).await?;
 
@@ -159,7 +183,7 @@ impl TokenEndpoint {
         }
 
         // 9. The answer (§5.1).
-        self.record_issuance(&record, settings.format, counted.as_ref());
+        self.record_issuance(&record, settings.format, admission.as_ref(), counted.as_ref());
         let quota = counted.and_then(|counted| counted.told(now));
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds(), quota })
     }
@@ -203,10 +227,24 @@ impl TokenEndpoint {
         }
     }
 
-    fn record_issuance(&self, record: &AccessTokenRecord, format: AccessTokenFormat, counted: Option<&Counted>) {
+    fn record_issuance(
+        &self,
+        record: &AccessTokenRecord,
+        format: AccessTokenFormat,
+        admission: Option<&Admission>,
+        counted: Option<&Counted>,
+    ) {
         let AccessTokenRecord { realm, client_id, scope, audit_tracking_id, .. } = record;
         let expires_in = record.expires_at.since(record.iat);
-        self.audit.record(&AuditEvent::TokenIssued { realm, client_id, scope, expires_in, format, audit_tracking_id });
+        self.audit.record(&AuditEvent::TokenIssued {
+            realm,
+            client_id,
+            scope,
+            expires_in,
+            format,
+            admission,
+            audit_tracking_id,
+        });
         if let Some(excess) = counted.filter(|counted| counted.is_excess()) {
             let (limit, counted) = (excess.quota.limit, excess.number);
             self.audit.record(&AuditEvent::QuotaExceededObserved {
@@ -307,12 +345,31 @@ fn require_valid_from(now: UnixSeconds, client: &Client, realm: &Realm) -> Resul
     )))
 }
 
+/// What is wrong with an assertion that is the grant (RFC 7521 §4.1.1).
+fn invalid_grant(error: OAuthError) -> OAuthError {
+    match error {
+        OAuthError::InvalidClient(failure) => OAuthError::InvalidGrant(failure),
+        other => other,
+    }
+}
+
 /// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.
-fn require_client_credentials(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
+fn require_grant(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
     match grant_type {
         None => Err(OAuthError::InvalidRequest("grant_type is missing")),
         Some(GrantType::CLIENT_CREDENTIALS) => {
             if client.allows_grant(&GrantType::client_credentials(), realm) {
+                Ok(())
+            } else {
+                Err(OAuthError::UnauthorizedClient)
+            }
+        }
+        // It proves nothing that the same token could not prove beside the other grant, so that whoever may use that may use this.
+        Some(GrantType::JWT_BEARER) => {
+            if [GrantType::jwt_bearer(), GrantType::client_credentials()]
+                .iter()
+                .any(|grant| client.allows_grant(grant, realm))
+            {
                 Ok(())
             } else {
                 Err(OAuthError::UnauthorizedClient)

@@ -174,7 +174,7 @@ def metadata(issuer: str) -> Expected:
         "revocation_endpoint": f"{issuer}/token/revoke",
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
     }
     return Expected(200, body, {"content-type": NO_STORE["content-type"], "cache-control": "public, max-age=300"})
 
@@ -224,6 +224,8 @@ EXPECTATIONS: dict[str, Expectation] = {
     "token/wrong-secret": unauthenticated(),
     "token/unknown-client": unauthenticated(),
     "token/private-key-jwt-expired": unauthenticated(),
+    "token/workload-identity-expired": unauthenticated(),
+    "token/jwt-bearer-expired": rejected(400, "invalid_grant"),
     "token/invalid-scope": rejected(400, "invalid_scope"),
     "token/unsupported-grant": rejected(400, "unsupported_grant_type"),
     "token/duplicate-parameter": rejected(400, "invalid_request"),
@@ -319,7 +321,7 @@ def items(*kinds: str) -> Json:
 
 
 # A mark keeps when the token would have expired and its audit id, so the function that writes it must not touch those.
-MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"]
+MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims", "trust_rule"]
 
 
 def versions(*labels: str) -> Json:

@@ -22,10 +22,11 @@ import pytest
 
 import key_client
 import seed
+import workload_client
 from aws_calls import AwsCalls, Call
 from conftest import StartFunction
 from emulator import Emulator
-from expectations import UNAVAILABLE, assert_answer, assert_outcome, event, unauthenticated
+from expectations import EXPECTATIONS, UNAVAILABLE, assert_answer, assert_outcome, event, unauthenticated
 from runtime_api import Answer, LambdaRuntime
 from stack import Stack, Statement
 from template import ROOT, Json
@@ -67,6 +68,8 @@ CALLER = REALM + CLIENT + SECRET + NEW_SECRET
 # A digest comes with the registration, and so does a public key.
 DIGEST_CALLER = REALM + CLIENT
 KEY_CALLER = REALM + CLIENT
+# The rules come with the registration, and the issuer, here with its keys, with the realm.
+IDENTITY_CALLER = REALM + CLIENT
 
 ISSUED = Counter({"PutItem token": 1})
 # An assertion is used once, by whichever sandbox.
@@ -189,6 +192,14 @@ def fresh(**claims: object) -> str:
     return key_client.assertion(int(time.time()), **claims)
 
 
+def fresh_token(**claims: object) -> str:
+    return workload_client.token(int(time.time()), **claims)
+
+
+def pod() -> str:
+    return fresh_token(issuer=seed.CLUSTER, sub="system:serviceaccount:orders:api")
+
+
 def claims(token: str) -> Json:
     payload = token.split(".")[1]
     parsed: Json = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -257,6 +268,12 @@ ROWS = {
     ),
     "token: opaque, by a key": Row(
         "TokenFunction", lambda service: key_client.event_with(fresh()), answers_200, USED + ISSUED, KEY_CALLER
+    ),
+    "token: opaque, by a token of an issuer that is good once": Row(
+        "TokenFunction", lambda _: workload_client.event_with(fresh_token()), answers_200, USED + ISSUED, IDENTITY_CALLER
+    ),
+    "token: opaque, by a token of an issuer that is a file": Row(
+        "TokenFunction", lambda _: workload_client.event_with(pod(), client=seed.MY_POD.id), answers_200, ISSUED, IDENTITY_CALLER
     ),
     "token: opaque, secret kept as a digest": Row(
         "TokenFunction", lambda service: token_request(DIGEST), answers_200, ISSUED, DIGEST_CALLER
@@ -573,6 +590,29 @@ def test_a_replay_is_one_call_and_a_wrong_signature_none(service: Service, count
     for other in (fresh(aud="https://other.example.com"), key_client.assertion(int(time.time()) - 600)):
         assert_answer(function.sandbox.call(key_client.event_with(other)), unauthenticated())
         assert function.calls() == NOTHING
+
+
+def test_a_token_of_an_issuer_that_proves_nothing_costs_a_look_at_the_registration_in_thirty_seconds(
+    service: Service, count: CountCalls
+) -> None:
+    function = count("TokenFunction")
+    used = workload_client.event_with(fresh_token())
+    assert function.sandbox.call(used).status == 200
+    function.calls()
+    refused = EXPECTATIONS["token/jwt-bearer-expired"]
+    for _ in range(3):
+        assert_outcome(function.sandbox, used, refused)
+        assert function.calls() == USED
+    wrong = [fresh_token(sub="service-2"), fresh_token(issuer="https://idp.example.org"), fresh_token()[:-8] + "AAAAAAAA"]
+    assert_outcome(function.sandbox, workload_client.event_with(wrong[0]), refused)
+    assert function.calls() == NEW_SECRET
+    for text in (*wrong, fresh_token(aud="https://other.example.com"), workload_client.token(int(time.time()) - 700)):
+        assert_outcome(function.sandbox, workload_client.event_with(text), refused)
+        assert function.calls() == NOTHING
+    # Somebody whom nobody knows costs a read of the registry, once.
+    for expected in (CLIENT, NOTHING):
+        assert_outcome(function.sandbox, workload_client.event_with(fresh_token(), client="nobody"), refused)
+        assert function.calls() == expected
 
 
 def test_guessing_at_a_digest_costs_one_read_in_thirty_seconds(service: Service, count: CountCalls) -> None:

@@ -51,6 +51,8 @@ TOLD: dict[str, tuple[str | None, dict[str, Any]]] = {
     "token/base64-body": ISSUED,
     "token/wrong-secret": refused("wrong_secret"),
     "token/private-key-jwt-expired": refused("assertion_expired"),
+    "token/workload-identity-expired": refused("assertion_expired"),
+    "token/jwt-bearer-expired": refused("assertion_expired"),
     "token/unknown-client": refused("unknown_client"),
     "token/invalid-scope": refused("invalid_scope"),
     "token/unsupported-grant": refused("unsupported_grant_type"),

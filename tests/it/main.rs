@@ -52,3 +52,4 @@ mod scope;
 mod support;
 mod timing;
 mod token;
+mod workload_identity;

@@ -173,10 +173,10 @@ impl Subject {
         let elapsed = started.elapsed();
         assert!(
             matches!(
-                (kind, refused),
+                (kind, &refused),
                 (Kind::WrongSecret | Kind::OtherMethod | Kind::WithoutSecret, ClientAuthFailure::WrongSecret)
-            ) || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
-                || matches!((kind, refused), (Kind::Disabled, ClientAuthFailure::Disabled))
+            ) || matches!((kind, &refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
+                || matches!((kind, &refused), (Kind::Disabled, ClientAuthFailure::Disabled))
         );
         elapsed.as_secs_f64()
     }

@@ -181,7 +181,8 @@ pub fn read_token(attributes: &serde_json::Value) -> Option<StoredToken> {
 
 /// What a mark has no more of. The role of the function that revokes may touch these attributes, the key and the version, and no other: so it
 /// cannot make a token, nor give one more time.
-const FORGOTTEN: [&str; 9] = ["realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"];
+const FORGOTTEN: [&str; 10] =
+    ["realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims", "trust_rule"];
 const RECORD: &str = "a token record";
 const VERSION: &str = "version";
 
@@ -208,6 +209,7 @@ mod tests {
             jti: "identifier".into(),
             audit_tracking_id: "tracking".into(),
             claims: CustomClaims::default(),
+            trust_rule: Some("orders".parse().expect("a name")),
         }
     }
 

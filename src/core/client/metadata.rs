@@ -249,7 +249,9 @@ impl ClientMetadata {
             return Err(InvalidRegistration::NoAuthMethod);
         }
         self.check_keys()?;
-        self.trust.check(&realm.settings.trusted_issuers)?;
+        if self.trust != before.trust {
+            self.trust.check(&realm.settings.trusted_issuers)?;
+        }
         if self.client_secret_storage == Some(SecretStorage::Digest) && self.client_secret_rotation_days.is_some() {
             return Err(InvalidRegistration::RotatedDigest);
         }

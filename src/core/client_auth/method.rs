@@ -39,6 +39,8 @@ pub enum Carrier {
     Authorization,
     /// Parameters of the body, besides `client_id`.
     Parameters(&'static [&'static str]),
+    /// What AWS says of the caller, at an address where AWS has verified who that is.
+    AwsCaller,
 }
 
 /// What a request presents, decoded.
@@ -62,24 +64,24 @@ pub(super) trait Proof: Send + Sync {
     async fn verify(
         &self,
         client: Option<&Client>,
-        look: Look,
+        look: Look<'_>,
         stores: &Stores,
         circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError>;
 
     /// Called when it does not, and with why: whether the registration, and what belongs to it, may be looked at past all that is
     /// remembered. So seldom that guessing costs nothing.
-    async fn admits_another_look(&self, client: &Client, failure: ClientAuthFailure, stores: &Stores) -> bool;
+    async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool;
 }
 
 /// By what a proof is right.
 pub(super) enum Proven {
-    /// By something that the registration has.
-    ByRegistration,
-    /// By these secrets, which may be newer than the registration.
-    BySecrets(ClientSecrets),
-    /// By what others say of the caller.
-    ByIdentity(Admission),
+    /// Something that the registration has.
+    Registration,
+    /// These secrets, which may be newer than the registration.
+    Secrets(ClientSecrets),
+    /// What others say of the caller.
+    Identity(Admission),
 }
 
 /// In what a proof is verified, besides what it is verified against.
@@ -91,11 +93,11 @@ pub(super) struct Circumstances<'a> {
 
 /// At what a proof is verified against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Look<'a> {
     /// As it may be remembered.
     Remembered,
-    /// As the store has it now.
-    Anew,
+    /// As the store has it now, because of this failure.
+    Anew(&'a ClientAuthFailure),
 }
 
 /// What proofs are verified against, besides the registration.
@@ -114,7 +116,7 @@ impl Carrier {
     /// The parameters that it consists of.
     pub(super) fn parameters(self) -> &'static [&'static str] {
         match self {
-            Self::Authorization => &[],
+            Self::Authorization | Self::AwsCaller => &[],
             Self::Parameters(names) => names,
         }
     }
@@ -124,6 +126,7 @@ impl Carrier {
         match self {
             Self::Authorization => authorization::spoken(request.authorization).next().is_some(),
             Self::Parameters(names) => names.iter().any(|name| request.params.contains(name)),
+            Self::AwsCaller => request.aws_caller.is_some(),
         }
     }
 }

@@ -12,7 +12,9 @@
 //! Unknown client, disabled client and wrong secret are one path: every proof is verified, whether or not there is anything
 //! to verify it against, and every failure has the same public answer.
 
+mod admission;
 pub mod attempts;
+mod aws_iam;
 mod client_secret_basic;
 mod client_secret_post;
 pub mod method;
@@ -20,6 +22,8 @@ mod nobody;
 mod private_key_jwt;
 mod request;
 mod secret;
+mod signature;
+mod workload_identity;
 
 use std::sync::Arc;
 
@@ -43,8 +47,13 @@ use method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Sto
 use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
-pub const METHODS: [Method; AuthMethod::ALL.len()] =
-    [client_secret_basic::METHOD, client_secret_post::METHOD, private_key_jwt::METHOD];
+pub const METHODS: [Method; AuthMethod::ALL.len()] = [
+    client_secret_basic::METHOD,
+    client_secret_post::METHOD,
+    private_key_jwt::METHOD,
+    workload_identity::METHOD,
+    aws_iam::METHOD,
+];
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -72,9 +81,12 @@ pub struct AuthenticatedClient {
     pub admission: Option<Admission>,
 }
 
-/// The names under which metadata documents list the methods.
-pub fn listed_methods() -> impl Iterator<Item = &'static str> {
-    METHODS.into_iter().filter(|method| method.is_listed).map(|method| method.name.as_str())
+/// The names under which the metadata documents of a realm list the methods. Tokens of other issuers have a registered name of their own
+/// where they are those of SPIFFE; the others are client assertions like those of `private_key_jwt`, as far as a client's library can see.
+pub fn methods_listed_in(realm: &Realm) -> impl Iterator<Item = &'static str> {
+    let listed = METHODS.into_iter().filter(|method| method.is_listed).map(|method| method.name.as_str());
+    let trusts_spiffe = realm.settings.trusted_issuers.iter().any(|issuer| issuer.issuer.is_spiffe());
+    listed.chain(trusts_spiffe.then_some(workload_identity::SPIFFE_METHOD))
 }
 
 /// Parameters by which a client identifies itself in the request body.
@@ -122,6 +134,21 @@ impl Credentials {
             }
         }
         Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotSupported))
+    }
+
+    /// What a request presents whose grant is the token of another issuer (RFC 7523 §2.1): that is all its client authenticates with.
+    ///
+    /// # Errors
+    /// As [`Self::from_request`]; [`OAuthError::InvalidRequest`] for an authentication beside the grant.
+    pub fn from_grant(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
+        parameters().try_for_each(|name| request.params.single(name).map(drop))?;
+        if carriers().any(|carrier| carrier.is_used_by(request)) {
+            return Err(OAuthError::InvalidRequest(
+                "the assertion of the jwt-bearer grant authenticates the client by itself",
+            ));
+        }
+        let presented = workload_identity::presented_as_grant(request)?;
+        Ok(Self { method: AuthMethod::WorkloadIdentity, presented, source: request.source })
     }
 
     /// What a client presents that authenticates by `method` with this secret.
@@ -220,9 +247,9 @@ impl ClientAuthenticator {
         // 4. The proof, for which a store is asked only where the client may authenticate.
         let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores, circumstances).await;
         if let (Ok(client), Err(OAuthError::InvalidClient(failure))) = (&standing, &verified)
-            && proof.admits_another_look(client, *failure, &self.stores).await
+            && proof.admits_another_look(client, failure, &self.stores).await
         {
-            return self.verify_anew(client, credentials, circumstances).await;
+            return self.verify_anew(client, failure, credentials, circumstances).await;
         }
 
         // 5. Only now, whether there was a client at all.
@@ -236,18 +263,19 @@ impl ClientAuthenticator {
     async fn verify_anew(
         &self,
         remembered: &Arc<Client>,
+        failure: &ClientAuthFailure,
         credentials: &Credentials,
         circumstances: Circumstances<'_>,
     ) -> Result<AuthenticatedClient, Refused> {
         let proof = credentials.presented.proof.as_ref();
         match self.read_anew(remembered, proof, circumstances.now).await {
             Ok(client) => {
-                let verified = proof.verify(Some(&client), Look::Anew, &self.stores, circumstances).await;
+                let verified = proof.verify(Some(&client), Look::Anew(failure), &self.stores, circumstances).await;
                 self.judge(client, verified, credentials, circumstances.now).await
             }
             Err(refused) => {
                 // As much work as for a client; the answer is known.
-                let _ = proof.verify(None, Look::Anew, &self.stores, circumstances).await;
+                let _ = proof.verify(None, Look::Anew(failure), &self.stores, circumstances).await;
                 Err(refused)
             }
         }
@@ -264,9 +292,9 @@ impl ClientAuthenticator {
         let (client, admission) = match verified {
             // A proof that is wrong by any method is a guess.
             Err(error) => return Err(Refused::of(&client, error)),
-            Ok(Proven::ByRegistration) => (client, None),
-            Ok(Proven::BySecrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
-            Ok(Proven::ByIdentity(admission)) => (client, Some(admission)),
+            Ok(Proven::Registration) => (client, None),
+            Ok(Proven::Secrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
+            Ok(Proven::Identity(admission)) => (client, Some(admission)),
         };
         let method = credentials.method;
         if client.allows_method(method) {
@@ -347,7 +375,9 @@ fn is_guess(error: &OAuthError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::assertion::JWT_BEARER;
     use crate::core::realm::PublicUrl;
+    use crate::core::trust::caller::{CallerByAws, CallerProblem};
 
     #[test]
     fn every_method_has_one_row_in_the_order_of_the_names() {
@@ -363,22 +393,34 @@ mod tests {
                 let found = found_in(&[*one, *other]);
                 assert!(matches!(found, Err(OAuthError::InvalidRequest(_))), "{one:?} {other:?}");
             }
-            assert!(matches!(found_in(&[*one]), Err(OAuthError::InvalidClient(_))), "{one:?}");
+            let alone = found_in(&[*one]);
+            match one {
+                // Which client is meant is a parameter, and no carrier's.
+                Carrier::AwsCaller => assert!(matches!(alone, Err(OAuthError::InvalidRequest(_))), "{alone:?}"),
+                Carrier::Authorization | Carrier::Parameters(_) => {
+                    assert!(matches!(alone, Err(OAuthError::InvalidClient(_))), "{alone:?}");
+                }
+            }
         }
     }
 
     /// What a request comes to that uses these carriers, and nothing in them is a credential.
     fn found_in(carriers: &[Carrier]) -> Result<(), OAuthError> {
-        let value = |name: &str| if name == "client_assertion_type" { private_key_jwt::ASSERTION_TYPE } else { "x" };
+        let value = |name: &str| if name == "client_assertion_type" { JWT_BEARER } else { "x" };
         let form: Vec<String> = carriers
             .iter()
             .flat_map(|carrier| carrier.parameters())
             .map(|name| format!("{name}={}", value(name)))
             .collect();
         let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
+        let caller = CallerByAws(Err(CallerProblem::Missing));
         let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
         let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
-        let request = ClientRequest { authorization: headers, ..ClientRequest::new(&realm, &issuer, &params) };
+        let request = ClientRequest {
+            authorization: headers,
+            aws_caller: carriers.contains(&Carrier::AwsCaller).then_some(&caller),
+            ..ClientRequest::new(&realm, &issuer, &params)
+        };
         Credentials::from_request(&request).map(drop)
     }
 }

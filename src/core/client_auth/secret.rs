@@ -34,29 +34,29 @@ impl Proof for PresentedSecret {
     async fn verify(
         &self,
         client: Option<&Client>,
-        look: Look,
+        look: Look<'_>,
         stores: &Stores,
         circumstances: Circumstances<'_>,
     ) -> Result<Proven, OAuthError> {
         let secrets = match (client, look) {
             (Some(client), Look::Remembered) => stores.secrets.secrets(client).await?,
-            (Some(client), Look::Anew) => stores.secrets.secrets_anew(client).await?,
+            (Some(client), Look::Anew(_)) => stores.secrets.secrets_anew(client).await?,
             (None, Look::Remembered) => {
                 stores.secrets.no_secrets().await;
                 None
             }
-            (None, Look::Anew) => None,
+            (None, Look::Anew(_)) => None,
         };
         // One comparison for everybody, known or not.
         if ClientSecrets::verify(secrets.as_ref(), self, circumstances.now) {
             let newer = secrets.filter(|secrets| secrets.may_be_newer);
-            Ok(newer.map_or(Proven::ByRegistration, Proven::BySecrets))
+            Ok(newer.map_or(Proven::Registration, Proven::Secrets))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
         }
     }
 
-    async fn admits_another_look(&self, client: &Client, _failure: ClientAuthFailure, stores: &Stores) -> bool {
+    async fn admits_another_look(&self, client: &Client, _failure: &ClientAuthFailure, stores: &Stores) -> bool {
         stores.secrets.admits_another_look(client).await
     }
 }

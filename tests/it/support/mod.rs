@@ -7,6 +7,7 @@ pub(crate) mod cli;
 pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod https;
+pub(crate) mod jws;
 pub(crate) mod jwt;
 pub(crate) mod registration;
 pub(crate) mod server;

@@ -6,6 +6,7 @@ mod server;
 
 use std::path::PathBuf;
 
+use grantwell::core::assertion::JWT_BEARER;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::keys::jws_algorithm::JwsAlgorithm;
 use grantwell::core::realm::RealmName;
@@ -105,7 +106,7 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
     let resources = arguments.resource.iter().map(|resource| ("resource", resource.as_str()));
     let form: Vec<(&str, &str)> = [
         ("grant_type", "client_credentials"),
-        ("client_assertion_type", assertion::TYPE),
+        ("client_assertion_type", JWT_BEARER),
         ("client_assertion", assertion.as_str()),
     ]
     .into_iter()
