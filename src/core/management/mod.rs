@@ -7,6 +7,7 @@
 mod clients;
 mod effective;
 mod hindrance;
+mod issuer_rules;
 mod issuers;
 mod keys;
 mod operator;
@@ -18,7 +19,8 @@ mod valid_after;
 pub use clients::{ClientChange, Registered, Registration};
 pub use effective::{EffectiveSetting, EffectiveSettings, SettingOrigin};
 pub use hindrance::Hindrance;
-pub use issuers::{InvalidIssuer, IssuerChange};
+pub use issuer_rules::InvalidIssuer;
+pub use issuers::IssuerChange;
 pub use operator::Management;
 pub use outcome::{Changed, ManagementError, Notice, Subject};
 pub use realms::RealmChange;

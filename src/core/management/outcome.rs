@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::hindrance::Hindrance;
-use super::issuers::InvalidIssuer;
+use super::issuer_rules::InvalidIssuer;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
