@@ -5,12 +5,14 @@ mod identity;
 mod presented;
 mod records;
 mod report;
+mod trust;
 
 pub use assertion::assertion;
 pub use identity::identity;
 pub use presented::{introspection, revocation};
 pub use records::records;
 pub use report::report;
+pub use trust::trust;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 
 /// A JSON value in which no object has two members of one name. What is nested too deeply is refused by the library, which stops
 /// at 128 levels.
-pub(crate) struct Unambiguous(pub(crate) Value);
+pub struct Unambiguous(
+    /// The value.
+    pub Value,
+);
 
 /// The one object that the text is; `None` where it is not one, or says anything twice.
 pub(crate) fn unambiguous_object(text: &[u8]) -> Option<Map<String, Value>> {

@@ -52,4 +52,5 @@ mod scope;
 mod support;
 mod timing;
 mod token;
+mod trust;
 mod workload_identity;

@@ -24,6 +24,7 @@ mod service_manager;
 mod store;
 mod terminal;
 mod token;
+mod trust;
 mod valid_after;
 mod words;
 
@@ -78,6 +79,8 @@ enum Command {
     Secrets(secrets::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
+    /// Says why a caller is a client or is not, by the client's trust rules
+    Trust(trust::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),
     /// Computes what a month on AWS costs
@@ -159,6 +162,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
+        Command::Trust(arguments) => trust::run(arguments).await,
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
         Command::Completion(arguments) => completion::run(&arguments, CommandLine::command()),

@@ -14,7 +14,7 @@ use grantwell::core::members::Members;
 use grantwell::core::time::{UnixSeconds, UtcTime};
 
 use crate::failure::Failure;
-use crate::terminal;
+use crate::{terminal, trust};
 
 /// `--output`.
 #[derive(Debug, clap::Args)]
@@ -165,6 +165,7 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
         Value::Bool(yes) => yes.to_string(),
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), |number| number_text(name, number)),
         Value::String(text) => text.clone(),
+        Value::Array(_) if name == "trust" => trust::file::lines(value),
         Value::Array(values) if values.is_empty() && name == "grant_types" => "none".to_owned(),
         Value::Array(values) => {
             values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")

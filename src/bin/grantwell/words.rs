@@ -9,6 +9,7 @@ use grantwell::core::management::{Hindrance, ManagementError, Notice, Subject};
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM};
 use grantwell::core::time::UnixSeconds;
+use grantwell::core::trust::rule::RuleName;
 
 use crate::failure::Failure;
 use crate::output;
@@ -25,6 +26,10 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::CommaInScope(_)
             | Notice::QuotaModeWithoutQuota(_)
             | Notice::KeysWithoutMethod { .. }
+            | Notice::TrustWithoutMethod { .. }
+            | Notice::MethodWithoutTrust { .. }
+            | Notice::RuleForWholeOrganization { .. }
+            | Notice::NoIssuerOfAws { .. }
             | Notice::SecretSleeps(_)
             | Notice::SecretWorksAgain(_)
             | Notice::PersistenceOfOpaqueTokens(_)
@@ -47,6 +52,11 @@ pub(crate) fn tell(notices: &[Notice]) {
             }
         }
     }
+}
+
+fn rules_text(rules: &[RuleName]) -> String {
+    let names: Vec<String> = rules.iter().map(|rule| format!("'{rule}'")).collect();
+    format!("{} {}", if names.len() == 1 { "rule" } else { "the rules" }, names.join(", "))
 }
 
 impl From<ManagementError> for Failure {
@@ -210,6 +220,29 @@ fn sentence(notice: &Notice) -> String {
                 change(of, &methods.join(" "))
             )
         }
+        Notice::TrustWithoutMethod { of, methods } => {
+            let methods: Vec<String> = methods.iter().map(|method| format!("--auth-method {}", method.as_str())).collect();
+            format!(
+                "{of} has trust rules that nothing looks at; let it authenticate by them with `{}`, or with aws_iam for roles that come \
+                 through the IAM-authorised door",
+                change(of, &format!("{} --auth-method workload_identity", methods.join(" ")))
+            )
+        }
+        Notice::MethodWithoutTrust { of, method } => format!(
+            "{of} may authenticate by {}, and no trust rule says who it is, so nobody can; name the rules with `{}`",
+            method.as_str(),
+            change(of, "--trust FILE")
+        ),
+        Notice::RuleForWholeOrganization { of, rules } => format!(
+            "any administrator of any account of the organization can make a role that satisfies {} of {of}, with every name and tag that \
+             it demands; add an account, or an organization_path with an organizational unit",
+            rules_text(rules)
+        ),
+        Notice::NoIssuerOfAws { of, rules } => format!(
+            "no token can satisfy {} of {of}: the realm trusts no issuer of AWS. Register that of the account with `grantwell issuer add`, \
+             or let the client come through the IAM-authorised door with --auth-method aws_iam",
+            rules_text(rules)
+        ),
         Notice::SecretSleeps(of) => format!(
             "the secret of {of} no longer works, and is still stored: it works again if a method that uses a secret is named again. If it is to \
              be gone, as after a leak, rotate it twice before you take its method away"
@@ -220,7 +253,7 @@ fn sentence(notice: &Notice) -> String {
             client_command("rotate-secret", of, " --revoke-previous")
         ),
         Notice::NoSecretMade(of) => {
-            format!("{of} has no client secret: it authenticates with its private key")
+            format!("{of} has no client secret: none of its authentication methods uses one")
         }
         Notice::PersistenceOfOpaqueTokens(of @ Subject::Realm(_)) => format!(
             "the tokens of {of} are opaque and always stored, so --access-token-persistence applies only to clients that have JWTs of \

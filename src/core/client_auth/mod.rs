@@ -17,6 +17,7 @@ pub mod attempts;
 mod aws_iam;
 mod client_secret_basic;
 mod client_secret_post;
+pub mod examination;
 pub mod method;
 mod nobody;
 mod private_key_jwt;

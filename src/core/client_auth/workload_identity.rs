@@ -85,7 +85,7 @@ fn find(request: &ClientRequest<'_>) -> Result<Option<Presented>, OAuthError> {
 
 /// When a token is one of SPIFFE, whose issuer is the trust domain of its `sub`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Spiffe {
+pub(super) enum Spiffe {
     /// Whatever it has as `iss`, which says nothing there (JWT-SVID §3).
     Always,
     WhereThereIsNoIssuer,
@@ -102,7 +102,7 @@ fn presented(request: &ClientRequest<'_>, text: &str, spiffe: Spiffe) -> Result<
     Ok(Presented { unverified_client_id: Zeroizing::new(client_id.to_owned()), proof })
 }
 
-fn unverified_issuer(token: &UnverifiedAssertion, spiffe: Spiffe) -> Result<IssuerUrl, OAuthError> {
+pub(super) fn unverified_issuer(token: &UnverifiedAssertion, spiffe: Spiffe) -> Result<IssuerUrl, OAuthError> {
     if spiffe == Spiffe::Always || !token.claims().contains_key("iss") {
         let id = token.text("sub").map_err(failure)?;
         return IssuerUrl::of_spiffe_id(id).ok_or_else(|| failure(AssertionProblem::Claims));
@@ -301,6 +301,6 @@ fn failure(problem: AssertionProblem) -> OAuthError {
 pub(super) const SPIFFE_METHOD: &str = "spiffe_jwt";
 const SPIFFE: &str = "spiffe://";
 /// The most bytes of a token: AWS has up to fifty tags in one.
-const MAX_BYTES: usize = 32 * 1024;
+pub(super) const MAX_BYTES: usize = 32 * 1024;
 /// What a token may say that it is; Kubernetes says nothing, and SPIFFE allows both. Not an access token (RFC 9068).
-const TYPES: [&str; 2] = ["JWT", "JOSE"];
+pub(super) const TYPES: [&str; 2] = ["JWT", "JOSE"];

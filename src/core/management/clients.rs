@@ -18,6 +18,7 @@ use crate::core::keys::jwk_set::JwkSet;
 use crate::core::ports::{ClientPage, MovedSecrets, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::TrustRule;
 
 /// A client to register.
 pub struct Registration {
@@ -377,6 +378,7 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
         let methods = new.token_endpoint_auth_methods.iter().copied().chain([AuthMethod::PrivateKeyJwt]).collect();
         notices.push(Notice::KeysWithoutMethod { of: subject(), methods });
     }
+    notices.extend(notices_of_trust(old, client, realm));
     match old.map(|old| (uses_secret(old), uses_secret(new))) {
         Some((true, false)) => notices.push(Notice::SecretSleeps(subject())),
         Some((false, true)) => notices.push(Notice::SecretWorksAgain(subject())),
@@ -398,6 +400,38 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
     let why = Hindrance::of_registration(client, realm);
     if !why.is_empty() && before.is_none_or(|before| Hindrance::of_registration(before, realm) != why) {
         notices.push(Notice::NeverGetsToken { of: subject(), why });
+    }
+    notices
+}
+
+/// What the operator should know of rules and of the methods that look at them, where either is new.
+fn notices_of_trust(old: Option<&ClientMetadata>, client: &Client, realm: &Realm) -> Vec<Notice> {
+    let new = &client.metadata;
+    let of = || Subject::client(&client.realm, &client.client_id);
+    let methods = &new.token_endpoint_auth_methods;
+    let is_as_before = |old: &ClientMetadata| old.trust == new.trust && old.token_endpoint_auth_methods == *methods;
+    if old.is_some_and(is_as_before) {
+        return Vec::new();
+    }
+    let mut notices = Vec::new();
+    let looks_at_rules = |method: &&AuthMethod| matches!(method, AuthMethod::AwsIam | AuthMethod::WorkloadIdentity);
+    match methods.iter().find(looks_at_rules) {
+        None if !new.trust.is_empty() => {
+            notices.push(Notice::TrustWithoutMethod { of: of(), methods: methods.iter().copied().collect() });
+        }
+        Some(method) if new.trust.is_empty() => notices.push(Notice::MethodWithoutTrust { of: of(), method: *method }),
+        _ => {}
+    }
+    let names = |rules: Vec<&TrustRule>| rules.into_iter().map(|rule| rule.name.clone()).collect::<Vec<_>>();
+    let open = names(new.trust.of_whole_organizations().collect());
+    if !open.is_empty() {
+        notices.push(Notice::RuleForWholeOrganization { of: of(), rules: open });
+    }
+    let by_account = names(new.trust.of_registered_issuers_of_aws().collect());
+    let has_issuer = realm.settings.trusted_issuers.iter().any(|trusted| trusted.issuer.is_sts());
+    let takes_tokens = methods.contains(&AuthMethod::WorkloadIdentity) && !methods.contains(&AuthMethod::AwsIam);
+    if takes_tokens && !by_account.is_empty() && !has_issuer {
+        notices.push(Notice::NoIssuerOfAws { of: of(), rules: by_account });
     }
     notices
 }

@@ -15,6 +15,7 @@ use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
 use crate::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::RuleName;
 
 /// A record as it is stored after a change, and what to know about it.
 #[derive(Debug)]
@@ -63,6 +64,34 @@ pub enum Notice {
         of: Subject,
         /// Its methods, and the one that it lacks.
         methods: Vec<AuthMethod>,
+    },
+    /// The client has trust rules, and is not registered for a method that looks at them.
+    TrustWithoutMethod {
+        /// The client.
+        of: Subject,
+        /// Its methods.
+        methods: Vec<AuthMethod>,
+    },
+    /// The client is registered for a method that looks at trust rules, and has none.
+    MethodWithoutTrust {
+        /// The client.
+        of: Subject,
+        /// The method.
+        method: AuthMethod,
+    },
+    /// A rule names neither an account nor an organizational unit of AWS.
+    RuleForWholeOrganization {
+        /// The client.
+        of: Subject,
+        /// The rules.
+        rules: Vec<RuleName>,
+    },
+    /// Rules name an account of AWS, and the realm trusts no issuer of AWS whose tokens could satisfy them.
+    NoIssuerOfAws {
+        /// The client.
+        of: Subject,
+        /// The rules.
+        rules: Vec<RuleName>,
     },
     /// No method of the client uses its secret any more; it is still there.
     SecretSleeps(Subject),

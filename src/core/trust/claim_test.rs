@@ -167,7 +167,7 @@ fn find<'a>(claims: &'a Map<String, Value>, path: &[String]) -> Found<'a> {
 
 /// The text by which a claim is compared. Of a number that is not whole, or that 64 bits do not hold, there is more than one (`1`,
 /// `1.0`, `1e0`), and two such numbers can become the same: none is compared.
-fn text_of(value: &Value) -> Result<String, ShortfallReason> {
+pub(super) fn text_of(value: &Value) -> Result<String, ShortfallReason> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Bool(value) => Ok(value.to_string()),

@@ -20,7 +20,10 @@ pub mod role_arn;
 pub mod rule;
 pub mod shortfalls;
 pub mod sts;
+pub mod suggestion;
 pub mod written;
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;

@@ -142,6 +142,11 @@ impl TrustRules {
         })
     }
 
+    /// Those that tokens satisfy only of issuers of AWS that the realm has registered: they name an account and no organization.
+    pub fn of_registered_issuers_of_aws(&self) -> impl Iterator<Item = &TrustRule> {
+        self.0.iter().filter(|rule| matches!(&rule.head, Head::Aws(aws) if !aws.pins_organization()))
+    }
+
     /// Those that any administrator of any account of an organization can satisfy: they name neither an account nor an
     /// organizational unit, and such a person makes roles and tags as they like.
     pub fn of_whole_organizations(&self) -> impl Iterator<Item = &TrustRule> {

@@ -8,6 +8,7 @@ mod list;
 mod options;
 mod secret;
 mod show;
+mod trust;
 mod update;
 mod which;
 

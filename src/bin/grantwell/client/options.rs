@@ -16,6 +16,7 @@ use grantwell::core::scope::Scope;
 
 use super::jwks_uri::JwksUriArguments;
 use super::keys::KeyArguments;
+use super::trust::TrustArguments;
 use crate::access_token::{AccessTokenArguments, Setting, apply};
 use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
@@ -56,6 +57,8 @@ pub(super) struct Settings {
     keys: KeyArguments,
     #[command(flatten)]
     pub(super) jwks_uri: JwksUriArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
     /// How long the client's secrets work from now on: seconds, or with a unit such as 90d; 0 for ever (client_secret_expires_at) [new
     /// clients: 0]
     #[arg(long, value_name = "DURATION", value_parser = secret_lifetime)]
@@ -133,6 +136,7 @@ impl Settings {
         metadata.client_secret_storage = self.secret_storage.or(metadata.client_secret_storage);
         self.keys.apply(metadata);
         self.jwks_uri.apply(metadata);
+        self.trust.apply(metadata);
         apply(self.secret_rotation_days, &mut metadata.client_secret_rotation_days);
         if !self.resource.is_empty() {
             metadata.resources = named(&self.resource);
