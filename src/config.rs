@@ -77,10 +77,9 @@ pub enum ConfigError {
     /// `GRANTWELL_PUBLIC_URL` is not set, where the gateway's own address is not the issuer's.
     #[cfg(feature = "aws")]
     #[error(
-        "GRANTWELL_PUBLIC_URL is not set: the issuer of the tokens is the API's, and the address of this function is another; \
-         it is the stack's output BaseUrl"
+        "{0} is not set: the issuer of the tokens is the API's, which the address of this function is not; it is the stack's output BaseUrl"
     )]
-    MissingIssuer,
+    MissingIssuer(&'static str),
     /// Neither a variable nor its member of `GRANTWELL_SETTINGS` is set.
     #[cfg(feature = "aws")]
     #[error("{variable} is not set, and GRANTWELL_SETTINGS has no {member}")]

@@ -158,10 +158,9 @@ fn take_signature(headers: &mut HeaderMap) {
 fn is_signature(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
     let Some((algorithm, elements)) = text.trim().split_once(' ') else { return false };
-    let names = elements.split(',').map(|element| element.trim().split_once('=').map(|(name, _)| name));
-    algorithm.starts_with("AWS4-")
-        && names.eq([Some("Credential"), Some("SignedHeaders"), Some("Signature")])
-        && !elements.trim_end().ends_with(',')
+    let mut names: Vec<_> = elements.split(',').map(|each| each.trim().split_once('=').map(|(name, _)| name)).collect();
+    names.sort_unstable();
+    algorithm.starts_with("AWS4-") && names == [Some("Credential"), Some("Signature"), Some("SignedHeaders")]
 }
 
 /// The header in which CloudFront sends the secret.
@@ -203,7 +202,8 @@ mod tests {
         let [whole, regional] =
             ["AWS4-HMAC-SHA256 ", "AWS4-ECDSA-P256-SHA256 "].map(|scheme| format!("{scheme}{signature}"));
         let dense = whole.replace(", ", ",");
-        let alone: [&[&str]; 5] = [&[], &[&whole], &[&regional], &[&dense], &[&whole, &regional]];
+        let turned = "AWS4-HMAC-SHA256 Signature=00ff, Credential=ASIAEXAMPLE/x, SignedHeaders=host";
+        let alone: [&[&str]; 6] = [&[], &[&whole], &[&regional], &[&dense], &[turned], &[&whole, &regional]];
         for values in alone {
             assert_eq!(after(values), 0, "{values:?}");
         }

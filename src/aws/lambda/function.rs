@@ -71,9 +71,13 @@ impl Function {
         self,
         routes_of: impl FnOnce(&App<AwsAdapters>) -> Result<Router, ConfigError>,
     ) -> Result<(), ConfigError> {
-        let public_url = self.config.public_url.as_ref().ok_or(ConfigError::MissingIssuer)?;
+        let Some(public_url) = self.config.public_url else {
+            let error = ConfigError::MissingIssuer("GRANTWELL_PUBLIC_URL");
+            tracing::error!(%error, "the function does not start");
+            return Err(error);
+        };
         let routes = routes::finish(routes_of(&self.app)?);
-        gateway::serve(routes, Some(public_url.clone()), Front::Iam, self.app.adapters().observer()).await;
+        gateway::serve(routes, Some(public_url), Front::Iam, self.app.adapters().observer()).await;
         Ok(())
     }
 

@@ -102,7 +102,8 @@ impl HttpContext<'_> {
         if iam.cognito_identity.is_some() {
             return Err(CallerProblem::NotARole);
         }
-        session(&iam.user_arn, &iam.account_id, [&iam.caller_id, &iam.user_id], &iam.principal_org_id)
+        let ids = [iam.caller_id.as_deref(), iam.user_id.as_deref()];
+        session(iam.user_arn.as_deref(), iam.account_id.as_deref(), ids, iam.principal_org_id.as_deref())
     }
 }
 
@@ -122,28 +123,25 @@ impl RestContext<'_> {
         if of_cognito.into_iter().any(Option::is_some) {
             return Err(CallerProblem::NotARole);
         }
-        let ids = [&identity.caller, &identity.user];
-        session(&identity.user_arn, &identity.account_id, ids, &identity.principal_org_id)
+        let ids = [identity.caller.as_deref(), identity.user.as_deref()];
+        let organization = identity.principal_org_id.as_deref();
+        session(identity.user_arn.as_deref(), identity.account_id.as_deref(), ids, organization)
     }
 }
 
 /// The role whose session has called, by all that both payloads say of it.
 fn session(
-    arn: &Option<Cow<'_, str>>,
-    account: &Option<Cow<'_, str>>,
-    ids: [&Option<Cow<'_, str>>; 2],
-    organization: &Option<Cow<'_, str>>,
+    arn: Option<&str>,
+    account: Option<&str>,
+    ids: [Option<&str>; 2],
+    organization: Option<&str>,
 ) -> Result<AwsCaller, CallerProblem> {
-    let [arn, account, first, second] = [arn, account, ids[0], ids[1]].map(Option::as_deref);
-    match (arn, account, first, second) {
-        (Some(arn), Some(account), Some(first), Some(second)) => AwsCaller::of_session(&CallerFacts {
-            arn,
-            account,
-            ids: [first, second],
-            organization: organization.as_deref(),
-        }),
+    match (arn, account, ids) {
+        (Some(arn), Some(account), [Some(first), Some(second)]) => {
+            AwsCaller::of_session(&CallerFacts { arn, account, ids: [first, second], organization })
+        }
         // What a REST API writes of a request that nobody has signed.
-        (None, None, None, None) => Err(CallerProblem::Missing),
+        (None, None, [None, None]) => Err(CallerProblem::Missing),
         _ => Err(CallerProblem::Malformed),
     }
 }
