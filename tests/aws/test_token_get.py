@@ -169,6 +169,10 @@ def test_what_aws_refuses_at_the_door_is_said_without_what_it_repeats(command: C
         command.refused("invalid_request (of [...])", *where, environment=AWS_ENVIRONMENT)
         for wrong in (f"{door.url}{REALM_PATH}/access_token", "http://door.example.com", f"{door.url}?x=1"):
             command.refused("", "--aws", "--realm", "alpha", "--door", wrong, environment=AWS_ENVIRONMENT)
+        for scheme in ("http", "https"):
+            password = f"{scheme}://user:{CREDENTIALS.secret_key}@door.example.com"
+            command.refused("a URL with a user or a password", "--aws", "--door", password, environment=AWS_ENVIRONMENT)
+            command.refused("a URL with a user or a password", "--aws", "--issuer", password, environment=AWS_ENVIRONMENT)
 
 
 def test_a_workflow_presents_a_token_of_github(command: Command, server: AuthorizationServer, runner: Runner) -> None:

@@ -143,7 +143,7 @@ fn read_all(source: impl Read) -> io::Result<Zeroizing<String>> {
 
 /// The heading of the options in the help.
 const PROOF: &str = "Who the client is, by one of";
-/// Where the pod of docs/snippets has it. Kubernetes itself has no place for a token with an audience of one's own.
+/// Where the pod of examples/snippets has it. Kubernetes itself has no place for a token with an audience of one's own.
 const PROJECTED: &str = "/var/run/secrets/grantwell/token";
 /// More than a request to the server may have.
 const MOST_BYTES: u64 = 64 * 1024;

@@ -37,8 +37,8 @@ impl Door {
     pub(super) fn parse(url: &str, service: Option<Service>, region: Option<String>) -> Result<Self, Failure> {
         let failure = |what: &str| Failure::new(format!("--door: {what}"));
         let url = confidential(url)?;
-        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-            return Err(failure("give the URL without a user, a query and a fragment"));
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(failure("give the URL without a query and a fragment"));
         }
         if url.path().contains("/oauth2") {
             return Err(failure(

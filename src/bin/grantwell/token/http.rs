@@ -62,6 +62,10 @@ pub(super) fn confidential(text: &str) -> Result<Url, Failure> {
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     };
+    // It is repeated in errors from here on.
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Failure::new("a URL with a user or a password in it is not used here; give it without them"));
+    }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_here => Ok(url),
