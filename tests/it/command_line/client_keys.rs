@@ -135,6 +135,26 @@ fn a_key_pair_is_made_beside_the_keys_that_are_there_and_its_private_half_is_wri
     assert_eq!(text(&made["kid"]).len(), 43);
 }
 
+/// As one thumbprint in 64 does.
+#[test]
+fn a_kid_that_begins_with_a_dash_is_not_an_option() {
+    let operator = Operator::new();
+    let named = |kid: &str| KEY.replace(r#""kty""#, &format!(r#""kid":"{kid}","kty""#));
+    for (kid, rest) in
+        [("-hCp", &[][..]), ("--realm", &[]), ("-oX", &["--realm", "root"]), ("-", &["--output", "json"])]
+    {
+        let jwks = file(&operator, "public.json", &named(kid));
+        let create = ["client", "create", "--id", "dashed", "--auth-method", "private_key_jwt", "--jwks", &jwks];
+        operator.json(&create);
+        let mut remove = vec!["client", "key", "remove", "dashed"];
+        // What is an option's name stands after the dashes, as ever.
+        remove.extend(if kid == "--realm" { vec!["--", kid] } else { vec![kid] });
+        remove.extend(rest);
+        assert_eq!(operator.json(&remove), json!([]), "{kid}");
+        operator.json(&["client", "delete", "dashed", "--output", "json"]);
+    }
+}
+
 #[test]
 fn keys_are_listed_and_removed_by_their_kid() {
     let operator = Operator::with_client();
