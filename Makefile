@@ -126,6 +126,10 @@ test-arm64: $(VENV)/.ready $(VENV_SAM)/.ready ## sam build for arm64, the defaul
 
 ##@ With a Docker engine
 
+# These functions are for containers on this machine, and test-arm64 runs those that are deployed: nothing here depends on how well a
+# function is optimized, which takes most of the time. `make test-sam SAM_LIGHTLY=` builds them as they are deployed.
+SAM_LIGHTLY ?= CARGO_LAMBDA_GLOBAL=$(abspath tests/aws/sam/cargo-lambda.toml) CARGO_PROFILE_RELEASE_OPT_LEVEL=1
+
 .PHONY: test-sam
 test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, sam local invoke for every file of events/, sam local start-api
 	$(if $(SAM_PREPARE),$(SAM_PREPARE))
@@ -137,7 +141,7 @@ test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, sam loca
 	cargo build --bin grantwell --all-features --locked
 	PATH="$(abspath $(VENV_SAM))/bin:$$PATH" AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	for name in template authorizer; do \
-	  PATH="$(abspath $(VENV_SAM))/bin:$$PATH" sam build --template "$$name.yaml" \
+	  PATH="$(abspath $(VENV_SAM))/bin:$$PATH" $(SAM_LIGHTLY) sam build --template "$$name.yaml" \
 	    --parameter-overrides Architecture=x86_64 --build-dir "$(SAM_BUILD)/$$name"; \
 	done
 	SAM=$(abspath $(VENV_SAM))/bin/sam GRANTWELL_SAM_BUILD=$(abspath $(SAM_BUILD)) \

@@ -7,6 +7,7 @@ use grantwell::core::client::id::ClientId;
 use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::secret::SecretDates;
 use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::client_auth;
 use grantwell::core::management::{EffectiveSettings, Management};
 use grantwell::core::members;
 use grantwell::core::ports::Clock as _;
@@ -36,6 +37,8 @@ struct Shown<'a> {
     #[serde(flatten)]
     secrets: Secrets,
     effective: EffectiveSettings,
+    #[serde(skip)]
+    has_secret: bool,
 }
 
 /// What is known of a client's secrets. Null where nothing is.
@@ -74,6 +77,7 @@ impl Show {
             information: ClientInformation::of(&client),
             secrets: Secrets::of(&client, dates.as_ref()),
             effective,
+            has_secret: dates.is_some() || client_auth::uses_secret(&client.metadata),
         };
         self.output.print(&shown, Shown::table)
     }
@@ -124,9 +128,15 @@ impl Secrets {
 }
 
 impl Shown<'_> {
+    /// Of a client that has no secret, and whose methods use none, nothing of secrets is shown to people.
+    fn concerns(&self, name: &str) -> bool {
+        self.has_secret || !(name.starts_with("client_secret_") || name.starts_with("previous_secret_"))
+    }
+
     fn table(&self) -> String {
-        let own = output::member_rows(self.information.members(), Some(&self.effective), unset);
-        output::record(own.chain(self.secrets.rows()))
+        let members = self.information.members();
+        let own = output::member_rows(members, Some(&self.effective), unset).filter(|(name, _)| self.concerns(name));
+        output::record(own.chain(self.secrets.rows().into_iter().filter(|(name, _)| self.concerns(name))))
     }
 }
 
