@@ -192,16 +192,16 @@ async fn ti_09_neither_document_is_large_slow_somewhere_else_or_private() {
     for (name, answer, why) in cases {
         for is_of_metadata in [true, false] {
             let site = Site::start(answer.clone(), is_of_metadata).await;
-            let error = refusal(&site.process(), &site.issuer(true)).await;
+            let error = refusal(&Site::process(), &site.issuer(true)).await;
             assert!(error.contains(why), "{name} {is_of_metadata}: {error}");
         }
     }
     // It is there, and is let alone: nothing is sent to a private address that nobody has allowed.
     let site = Site::start(json_answer("", &set(&["a"])), false).await;
-    let error = refusal(&site.process(), &site.issuer(false)).await;
+    let error = refusal(&Site::process(), &site.issuer(false)).await;
     assert!(error.contains("is not a public address; nothing was sent"), "{error}");
     assert_eq!(site.server.connections(), 0);
-    assert_eq!(kids(&site.process(), &site.issuer(true)).await, ["a"]);
+    assert_eq!(kids(&Site::process(), &site.issuer(true)).await, ["a"]);
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ pub(crate) async fn ten_new_issuers_are_looked_up_a_minute(copies: Arc<dyn KeyCo
     let processes = [world.process(), world.process(), world.process()];
     let mut answers = Vec::new();
     for number in 0..40 {
-        let issuer = sts(number).asked_from(source(&format!("192.0.2.{number}")));
+        let issuer = sts(number).asked_from(Some(source(&format!("192.0.2.{number}"))));
         world.answer(&format!("{}/.well-known/openid-configuration", issuer.issuer), Err(FetchError::Status(404)));
         answers.push(processes[number % 3].issuer_keys(&issuer).await.map(|keys| keys.keys().count()));
         world.pass(1);
@@ -262,7 +262,7 @@ async fn ti_11_one_source_gets_half_of_the_look_ups() {
     let mut answered = 0;
     for number in 0..20 {
         world.answer(&format!("{}/.well-known/openid-configuration", sts(number).issuer), Err(FetchError::Status(404)));
-        let issuer = sts(number).asked_from(source("192.0.2.1"));
+        let issuer = sts(number).asked_from(Some(source("192.0.2.1")));
         match process.issuer_keys(&issuer).await {
             Ok(_none) => answered += 1,
             Err(error) => assert!(error.to_string().contains("for the same source"), "{error}"),
@@ -271,7 +271,7 @@ async fn ti_11_one_source_gets_half_of_the_look_ups() {
     assert_eq!(answered, 5);
     // Another is heard.
     world.publish(sts(99).issuer.as_str(), &format!("{}/k", sts(99).issuer), &["a"]);
-    assert_eq!(kids(&process, &sts(99).asked_from(source("198.51.100.1"))).await, ["a"]);
+    assert_eq!(kids(&process, &sts(99).asked_from(Some(source("198.51.100.1")))).await, ["a"]);
 }
 
 #[tokio::test]
@@ -488,7 +488,7 @@ impl Site {
         trusted(&self.issuer, IssuerKeys::Discovery { allow_private_network, ca })
     }
 
-    fn process(&self) -> CachedRemoteKeys {
+    fn process() -> CachedRemoteKeys {
         let clock: Arc<dyn Clock> = Arc::new(Time(Arc::new(AtomicU64::new(1_795_415_820))));
         let copies = Arc::new(MemoryKeyCopies::default());
         let shared = SharedKeys::new(copies, Arc::new(Fetcher::default()), Arc::clone(&clock));
@@ -512,8 +512,8 @@ fn sts(number: usize) -> TrustedIssuer {
     TrustedIssuer::of_sts(issuer.parse().expect("an issuer")).expect("of AWS")
 }
 
-fn source(address: &str) -> Option<ClientSource> {
-    Some(ClientSource::of(address.parse().expect("an address")))
+fn source(address: &str) -> ClientSource {
+    ClientSource::of(address.parse().expect("an address"))
 }
 
 async fn kids(process: &CachedRemoteKeys, issuer: &TrustedIssuer) -> Vec<String> {

@@ -84,12 +84,13 @@ const SECONDS: u64 = 60;
 mod tests {
     use super::*;
 
-    fn source(address: &str) -> Option<ClientSource> {
-        Some(ClientSource::of(address.parse().expect("an address")))
+    fn source(address: &str) -> ClientSource {
+        ClientSource::of(address.parse().expect("an address"))
     }
 
     fn after(count: u8, lookups: &Lookups, now: UnixSeconds) -> Lookups {
-        let one_more = |lookups: Lookups, last| lookups.with(now, source(&format!("192.0.2.{last}"))).expect("room");
+        let one_more =
+            |lookups: Lookups, last| lookups.with(now, Some(source(&format!("192.0.2.{last}")))).expect("room");
         (0..count).fold(lookups.clone(), one_more)
     }
 
@@ -116,11 +117,11 @@ mod tests {
             ["192.0.2.1"; 5],
             ["2001:db8:1:1::", "2001:db8:1:2::", "2001:db8:1:3::", "2001:db8:1:4::", "2001:db8:1:5::"],
         ] {
-            let taken = sources.iter().try_fold(Lookups::default(), |taken, from| taken.with(now, source(from)));
+            let taken = sources.iter().try_fold(Lookups::default(), |taken, from| taken.with(now, Some(source(from))));
             let taken = taken.expect("room");
-            assert_eq!(taken.with(now, source(sources[0])), Err(TooManyLookups::OfSource));
-            assert!(taken.with(now, source("198.51.100.1")).is_ok() && taken.with(now, None).is_ok());
-            assert!(taken.with(now.plus(60), source(sources[0])).is_ok());
+            assert_eq!(taken.with(now, Some(source(sources[0]))), Err(TooManyLookups::OfSource));
+            assert!(taken.with(now, Some(source("198.51.100.1"))).is_ok() && taken.with(now, None).is_ok());
+            assert!(taken.with(now.plus(60), Some(source(sources[0]))).is_ok());
         }
         // Where nobody knows who asks, nobody is told apart.
         let unknown = (0..10).try_fold(Lookups::default(), |taken, _| taken.with(now, None)).expect("room");
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_names_no_address() {
-        let one = Lookups::default().with(UnixSeconds(7), source("192.0.2.1")).expect("room");
+        let one = Lookups::default().with(UnixSeconds(7), Some(source("192.0.2.1"))).expect("room");
         let stored = serde_json::to_string(&one.recent).expect("JSON");
         assert!(!stored.contains("192"), "{stored}");
         assert_eq!(serde_json::from_str::<Vec<Lookup>>(&stored).expect("reads"), one.recent);

@@ -365,7 +365,7 @@ fn a_bundle_of_spiffe_has_keys_for_tokens_and_others_that_never_verify_one() {
     for other in [p_384(), of_use(p_384(), "sig"), of_use(p_384(), "JWT-SVID"), of_use(p_384(), "wit-svid")] {
         assert_eq!(names(&bundle(&[other, of_use(p_256(), "jwt-svid")])), Ok(vec![Some(JwsAlgorithm::Es256)]));
     }
-    assert_eq!(names(&bundle(&[for_certificates.clone()])), Err(RefusedJwks::NoUsableKey));
+    assert_eq!(names(&bundle(std::slice::from_ref(&for_certificates))), Err(RefusedJwks::NoUsableKey));
     assert_eq!(names(&bundle(&[for_certificates, p_256()])), Err(RefusedJwks::NoUsableKey));
     assert_eq!(names(&bundle(&[])), Err(RefusedJwks::NoUsableKey));
     assert_eq!(names(r#"{"keys":null,"spiffe_refresh_hint":60}"#), Err(RefusedJwks::NotASet));
