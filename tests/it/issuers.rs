@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::keys::jwk_set::JwkSet;
 use grantwell::core::keys::remote::{CaCertificates, JwksUri};
@@ -10,11 +11,11 @@ use grantwell::core::management::{
 };
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::realm::{Realm, RealmName};
-use grantwell::core::trust::aws::AwsRule;
 use grantwell::core::trust::issuer::{IssuerKeys, IssuerKind, IssuerUrl, TrustedIssuer};
-use grantwell::core::trust::rule::{RuleMode, TrustRule, TrustRules};
+use grantwell::core::trust::rule::TrustRules;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn issuers_stand_in_the_record_of_their_realm_in_the_order_of_their_names() {
@@ -133,21 +134,18 @@ async fn an_issuer_that_rules_need_is_removed_by_nobody_by_mistake() {
     for issuer in [&github, &sts, &issuer("gitlab", IssuerUrl::GITLAB)] {
         house.add(issuer).await.expect("added");
     }
-    let of_aws = |organization: Option<&str>| TrustRule {
-        aws: Some(AwsRule {
-            account: organization.is_none().then(|| "111122223333".to_owned()),
-            organization: organization.map(str::to_owned),
-            role: Some("svc".to_owned()),
-            ..AwsRule::default()
-        }),
-        ..rule("r", None)
-    };
+    let deploy = json!({
+        "name": "deploy", "issuer": IssuerUrl::GITHUB,
+        "claims": [{ "path": ["repository_id"], "equals": "123456" }, { "path": ["environment"], "equals": "prod" }],
+    });
+    let of_account = json!({ "name": "orders", "aws": { "account": "111122223333", "role": "orders" } });
+    let of_organization = json!({ "name": "svc", "aws": { "organization": "o-a1b2c3d4e5", "role": "svc-*" } });
     for number in 0..5 {
-        house.register(&format!("deploy-{number}"), vec![rule("r", Some(IssuerUrl::GITHUB))]).await;
+        house.register(&format!("deploy-{number}"), AuthMethod::WorkloadIdentity, vec![deploy.clone()]).await;
     }
-    house.register("of-account", vec![of_aws(None)]).await;
-    house.register("of-organization", vec![of_aws(Some("o-a1b2c3d4e5"))]).await;
-    house.register("without", vec![]).await;
+    house.register("of-account", AuthMethod::WorkloadIdentity, vec![of_account.clone()]).await;
+    house.register("of-organization", AuthMethod::WorkloadIdentity, vec![of_organization]).await;
+    house.register("by-the-door", AuthMethod::AwsIam, vec![of_account]).await;
 
     let first = |ids: &[&str]| ids.iter().map(|id| id.parse().expect("an id")).collect::<Vec<_>>();
     let used = |name: &str, count, ids: &[&str]| {
@@ -214,8 +212,12 @@ impl House {
         removed.map(|removed| assert_eq!(removed.record.name.as_str(), name))
     }
 
-    async fn register(&self, id: &str, rules: Vec<TrustRule>) {
-        let metadata = ClientMetadata { trust: TrustRules::new(rules), ..ClientMetadata::new() };
+    async fn register(&self, id: &str, method: AuthMethod, rules: Vec<Value>) {
+        let metadata = ClientMetadata {
+            trust: TrustRules::parse(rules).expect("rules"),
+            token_endpoint_auth_methods: [method].into(),
+            ..ClientMetadata::new()
+        };
         let client_id = Some(id.parse().expect("an id"));
         let registration = Registration { client_id, metadata, secret_lifetime: None, secret: None };
         self.management.register(&root(), registration).await.expect("registered");
@@ -251,23 +253,6 @@ fn subject(name: &str) -> Subject {
 
 fn other_kind(issuer: &str, kind: IssuerKind, known: IssuerKind) -> InvalidIssuer {
     InvalidIssuer::OtherKind { issuer: url(issuer), kind, known }
-}
-
-/// A rule that no other suite depends on: what it pins does not matter here.
-fn rule(name: &str, issuer: Option<&str>) -> TrustRule {
-    let claims = serde_json::json!([
-        { "path": ["repository_id"], "equals": "123456" },
-        { "path": ["environment"], "equals": "prod" },
-    ]);
-    TrustRule {
-        name: name.parse().expect("a name"),
-        aws: None,
-        issuer: issuer.map(url),
-        claims: if issuer.is_some() { serde_json::from_value(claims).expect("claims") } else { Vec::new() },
-        max_age: None,
-        single_use: false,
-        mode: RuleMode::Enforce,
-    }
 }
 
 const STS: &str = "https://a1d2b0fd-1177-4468-9351-2f0a9b7c7230.tokens.sts.global.api.aws";
