@@ -113,7 +113,8 @@ impl World {
     }
 }
 
-/// The caller that AWS says this of.
+/// The caller that AWS says this of, as a request has it.
+#[expect(clippy::unnecessary_wraps, reason = "a request may have none")]
 fn caller_of(arn: &str, id: &str, organization: Option<&str>) -> Option<CallerByAws> {
     let account = arn.split(':').nth(4).expect("an ARN");
     Some(CallerByAws(AwsCaller::of_session(&CallerFacts { arn, account, ids: [id, id], organization })))

@@ -1110,7 +1110,7 @@ async fn w_31_failures_count_as_failed_attempts_whoever_is_named_and_replays_do_
         world.register("elsewhere", of_role(), |_| {}).await;
         world
             .register("key", json!([]), |metadata| {
-                metadata.token_endpoint_auth_methods = [AuthMethod::PrivateKeyJwt].into()
+                metadata.token_endpoint_auth_methods = [AuthMethod::PrivateKeyJwt].into();
             })
             .await;
         let attempts = Arc::new(FailedAttempts::new(limits));

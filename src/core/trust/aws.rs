@@ -118,7 +118,7 @@ impl AwsRule {
             organization: organization.as_deref().ok_or(ShortfallReason::Absent),
             paths: Err(ShortfallReason::Absent),
         };
-        self.demands(known, |_key| Err(ShortfallReason::Absent))
+        self.demands(&known, |_key| Err(ShortfallReason::Absent))
     }
 
     /// What it demands, of a role that AWS STS has signed a token about. Such a token has no role's id.
@@ -131,10 +131,10 @@ impl AwsRule {
             organization: token.organization(),
             paths: token.organization_paths(),
         };
-        self.demands(known, |key| token.principal_tag(key))
+        self.demands(&known, |key| token.principal_tag(key))
     }
 
-    fn demands<'a>(&self, known: Known<'a>, tag: impl Fn(&str) -> Result<&'a str, ShortfallReason>) -> Vec<Demand> {
+    fn demands<'a>(&self, known: &Known<'a>, tag: impl Fn(&str) -> Result<&'a str, ShortfallReason>) -> Vec<Demand> {
         let mut demands = Vec::new();
         let partition = self.partition.as_deref().unwrap_or(USUAL_PARTITION);
         demands.push(Demand::of_text("aws.partition", partition, Ok(known.partition), |text| text == partition));

@@ -13,18 +13,21 @@ pub(super) fn check(issuer: &TrustedIssuer, claims: &[ClaimTest]) -> Result<(), 
     // A name that tells its kind is what it is, whatever it was registered as.
     let kind = issuer.issuer.known_kind().unwrap_or(issuer.kind);
     let pinned = |path: &[&str]| claims.iter().filter_map(|claim| claim.pinned_at(path)).collect::<Vec<_>>();
-    let (missing, owners, is_one): (_, Vec<&[String]>, &dyn Fn(&str) -> bool) = match kind {
-        IssuerKind::Github => {
-            (Unpinned::Github, [pinned(&["repository_id"]), pinned(&["repository_owner_id"])].concat(), &is_number)
-        }
+    let is_any: fn(&str) -> bool = |_text| true;
+    let (missing, owners, is_one) = match kind {
+        IssuerKind::Github => (
+            Unpinned::Github,
+            [pinned(&["repository_id"]), pinned(&["repository_owner_id"])].concat(),
+            is_number as fn(&str) -> bool,
+        ),
         IssuerKind::Gitlab => {
-            (Unpinned::Gitlab, [pinned(&["project_id"]), pinned(&["namespace_id"])].concat(), &is_number)
+            (Unpinned::Gitlab, [pinned(&["project_id"]), pinned(&["namespace_id"])].concat(), is_number as _)
         }
-        IssuerKind::Kubernetes | IssuerKind::Eks => (Unpinned::Kubernetes, pinned(&["sub"]), &is_service_account),
+        IssuerKind::Kubernetes | IssuerKind::Eks => (Unpinned::Kubernetes, pinned(&["sub"]), is_service_account as _),
         IssuerKind::Spiffe => return check_spiffe(&issuer.issuer, claims),
         IssuerKind::Aws => {
             let of_aws = [pinned(&[STS_CLAIMS, "principal_id"]), pinned(&[STS_CLAIMS, "aws_account"])].concat();
-            (Unpinned::Aws, [pinned(&["sub"]), of_aws].concat(), &|_text| true)
+            (Unpinned::Aws, [pinned(&["sub"]), of_aws].concat(), is_any)
         }
         IssuerKind::Oidc => {
             let pins = claims.iter().any(ClaimTest::pins_anything);

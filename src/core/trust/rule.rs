@@ -97,9 +97,9 @@ impl TrustRules {
         Self::new(rules.collect::<Result<_, _>>()?)
     }
 
-    /// Each of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, TrustRule> {
-        self.0.iter()
+    /// Each of them, in their order.
+    pub fn as_slice(&self) -> &[TrustRule] {
+        &self.0
     }
 
     /// Whether there are none.

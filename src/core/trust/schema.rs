@@ -15,7 +15,7 @@ use super::written::{WrittenRule, WrittenText};
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "trust rules")]
-#[expect(dead_code, reason = "its form is all that is wanted")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "its form is all that is wanted")]
 enum TrustFile {
     Rule(WrittenRule),
     Rules(#[schemars(length(min = 1, max = 50))] Vec<WrittenRule>),

@@ -5,7 +5,7 @@ use super::identity::{Identity, IssuerToken};
 use super::issuer::IssuerKind;
 use super::role_arn::RoleArn;
 use super::sts::StsRole;
-use super::written::{WrittenAws, WrittenClaimTest, WrittenRule, WrittenText};
+use super::written::{RuleMode, WrittenAws, WrittenClaimTest, WrittenRule, WrittenText};
 
 /// A rule for this caller; nothing where no rule could be for it, as for a user of AWS.
 pub fn rule_for(identity: Identity<'_>) -> Option<WrittenRule> {
@@ -72,6 +72,6 @@ fn named(text: &str) -> WrittenRule {
         claims: Vec::new(),
         max_age: None,
         single_use: false,
-        mode: Default::default(),
+        mode: RuleMode::default(),
     }
 }

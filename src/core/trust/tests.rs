@@ -1,5 +1,7 @@
 //! Rules, and what they say of callers.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::aws::AwsCaller;
@@ -15,6 +17,7 @@ const EKS: &str = "https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE";
 const ROLE: &str = "arn:aws:iam::111122223333:role/service/OrdersFunctionRole";
 
 /// One rule, as it would be stored.
+#[expect(clippy::needless_pass_by_value, reason = "it is given what json! has just made")]
 fn rules(rule: Value) -> TrustRules {
     read(json!([rule])).expect("a rule")
 }
@@ -37,7 +40,7 @@ fn issuer(url: &str, kind: IssuerKind) -> TrustedIssuer {
         issuer: url.parse().expect("an issuer"),
         kind,
         keys: IssuerKeys::Discovery { allow_private_network: false, ca: None },
-        algs: Default::default(),
+        algs: BTreeSet::new(),
         max_age: Some(600),
         single_use: true,
     }
@@ -103,6 +106,7 @@ fn sts_claims_with(change: impl FnOnce(&mut Value)) -> Value {
     claims
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given what json! has just made")]
 fn aws(members: Value) -> Value {
     json!({ "aws": members })
 }
@@ -616,6 +620,8 @@ fn each_refusal_says_what_is_missing() {
 
 #[test]
 fn a_rule_pins_an_owner() {
+    use IssuerKind::{Eks, Github, Gitlab, Kubernetes, Oidc, Spiffe};
+
     let checked = |url: &str, kind: IssuerKind, claims: Value| {
         let rules = rules(json!({"name": "x", "issuer": url, "claims": claims}));
         let checked = rules.check(&[issuer(url, kind)]).map_err(|refused| refused.to_string());
@@ -627,7 +633,6 @@ fn a_rule_pins_an_owner() {
     let no = |who: &str| Err(format!("pins no owner: a rule for {who}"));
     let never = |who: &str| Err(format!("is never satisfied: a rule for {who}"));
     let oidc = "https://login.example.com";
-    use IssuerKind::{Eks, Github, Gitlab, Kubernetes, Oidc, Spiffe};
     for (url, kind, claims, expected) in [
         (GITHUB, Github, claim("repository_id", "equals", "123".into()), Ok(())),
         (GITHUB, Github, claim("repository_owner_id", "in", json!(["123", 456])), Ok(())),

@@ -119,6 +119,7 @@ pub enum RuleMode {
 pub struct WrittenText(pub String);
 
 impl RuleMode {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_enforce(&self) -> bool {
         *self == Self::Enforce
     }

@@ -8,7 +8,7 @@ use grantwell::core::client::Client;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client_auth::examination::{Check, Outcome};
-use grantwell::core::trust::demand::Demand;
+use grantwell::core::trust::demand::{Demand, ShortfallReason};
 use grantwell::core::trust::rule::{RuleMode, TrustRule};
 use grantwell::core::trust::suggestion;
 use grantwell::core::trust::written::WrittenRule;
@@ -104,7 +104,7 @@ impl<'a> Explanation<'a> {
             realm: client.realm.as_str(),
             admitted_by: admitting.map(|rule| rule.name.as_str()),
             checks,
-            rules: trust.iter().map(|rule| RuleRows::of(rule, rule.demands(identity))).collect(),
+            rules: trust.as_slice().iter().map(|rule| RuleRows::of(rule, rule.demands(identity))).collect(),
             suggestion: suggestion::rule_for(identity),
         }
     }
@@ -191,7 +191,7 @@ impl<'a> RuleRows<'a> {
 
 impl DemandRow {
     fn of(Demand { of, wanted, found, why }: Demand) -> Self {
-        Self { of, held: why.is_none(), why: why.map(|why| why.as_str()), wanted, found }
+        Self { of, held: why.is_none(), why: why.map(ShortfallReason::as_str), wanted, found }
     }
 
     fn cells(&self) -> Vec<String> {

@@ -186,7 +186,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let before = format!("*a{}", level - 1);
-            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(", ")));
+            bomb.extend([format!("a{level}: &a{level} ["), [before.as_str(); 9].join(", "), "]\n".to_owned()]);
         }
         assert!(shown(&bomb).is_err());
     }
