@@ -221,7 +221,8 @@ mod tests {
         assert_eq!(item["expires_at"], AttributeValue::N("1795419420".into()));
         assert_eq!(item["scope"], AttributeValue::S("read write".into()));
         assert_eq!(item["iss"], AttributeValue::S("https://auth.example.com/oauth2".into()));
-        assert_eq!(item.len(), 10);
+        assert_eq!(item["trust_rule"], AttributeValue::S("orders".into()));
+        assert_eq!(item.len(), 11);
         assert_eq!(token_of(item), Ok(live(&record)));
 
         let resources = ["https://a.example", "https://b.example"].map(|text| text.parse().expect("a resource"));
@@ -269,7 +270,11 @@ mod tests {
         ] {
             assert!(matches!(with(name, value.clone()), Err(PortError::Corrupt { .. })), "{name}: {value:?}");
         }
-        for name in item.keys().filter(|name| *name != "version") {
+        let mut of_no_rule = item.clone();
+        of_no_rule.remove("trust_rule");
+        let record = AccessTokenRecord { trust_rule: None, ..record };
+        assert_eq!(token_of(of_no_rule), Ok(live(&record)));
+        for name in item.keys().filter(|name| !["version", "trust_rule"].contains(&name.as_str())) {
             let mut less = item.clone();
             less.remove(name);
             assert!(matches!(token_of(less), Err(PortError::Corrupt { .. })), "without {name}");

@@ -319,7 +319,9 @@ fn no_role(Shortfall { of, why }: Shortfall) -> Demand {
 
 /// What the library says of a form that it cannot read, as a sentence about what to write.
 fn in_plain_words(said: &str) -> String {
-    if said.starts_with("invalid type: integer") && said.ends_with("expected a string") {
+    let is_number =
+        ["invalid type: integer", "invalid type: floating point"].iter().any(|number| said.starts_with(number));
+    if is_number && said.ends_with("expected a string") {
         "has to be text: write it in quotes".to_owned()
     } else {
         said.replace('`', "'")

@@ -201,6 +201,7 @@ mod tests {
         of(Payload::V1, &event)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is given what json! has just made")]
     fn merge(object: &mut Value, members: Value) {
         for (name, value) in members.as_object().expect("members") {
             object[name] = value.clone();
