@@ -375,7 +375,10 @@ fn read_folder(folder: &Path, name: &str, texts: &mut BTreeMap<String, String>) 
         let name = if name.is_empty() { file.to_owned() } else { format!("{name}/{file}") };
         if path.is_dir() {
             read_folder(&path, &name, texts);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && file != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && file != "tests.rs"
+            && !path.components().any(|part| part.as_os_str() == "tests")
+        {
             texts.insert(name, fs::read_to_string(&path).expect("text"));
         }
     }

@@ -17,7 +17,8 @@ use grantwell::core::members::Members;
 use grantwell::core::time::{UnixSeconds, UtcTime};
 
 use crate::failure::Failure;
-use crate::{terminal, trust};
+use crate::terminal;
+use crate::trust::file;
 
 /// `--output`.
 #[derive(Debug, clap::Args)]
@@ -172,7 +173,7 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), |number| number_text(name, number)),
         Value::String(pem) if name == "jwks_uri_ca" => authorities_text(pem),
         Value::String(text) => text.clone(),
-        Value::Array(_) if name == "trust" => trust::file::lines(value),
+        Value::Array(_) if name == "trust" => file::lines(value),
         Value::Array(issuers) if name == "trusted_issuers" => {
             let text = |issuer: &Value, member: &str| {
                 issuer.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()

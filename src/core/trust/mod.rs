@@ -24,6 +24,4 @@ pub mod suggestion;
 pub mod written;
 
 #[cfg(test)]
-mod schema;
-#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Rules, and what they say of callers.
 
+mod schema;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

@@ -260,7 +260,7 @@ async fn tokens_of_a_build_that_knew_no_marks_are_all_there_and_can_be_revoked()
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
     let (kept, ended) = (digest(), digest());
     let registration_id = serde_json::from_str(r#""AAECAwQFBgcICQoLDA0ODw""#).expect("an id");
-    let record = AccessTokenRecord { registration_id, ..super::token_store::record("myClient") };
+    let record = AccessTokenRecord { registration_id, trust_rule: None, ..super::token_store::record("myClient") };
     let old = rusqlite::Connection::open(&path).expect("a new file");
     old.execute_batch(TOKENS_BEFORE_MARKS).expect("the schema of then");
     let found = fs::metadata(&path).expect("made");

@@ -8,8 +8,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-use super::rule::TrustRules;
-use super::written::{WrittenRule, WrittenText};
+use crate::core::trust::rule::TrustRules;
+use crate::core::trust::written::{WrittenRule, WrittenText};
 
 /// One rule, a list of rules, or an object with the list as its member `trust`.
 #[derive(JsonSchema)]
@@ -62,7 +62,7 @@ fn the_published_schema_is_that_of_the_types() {
 #[test]
 fn the_examples_of_the_schema_are_read_as_they_are_filed() {
     let examples: Value =
-        serde_json::from_str(include_str!("../../../docs/schemas/trust-rules.examples.json")).expect("JSON");
+        serde_json::from_str(include_str!("../../../../docs/schemas/trust-rules.examples.json")).expect("JSON");
     for (name, is_valid) in [("valid", true), ("invalid", false)] {
         let examples = examples[name].as_array().expect("a list");
         assert!(!examples.is_empty());
