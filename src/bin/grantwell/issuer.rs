@@ -113,6 +113,9 @@ struct Update {
     /// Has the keys found by the issuer's own document again, in place of --jwks or --jwks-uri
     #[arg(long, conflicts_with_all = ["jwks", "jwks_uri"])]
     discover: bool,
+    /// Changes where the keys are although none can be fetched from there now
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -305,9 +308,21 @@ impl Update {
             }
             self.settings.apply(issuer, pinned.as_ref());
         };
-        let mut wanted = before;
+        let mut wanted = before.clone();
         apply(&mut wanted);
         self.settings.check(&wanted)?;
+        // Keys that work are not given up for an address that does not.
+        if wanted.keys != before.keys
+            && !self.force
+            && let Err(error) = keys_of(&wanted).await
+        {
+            return Err(Failure::new(format!(
+                "no keys of issuer '{}' could be fetched from there: {error}{}. It keeps the keys that it has; add --force if the server can \
+                 reach what this machine cannot",
+                wanted.name,
+                advice(&error)
+            )));
+        }
         let change = IssuerChange { settings: &apply };
         let changed = store.management().update_issuer(&place.realm, &self.name, &change).await?;
         words::tell(&changed.notices);
@@ -388,12 +403,8 @@ impl Settings {
 
 /// Says how many keys there are. That there are none now is not a reason to refuse: the server may reach what this machine does not.
 async fn tell_of_keys(issuer: &TrustedIssuer, realm: &RealmName) {
-    let (found, how) = match (KeyAddress::of_issuer(issuer), &issuer.keys) {
-        (Some(address), _) => (try_fetching(&Fetcher::default(), address, SystemClock.now()).await, "has"),
-        (None, IssuerKeys::Jwks(pinned)) => (Ok(pinned.clone()), "is pinned to"),
-        (None, _) => return,
-    };
-    match found {
+    let how = if matches!(issuer.keys, IssuerKeys::Jwks(_)) { "is pinned to" } else { "has" };
+    match keys_of(issuer).await {
         Ok(keys) => {
             let count = keys.keys().count();
             let unit = if count == 1 { "key" } else { "keys" };
@@ -404,21 +415,38 @@ async fn tell_of_keys(issuer: &TrustedIssuer, realm: &RealmName) {
             ));
         }
         Err(error) => {
-            let advice = match error {
-                NoKeys::Fetch(FetchError::NotPublic(_)) => "; allow it with --allow-private-network",
-                NoKeys::Fetch(FetchError::Tls(_)) => "; name a private authority with --ca",
-                NoKeys::Fetch(FetchError::Unresolved | FetchError::NoConnection) => {
-                    "; if it cannot be reached from the server either, pin its keys with --jwks FILE"
-                }
-                _ => "",
+            let again = match &issuer.keys {
+                IssuerKeys::JwksUri(address) => format!("--jwks-uri {}", address.uri),
+                _ => "--discover".to_owned(),
             };
             output::warn(&format!(
-                "no keys of issuer '{}' could be fetched: {error}{advice}. It is registered, and its tokens count once the server can fetch \
+                "no keys of issuer '{}' could be fetched: {error}{}. It is registered, and its tokens count once the server can fetch \
                  a key; try again with `{}`",
                 issuer.name,
-                suggest(&format!("issuer update {} --discover", issuer.name), realm)
+                advice(&error),
+                suggest(&format!("issuer update {} {again}", issuer.name), realm)
             ));
         }
+    }
+}
+
+/// The keys that are pinned, or that are fetched now.
+async fn keys_of(issuer: &TrustedIssuer) -> Result<JwkSet, NoKeys> {
+    match (KeyAddress::of_issuer(issuer), &issuer.keys) {
+        (Some(address), _) => try_fetching(&Fetcher::default(), address, SystemClock.now()).await,
+        (None, IssuerKeys::Jwks(pinned)) => Ok(pinned.clone()),
+        (None, _) => Ok(JwkSet::empty()),
+    }
+}
+
+fn advice(error: &NoKeys) -> &'static str {
+    match error {
+        NoKeys::Fetch(FetchError::NotPublic(_)) => "; allow it with --allow-private-network",
+        NoKeys::Fetch(FetchError::Tls(_)) => "; name a private authority with --ca",
+        NoKeys::Fetch(FetchError::Unresolved | FetchError::NoConnection) => {
+            "; if it cannot be reached from the server either, pin its keys with --jwks FILE"
+        }
+        _ => "",
     }
 }
 

@@ -233,7 +233,7 @@ fn sentence(notice: &Notice) -> String {
             let methods: Vec<String> = methods.iter().map(|method| format!("--auth-method {}", method.as_str())).collect();
             format!(
                 "{of} has trust rules that nothing looks at; let it authenticate by them with `{}`, or with aws_iam for roles that come \
-                 through the IAM-authorised door",
+                 through the IAM door",
                 change(of, &format!("{} --auth-method workload_identity", methods.join(" ")))
             )
         }
@@ -249,7 +249,7 @@ fn sentence(notice: &Notice) -> String {
         ),
         Notice::NoIssuerOfAws { of, rules } => format!(
             "no token can satisfy {} of {of}: the realm trusts no issuer of AWS. Register that of the account with `grantwell issuer add`, \
-             or let the client come through the IAM-authorised door with --auth-method aws_iam",
+             or let the client come through the IAM door with --auth-method aws_iam",
             rules_text(rules)
         ),
         Notice::SecretSleeps(of) => format!(

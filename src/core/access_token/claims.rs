@@ -175,11 +175,11 @@ impl From<CustomClaims> for String {
 /// There is no way to a fact.
 struct NoWay;
 
-/// The names on the way to the fact that a claim is taken from: an object of nothing but `from`, which is a list. Any other object is a
+/// The names on the way to the fact that a claim is taken from: an object of nothing but `from`, which has to be a list. Any other object is a
 /// static claim.
 fn source(value: &Value) -> Option<Result<Vec<&str>, NoWay>> {
     let members = value.as_object().filter(|members| members.len() == 1)?;
-    let names = members.get("from")?.as_array()?;
+    let Some(names) = members.get("from")?.as_array() else { return Some(Err(NoWay)) };
     let names: Option<Vec<&str>> = names.iter().map(|name| name.as_str().filter(|name| !name.is_empty())).collect();
     Some(names.filter(|names| (1..=8).contains(&names.len())).ok_or(NoWay))
 }
@@ -233,7 +233,9 @@ mod tests {
         assert_eq!(r#"{"":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
         assert_eq!(r#"{"a\n":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
         let way = |way: &str| format!(r#"{{"a":{{"from":{way}}}}}"#).parse::<CustomClaims>();
-        for wrong in ["[]", "[1]", r#"[""]"#, r#"["a",["b"]]"#, r#"["1","2","3","4","5","6","7","8","9"]"#] {
+        for wrong in
+            ["\"org\"", "7", "[]", "[1]", r#"[""]"#, r#"["a",["b"]]"#, r#"["1","2","3","4","5","6","7","8","9"]"#]
+        {
             assert_eq!(way(wrong), Err(InvalidClaims::From("a".into())), "{wrong}");
         }
         let facts = |count: usize| {

@@ -123,7 +123,7 @@ impl Management {
     }
 }
 
-/// Whether a rule of the client needs the issuer. One of a client that comes by the IAM-authorised door alone needs nobody's token.
+/// Whether a rule of the client needs the issuer. One of a client that comes by the IAM door alone needs nobody's token.
 fn needs(client: &Client, issuer: &IssuerUrl) -> bool {
     client.allows_method(AuthMethod::WorkloadIdentity) && client.metadata.trust.need(issuer)
 }

@@ -101,7 +101,7 @@ pub enum RuleProblem {
     TagPattern,
     /// What no caller can have together.
     #[error(
-        "is never satisfied: a role's id is known only of callers that come through the IAM-authorised door, and {0} only of \
+        "is never satisfied: a role's id is known only of callers that come through the IAM door, and {0} only of \
          those that present a token"
     )]
     NeverTogether(&'static str),
@@ -191,7 +191,7 @@ pub enum Unpinned {
     /// AWS STS, by its issuer.
     #[error(
         "a rule for an issuer of AWS STS needs a test with \"equals\" or \"in\" of sub, or of principal_id or aws_account under \
-         https://sts.amazonaws.com/; or write it with \"aws\", which is satisfied through the IAM-authorised door, too"
+         https://sts.amazonaws.com/; or write it with \"aws\", which is satisfied through the IAM door, too"
     )]
     Aws,
     /// Any other.

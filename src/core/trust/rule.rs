@@ -235,7 +235,7 @@ impl TrustRule {
     }
 
     fn check(&self, trusted: &[TrustedIssuer]) -> Result<(), RuleProblem> {
-        // A role comes in through the IAM-authorised door without any issuer, and an organization's issuers are known by their form.
+        // A role comes in through the IAM door without any issuer, and an organization's issuers are known by their form.
         let Head::Issuer(issuer) = &self.head else { return Ok(()) };
         let Some(trusted) = trusted.iter().find(|trusted| trusted.issuer == *issuer) else {
             return Err(RuleProblem::UnknownIssuer(issuer.clone()));

@@ -503,7 +503,7 @@ fn each_refusal_says_what_is_missing() {
     let one_test = "claim sub: needs exactly one of \"equals\", \"in\", \"glob\" and \"present\"";
     let never = |what: &str| {
         format!(
-            "is never satisfied: a role's id is known only of callers that come through the IAM-authorised door, and {what} only \
+            "is never satisfied: a role's id is known only of callers that come through the IAM door, and {what} only \
              of those that present a token"
         )
     };

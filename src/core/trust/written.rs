@@ -16,7 +16,7 @@ pub struct WrittenRule {
     /// Its name among the client's rules: 1 to 64 characters of A-Z, a-z, 0-9, _, . and -.
     #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$")))]
     pub name: String,
-    /// A role of AWS, whether its request comes through the IAM-authorised door or it presents a token of AWS STS.
+    /// A role of AWS, whether its request comes through the IAM door or it presents a token of AWS STS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<WrittenAws>,
     /// The issuer of the token, as it is registered in the realm.
@@ -64,7 +64,7 @@ pub struct WrittenAws {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@*-]{1,64}$")))]
     pub role: Option<String>,
-    /// The role's unique id: a role that is made again under the same name has another. IAM-authorised door only.
+    /// The role's unique id: a role that is made again under the same name has another. IAM door only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(regex(pattern = r"^AROA[A-Z0-9]{12,124}$")))]
     pub role_id: Option<String>,

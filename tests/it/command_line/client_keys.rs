@@ -58,7 +58,7 @@ fn keys_that_cannot_be_used_are_refused_with_what_to_do() {
         (&["--jwks", &pem], 2, "it is PEM; give the public keys as a JWK Set"),
         (&["--allow-private-network"], 2, "belong to an address"),
         (&["--jwks", "/nowhere/at/all"], 2, "it cannot be read"),
-        (&["--assertion-alg", "HS256"], 2, "a client's signature is ES256, ES384, PS256, EdDSA"),
+        (&["--assertion-alg", "HS256"], 2, "a signature is ES256, ES384, PS256, EdDSA"),
         (&["--jwks", &good, "--assertion-alg", "ES256"], 1, "none of the client's keys can be used with ES256"),
     ] {
         operator.refused(&[&["client", "update", "myClient"], arguments].concat(), status, sentence);

@@ -28,7 +28,7 @@ pub(super) struct CallerArguments {
     /// The caller's token: a file that has the JWT and nothing else, or - for standard input
     #[arg(long, value_name = "FILE")]
     token: Option<String>,
-    /// The event of a request through the IAM-authorised door, or its requestContext, as JSON in a file; - for standard input
+    /// The event of a request through the IAM door, or its requestContext, as JSON in a file; - for standard input
     #[arg(long, value_name = "FILE")]
     context: Option<String>,
 }
@@ -106,7 +106,11 @@ async fn keys_of(token: &ExaminedToken) -> Result<JwkSet, String> {
 }
 
 fn read_text(path: &str, what: &str, most: usize) -> Result<Zeroizing<String>, Failure> {
-    let unreadable = |error: io::Error| Failure::new(format!("the {what} cannot be read from '{path}': {error}"));
+    let unreadable = |error: io::Error| {
+        // Whoever gives the token itself must not find it in a log.
+        let named = if path.starts_with("eyJ") { "what was given, which is a token and not a file" } else { path };
+        Failure::new(format!("the {what} cannot be read from '{named}': {error}; give a file, or - for standard input"))
+    };
     let mut text = Zeroizing::new(String::with_capacity(most));
     let at_most = most as u64 + 1;
     if path == "-" {

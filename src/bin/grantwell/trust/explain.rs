@@ -97,6 +97,7 @@ impl<'a> Explanation<'a> {
         let mut checks = vec![CheckRow::of_client(client), CheckRow::of_method(client, method)];
         checks.extend(caller.checks.iter().map(|check| CheckRow::of(*check, caller.no_keys.as_deref())));
         let trust = &client.metadata.trust;
+        let is_forged = caller.checks.iter().any(|check| check.of == "signature" && check.outcome.is_refused());
         let is_refused = checks.iter().any(|check| check.held == Some(false));
         let admitting = trust.admitting(identity).filter(|_| !is_refused);
         Self {
@@ -105,7 +106,8 @@ impl<'a> Explanation<'a> {
             admitted_by: admitting.map(|rule| rule.name.as_str()),
             checks,
             rules: trust.as_slice().iter().map(|rule| RuleRows::of(rule, rule.demands(identity))).collect(),
-            suggestion: suggestion::rule_for(identity),
+            // Not of a token that nobody vouches for, and not where there is a rule already.
+            suggestion: if admitting.is_none() && !is_forged { suggestion::rule_for(identity) } else { None },
         }
     }
 
@@ -136,6 +138,7 @@ impl<'a> Explanation<'a> {
             Some(Ok(rule)) => {
                 let _never_fails = write!(text, "\nA rule for this caller\n{}", printable(&rule));
             }
+            _ if self.admitted_by.is_some() => {}
             _ => text.push_str("\nNo rule could be for this caller."),
         }
         text.trim_end().to_owned()
@@ -162,6 +165,9 @@ impl CheckRow {
                 Self { of, held: Some(false), why: Some("the realm does not trust the token's issuer".to_owned()) }
             }
             Outcome::NotChecked if of == "signature" => Self { of, held: None, why: no_keys.map(str::to_owned) },
+            Outcome::NotChecked if of == "jti" => {
+                Self { of, held: None, why: Some("only the server knows whether it was used before".to_owned()) }
+            }
             Outcome::NotChecked => {
                 Self { of, held: None, why: Some("name the server's issuer with --audience".to_owned()) }
             }

@@ -71,12 +71,14 @@ fn value(text: &str) -> Result<Value, UnreadableTrust> {
     let of_json = serde_json::from_str::<Unambiguous>(text);
     match of_json {
         Ok(Unambiguous(value)) => Ok(value),
-        Err(error) if text.trim_start().starts_with(['{', '[']) => Err(UnreadableTrust::Syntax(error.to_string())),
-        Err(_not_json) => {
+        Err(not_json) => {
             // YAML 1.1 took words such as `on` and `no` for booleans.
             let options = serde_saphyr::options! { strict_booleans: true };
             let of_yaml: Result<Value, _> = serde_saphyr::from_str_with_options(text, options);
             of_yaml.map_err(|error| {
+                if text.trim_start().starts_with(['{', '[']) {
+                    return UnreadableTrust::Syntax(not_json.to_string());
+                }
                 let sentence = error.to_string();
                 UnreadableTrust::Syntax(sentence.lines().next().unwrap_or_default().trim_end_matches(':').to_owned())
             })
