@@ -115,13 +115,15 @@ impl SharedKeys {
         let kept = self.copies.kept_keys(address).await?;
         let KeptKeys { looked_at, is_confirmed, .. } = kept;
         let in_use = |copy: &KeyCopy, believed_for| in_use(address, copy, believed_for, is_confirmed);
-        let copy = usable(kept, now);
+        let is_of_stranger = matches!(asker, Asker::Stranger(_)) && !is_confirmed;
+        // That there is no such issuer is believed for its time and not used past it: an account may have one since.
+        let is_absence = |copy: &KeyCopy| is_of_stranger && copy.jwks == NO_KEYS;
+        let copy = usable(kept, now).filter(|copy| !is_absence(copy) || copy.is_believed(now));
         if let Some(copy) = &copy
             && copy.is_believed(now)
         {
             return in_use(copy, copy.believed_until.since(now));
         }
-        let is_of_stranger = matches!(asker, Asker::Stranger(_)) && !is_confirmed;
         // Without a copy clients wait for this look, so the next one may be sooner.
         let interval = if copy.is_some() || is_of_stranger { LOOK_INTERVAL } else { FIRST_LOOK_INTERVAL };
         let look = Look { address, now, interval, is_of_stranger: is_of_stranger && copy.is_none() };

@@ -305,6 +305,19 @@ async fn ti_12_that_there_is_no_such_issuer_is_remembered_by_all() {
 }
 
 #[tokio::test]
+async fn ti_12_that_there_is_no_such_issuer_is_believed_for_its_time_and_found_out_again() {
+    let world = World::new();
+    let issuer = sts(1);
+    world.answer(&format!("{}/.well-known/openid-configuration", issuer.issuer), Err(FetchError::Status(404)));
+    let process = world.process();
+    for _ in 0..90 {
+        assert_eq!(kids(&process, &issuer).await, [""; 0]);
+        world.pass(10);
+    }
+    assert_eq!(world.fetched().len(), 3, "fifteen minutes");
+}
+
+#[tokio::test]
 async fn ti_12_one_that_cannot_be_asked_is_asked_once_a_minute_and_takes_one_look_up() {
     let world = World::new();
     let issuer = sts(1);

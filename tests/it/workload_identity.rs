@@ -678,6 +678,18 @@ async fn w_11_w_12_a_token_that_is_good_once_is_good_once_for_all_clients_and_af
     assert_eq!(world.authenticate("app", &issuer.token(&brief)).await, "401 assertion_replayed");
     world.clock.set(NOW);
 
+    // As long as it is taken, whatever the clocks: in every second until the issuer's longest time is over.
+    for ahead in [0, 9] {
+        let world = oidc_world(&issuer).await;
+        let claims = with(with(oidc_claims(), "iat", json!(NOW + ahead)), "exp", json!(NOW + 86_400));
+        assert_eq!(world.authenticate("app", &issuer.token(&claims)).await, "ok app service");
+        for second in NOW + 590..NOW + 640 {
+            world.clock.set(second);
+            let answer = world.authenticate("app", &issuer.token(&claims)).await;
+            assert!(answer.starts_with("401 "), "{ahead} s ahead, {} s later: {answer}", second - NOW);
+        }
+    }
+
     // One that is a file may be used again, unless the rule says otherwise.
     let mut lax = World::new();
     lax.trust(&issuer, IssuerKind::Oidc, |issuer| (issuer.single_use, issuer.max_age) = (false, None));

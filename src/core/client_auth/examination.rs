@@ -102,7 +102,7 @@ impl ExaminedToken {
         let time = self.token.validity(Lifetime::OF_ITS_ISSUER, now).map(|_validity| ());
         let age = self.issuer.max_age.map(|max_age| match self.age {
             None => Err(AssertionProblem::Claims),
-            Some(age) if age > max_age.saturating_add(SKEW) => Err(AssertionProblem::TooOld),
+            Some(age) if age >= max_age.saturating_add(SKEW) => Err(AssertionProblem::TooOld),
             Some(_age) => Ok(()),
         });
         let signed = keys.map(|keys| {

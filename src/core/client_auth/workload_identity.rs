@@ -46,11 +46,11 @@ struct PresentedToken {
     source: Option<ClientSource>,
 }
 
-/// Until when a token is good, and how old it is.
+/// Until when a token is good, and when it was made.
 struct Times {
     now: UnixSeconds,
     over_at: UnixSeconds,
-    age: Option<u64>,
+    issued_at: Option<UnixSeconds>,
 }
 
 /// Whether the client assertion of a request is a token of another issuer: one of SPIFFE, or one whose `iss` is an address and not its
@@ -174,7 +174,11 @@ impl Proof for PresentedToken {
 
         // 4. Its age, by the issuer as it is registered, and what it says, by the client's rules.
         let over_at = times.over_at_of(&issuer).map_err(failure)?;
-        let identity = Identity::Token(IssuerToken { issuer: &issuer, claims: self.token.claims(), age: times.age });
+        let identity = Identity::Token(IssuerToken {
+            issuer: &issuer,
+            claims: self.token.claims(),
+            age: IssuerToken::age_at(times.issued_at, now),
+        });
         let rule = admission::admitting(client, identity).map_err(OAuthError::InvalidClient)?;
 
         // 5. Once, where it is, and only now: a jti that anybody could spend would let anybody refuse the caller.
@@ -207,8 +211,7 @@ impl PresentedToken {
         if !matches!(audience.strip_prefix(self.us.as_str()), Some("" | "/")) {
             return Err(AssertionProblem::Audience);
         }
-        let age = IssuerToken::age_at(self.token.issued_at()?, now);
-        Ok(Times { now, over_at: validity.over_at, age })
+        Ok(Times { now, over_at: validity.over_at, issued_at: self.token.issued_at()? })
     }
 
     /// The issuer, where a rule of the client may admit its tokens. An issuer of AWS STS need not be registered where a rule demands an
@@ -259,9 +262,10 @@ impl Times {
     fn over_at_of(&self, issuer: &TrustedIssuer) -> Result<UnixSeconds, AssertionProblem> {
         let Some(max_age) = issuer.max_age else { return Ok(self.over_at) };
         // One that does not say when it was made may be of any age.
-        let age = self.age.ok_or(AssertionProblem::Claims)?;
-        let left = max_age.saturating_add(SKEW).checked_sub(age).ok_or(AssertionProblem::TooOld)?;
-        Ok(self.over_at.min(self.now.plus(left)))
+        let issued_at = self.issued_at.ok_or(AssertionProblem::Claims)?;
+        // From when it was made and not from now: a use has to be remembered for as long as the token is taken, to the second.
+        let over_at = issued_at.plus(max_age).plus(SKEW);
+        if over_at <= self.now { Err(AssertionProblem::TooOld) } else { Ok(self.over_at.min(over_at)) }
     }
 }
 

@@ -45,6 +45,10 @@ impl Identity<'_> {
             }
             Self::Token(token) => {
                 let (first, rest) = path.split_first()?;
+                // Only AWS speaks for AWS, and of what it says the tags of the request are the caller's own words.
+                if *first == STS_CLAIMS && (!token.issuer.issuer.is_sts() || rest.first() == Some(&"request_tags")) {
+                    return None;
+                }
                 rest.iter().try_fold(token.claims.get(*first)?, |value, name| value.as_object()?.get(*name)).cloned()
             }
         }

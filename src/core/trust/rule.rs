@@ -302,7 +302,9 @@ fn demands_of_sts_token(rule: &AwsRule, token: IssuerToken<'_>) -> Vec<Demand> {
 
 fn demands_of_issuers_token(issuer: &IssuerUrl, token: IssuerToken<'_>) -> Vec<Demand> {
     let found = token.issuer.issuer.as_str();
-    let mut demands = vec![Demand::of_text("issuer", issuer.as_str(), Ok(found), |text| text == issuer.as_str())];
+    // An issuer of AWS that nobody has registered, or nobody any more, may be let in for a rule of an organization: not for this one.
+    let is_it = |text: &str| text == issuer.as_str() && token.issuer.is_registered();
+    let mut demands = vec![Demand::of_text("issuer", issuer.as_str(), Ok(found), is_it)];
     // Also where a rule names the issuer itself: an origin identity that is spelled like a role is not that role.
     if issuer.is_sts()
         && token.issuer.issuer.is_sts()

@@ -759,3 +759,31 @@ fn a_session_is_reduced_to_its_role() {
     assert_eq!(arn("arn:aws:sts::111122223333:assumed-role/Orders/a:b"), None);
     assert_eq!(arn("arn:aws:sts::111122223333:assumed-role/Orders/"), None);
 }
+
+#[test]
+fn a_rule_that_names_an_issuer_of_aws_needs_that_it_is_registered() {
+    let rules = rules(json!({"name": "x", "issuer": STS, "claims": [{"path": ["sub"], "equals": ROLE}]}));
+    let claims = sts_claims();
+    let claims = claims.as_object().expect("claims");
+    let stranger = TrustedIssuer::of_sts(STS.parse::<IssuerUrl>().expect("an issuer")).expect("of AWS");
+    for (issuer, expected) in [(issuer(STS, IssuerKind::Aws), true), (stranger, false)] {
+        let identity = Identity::Token(IssuerToken { issuer: &issuer, claims, age: Some(1) });
+        assert_eq!(rules.admitting(identity).is_some(), expected);
+    }
+}
+
+#[test]
+fn facts_of_aws_are_those_that_aws_has_said_and_not_the_callers_own_words() {
+    let claims = sts_claims();
+    let claims = claims.as_object().expect("claims");
+    let (aws, other) = (issuer(STS, IssuerKind::Aws), issuer("https://login.example.com", IssuerKind::Oidc));
+    let fact = |issuer: &TrustedIssuer, path: &[&str]| {
+        Identity::Token(IssuerToken { issuer, claims, age: Some(1) }).fact(path)
+    };
+    assert_eq!(fact(&aws, &[STS_CLAIMS, "principal_tags", "team"]), Some(json!("billing")));
+    assert_eq!(fact(&aws, &[STS_CLAIMS, "request_tags", "team"]), None);
+    assert_eq!(fact(&other, &["sub"]), Some(json!(ROLE)));
+    for name in ["aws_account", "org_id", "principal_id"] {
+        assert_eq!(fact(&other, &[STS_CLAIMS, name]), None, "{name}");
+    }
+}

@@ -191,14 +191,20 @@ fn detail(error: &OAuthError) -> Option<&dyn fmt::Display> {
     }
 }
 
-/// Whom an issuer has named, as `name=fact` and so on. What the issuer says is shown like anybody's words.
+/// Whom an issuer has named, as `name=fact` and so on. What the issuer says is shown like anybody's words, in quotes where it could be
+/// taken for several facts: whoever names a branch or an environment chooses some of it.
 struct Subject<'a>(&'a [(&'static str, String)]);
 
 impl fmt::Display for Subject<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, fact)) in self.0.iter().enumerate() {
             let between = if index == 0 { "" } else { " " };
-            write!(formatter, "{between}{name}={}", Untrusted(fact))?;
+            let fact = Untrusted(fact).to_string();
+            if fact.contains([' ', '=', '"', '\\']) {
+                write!(formatter, "{between}{name}={}", serde_json::Value::String(fact))?;
+            } else {
+                write!(formatter, "{between}{name}={fact}")?;
+            }
         }
         Ok(())
     }

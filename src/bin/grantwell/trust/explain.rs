@@ -100,6 +100,17 @@ impl<'a> Explanation<'a> {
         let is_forged = caller.checks.iter().any(|check| check.of == "signature" && check.outcome.is_refused());
         let is_refused = checks.iter().any(|check| check.held == Some(false));
         let admitting = trust.admitting(identity).filter(|_| !is_refused);
+        // Its issuer may let tokens be used again; the rule does not, and what cannot be remembered is used by nobody.
+        let has_no_jti = match &caller.facts {
+            Facts::Token(token) => !token.claims().get("jti").is_some_and(serde_json::Value::is_string),
+            Facts::Aws(_) => false,
+        };
+        let cannot_be_once = has_no_jti && admitting.is_some_and(|rule| rule.single_use);
+        if cannot_be_once {
+            let why = "the rule takes each token once, and this one has no jti".to_owned();
+            checks.push(CheckRow { of: "jti", held: Some(false), why: Some(why) });
+        }
+        let admitting = admitting.filter(|_| !cannot_be_once);
         Self {
             client_id: &client.client_id,
             realm: client.realm.as_str(),
