@@ -130,7 +130,8 @@ class Stack:
             deployed = {each["FunctionName"]: each for each in emulator.client("lambda").list_functions()["Functions"]}
         self.functions: dict[str, DeployedFunction] = {}
         for template, ids in ((source, self._ids), (authorizer_source, own)):
-            for each in sam.functions(template):
+            # The door is there only where its parameter says so.
+            for each in (each for each in sam.functions(template) if each.logical_id in ids):
                 self.functions[each.logical_id] = self._function(each, deployed[ids[each.logical_id]])
             for logical_id in sam.resources(template, "AWS::IAM::Role"):
                 self._let_moto_enforce(ids[logical_id])

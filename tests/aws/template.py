@@ -92,8 +92,11 @@ def translate(template: Json, *, bucket: str = "code", key: str = "bootstrap.zip
 
 
 def routes(translated: Json) -> Iterator[Route]:
-    """The HTTP API's routes, read from the OpenAPI document that the translator made."""
-    for api in (translated["Resources"]["Api"],):
+    """The HTTP API's routes, read from the OpenAPI document that the translator made. Not those of the door for roles, which is an API of
+    its own."""
+    resources = translated["Resources"].items()
+    apis = [each for name, each in resources if each["Type"] == "AWS::ApiGatewayV2::Api" and name != "IamApi"]
+    for api in apis:
         for path, methods in api["Properties"]["Body"]["paths"].items():
             for method, operation in methods.items():
                 integration = operation["x-amazon-apigateway-integration"]

@@ -360,7 +360,7 @@ WORK = {
     "issue JWT": Work("TokenFunction", "JWT", _KEYS, ("PutItem token",)),
     "issue stateless": Work("TokenFunction", "stateless", (*_CLIENT, *_KEYS)),
     "issue counted": Work("TokenFunction", "counted", (), ("UpdateItem quota", "PutItem token")),
-    "issue to a role": Work("IamFunction", "JWT", (*_OWNER, *_KEYS), ("UpdateItem quota", "PutItem token")),
+    "issue to a role": Work("IamFunction", "JWT", ("BatchGetItem", *_KEYS), ("UpdateItem quota", "PutItem token")),
     "introspect opaque": Work("IntrospectFunction", "opaque", _CLIENT, ("GetItem token",)),
     "introspect JWT": Work("IntrospectFunction", "JWT", ("GetItem jwks",), ("GetItem token",)),
     "introspect stateless": Work("IntrospectFunction", "stateless", ("GetItem jwks",), ("GetItem revoked",)),

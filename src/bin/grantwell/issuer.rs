@@ -312,7 +312,7 @@ impl Update {
         apply(&mut wanted);
         self.settings.check(&wanted)?;
         // Keys that work are not given up for an address that does not.
-        if wanted.keys != before.keys
+        if is_elsewhere(&before.keys, &wanted.keys)
             && !self.force
             && let Err(error) = keys_of(&wanted).await
         {
@@ -427,6 +427,15 @@ async fn tell_of_keys(issuer: &TrustedIssuer, realm: &RealmName) {
                 suggest(&format!("issuer update {} {again}", issuer.name), realm)
             ));
         }
+    }
+}
+
+/// Whether the keys are looked for at another place; by another way to the same one is none.
+fn is_elsewhere(before: &IssuerKeys, wanted: &IssuerKeys) -> bool {
+    match (before, wanted) {
+        (IssuerKeys::JwksUri(before), IssuerKeys::JwksUri(wanted)) => before.uri != wanted.uri,
+        (IssuerKeys::Discovery { .. }, IssuerKeys::Discovery { .. }) => false,
+        _ => before != wanted,
     }
 }
 

@@ -185,17 +185,18 @@ fn settings_are_changed_one_by_one_and_removed_by_an_empty_value() {
         "--jwks-uri",
         "https://keys.invalid/jwks",
         "--allow-private-network",
+        "--force",
     ]);
     assert_eq!(
         shown(&operator)["keys"],
         json!({ "jwks_uri": { "uri": "https://keys.invalid/jwks", "allow_private_network": true } })
     );
     // What is allowed of an address stays with it, and goes with it.
-    operator.json(&["issuer", "update", "github", "--jwks-uri", "https://keys.invalid/jwks"]);
+    operator.json(&["issuer", "update", "github", "--jwks-uri", "https://keys.invalid/jwks", "--force"]);
     assert_eq!(shown(&operator)["keys"]["jwks_uri"]["allow_private_network"], true);
-    operator.json(&["issuer", "update", "github", "--jwks-uri", "https://others.invalid/jwks"]);
+    operator.json(&["issuer", "update", "github", "--jwks-uri", "https://others.invalid/jwks", "--force"]);
     assert_eq!(shown(&operator)["keys"], json!({ "jwks_uri": { "uri": "https://others.invalid/jwks" } }));
-    operator.json(&["issuer", "update", "github", "--discover"]);
+    operator.json(&["issuer", "update", "github", "--discover", "--force"]);
     assert_eq!(shown(&operator), expected);
     let same = operator.run(&["issuer", "update", "github", "--reusable", "--max-age", ""]);
     let same = (same.status, operator.run(&["issuer", "update", "github", "--reusable"]).stderr);
