@@ -214,3 +214,21 @@ impl fmt::Display for Subject<'_> {
 fn facts(token: Option<&TokenFacts>) -> (Option<&str>, Option<&str>) {
     (token.map(|token| token.client_id.as_str()), token.and_then(|token| token.audit_tracking_id.as_deref()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_that_looks_like_several_is_one_in_quotes() {
+        let facts = [
+            ("repository_id", "5".to_owned()),
+            ("environment", "prod sub=repo:octo/secret repository_id=1".to_owned()),
+            ("ref", r#"a"b"#.to_owned()),
+            ("sub", "repo:octo/app:environment:prod".to_owned()),
+        ];
+        let expected = r#"repository_id=5 environment="prod sub=repo:octo/secret repository_id=1" ref="a\"b" sub=repo:octo/app:environment:prod"#;
+        assert_eq!(Subject(&facts).to_string(), expected);
+        assert_eq!(Subject(&[]).to_string(), "");
+    }
+}
