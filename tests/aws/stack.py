@@ -130,10 +130,10 @@ class Stack:
             deployed = {each["FunctionName"]: each for each in emulator.client("lambda").list_functions()["Functions"]}
         self.functions: dict[str, DeployedFunction] = {}
         for template, ids in ((source, self._ids), (authorizer_source, own)):
-            # The door is there only where its parameter says so.
+            # The door and its role are there only where a parameter says so.
             for each in (each for each in sam.functions(template) if each.logical_id in ids):
                 self.functions[each.logical_id] = self._function(each, deployed[ids[each.logical_id]])
-            for logical_id in sam.resources(template, "AWS::IAM::Role"):
+            for logical_id in (each for each in sam.resources(template, "AWS::IAM::Role") if each in ids):
                 self._let_moto_enforce(ids[logical_id])
 
     def _create(
