@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 use super::signature;
 use super::workload_identity::{MAX_BYTES, Spiffe, TYPES, unverified_issuer};
 use crate::core::assertion::{AssertionProblem, Lifetime, SKEW, UnverifiedAssertion};
-use crate::core::error::OAuthError;
 use crate::core::keys::jwk_set::JwkSet;
 use crate::core::realm::Realm;
 use crate::core::time::UnixSeconds;
@@ -58,11 +57,7 @@ impl ExaminedToken {
     /// [`NotAToken`].
     pub fn read(text: &str, realm: &Realm, now: UnixSeconds) -> Result<Self, NotAToken> {
         let token = UnverifiedAssertion::parse(text, &TYPES, MAX_BYTES).map_err(|_problem| NotAToken)?;
-        let issuer = match unverified_issuer(&token, Spiffe::WhereThereIsNoIssuer) {
-            Ok(issuer) => issuer,
-            Err(OAuthError::InvalidClient(_)) => return Err(NotAToken),
-            Err(_other) => return Err(NotAToken),
-        };
+        let issuer = unverified_issuer(&token, Spiffe::WhereThereIsNoIssuer).map_err(|_problem| NotAToken)?;
         let age = token.issued_at().ok().flatten().map(|made_at| now.since(made_at));
         let trusted = realm.trusted_issuer(&issuer).cloned();
         let is_trusted = trusted.is_some();
