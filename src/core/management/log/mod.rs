@@ -1,0 +1,267 @@
+//! The admin log ahead of every change (docs/decisions/0038-the-admin-log-is-written-ahead.md): whoever works with a registry or with
+//! keys through these works with a line for each change, and only as far as it may.
+
+mod effect;
+mod key_store;
+mod members;
+mod reading;
+mod registrar;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::access::{Access, Operation};
+use crate::core::admin_log::{Action, Actor, AdminLogLine, Face, LineId, LogRetention, MemberChange, Outcome, Target};
+use crate::core::client::Client;
+use crate::core::owner::OwnerId;
+use crate::core::port_error::PortError;
+use crate::core::ports::{AccessDenied, ActorSource, AdminLog, Clock, KeyStore, KeyStoreError, Registrar, RegistrarError};
+use crate::core::random::Random;
+use crate::core::realm::RealmName;
+use crate::core::time::UnixMillis;
+
+pub use self::effect::Effect;
+pub use self::reading::{LogFilter, LoggedChanges};
+
+/// Where changes are logged, and what of them is the same for all.
+#[derive(Clone)]
+pub struct Logging {
+    /// The log.
+    pub log: Arc<dyn AdminLog>,
+    /// Who makes the changes.
+    pub actors: Arc<dyn ActorSource>,
+    /// Through which face.
+    pub face: Face,
+    /// How long a line is kept.
+    pub retention: LogRetention,
+}
+
+/// Writes the lines of one process.
+pub struct Logbook {
+    logging: Logging,
+    /// As it is without a log, to read what is about to change.
+    registrar: Arc<dyn Registrar>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    /// The time of the last line: two changes of a process are never at the same time, so that their lines keep their order.
+    last: AtomicU64,
+}
+
+/// A change that is about to be made.
+pub struct ChangeToLog {
+    action: Action,
+    target: Target,
+    members: Vec<MemberChange>,
+    revision: Option<u64>,
+}
+
+/// Who makes a change, and what they may do.
+struct Caller {
+    actor: Actor,
+    access: Access,
+}
+
+/// What an error says of whether the change was made.
+pub trait ChangeError: From<PortError> {
+    /// How the change ended.
+    fn outcome(&self) -> Outcome;
+}
+
+impl Logbook {
+    /// Writes into the log of `logging`; `registrar` is read for what a change replaces, and for the owners.
+    pub fn new(
+        logging: Logging,
+        registrar: Arc<dyn Registrar>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Arc<Self> {
+        Arc::new(Self { logging, registrar, clock, random, last: AtomicU64::new(0) })
+    }
+
+    /// The registry, with a line ahead of each change.
+    pub fn registrar(self: &Arc<Self>) -> Arc<dyn Registrar> {
+        Arc::new(registrar::LoggedRegistrar { registrar: Arc::clone(&self.registrar), book: Arc::clone(self) })
+    }
+
+    /// `keys`, with a line ahead of each change.
+    pub fn key_store(self: &Arc<Self>, keys: Arc<dyn KeyStore>) -> Arc<dyn KeyStore> {
+        Arc::new(key_store::LoggedKeyStore { keys, book: Arc::clone(self) })
+    }
+
+    /// Makes a change of which nobody but its caller knows the stores, its line ahead of it.
+    ///
+    /// # Errors
+    /// Those of the change; [`PortError`] where the line could not be written, and then nothing is changed.
+    pub async fn carry_out<T, E: ChangeError>(
+        &self,
+        change: ChangeToLog,
+        carry_out: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, E> {
+        let caller = self.caller().await?;
+        self.carry_out_as(&caller, change, carry_out).await
+    }
+
+    /// Whether whoever works here may do what only operators may.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Denied`]; [`RegistrarError::Port`] where nobody can say who works here.
+    pub async fn require_operator(&self) -> Result<(), RegistrarError> {
+        Ok(self.caller().await?.access.check(Operation::Operate)?)
+    }
+
+    /// Who works here, asked anew for each change: an owner may have been disabled meanwhile. Only a caller of AWS may act for an owner.
+    async fn caller(&self) -> Result<Caller, PortError> {
+        let actor = self.logging.actors.actor().await?;
+        let owners = match &actor {
+            Actor::AwsCaller { .. } => self.registrar.list_owners().await.map_err(port_error)?,
+            Actor::OsUser { .. } | Actor::Schedule | Actor::Unknown => Vec::new(),
+        };
+        Ok(Caller { access: Access::of(&actor, &owners), actor })
+    }
+
+    /// A change that `caller` may make; one that it may not make leaves a line, too.
+    async fn carry_out_if<T, E: ChangeError + From<AccessDenied>>(
+        &self,
+        caller: &Caller,
+        operation: Operation<'_>,
+        change: ChangeToLog,
+        carry_out: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, E> {
+        if let Err(denied) = caller.access.check(operation) {
+            let line = self.line(caller, change, Outcome::Refused)?;
+            self.logging.log.begin(&line).await?;
+            return Err(denied.into());
+        }
+        self.carry_out_as(caller, change, carry_out).await
+    }
+
+    async fn carry_out_as<T, E: ChangeError>(
+        &self,
+        caller: &Caller,
+        change: ChangeToLog,
+        carry_out: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, E> {
+        // 1. The line, without which nothing is changed.
+        let line = self.line(caller, change, Outcome::Started)?;
+        self.logging.log.begin(&line).await?;
+
+        // 2. The change.
+        let ended = carry_out.await;
+
+        // 3. What became of it. Where that cannot be written, the line goes on saying that nobody knows, and the change stands: its
+        //    answer may be the only copy of a secret.
+        let outcome = ended.as_ref().err().map_or(Outcome::Done, ChangeError::outcome);
+        if let Err(error) = self.logging.log.finish(&line, outcome).await {
+            tracing::warn!(line = %line.id, %error, "the log does not say how a change ended");
+        }
+        ended
+    }
+
+    fn line(&self, caller: &Caller, change: ChangeToLog, outcome: Outcome) -> Result<AdminLogLine, PortError> {
+        let at = self.next_time();
+        let ChangeToLog { action, target, members, revision } = change;
+        Ok(AdminLogLine {
+            id: LineId::generate(at, self.random.as_ref())?,
+            at,
+            actor: caller.actor.clone(),
+            acts_for: caller.access.acts_for(),
+            face: self.logging.face.clone(),
+            action,
+            target,
+            members,
+            revision,
+            outcome,
+            expires_at: self.logging.retention.ends_at(at.seconds()),
+        })
+    }
+
+    fn next_time(&self) -> UnixMillis {
+        let now = self.clock.now_in_millis().0;
+        let next = |last: u64| Some(now.max(last.saturating_add(1)));
+        let last = self.last.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        UnixMillis(now.max(last.unwrap_or_default().saturating_add(1)))
+    }
+}
+
+impl ChangeToLog {
+    /// `action` on a client that is as `before` and becomes as `after`.
+    fn of_client(action: Action, before: Option<&Client>, after: Option<&Client>) -> Self {
+        let shown = |client: &Client| crate::core::client::information::ClientInformation::of(client).members().clone();
+        let (shown_before, shown_after) = (before.map(shown), after.map(shown));
+        Self {
+            action,
+            target: target_of(before.into_iter().chain(after)),
+            members: members::changes(shown_before.as_ref(), shown_after.as_ref()),
+            revision: after.map(|client| client.revision),
+        }
+    }
+
+    /// A new secret of `client`.
+    pub fn of_new_secret(client: &Client) -> Self {
+        Self::on_client(Action::ROTATE_SECRET, client)
+    }
+
+    fn on_client(action: Action, client: &Client) -> Self {
+        Self { action, target: target_of([client]), members: Vec::new(), revision: None }
+    }
+
+    /// `action` on the keys of `realm`.
+    pub fn of_keys(
+        action: Action,
+        realm: &RealmName,
+        before: Option<&crate::core::keys::published::PublishedKeys>,
+        after: &crate::core::keys::published::PublishedKeys,
+    ) -> Self {
+        Self {
+            action,
+            target: Target { realm: Some(realm.clone()), ..Target::default() },
+            members: members::key_changes(before, after),
+            revision: Some(after.revision),
+        }
+    }
+}
+
+impl ChangeError for RegistrarError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::AlreadyExists
+            | Self::NotFound
+            | Self::NoSecret
+            | Self::SuppliedSecret
+            | Self::Conflict
+            | Self::Denied(_) => Outcome::Refused,
+            Self::Port(_) => Outcome::Failed,
+        }
+    }
+}
+
+impl ChangeError for KeyStoreError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Conflict => Outcome::Refused,
+            Self::Port(_) => Outcome::Failed,
+        }
+    }
+}
+
+/// A client, by what is known of it before and after a change.
+fn target_of<'a>(clients: impl IntoIterator<Item = &'a Client>) -> Target {
+    let mut target = Target::default();
+    for client in clients {
+        target.realm = Some(client.realm.clone());
+        target.client_id = Some(client.client_id.clone());
+        target.registration_id = Some(client.registration_id.clone());
+        let more = client.metadata.owners.iter().filter(|owner| !target.owners.contains(owner)).cloned();
+        let more: Vec<OwnerId> = more.collect();
+        target.owners.extend(more);
+    }
+    target
+}
+
+/// Reading asks for nothing that could be refused, so whatever it says is a store's failure.
+fn port_error(error: RegistrarError) -> PortError {
+    match error {
+        RegistrarError::Port(error) => error,
+        other => PortError::Unavailable { service: "the registry", detail: other.to_string() },
+    }
+}
