@@ -5,6 +5,7 @@
 //! `trust` says whose certificates count.
 
 pub mod adapters;
+pub mod caller;
 pub mod lambda;
 pub mod sdk;
 pub mod store;

@@ -138,7 +138,9 @@ pub struct LineId(String);
 
 /// The text does not name a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a line of the log has a name such as 2026-11-28T05:01:02.345Z-q0ZzA1b2C3d4E5f6G7h8I9, as an earlier list printed it")]
+#[error(
+    "a line of the log has a name such as 2026-11-28T05:01:02.345Z-q0ZzA1b2C3d4E5f6G7h8I9, as an earlier list printed it"
+)]
 pub struct MalformedLineId;
 
 /// Which lines to read: those between the two, the newest first.
@@ -364,7 +366,9 @@ mod tests {
         }
         assert_eq!(name(1_795_415_820_345).as_str(), "2026-11-23T06:37:00.345Z-AAAAAAAAAAAAAAAAAAAAAA");
         assert_eq!(name(u64::MAX).as_str(), "9999-12-31T23:59:59.999Z-AAAAAAAAAAAAAAAAAAAAAA");
-        for text in ["", "2026", "2026-11-23T06:37:00.345Z", "2026-11-23T06:37:00.345Z-", "2026-11-23 06:37:00.345Z-A", "x"] {
+        for text in
+            ["", "2026", "2026-11-23T06:37:00.345Z", "2026-11-23T06:37:00.345Z-", "2026-11-23 06:37:00.345Z-A", "x"]
+        {
             assert_eq!(text.parse::<LineId>(), Err(MalformedLineId), "{text}");
         }
     }
@@ -376,7 +380,10 @@ mod tests {
             "action": "client.rename", "realm": "alpha", "of_a_later_version": true, "outcome": "done", "expires_at": 9,
         });
         let line: AdminLogLine = serde_json::from_value(line).expect("readable");
-        assert_eq!((line.actor, line.face.as_str(), line.action.as_str()), (Actor::Unknown, "console", "client.rename"));
+        assert_eq!(
+            (line.actor, line.face.as_str(), line.action.as_str()),
+            (Actor::Unknown, "console", "client.rename")
+        );
     }
 
     struct OneByte;

@@ -46,8 +46,10 @@ impl FromStr for AwsPrincipal {
     fn from_str(text: &str) -> Result<Self, MalformedAwsPrincipal> {
         let mut parts = text.splitn(6, ':');
         let mut part = || parts.next().ok_or(MalformedAwsPrincipal);
-        let (arn, partition, service, region, account, resource) = (part()?, part()?, part()?, part()?, part()?, part()?);
-        let is_partition = partition.starts_with("aws") && partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let (arn, partition, service, region, account, resource) =
+            (part()?, part()?, part()?, part()?, part()?, part()?);
+        let is_partition =
+            partition.starts_with("aws") && partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         if arn != "arn" || !is_partition || !region.is_empty() || !is_account {
             return Err(MalformedAwsPrincipal);
@@ -68,7 +70,8 @@ impl FromStr for AwsPrincipal {
             _ => return Err(MalformedAwsPrincipal),
         };
         // IAM's paths have any printable ASCII; of that, nothing here has a meaning but the slash.
-        let is_path = path.len() <= 510 && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?'));
+        let is_path =
+            path.len() <= 510 && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?'));
         if !is_path || !is_name(name) {
             return Err(MalformedAwsPrincipal);
         }

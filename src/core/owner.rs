@@ -171,7 +171,9 @@ mod tests {
         for text in ["", "  ", "a\nb", "\u{1b}[31m", &"a".repeat(257)] {
             assert_eq!(text.parse::<OwnerName>(), Err(MalformedOwnerName), "{text:?}");
         }
-        for text in ["", "alice", "@example.com", "alice@", "alice@example.com ", "a\u{7}@b", &format!("{}@b", "a".repeat(253))] {
+        for text in
+            ["", "alice", "@example.com", "alice@", "alice@example.com ", "a\u{7}@b", &format!("{}@b", "a".repeat(253))]
+        {
             assert_eq!(text.parse::<EmailAddress>(), Err(MalformedEmailAddress), "{text:?}");
         }
         for text in ["alice", "alice@example.com", "team-a", "A.b_c"] {

@@ -321,6 +321,14 @@ pub trait ActorSource: Send + Sync {
     async fn actor(&self) -> Result<Actor, PortError>;
 }
 
+/// Where it is known from the start.
+#[async_trait]
+impl ActorSource for Actor {
+    async fn actor(&self) -> Result<Actor, PortError> {
+        Ok(self.clone())
+    }
+}
+
 /// What became of secrets that were moved.
 #[derive(Debug, Default)]
 pub struct MovedSecrets {

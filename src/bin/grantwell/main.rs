@@ -1,4 +1,4 @@
-//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, what its log says
+//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, who has changed it, what its log says
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
@@ -12,7 +12,9 @@ mod describe;
 mod duration;
 mod failure;
 mod key;
+mod log;
 mod output;
+mod owner;
 mod quota;
 mod realm;
 mod report;
@@ -72,10 +74,14 @@ enum Command {
     Client(client::Arguments),
     /// Creates realms and changes their settings
     Realm(realm::Arguments),
+    /// Makes owners of clients, and changes them
+    Owner(owner::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
     /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
+    /// Lists who has changed what of clients, realms, owners and keys, the newest first
+    Log(log::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Lists what a server's log says about its clients
@@ -156,6 +162,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
+        Command::Owner(arguments) => Box::pin(owner::run(arguments)).await,
+        Command::Log(arguments) => Box::pin(log::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,

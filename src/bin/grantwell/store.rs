@@ -7,9 +7,11 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use grantwell::config;
-use grantwell::core::management::{Management, ManagementError};
+use grantwell::core::admin_log::Face;
+use grantwell::core::management::{Logging, Management, ManagementError};
 use grantwell::core::ports::{KeyStore, Registrar};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
+use grantwell::embedded::os_user::OsUser;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
@@ -340,13 +342,21 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let registry = Arc::new(SqliteRegistry::open(&path)?);
     let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
         (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
-    let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let logging = Logging {
+        log: Arc::clone(&registry) as _,
+        actors: Arc::new(OsUser::current(config::sudo_user())),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    };
+    let management = Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom));
     Ok(Store { management, file: Some((registry, path)), made })
 }
 
 #[cfg(feature = "aws")]
 async fn open_aws() -> Result<Store, Failure> {
+    use grantwell::aws::caller::AwsCaller;
     use grantwell::aws::sdk;
+    use grantwell::aws::store::admin_log::DynamoAdminLog;
     use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::store::new_secrets::NewSecrets;
     use grantwell::aws::store::registrar::AwsRegistrar;
@@ -363,6 +373,12 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let keys = keys.making(new_secrets.clone());
+    let logging = Logging {
+        log: Arc::new(DynamoAdminLog::new(dynamodb.clone(), config.registry_table.clone())),
+        actors: Arc::new(AwsCaller::of(&sdk_config)),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    };
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -372,7 +388,7 @@ async fn open_aws() -> Result<Store, Failure> {
     )
     .making(new_secrets);
     let management =
-        Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
+        Management::new(Arc::new(registrar), Arc::new(keys), logging, Arc::new(SystemClock), Arc::new(SystemRandom));
     Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
 }
 

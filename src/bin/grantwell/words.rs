@@ -6,6 +6,7 @@ use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
 use grantwell::core::management::{Hindrance, ManagementError, Notice, Subject};
+use grantwell::core::ports::AccessDenied;
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM};
 use grantwell::core::time::UnixSeconds;
@@ -143,9 +144,32 @@ impl From<ManagementError> for Failure {
                 )
             }
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
+            ManagementError::Denied(denied) => return denied.into(),
+            ManagementError::NoSuchOwner(id) => format!(
+                "there is no active owner '{id}'; see the owners with `{}`, or make one with `{}`; a name or an address that is not an \
+                 owner's id is a --contact",
+                suggest_here("owner list"),
+                suggest_here(&format!("owner create {id}"))
+            ),
+            ManagementError::StillOwns { owner, count, first } => format!(
+                "owner '{owner}' still owns {of_clients} and was not deleted: {}; give them other owners, or stop the owner with `{}`",
+                owned(&first, count),
+                change(&Subject::Owner(owner.clone()), "--status disabled"),
+                of_clients = clients(count),
+            ),
+            error @ ManagementError::TooManyPrincipals => error.to_string(),
             ManagementError::Invalid(error) => return error.into(),
             ManagementError::Port(error) => return error.into(),
         })
+    }
+}
+
+impl From<AccessDenied> for Failure {
+    fn from(denied: AccessDenied) -> Self {
+        Self::new(format!(
+            "{denied}; these AWS credentials belong to an owner's principal (see whose with `{}`), and nothing was changed",
+            suggest_here("owner list")
+        ))
     }
 }
 
@@ -351,6 +375,15 @@ fn names(first: &[ClientId], count: usize) -> String {
     format!("{}{more}", names.join(", "))
 }
 
+/// The first of `count` clients, of whatever realms.
+fn owned(first: &[(RealmName, ClientId)], count: usize) -> String {
+    let name = |(realm, client_id): &(RealmName, ClientId)| format!("'{client_id}' in realm '{realm}'");
+    let names: Vec<String> = first.iter().map(name).collect();
+    let more = count.saturating_sub(first.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
+}
+
 fn span(seconds: u64) -> String {
     match seconds {
         1 => "1 second".to_owned(),
@@ -368,6 +401,7 @@ fn unknown(subject: &Subject) -> String {
             "realm '{realm}' has no client '{client_id}'; list its clients with: {}",
             suggest("client list", realm)
         ),
+        Subject::Owner(id) => format!("there is no owner '{id}'; see the owners with: {}", suggest_here("owner list")),
     }
 }
 
@@ -378,6 +412,9 @@ fn exists(subject: &Subject) -> String {
             "realm '{realm}' already has a client '{client_id}', which stays as it is; change it with `{}`, or choose another --id",
             client_command("update", subject, "")
         ),
+        Subject::Owner(_) => {
+            format!("{subject} exists already and stays as it is; change it with `{}`", change(subject, ""))
+        }
     }
 }
 
@@ -404,10 +441,11 @@ fn keys_not_changed(error: &KeyChangeError, realm: &RealmName) -> String {
     }
 }
 
-fn realm_of(subject: &Subject) -> &RealmName {
+fn realm_of(subject: &Subject) -> RealmName {
     match subject {
-        Subject::Realm(name) => name,
-        Subject::Client { realm, .. } => realm,
+        Subject::Realm(name) => name.clone(),
+        Subject::Client { realm, .. } => realm.clone(),
+        Subject::Owner(_) => RealmName::root(),
     }
 }
 
@@ -416,6 +454,7 @@ fn show(subject: &Subject) -> String {
     match subject {
         Subject::Realm(name) => suggest_here(&format!("realm show {name}")),
         Subject::Client { .. } => client_command("show", subject, ""),
+        Subject::Owner(id) => suggest_here(&format!("owner show {id}")),
     }
 }
 
@@ -424,6 +463,7 @@ fn change(subject: &Subject, options: &str) -> String {
     match subject {
         Subject::Realm(name) => suggest_here(&format!("realm set {name} {options}")),
         Subject::Client { realm, client_id } => suggest(&format!("client update {client_id} {options}"), realm),
+        Subject::Owner(id) => suggest_here(format!("owner update {id} {options}").trim_end()),
     }
 }
 
@@ -431,5 +471,6 @@ fn client_command(command: &str, subject: &Subject, options: &str) -> String {
     match subject {
         Subject::Realm(name) => suggest(&format!("client {command} ID{options}"), name),
         Subject::Client { realm, client_id } => suggest(&format!("client {command} {client_id}{options}"), realm),
+        Subject::Owner(_) => suggest_here(&format!("client {command} ID{options}")),
     }
 }

@@ -209,16 +209,25 @@ mod tests {
         let changed = |change: &dyn Fn(&mut Client)| {
             let mut after = own.clone();
             change(&mut after);
-            (alice().check(Operation::Change { before: &own, after: &after }), alice().check(Operation::Register(&after)))
+            (
+                alice().check(Operation::Change { before: &own, after: &after }),
+                alice().check(Operation::Register(&after)),
+            )
         };
-        let (change, register) = changed(&|client| client.metadata.scope = "read am-introspect-all-tokens".parse().expect("a scope"));
+        let (change, register) =
+            changed(&|client| client.metadata.scope = "read am-introspect-all-tokens".parse().expect("a scope"));
         assert_eq!((change, register), (Err(AccessDenied::IntrospectionScope), Err(AccessDenied::IntrospectionScope)));
         let (change, register) =
             changed(&|client| client.metadata.scope = "am-introspect-all-tokens-any-realm".parse().expect("a scope"));
         assert_eq!((change, register), (Err(AccessDenied::IntrospectionScope), Err(AccessDenied::IntrospectionScope)));
-        let (change, register) = changed(&|client| client.metadata.token_quota = Some("5/day".parse().expect("a quota")));
-        assert_eq!((change, register), (Err(AccessDenied::Member("token_quota")), Err(AccessDenied::Member("token_quota"))));
-        let (change, _) = changed(&|client| client.metadata.owners = ["alice", "bob"].map(|id| id.parse().expect("an id")).into());
+        let (change, register) =
+            changed(&|client| client.metadata.token_quota = Some("5/day".parse().expect("a quota")));
+        assert_eq!(
+            (change, register),
+            (Err(AccessDenied::Member("token_quota")), Err(AccessDenied::Member("token_quota")))
+        );
+        let (change, _) =
+            changed(&|client| client.metadata.owners = ["alice", "bob"].map(|id| id.parse().expect("an id")).into());
         assert_eq!(change, Err(AccessDenied::OwnersChange));
         let (change, _) = changed(&|client| client.metadata.owners.clear());
         assert_eq!(change, Err(AccessDenied::OwnersChange), "not even to be rid of it");

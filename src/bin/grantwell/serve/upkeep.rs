@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use grantwell::core::keys::keyring::Keyring;
+use grantwell::core::management::Logbook;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemClock;
 
 /// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another
 /// takes their place.
-pub(super) async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
+pub(super) async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, book: Arc<Logbook>, after_seconds: u64) {
     const LOOKS_EVERY: Duration = Duration::from_hours(1);
-    let keyring = Keyring::new(Arc::clone(&registry) as _, Arc::new(SystemClock));
+    let keyring = Keyring::new(book.key_store(Arc::clone(&registry) as _), Arc::new(SystemClock));
     let mut looks = interval(LOOKS_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

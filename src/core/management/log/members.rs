@@ -14,7 +14,8 @@ pub(super) fn changes(before: Option<&Members>, after: Option<&Members>) -> Vec<
     let names: Vec<&str> = after.or(before).into_iter().flat_map(Members::iter).map(|(name, _)| name).collect();
     // A member that is shown only where it is set may be among those before alone.
     let gone = before.into_iter().flat_map(Members::iter).map(|(name, _)| name).filter(|name| !names.contains(name));
-    let value = |members: Option<&Members>, name: &str| members.map_or(Value::Null, |members| members.value(name).clone());
+    let value =
+        |members: Option<&Members>, name: &str| members.map_or(Value::Null, |members| members.value(name).clone());
     let change = |name: &str| {
         let (before, after) = (value(before, name), value(after, name));
         let differ = before != after && !(is_nothing(&before) && is_nothing(&after));
@@ -106,21 +107,30 @@ mod tests {
                 {"name": "gone", "before": true, "after": null},
             ])
         );
-        assert_eq!(shown(&changes(None, Some(&members(&[("a", json!([])), ("b", json!(0))])))), json!([{"name": "b", "before": null, "after": 0}]));
-        assert_eq!(shown(&changes(Some(&members(&[("a", json!("x"))])), None)), json!([{"name": "a", "before": "x", "after": null}]));
+        assert_eq!(
+            shown(&changes(None, Some(&members(&[("a", json!([])), ("b", json!(0))])))),
+            json!([{"name": "b", "before": null, "after": 0}])
+        );
+        assert_eq!(
+            shown(&changes(Some(&members(&[("a", json!("x"))])), None)),
+            json!([{"name": "a", "before": "x", "after": null}])
+        );
     }
 
     #[test]
     fn public_keys_are_told_by_their_names_wherever_they_are() {
         let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "alg": "EdDSA",
             "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
-        let named = json!([{"kid": "k", "thumbprint": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "algs": ["EdDSA"]}]);
-        let after = members(&[("jwks", set.clone()), ("trusted_issuers", json!([{"name": "i", "keys": {"jwks": set}}]))]);
+        let named =
+            json!([{"kid": "k", "thumbprint": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "algs": ["EdDSA"]}]);
+        let after =
+            members(&[("jwks", set.clone()), ("trusted_issuers", json!([{"name": "i", "keys": {"jwks": set}}]))]);
         let told = shown(&changes(None, Some(&after)));
         assert_eq!(told[0]["after"], named);
         assert_eq!(told[1]["after"], json!([{"name": "i", "keys": {"jwks": named}}]));
         // What cannot be read as public keys is not repeated: it may be private ones.
-        let private = members(&[("jwks", json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "d": "canary", "x": "canary"}]}))]);
+        let private =
+            members(&[("jwks", json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "d": "canary", "x": "canary"}]}))]);
         assert!(!shown(&changes(None, Some(&private))).to_string().contains("canary"));
     }
 

@@ -15,9 +15,11 @@ use crate::core::admin_log::{Action, Actor, AdminLogLine, Face, LineId, LogReten
 use crate::core::client::Client;
 use crate::core::owner::OwnerId;
 use crate::core::port_error::PortError;
-use crate::core::ports::{AccessDenied, ActorSource, AdminLog, Clock, KeyStore, KeyStoreError, Registrar, RegistrarError};
+use crate::core::ports::{
+    AccessDenied, ActorSource, AdminLog, Clock, KeyStore, KeyStoreError, Registrar, RegistrarError,
+};
 use crate::core::random::Random;
-use crate::core::realm::RealmName;
+use crate::core::realm::{Realm, RealmName};
 use crate::core::time::UnixMillis;
 
 pub use self::effect::Effect;
@@ -99,6 +101,18 @@ impl Logbook {
     ) -> Result<T, E> {
         let caller = self.caller().await?;
         self.carry_out_as(&caller, change, carry_out).await
+    }
+
+    /// The lines of a realm and its first clients, for a store that writes both in one step.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn lines_of_new(&self, realm: &Realm, clients: &[&Client]) -> Result<Vec<AdminLogLine>, PortError> {
+        let caller = self.caller().await?;
+        let changes = [ChangeToLog::of_new_realm(realm)].into_iter();
+        let changes = changes
+            .chain(clients.iter().map(|client| ChangeToLog::of_client(Action::CREATE_CLIENT, None, Some(client))));
+        changes.map(|change| self.line(&caller, change, Outcome::Done)).collect()
     }
 
     /// Whether whoever works here may do what only operators may.
@@ -193,6 +207,20 @@ impl ChangeToLog {
             target: target_of(before.into_iter().chain(after)),
             members: members::changes(shown_before.as_ref(), shown_after.as_ref()),
             revision: after.map(|client| client.revision),
+        }
+    }
+
+    fn of_new_realm(realm: &Realm) -> Self {
+        Self::of_realm(Action::CREATE_REALM, None, realm)
+    }
+
+    fn of_realm(action: Action, before: Option<&Realm>, realm: &Realm) -> Self {
+        let (before, after) = (before.map(Realm::information), realm.information());
+        Self {
+            action,
+            target: Target { realm: Some(realm.name.clone()), ..Target::default() },
+            members: members::changes(before.as_ref(), Some(&after)),
+            revision: Some(realm.revision),
         }
     }
 

@@ -75,8 +75,9 @@ impl Management {
 impl LogFilter {
     fn admits(&self, line: &AdminLogLine) -> bool {
         let target = &line.target;
-        let concerns =
-            |owner: &OwnerId| target.owner.as_ref() == Some(owner) || target.owners.contains(owner) || line.acts_for.contains(owner);
+        let concerns = |owner: &OwnerId| {
+            target.owner.as_ref() == Some(owner) || target.owners.contains(owner) || line.acts_for.contains(owner)
+        };
         self.realm.as_ref().is_none_or(|realm| target.realm.as_ref() == Some(realm))
             && self.client_id.as_ref().is_none_or(|client_id| target.client_id.as_ref() == Some(client_id))
             && self.owner.as_ref().is_none_or(concerns)

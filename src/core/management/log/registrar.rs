@@ -100,18 +100,7 @@ impl Registrar for LoggedRegistrar {
 
     async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
         let before = self.registrar.read_realm(&realm.name).await?;
-        let (shown_before, shown) = (before.as_ref().map(Realm::information), realm.information());
-        let members = members::changes(shown_before.as_ref(), Some(&shown));
-        let revokes = members.iter().all(|member| member.name == VALID_AFTER) && !members.is_empty();
-        let action = match before {
-            None => Action::CREATE_REALM,
-            Some(before) if revokes && realm.settings.tokens_valid_after > before.settings.tokens_valid_after => {
-                Action::REVOKE_REALM_TOKENS
-            }
-            Some(_) => Action::UPDATE_REALM,
-        };
-        let target = Target { realm: Some(realm.name.clone()), ..Target::default() };
-        let change = ChangeToLog { action, target, members, revision: Some(realm.revision) };
+        let change = ChangeToLog::of_realm(action_on_realm(before.as_ref(), realm), before.as_ref(), realm);
         self.operate(change, self.registrar.put_realm(realm)).await
     }
 
@@ -219,6 +208,17 @@ fn action_on(before: &Client, after: &Client) -> Action {
     Action::UPDATE_CLIENT
 }
 
+fn action_on_realm(before: Option<&Realm>, after: &Realm) -> Action {
+    let Some(before) = before else { return Action::CREATE_REALM };
+    let mut revoked = before.settings.clone();
+    revoked.tokens_valid_after = after.settings.tokens_valid_after;
+    if revoked.tokens_valid_after > before.settings.tokens_valid_after && revoked == after.settings {
+        Action::REVOKE_REALM_TOKENS
+    } else {
+        Action::UPDATE_REALM
+    }
+}
+
 /// A registration that cannot be read has owners that nobody knows: only an operator deletes it.
 fn operation_on(client: Option<&Client>) -> Operation<'_> {
     client.map_or(Operation::Operate, Operation::Use)
@@ -233,5 +233,3 @@ fn change_of_owner(action: Action, before: Option<&Owner>, after: Option<&Owner>
         revision: after.map(|owner| owner.revision),
     }
 }
-
-const VALID_AFTER: &str = "tokens_valid_after";

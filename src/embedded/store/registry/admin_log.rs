@@ -32,8 +32,7 @@ impl AdminLog for SqliteRegistry {
         let line = AdminLogLine { outcome, ..line.clone() };
         let written = self.write_with(move |transaction| {
             let text = to_json(&line)?;
-            transaction
-                .execute("UPDATE admin_log SET line = ?2 WHERE id = ?1", params![line.id.as_str(), text])?;
+            transaction.execute("UPDATE admin_log SET line = ?2 WHERE id = ?1", params![line.id.as_str(), text])?;
             Ok(())
         });
         written.await.map_err(not_logged)
@@ -77,7 +76,10 @@ pub(super) fn insert_line(transaction: &Transaction<'_>, line: &AdminLogLine) ->
 }
 
 fn corrupt() -> PortError {
-    PortError::Corrupt { service: super::fault::SERVICE, detail: "a line of the admin log whose id is malformed".to_owned() }
+    PortError::Corrupt {
+        service: super::fault::SERVICE,
+        detail: "a line of the admin log whose id is malformed".to_owned(),
+    }
 }
 
 /// Writing a line asks for nothing that the registry could refuse.

@@ -102,7 +102,11 @@ impl SqliteRegistry {
     pub async fn is_empty(&self) -> Result<bool, PortError> {
         self.read_with(|connection| {
             let found: Option<i64> = connection
-                .query_row("SELECT 1 FROM realms UNION ALL SELECT 1 FROM clients UNION ALL SELECT 1 FROM owners LIMIT 1", [], |row| row.get(0))
+                .query_row(
+                    "SELECT 1 FROM realms UNION ALL SELECT 1 FROM clients UNION ALL SELECT 1 FROM owners LIMIT 1",
+                    [],
+                    |row| row.get(0),
+                )
                 .optional()?;
             Ok(found.is_none())
         })
