@@ -181,7 +181,7 @@ def register_client(
         environment,
         grantwell,
         *("client", "create", *where, "--id", client.id, "--name", f"Example {client.id}"),
-        *("--owner", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
+        *("--contact", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
         *("--grant-type", "client_credentials", "--auth-method", client.auth_method, *settings),
         *(("--jwks", "-") if by_key else ("--secret-stdin",)),
         stdin=json.dumps({"keys": [client.public_jwk]}) if by_key else client.secret + "\n",

@@ -9,6 +9,7 @@
 )]
 
 mod access_token;
+mod admin_log;
 mod architecture;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading

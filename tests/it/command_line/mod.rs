@@ -7,6 +7,7 @@ mod create;
 mod help;
 mod keys;
 mod list;
+mod log;
 mod operator;
 mod realms;
 mod secrets;

@@ -87,9 +87,11 @@ mod sqlite_replay_guard {
 }
 
 mod memory_registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::memory_registry());
     registry_suite!(super::memory_registry());
     secrets_suite!(super::memory_registry());
 }
@@ -117,9 +119,11 @@ async fn a_lost_secret_is_replaced_beside_the_previous_one() {
 }
 
 mod sqlite_registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::sqlite_registry());
     registry_suite!(super::sqlite_registry());
     secrets_suite!(super::sqlite_registry());
 }

@@ -235,7 +235,7 @@ impl Walk {
         let mut command = format!("grantwell client create --realm {} --id {}", sample::REALM, client.client_id);
         let options = [
             ("--name", Some(client.name)),
-            ("--owner", client.owner),
+            ("--contact", client.owner),
             ("--redirect-uri", client.redirect_uri),
             ("--scope", Some(client.scope)),
             ("--default-scope", client.default_scope),
