@@ -216,6 +216,8 @@ actions! {
     REVOKE_PREVIOUS_SECRET = "client.revoke_previous_secret";
     /// A client's secrets are kept elsewhere.
     MOVE_SECRETS = "client.move_secrets";
+    /// The secrets of a stack are marked as its own.
+    BIND_SECRETS = "secrets.bind";
     /// A realm is made.
     CREATE_REALM = "realm.create";
     /// Settings of a realm are changed.

@@ -74,7 +74,7 @@ async fn every_change_leaves_one_line_that_says_who_and_what() {
     assert_eq!(line.target.owners, [owner("alice")]);
     let members = serde_json::to_value(&line.members).expect("JSON");
     assert_eq!(members, serde_json::json!([{"name": "scope", "before": "", "after": "write"}]));
-    assert_eq!(line.expires_at, START.plus(400 * 24 * 3_600));
+    assert_eq!(line.expires_at, line.at.seconds().plus(400 * 24 * 3_600));
 
     let change = ClientChange { tokens_valid_after: TokensValidAfter::RevokeAll, ..ClientChange::NOTHING };
     management.update(&realm, &client, &change).await.expect("changed");
@@ -331,13 +331,14 @@ async fn whoever_acts_for_an_owner_changes_its_clients_alone_and_a_refusal_leave
     house.management.create_owner(owner("alice"), OwnerDetails::default()).await.expect("created");
     house.management.register(&root(), registration("own", owned_by(&["orders"]))).await.expect("registered");
     house.management.register(&root(), registration("hers", owned_by(&["alice"]))).await.expect("registered");
-    house.log(&LogFilter::default()).await;
+    house.clock.pass(1);
 
     let session = Actor::AwsCaller { arn: "arn:aws:sts::111122223333:assumed-role/Orders/someone".to_owned() };
     let management = house.management_of(session.clone());
     management.rotate_secret(&root(), &id("own"), Rotation::default()).await.expect("rotated");
     management.register(&root(), registration("new", owned_by(&["orders"]))).await.expect("registered");
     let line = house.log(&LogFilter::default()).await.remove(0);
+    assert_eq!(line.action, Action::CREATE_CLIENT);
     assert_eq!((&line.actor, &line.acts_for), (&session, &vec![owner("orders")]));
 
     let denied = |why| Some(ManagementError::Denied(why));

@@ -21,9 +21,6 @@ use crate::store::{IfAbsent, StoreArguments};
 use crate::terminal;
 
 /// `grantwell log`
-///
-/// Each change has a line, which is written before the change and says afterwards how it ended: done, refused or failed. A line that
-/// still says started belongs to a command that did not come to its end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   grantwell log --since 7d

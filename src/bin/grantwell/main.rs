@@ -81,6 +81,9 @@ enum Command {
     /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
     /// Lists who has changed what of clients, realms, owners and keys, the newest first
+    ///
+    /// Each change has a line, which is written before the change and says afterwards how it ended: done, refused or failed. A line
+    /// that still says started belongs to a command that did not come to its end.
     Log(log::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),

@@ -354,9 +354,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 
 #[cfg(feature = "aws")]
 async fn open_aws() -> Result<Store, Failure> {
-    use grantwell::aws::caller::AwsCaller;
     use grantwell::aws::sdk;
-    use grantwell::aws::store::admin_log::DynamoAdminLog;
     use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
     use grantwell::aws::store::new_secrets::NewSecrets;
     use grantwell::aws::store::registrar::AwsRegistrar;
@@ -373,12 +371,7 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let keys = keys.making(new_secrets.clone());
-    let logging = Logging {
-        log: Arc::new(DynamoAdminLog::new(dynamodb.clone(), config.registry_table.clone())),
-        actors: Arc::new(AwsCaller::of(&sdk_config)),
-        face: Face::COMMAND_LINE,
-        retention: config::admin_log_retention()?,
-    };
+    let logging = aws_logging(&sdk_config, &config.registry_table)?;
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -407,24 +400,43 @@ pub(crate) fn no_aws() -> Failure {
     )
 }
 
-/// What binds the secrets of the deployed stack.
+/// Where changes of the deployed stack are logged, and whom AWS says that they are of.
 #[cfg(feature = "aws")]
-pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::SecretBinding, Failure> {
+fn aws_logging(sdk_config: &aws_config::SdkConfig, registry_table: &str) -> Result<Logging, Failure> {
+    use grantwell::aws::caller::AwsCaller;
+    use grantwell::aws::store::admin_log::DynamoAdminLog;
+
+    let dynamodb = aws_sdk_dynamodb::Client::new(sdk_config);
+    Ok(Logging {
+        log: Arc::new(DynamoAdminLog::new(dynamodb, registry_table)),
+        actors: Arc::new(AwsCaller::of(sdk_config)),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    })
+}
+
+/// What binds the secrets of the deployed stack, and where that is logged.
+#[cfg(feature = "aws")]
+pub(crate) async fn open_binding()
+-> Result<(grantwell::aws::store::binding::SecretBinding, Arc<grantwell::core::management::Logbook>), Failure> {
     use grantwell::aws::sdk;
     use grantwell::aws::store::binding::SecretBinding;
+    use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::config::RegistryConfig;
+    use grantwell::core::management::Logbook;
     use grantwell::core::random::Random;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    Ok(SecretBinding::new(
-        &aws_sdk_dynamodb::Client::new(&sdk_config),
-        aws_sdk_secretsmanager::Client::new(&sdk_config),
-        &config.registry_table,
-        config.secret_prefix,
-        &random,
-    ))
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
+    let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
+    let (table, prefix) = (config.registry_table, config.secret_prefix);
+    let registrar =
+        AwsRegistrar::new(dynamodb.clone(), secrets_manager.clone(), &table, prefix.clone(), Arc::clone(&random));
+    let logging = aws_logging(&sdk_config, &table)?;
+    let book = Logbook::new(logging, Arc::new(registrar), Arc::new(SystemClock), Arc::clone(&random));
+    Ok((SecretBinding::new(&dynamodb, secrets_manager, &table, prefix, &random), book))
 }
 
 /// The store that the command line names. A process has one command line, and every sentence that suggests a command needs this, in

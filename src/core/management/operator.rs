@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::log::{Logbook, Logging};
+use super::log::book::{Logbook, Logging};
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{AdminLog, Clock, KeyStore, Registrar};

@@ -524,7 +524,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 5);
+    assert_eq!(version, 6);
 }
 
 #[tokio::test]

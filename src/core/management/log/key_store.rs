@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{ChangeToLog, Logbook};
+use super::book::{ChangeToLog, Logbook};
 use crate::core::admin_log::Action;
 use crate::core::keys::published::{KeyStatus, PublishedKeys};
 use crate::core::keys::set::KeySet;
@@ -14,9 +14,16 @@ use crate::core::realm::RealmName;
 use crate::core::time::UnixSeconds;
 
 /// [`KeyStore`] with a line ahead of each change.
-pub(super) struct LoggedKeyStore {
-    pub(super) keys: Arc<dyn KeyStore>,
-    pub(super) book: Arc<Logbook>,
+struct LoggedKeyStore {
+    keys: Arc<dyn KeyStore>,
+    book: Arc<Logbook>,
+}
+
+impl Logbook {
+    /// `keys`, with a line ahead of each change.
+    pub fn key_store(self: &Arc<Self>, keys: Arc<dyn KeyStore>) -> Arc<dyn KeyStore> {
+        Arc::new(LoggedKeyStore { keys, book: Arc::clone(self) })
+    }
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::core::admin_log::MemberChange;
 use crate::core::keys::jwk_set::{JwkSet, VerifyingKey};
 use crate::core::keys::jws_algorithm::JwsAlgorithm;
-use crate::core::keys::published::PublishedKeys;
+use crate::core::keys::published::{PublishedKey, PublishedKeys};
 use crate::core::members::Members;
 
 /// The members that differ, in the order in which they are shown. What may be shown may be logged: a record's own view of itself has
@@ -28,8 +28,7 @@ pub(super) fn changes(before: Option<&Members>, after: Option<&Members>) -> Vec<
 pub(super) fn key_changes(before: Option<&PublishedKeys>, after: &PublishedKeys) -> Vec<MemberChange> {
     let told = |keys: Option<&PublishedKeys>| {
         let keys = keys.into_iter().flat_map(|keys| &keys.keys);
-        let key = |key: &_| -> Value {
-            let crate::core::keys::published::PublishedKey { jwk, status, expires_at, .. } = key;
+        let key = |PublishedKey { jwk, status, expires_at, .. }: &PublishedKey| -> Value {
             json!({"kid": jwk.kid, "alg": jwk.alg, "status": status, "expires_at": expires_at})
         };
         Value::Array(keys.map(key).collect())

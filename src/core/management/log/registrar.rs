@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Caller, ChangeToLog, Logbook, members, target_of};
+use super::book::{ChangeToLog, Logbook, target_of};
+use super::members;
 use crate::core::admin_log::{Action, Target};
 use crate::core::client::id::ClientId;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
@@ -17,9 +18,16 @@ use crate::core::realm::{Realm, RealmName};
 
 /// [`Registrar`] with a line ahead of each change. What is about to change is read once more: the line says what is replaced, because
 /// a change that finds anything else is refused as a conflict.
-pub(super) struct LoggedRegistrar {
-    pub(super) registrar: Arc<dyn Registrar>,
-    pub(super) book: Arc<Logbook>,
+struct LoggedRegistrar {
+    registrar: Arc<dyn Registrar>,
+    book: Arc<Logbook>,
+}
+
+impl Logbook {
+    /// The registry, with a line ahead of each change.
+    pub fn registrar(self: &Arc<Self>) -> Arc<dyn Registrar> {
+        Arc::new(LoggedRegistrar { registrar: Arc::clone(&self.registrar), book: Arc::clone(self) })
+    }
 }
 
 #[async_trait]
@@ -184,8 +192,7 @@ impl LoggedRegistrar {
         change: ChangeToLog,
         carried_out: impl Future<Output = Result<(), RegistrarError>> + Send,
     ) -> Result<(), RegistrarError> {
-        let caller: Caller = self.book.caller().await?;
-        self.book.carry_out_if(&caller, Operation::Operate, change, carried_out).await
+        self.book.carry_out_as_operator(change, carried_out).await
     }
 }
 

@@ -1,11 +1,11 @@
 //! The admin log as rows of the registry's file.
 
 use async_trait::async_trait;
-use rusqlite::{Transaction, params};
+use rusqlite::params;
 
 use super::SqliteRegistry;
-use super::fault::Fault;
-use super::rows::{time, to_json};
+use super::fault::SERVICE;
+use super::rows::{insert_line, time, to_json};
 use crate::core::admin_log::{AdminLogLine, LineId, LogPage, LogRange, Outcome};
 use crate::core::port_error::PortError;
 use crate::core::ports::{AdminLog, RegistrarError};
@@ -67,26 +67,15 @@ impl AdminLog for SqliteRegistry {
     }
 }
 
-pub(super) fn insert_line(transaction: &Transaction<'_>, line: &AdminLogLine) -> Result<(), Fault> {
-    transaction.execute(
-        "INSERT INTO admin_log (id, line, expires_at) VALUES (?1, ?2, ?3)",
-        params![line.id.as_str(), to_json(line)?, time(line.expires_at)?],
-    )?;
-    Ok(())
-}
-
 fn corrupt() -> PortError {
-    PortError::Corrupt {
-        service: super::fault::SERVICE,
-        detail: "a line of the admin log whose id is malformed".to_owned(),
-    }
+    PortError::Corrupt { service: SERVICE, detail: "a line of the admin log whose id is malformed".to_owned() }
 }
 
 /// Writing a line asks for nothing that the registry could refuse.
 fn not_logged(error: RegistrarError) -> PortError {
     match error {
         RegistrarError::Port(error) => error,
-        other => PortError::Unavailable { service: super::fault::SERVICE, detail: other.to_string() },
+        other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
     }
 }
 

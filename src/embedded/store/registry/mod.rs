@@ -15,11 +15,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use self::admin_log::insert_line;
 use self::fault::{Fault, SERVICE, not_done};
 use self::rows::{
-    delete_owner, found, from_json, insert_client, revision, select_client, select_keys, select_owner, select_owners,
-    select_realm, select_secret_dates, select_secrets, to_json, write_owner, write_realm, write_secret,
+    delete_owner, found, from_json, insert_client, insert_line, revision, select_client, select_keys, select_owner,
+    select_owners, select_realm, select_secret_dates, select_secrets, to_json, write_owner, write_realm, write_secret,
 };
 use self::schema::{is_of_this_version, migrate};
 use crate::core::admin_log::AdminLogLine;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
+use crate::core::admin_log::AdminLogLine;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::secret::{Beside, ClientSecrets, PreviousSecretDates, SecretDates, SecretDigest};
@@ -100,6 +101,14 @@ pub(super) fn write_realm(transaction: &Transaction<'_>, realm: &Realm) -> Resul
         )?
     };
     if written == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
+}
+
+pub(super) fn insert_line(transaction: &Transaction<'_>, line: &AdminLogLine) -> Result<(), Fault> {
+    transaction.execute(
+        "INSERT INTO admin_log (id, line, expires_at) VALUES (?1, ?2, ?3)",
+        params![line.id.as_str(), to_json(line)?, time(line.expires_at)?],
+    )?;
+    Ok(())
 }
 
 pub(super) fn write_owner(transaction: &Transaction<'_>, owner: &Owner) -> Result<(), Fault> {
