@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use textwrap::{Options, WordSplitter};
 
 use grantwell::core::admin_log::{Actor, AdminLogLine, LineId, MemberChange, Outcome};
 use grantwell::core::client::id::ClientId;
@@ -89,20 +90,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     output.print(&listed, |listed| table(listed, terminal::width()))
 }
 
+/// On a terminal a few lines for each change, because names of callers are long; elsewhere one, for grep.
 fn table(listed: &Listed, terminal: Option<usize>) -> String {
     if listed.lines.is_empty() {
         return "there are no such lines".to_owned();
     }
-    let heading = ["time", "who", "what", "of", "changed", "outcome"].map(str::to_owned).to_vec();
-    let rows: Vec<Vec<String>> = [heading].into_iter().chain(listed.lines.iter().map(row)).collect();
-    let columns = Columns::fitting(&rows, terminal);
-    let mut text = String::new();
-    for (position, row) in rows.iter().enumerate() {
-        text.push_str(&columns.row(row));
-        if position == 0 {
-            text.push_str(&columns.rule());
-        }
-    }
+    let mut text = match terminal {
+        Some(width) => listed.lines.iter().map(|line| told(line, width)).collect::<Vec<_>>().join("\n"),
+        None => in_columns(&listed.lines),
+    };
     if let Some(next) = &listed.next_page_token {
         text.push_str("There are more; continue with: --cursor ");
         text.push_str(next.as_str());
@@ -110,21 +106,60 @@ fn table(listed: &Listed, terminal: Option<usize>) -> String {
     text.trim_end().to_owned()
 }
 
+fn told(shown: &Shown, width: usize) -> String {
+    let line = &shown.line;
+    let mut text = String::new();
+    let mut tell = |indent: &str, words: &str| {
+        let deeper = format!("{indent}  ");
+        let options = Options::new(width).initial_indent(indent).subsequent_indent(&deeper);
+        let options = options.word_splitter(WordSplitter::NoHyphenation);
+        for line in textwrap::wrap(words, options) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    };
+    let time = output::utc(line.at.seconds());
+    tell("", &format!("{time}  {}  {}  {}", line.action.as_str(), target(line), outcome(line.outcome, shown.effect)));
+    tell("    ", &format!("by {}", who(line)));
+    for change in changed(line) {
+        tell("    ", &change);
+    }
+    text
+}
+
+fn in_columns(lines: &[Shown]) -> String {
+    let heading = ["time", "who", "what", "of", "changed", "outcome"].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = [heading].into_iter().chain(lines.iter().map(row)).collect();
+    let columns = Columns::fitting(&rows, None);
+    let mut text = String::new();
+    for (position, row) in rows.iter().enumerate() {
+        text.push_str(&columns.row(row));
+        if position == 0 {
+            text.push_str(&columns.rule());
+        }
+    }
+    text
+}
+
 fn row(shown: &Shown) -> Vec<String> {
     let line = &shown.line;
-    let changed: Vec<String> = match line.action.as_str().rsplit('.').next() {
-        // All members that it has, which its own record shows better.
-        Some("create" | "delete") => Vec::new(),
-        _ => line.members.iter().map(member).collect(),
-    };
     vec![
         output::utc(line.at.seconds()),
         who(line),
         line.action.as_str().to_owned(),
         target(line),
-        changed.join("; "),
+        changed(line).join("; "),
         outcome(line.outcome, shown.effect),
     ]
+}
+
+fn changed(line: &AdminLogLine) -> Vec<String> {
+    match line.action.as_str().rsplit('.').next() {
+        // All members that it has, which its own record shows better.
+        Some("create" | "delete") => Vec::new(),
+        // Which key was what before is a long story, which JSON tells.
+        _ => line.members.iter().filter(|change| change.name != "keys").map(member).collect(),
+    }
 }
 
 fn who(line: &AdminLogLine) -> String {
@@ -157,10 +192,6 @@ fn target(line: &AdminLogLine) -> String {
 }
 
 fn member(change: &MemberChange) -> String {
-    // Which key was what before is a long story, which JSON tells.
-    if change.name == "keys" {
-        return String::new();
-    }
     format!("{}: {} -> {}", change.name, value(&change.name, &change.before), value(&change.name, &change.after))
 }
 

@@ -61,6 +61,9 @@ pub(crate) async fn lines_are_read_from_a_time_on(ports: &RegistryPorts) {
     assert_eq!(read(ports, &since(lines[2].at)).await, [lines[3].clone(), lines[2].clone()]);
     assert_eq!(read(ports, &since(UnixMillis(lines[2].at.0 + 1))).await, [lines[3].clone()]);
     assert_eq!(read(ports, &since(UnixMillis(lines[3].at.0 + 1))).await, []);
+    // A list that would go on before it may begin.
+    let before = Some(lines[1].id.clone());
+    assert_eq!(read(ports, &LogRange { before, ..since(lines[2].at) }).await, []);
     // Between two times, of which no line has the second.
     let before = Some(LineId::first_of(UnixMillis(lines[2].at.0 + 1)));
     assert_eq!(read(ports, &LogRange { before, ..since(lines[1].at) }).await, [lines[2].clone(), lines[1].clone()]);
