@@ -6,11 +6,11 @@ import json
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import seed
+from admin_log import lines
 from aws_calls import AwsCalls, Call
 from emulator import Credentials, Emulator
 from stack import Stack, Statement
@@ -64,19 +64,6 @@ def names(calls: list[Call]) -> Counter[str]:
         return f"{operation} {(call.sort_key or '').split('#')[0]}".strip()
 
     return Counter(name(call) for call in calls if not call.is_implied)
-
-
-def lines(stack: Stack, emulator: Emulator) -> list[Json]:
-    """The lines of the log as they are stored, the oldest first."""
-    found: Any = emulator.client("dynamodb").query(
-        TableName=stack.physical_id("RegistryTable"),
-        KeyConditionExpression="realm = :log",
-        ExpressionAttributeValues={":log": {"S": "log#admin"}},
-    )
-    for item in found["Items"]:
-        assert set(item) == {"realm", "item", "line", "log_expires_at"}
-        assert json.loads(item["line"]["S"])["expires_at"] == int(item["log_expires_at"]["N"])
-    return [json.loads(item["line"]["S"]) for item in found["Items"]]
 
 
 def test_a_change_asks_once_who_calls_and_writes_its_line_ahead_and_afterwards(
