@@ -119,7 +119,10 @@ fn told(shown: &Shown, width: usize) -> String {
         }
     };
     let time = output::utc(line.at.seconds());
-    tell("", &format!("{time}  {}  {}  {}", line.action.as_str(), target(line), outcome(line.outcome, shown.effect)));
+    tell(
+        "",
+        &format!("{time}  {}  {}  {}", plain(line.action.as_str()), target(line), outcome(line.outcome, shown.effect)),
+    );
     tell("    ", &format!("by {}", who(line)));
     for change in changed(line) {
         tell("    ", &change);
@@ -146,7 +149,7 @@ fn row(shown: &Shown) -> Vec<String> {
     vec![
         output::utc(line.at.seconds()),
         who(line),
-        line.action.as_str().to_owned(),
+        plain(line.action.as_str()),
         target(line),
         changed(line).join("; "),
         outcome(line.outcome, shown.effect),
@@ -201,12 +204,17 @@ fn value(name: &str, value: &Value) -> String {
         Value::Array(values) if values.iter().any(Value::is_object) => value.to_string(),
         value => output::member_text(name, value, "not set").replace('\n', ", "),
     };
-    let text: String = text.chars().filter(|character| !character.is_control()).collect();
+    let text = plain(&text);
     match text.char_indices().nth(LONGEST_VALUE) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None if text.is_empty() => "none".to_owned(),
         None => text,
     }
+}
+
+/// What may be written to a terminal, whoever has written it into the store.
+fn plain(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 fn outcome(outcome: Outcome, effect: Option<&'static str>) -> String {

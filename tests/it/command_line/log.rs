@@ -78,6 +78,34 @@ fn the_log_goes_on_where_it_stopped_and_keeps_to_its_filters() {
 }
 
 #[test]
+fn a_line_that_cannot_be_read_hides_no_other_and_one_that_is_over_goes() {
+    let operator = Operator::with_client();
+    let registry = rusqlite::Connection::open(operator.data().join("registry.db")).expect("opened");
+    let insert = |id: &str, expires_at: u64| {
+        let values = rusqlite::params![id, r#"{"of": "a later version"}"#, expires_at];
+        registry.execute("INSERT INTO admin_log (id, line, expires_at) VALUES (?1, ?2, ?3)", values).expect("inserted");
+    };
+    insert("2026-11-23T06:37:00.345Z-later", 99_999_999_999);
+    for number in 0..30 {
+        insert(&format!("2020-01-01T00:00:00.000Z-{number}"), 1_577_836_800);
+    }
+    let listed = operator.run(&["log", "--output", "json"]);
+    assert!(listed.stderr.contains("the line 2026-11-23T06:37:00.345Z-later cannot be read"), "{}", listed.stderr);
+    let log = listed.json();
+    assert_eq!(log["unreadable"], json!(["2026-11-23T06:37:00.345Z-later"]));
+    assert_eq!(log["lines"].as_array().map(Vec::len), Some(1));
+
+    // A few with each line: a clock that runs ahead for a moment does not cost the log.
+    let left =
+        || registry.query_row("SELECT count(*) FROM admin_log", [], |row| row.get::<_, i64>(0)).expect("a count");
+    assert_eq!(left(), 32);
+    for expected in [32 - 20 + 1, 32 - 30 + 2] {
+        operator.json(&["client", "rotate-secret", "myClient"]);
+        assert_eq!(left(), expected);
+    }
+}
+
+#[test]
 fn an_owner_is_made_changed_listed_and_deleted() {
     let operator = Operator::new();
     let arn = "arn:aws:sts::111122223333:assumed-role/Orders/somebody";
