@@ -17,9 +17,8 @@ pub struct OsUser {
 impl OsUser {
     /// The user of this process. `sudo_user` is what the variable of this name says, which its caller may have set.
     pub fn current(sudo_user: Option<OsString>) -> Self {
-        let is_name = |name: &String| {
-            (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(|character| character.is_control())
-        };
+        let is_name =
+            |name: &String| (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
         Self { sudo_user: sudo_user.and_then(|name| name.into_string().ok()).filter(is_name) }
     }
 }

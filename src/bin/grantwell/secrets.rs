@@ -77,7 +77,7 @@ impl Bind {
         let bound = if self.dry_run {
             binding.bind(true).await
         } else {
-            book.carry_out_as_operator(ChangeToLog::of_bound_secrets(), binding.bind(false)).await
+            book.carry_out_as_operator(ChangeToLog::of_bound_secrets(), Box::pin(binding.bind(false))).await
         };
         let secrets = bound.map_err(|error| match error {
             RegistrarError::Port(error) => error.into(),

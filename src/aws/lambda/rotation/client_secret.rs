@@ -85,7 +85,7 @@ impl ClientSecretRotation {
         self.test(secret, client, version).await?;
         let current = secret.version_at(CURRENT).ok_or(RotationError::Conflict)?;
         let change = ChangeToLog::of_new_secret(client);
-        self.book.carry_out(change, self.versions.make_current(secret, version, current)).await
+        self.book.carry_out(change, Box::pin(self.versions.make_current(secret, version, current))).await
     }
 
     /// The secret that is to become current. One that was made before the secret in use is what somebody has replaced, perhaps
