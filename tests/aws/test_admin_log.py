@@ -100,6 +100,24 @@ def test_a_change_asks_once_who_calls_and_writes_its_line_ahead_and_afterwards(
     assert json.loads(listed.stdout)["lines"][0]["id"] == written[0]["id"], listed.stderr
 
 
+def test_lines_alone_have_the_attribute_by_which_dynamodb_removes_items(
+    command: Command, seeded: Stack, emulator: Emulator
+) -> None:
+    """A registration that had it would vanish."""
+    credentials = emulator.operator
+    created = command.run("owner", "create", "kept", "--output", "json", url=emulator.url, credentials=credentials)
+    assert created.returncode == 0, created.stderr
+    items = emulator.client("dynamodb").scan(TableName=seeded.physical_id("RegistryTable"))["Items"]
+    kinds: dict[str, set[bool]] = {}
+    for item in items:
+        kind = item["realm"]["S"] if "#" in item["realm"]["S"] else item["item"]["S"].split("#")[0]
+        kinds.setdefault(kind.split("#")[0], set()).add("log_expires_at" in item)
+    assert {kind for kind, has in kinds.items() if has == {True}} == {"log"}
+    assert {kind for kind, has in kinds.items() if has == {False}} >= {"client", "realm", "owner", "registry", "keys"}
+    deleted = command.run("owner", "delete", "kept", url=emulator.url, credentials=credentials)
+    assert deleted.returncode == 0, deleted.stderr
+
+
 @pytest.mark.parametrize(
     ("failing", "service"), [("sts:GetCallerIdentity", "AWS STS"), ("dynamodb:PutItem", "DynamoDB")]
 )

@@ -369,7 +369,7 @@ def test_the_function_works_with_its_role_and_uses_all_of_it(
         assert set(unused) == {*FUNCTIONS["RotateFunction"].beyond_work} - {"sqs:SendMessage"}
     assert secrets.version(secrets.keys, "AWSCURRENT") != before
     written = [line for line in lines(due, emulator)[told:] if line["face"] == "rotation"]
-    assert {line["action"] for line in written} == {"client.rotate_secret", "keys.rotate"}
+    assert {line["action"] for line in written} == {"client.rotate_secret", "keys.rotate", "keys.update"}
     assert {(line["actor"]["kind"], line["outcome"]) for line in written} == {("schedule", "done")}
 
 
