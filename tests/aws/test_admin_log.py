@@ -113,7 +113,7 @@ def test_lines_alone_have_the_attribute_by_which_dynamodb_removes_items(
         kind = item["realm"]["S"] if "#" in item["realm"]["S"] else item["item"]["S"].split("#")[0]
         kinds.setdefault(kind.split("#")[0], set()).add("log_expires_at" in item)
     assert {kind for kind, has in kinds.items() if has == {True}} == {"log"}
-    assert {kind for kind, has in kinds.items() if has == {False}} >= {"client", "realm", "owner", "registry", "keys"}
+    assert {kind for kind, has in kinds.items() if has == {False}} >= {"client", "realm", "owner", "registry"}
     deleted = command.run("owner", "delete", "kept", url=emulator.url, credentials=credentials)
     assert deleted.returncode == 0, deleted.stderr
 
