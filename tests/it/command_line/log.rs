@@ -81,7 +81,7 @@ fn the_log_goes_on_where_it_stopped_and_keeps_to_its_filters() {
 fn a_line_that_cannot_be_read_hides_no_other_and_one_that_is_over_goes() {
     let operator = Operator::with_client();
     let registry = rusqlite::Connection::open(operator.data().join("registry.db")).expect("opened");
-    let insert = |id: &str, expires_at: u64| {
+    let insert = |id: &str, expires_at: i64| {
         let values = rusqlite::params![id, r#"{"of": "a later version"}"#, expires_at];
         registry.execute("INSERT INTO admin_log (id, line, expires_at) VALUES (?1, ?2, ?3)", values).expect("inserted");
     };
