@@ -51,6 +51,7 @@ pub(crate) fn tell(notices: &[Notice]) {
 }
 
 impl From<ManagementError> for Failure {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each error, and nothing else")]
     fn from(error: ManagementError) -> Self {
         Self::new(match error {
             ManagementError::Unknown(subject) => unknown(&subject),

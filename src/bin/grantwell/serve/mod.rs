@@ -170,11 +170,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     drop(app);
 
     // 5. Service, until told to stop. Whoever reads the first line can connect: the port has been listening since 3.
-    let demo = if arguments.demo {
-        demo_clients::register_demo_clients(&registry, &*logbook::of_start(&registry)?).await?
-    } else {
-        None
-    };
+    let demo = if arguments.demo { demo_clients::register_demo_clients(&registry).await? } else { None };
     announce(&base_url, demo.as_ref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -193,9 +189,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         demo_clients::advise_on_clients(&registry, &store, arguments.demo).await?;
     }
     service_manager::is_ready();
-    let book = logbook::of_schedule(&registry)?;
-    let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), book, config.signing_key_rotation_interval);
-    let rotation = tokio::spawn(rotation);
+    let rotation = upkeep::rotate_keys_when_due(&registry, config.signing_key_rotation_interval)?;
     let erasing = tokio::spawn(upkeep::forget_removed(registry));
     let watched = watching.map(|watching| watching.start(health, Arc::clone(&audit)));
     let settings = Settings { sources, limits, heartbeat: service_manager::heartbeat() };
