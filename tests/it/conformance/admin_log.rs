@@ -24,7 +24,7 @@ pub(crate) use admin_log_suite;
 pub(crate) async fn a_line_reads_back_whole_and_says_how_its_change_ended(ports: &RegistryPorts) {
     let line = line(0);
     ports.log.begin(&line).await.expect("begun");
-    assert_eq!(read(ports, &everything()).await, [line.clone()]);
+    assert_eq!(read(ports, &everything()).await, std::slice::from_ref(&line));
     for outcome in [Outcome::Done, Outcome::Failed, Outcome::Done] {
         ports.log.finish(&line, outcome).await.expect("finished");
         assert_eq!(read(ports, &everything()).await, [AdminLogLine { outcome, ..line.clone() }]);
