@@ -16,6 +16,7 @@ use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
 #[cfg(feature = "aws")]
 use crate::aws::store::new_secrets::{KmsKeyArn, SecretTags};
 use crate::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
+use crate::core::admin_log::LogRetention;
 use crate::core::client_auth::attempts::AttemptLimits;
 use crate::core::realm::PublicUrl;
 #[cfg(feature = "aws")]
@@ -178,6 +179,14 @@ pub fn realm_defaults() -> Result<RealmDefaults, ConfigError> {
     Settings::from_env()?.realm_defaults()
 }
 
+/// Reads how long a line of the admin log is kept (`GRANTWELL_ADMIN_LOG_RETENTION_DAYS`, or the member of `GRANTWELL_SETTINGS`).
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn admin_log_retention() -> Result<LogRetention, ConfigError> {
+    Ok(Settings::from_env()?.parsed(&ADMIN_LOG_RETENTION_DAYS, from_text)?.unwrap_or_default())
+}
+
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
 ///
 /// # Errors
@@ -248,6 +257,13 @@ pub fn environment_of_the_sdk() -> HashMap<String, String> {
     let variables =
         env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     variables.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// From whom sudo says that it has taken a command (`SUDO_USER`): the caller's word.
+#[cfg(feature = "embedded")]
+#[expect(clippy::disallowed_methods, reason = "the room that reads the environment")]
+pub fn sudo_user() -> Option<std::ffi::OsString> {
+    env::var_os("SUDO_USER")
 }
 
 /// What `GRANTWELL_SETTINGS` says, as texts by the members' names.
@@ -403,6 +419,8 @@ const FAILED_AUTH_LIMIT: Setting =
     Setting { variable: "GRANTWELL_FAILED_AUTH_LIMIT", member: "failed_auth_limit", form: Form::Number };
 const FAILED_AUTH_WINDOW: Setting =
     Setting { variable: "GRANTWELL_FAILED_AUTH_WINDOW", member: "failed_auth_window", form: Form::Number };
+const ADMIN_LOG_RETENTION_DAYS: Setting =
+    Setting { variable: "GRANTWELL_ADMIN_LOG_RETENTION_DAYS", member: "admin_log_retention_days", form: Form::Number };
 const LOG_LEVEL: Setting = Setting { variable: "GRANTWELL_LOG_LEVEL", member: "log_level", form: Form::Text };
 const ORIGIN_SECRET: Setting =
     Setting { variable: "GRANTWELL_ORIGIN_SECRET_SHA256", member: "origin_secret_sha256", form: Form::Text };
@@ -411,12 +429,13 @@ const ORIGIN_SECRET_PREVIOUS: Setting = Setting {
     member: "origin_secret_previous_sha256",
     form: Form::Text,
 };
-const ALL: [Setting; 8] = [
+const ALL: [Setting; 9] = [
     ACCESS_TOKEN_LIFETIME,
     DEFAULT_SCOPE,
     SIGNING_KEY_ROTATION_DAYS,
     FAILED_AUTH_LIMIT,
     FAILED_AUTH_WINDOW,
+    ADMIN_LOG_RETENTION_DAYS,
     LOG_LEVEL,
     ORIGIN_SECRET,
     ORIGIN_SECRET_PREVIOUS,

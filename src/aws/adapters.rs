@@ -7,9 +7,11 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use super::sdk::{LazySecretsManager, ObservedCalls};
+use super::store::admin_log::DynamoAdminLog;
 use super::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::store::new_secrets::{NewSecrets, SecretTags};
 use super::store::quotas::DynamoQuotas;
+use super::store::registrar::AwsRegistrar;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
 use super::store::remote_keys::DynamoKeyCopies;
@@ -73,6 +75,29 @@ impl AwsAdapters {
     /// [`ConfigError::Missing`].
     pub(super) fn published_keys(&self) -> Result<DynamoPublishedKeys, ConfigError> {
         Ok(DynamoPublishedKeys::new(self.dynamodb(), config::registry_table()?))
+    }
+
+    /// Where it is written down what a function changes by itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn admin_log(&self) -> Result<Arc<DynamoAdminLog>, ConfigError> {
+        Ok(Arc::new(DynamoAdminLog::new(self.dynamodb(), config::registry_table()?)))
+    }
+
+    /// The registry for who would change it, with the secrets under `secret_prefix`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn registrar(&self, secret_prefix: &str) -> Result<Arc<AwsRegistrar>, ConfigError> {
+        let (dynamodb, secrets_manager, table) = (self.dynamodb(), self.secrets_manager(), config::registry_table()?);
+        Ok(Arc::new(AwsRegistrar::new(
+            dynamodb,
+            SecretsManager::clone(&secrets_manager),
+            table,
+            secret_prefix,
+            self.random(),
+        )))
     }
 
     /// One client of a service serves all its adapters, and a function that asks for no secret makes none for them.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::access_token::TokenDigest;
 use super::access_token::record::{AccessTokenRecord, Revocation, StoredToken};
+use super::admin_log::{Actor, AdminLogLine, LogPage, LogRange, Outcome};
 use super::client::Client;
 use super::client::id::ClientId;
 use super::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
@@ -16,11 +17,12 @@ use super::keys::jwk_set::JwkSet;
 use super::keys::published::VerificationKeys;
 use super::keys::remote::JwksUri;
 use super::keys::set::{KeySet, Signers};
+use super::owner::{Owner, OwnerId};
 use super::port_error::PortError;
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
 use super::replay::ReplayKey;
-use super::time::{Moment, UnixSeconds};
+use super::time::{Moment, UnixMillis, UnixSeconds};
 use super::trust::issuer::TrustedIssuer;
 use super::trust::key_address::KeyAddress;
 use super::trust::lookups::Lookups;
@@ -323,6 +325,47 @@ pub trait Registrar: Send + Sync {
 
     /// Every realm that has a record, in ascending order of name.
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError>;
+
+    /// Creates an owner (revision 1) or replaces one whose stored revision is one less than `owner.revision`.
+    async fn put_owner(&self, owner: &Owner) -> Result<(), RegistrarError>;
+
+    /// Removes an owner whose stored revision is still the one of `owner`.
+    async fn delete_owner(&self, owner: &Owner) -> Result<(), RegistrarError>;
+
+    /// An owner's record as it is stored now; `None` where there is none.
+    async fn read_owner(&self, id: &OwnerId) -> Result<Option<Owner>, RegistrarError>;
+
+    /// Every owner, in ascending order of id.
+    async fn list_owners(&self) -> Result<Vec<Owner>, RegistrarError>;
+}
+
+/// Keeps the log of what operators change. A line is written ahead of its change, and told afterwards what became of it: so no change
+/// is without its line, on a store without transactions too.
+#[async_trait]
+pub trait AdminLog: Send + Sync {
+    /// Stores the line of a change that is about to be made. Returns only once it is as durable as the change will be.
+    async fn begin(&self, line: &AdminLogLine) -> Result<(), PortError>;
+
+    /// Says of a line that was begun what became of its change.
+    async fn finish(&self, line: &AdminLogLine, outcome: Outcome) -> Result<(), PortError>;
+
+    /// Lines, read consistently with every finished write.
+    async fn read_log(&self, range: &LogRange) -> Result<LogPage, PortError>;
+}
+
+/// Finds out who works here. The answer is never the caller's own word, but for what says so of itself.
+#[async_trait]
+pub trait ActorSource: Send + Sync {
+    /// Who it is.
+    async fn actor(&self) -> Result<Actor, PortError>;
+}
+
+/// Where it is known from the start.
+#[async_trait]
+impl ActorSource for Actor {
+    async fn actor(&self) -> Result<Actor, PortError> {
+        Ok(self.clone())
+    }
 }
 
 /// What became of secrets that were moved.
@@ -348,10 +391,41 @@ pub trait Clock: Send + Sync {
     /// Now, as calendars and tokens have it. Somebody may set it, back too.
     fn now(&self) -> UnixSeconds;
 
+    /// [`Clock::now`] to the millisecond, where the clock knows.
+    fn now_in_millis(&self) -> UnixMillis {
+        self.now().into()
+    }
+
     /// Now, to measure what has passed since. By default as if nobody ever set the clock.
     fn moment(&self) -> Moment {
         Moment::of(self.now())
     }
+}
+
+/// Why whoever acts for owners may not do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    /// Realms, signing keys and owners are an operator's.
+    #[error("only an operator may change realms, signing keys and owners")]
+    OperatorsOnly,
+    /// The client has other owners, or none.
+    #[error("the client belongs to other owners")]
+    AnothersClient,
+    /// A client that is registered has to have its owners among those that are acted for, and at least one.
+    #[error("a client has to be registered for the owner who registers it, and for nobody else")]
+    NotOwnersOwn,
+    /// Who owns a client is not its owner's to say.
+    #[error("only an operator may change who owns a client")]
+    OwnersChange,
+    /// What an operator has stopped stays so.
+    #[error("only an operator may enable a client")]
+    Enabling,
+    /// It would reach beyond the client's own tokens, or lift a limit.
+    #[error("only an operator may change {0} of a client")]
+    Member(&'static str),
+    /// It would let the client read others' tokens.
+    #[error("only an operator may give a client a scope that lets it introspect the tokens of others")]
+    IntrospectionScope,
 }
 
 /// Why a change to the registry was refused.
@@ -372,6 +446,9 @@ pub enum RegistrarError {
     /// Somebody else changed the record between reading and writing.
     #[error("somebody else changed the record in the meantime; read it again and repeat the change")]
     Conflict,
+    /// Whoever works here may not do this.
+    #[error(transparent)]
+    Denied(#[from] AccessDenied),
     /// The store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),

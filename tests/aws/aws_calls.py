@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from emulator import Emulator
 from loopback import LoopbackServer
 from stack import Statement
 
 _THROTTLED = "com.amazon.coral.availability#ThrottlingException"
+_WHO_CALLS = "sts:GetCallerIdentity"
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"}
 
 
@@ -72,6 +73,10 @@ def _tags_once(tag: str, call: Call) -> bool:
     return asked.keys() == {tag} and has.get(tag, asked[tag]) == asked[tag]
 
 
+def _action_of_form(body: bytes) -> str:
+    return f"sts:{parse_qs(body.decode())['Action'][0]}"
+
+
 def _is_like(pattern: str, text: str) -> bool:
     """IAM's patterns: `*` and `?` are the only wildcards, and span slashes."""
     expression = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
@@ -114,7 +119,8 @@ class AwsCalls(LoopbackServer):
         return [call for call in self.calls if not self._permits(call)]
 
     def _permits(self, call: Call) -> bool:
-        return any(allows(statement, call) for statement in self._policy)
+        # No policy is asked, nor can one deny it.
+        return call.action == _WHO_CALLS or any(allows(statement, call) for statement in self._policy)
 
     def _resolve(self, target: str, body: bytes) -> list[Call]:
         """The call, or one for each item of a batch: so it is billed, and each has to be allowed."""
@@ -176,7 +182,9 @@ class AwsCalls(LoopbackServer):
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                calls = proxy._resolve(self.headers["X-Amz-Target"], body)
+                target = self.headers.get("X-Amz-Target")
+                # STS alone names what is asked in a form.
+                calls = proxy._resolve(target, body) if target else [Call(_action_of_form(body), "*")]
                 needed = [*calls, *(implied for call in calls for implied in proxy._implied(call))]
                 with proxy._lock:
                     proxy._calls.extend(needed)

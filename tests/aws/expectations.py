@@ -453,6 +453,7 @@ FUNCTIONS = {
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             ("ListRegistrations", "dynamodb:Query", REGISTRY, None),
             ("PublishKeys", "dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
+            ("WriteAdminLog", "dynamodb:PutItem", REGISTRY, items("log")),
             *rotation_of("ClientSecrets", CLIENT_SECRETS),
             *rotation_of("SigningKeys", SIGNING_KEYS),
             ("KeepFailedRuns", "sqs:SendMessage", {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}, None),

@@ -239,7 +239,7 @@ def register_client(
         environment,
         grantwell,
         *("client", "create", *where, "--id", client.id, "--name", f"Example {client.id}"),
-        *("--owner", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
+        *("--contact", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
         *("--grant-type", "client_credentials", "--auth-method", client.auth_method, *settings),
         *source,
         stdin=stdin,

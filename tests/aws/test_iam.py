@@ -181,16 +181,18 @@ def test_revocation_marks_a_token_and_can_neither_make_one_nor_give_it_more_time
     assert_evaluated(requests())
 
 
-def test_public_keys_are_all_that_a_function_writes_into_the_registry(stack: Stack) -> None:
+def test_public_keys_and_lines_of_the_log_are_all_that_a_function_writes_into_the_registry(stack: Stack) -> None:
     table = table_arn(stack, "RegistryTable")
     assert_evaluated(
         Request(function, f"dynamodb:{action}", table, context, is_allowed)
         for function, action in product(stack.functions.values(), ("PutItem", "UpdateItem", "DeleteItem"))
         for context, is_allowed in (
             (keys("keys#alpha"), action == "PutItem" and function.logical_id in WRITE_KEYS),
+            (keys("log#admin"), action == "PutItem" and function.logical_id == "RotateFunction"),
             (keys("alpha"), False),
             (keys("root"), False),
             (keys("keys#alpha", "root"), False),
+            (keys("log#admin", "root"), False),
             (keys(), False),
         )
     )

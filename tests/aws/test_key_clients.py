@@ -72,7 +72,7 @@ class Served:
         """A new client of a realm, by its base URL."""
         self.run(
             *("client", "create", "--realm", base.rpartition("/")[2], "--id", client_id, "--name", client_id),
-            *("--owner", "owner@example.com", "--scope", f"write {READS_ALL}", "--default-scope", "write", *options),
+            *("--contact", "owner@example.com", "--scope", f"write {READS_ALL}", "--default-scope", "write", *options),
             stdin=stdin,
         )
 

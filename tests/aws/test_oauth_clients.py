@@ -54,7 +54,7 @@ def local_server(binaries: Path, tmp_path: Path) -> Iterator[str]:
                 each.id,
                 "--name",
                 each.id,
-                "--owner",
+                "--contact",
                 "owner@example.com",
             ),
             *("--scope", each.scope, "--default-scope", each.scope, "--grant-type", "client_credentials"),

@@ -17,6 +17,8 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
 use serde_json::{Value, json};
 
+use crate::support::logging::logging;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn issuers_stand_in_the_record_of_their_realm_in_the_order_of_their_names() {
     let house = House::new();
@@ -198,8 +200,9 @@ impl House {
     fn new() -> Self {
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a store"));
         let keys = Arc::clone(&registry);
-        let management =
-            Management::new(Arc::clone(&registry) as _, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
+        let logging = logging(Arc::clone(&registry) as _);
+        let clock = Arc::new(SystemClock);
+        let management = Management::new(Arc::clone(&registry) as _, keys, logging, clock, Arc::new(SystemRandom));
         Self { registry, management }
     }
 

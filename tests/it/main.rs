@@ -9,6 +9,7 @@
 )]
 
 mod access_token;
+mod admin_log;
 mod architecture;
 mod aws_iam;
 mod client_auth;

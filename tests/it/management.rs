@@ -28,6 +28,8 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemRandom;
 use tokio::runtime::Handle;
 
+use crate::support::logging::logging;
+
 /// A registry in memory, what is done with it, and the time.
 struct House {
     registry: Arc<SqliteRegistry>,
@@ -108,6 +110,7 @@ async fn a_rotation_by_schedule_is_refused_where_there_is_none_and_one_that_is_r
         management: Management::new(
             Arc::clone(&stack.registry) as _,
             Arc::clone(&stack.registry) as _,
+            logging(Arc::clone(&stack.registry) as _),
             Arc::clone(&stack.clock) as _,
             Arc::new(SystemRandom),
         ),
@@ -572,6 +575,7 @@ impl House {
         let management = Management::new(
             Arc::clone(&registry) as _,
             Arc::clone(&registry) as _,
+            logging(Arc::clone(&registry) as _),
             Arc::clone(&clock) as _,
             Arc::new(SystemRandom),
         );

@@ -13,6 +13,8 @@ use crate::app::{Adapters as _, App, Settings};
 use crate::aws::adapters::AwsAdapters;
 use crate::aws::sdk;
 use crate::config::{self, AuthorizerConfig, ConfigError, RegistryConfig, ServerConfig};
+use crate::core::admin_log::{Actor, Face};
+use crate::core::management::{Logbook, Logging};
 use crate::core::realms::Realms;
 use crate::http::routes;
 use crate::observe::metrics::{Metrics, MetricsFormat};
@@ -105,9 +107,18 @@ impl Function {
     pub async fn rotate(self) -> Result<(), ConfigError> {
         let adapters = self.app.adapters();
         let registry = adapters.consistent_registry()?;
+        let secret_prefix = RegistryConfig::from_env()?.secret_prefix;
+        let logging = Logging {
+            log: adapters.admin_log()?,
+            actors: Arc::new(Actor::Schedule),
+            face: Face::ROTATION,
+            retention: config::admin_log_retention()?,
+        };
+        let registrar = adapters.registrar(&secret_prefix)?;
         let stores = RotationStores {
             secrets_manager: SecretsManager::clone(&adapters.secrets_manager()),
-            secret_prefix: RegistryConfig::from_env()?.secret_prefix,
+            secret_prefix,
+            book: Logbook::new(logging, registrar, adapters.clock(), adapters.random()),
             published: adapters.published_keys()?,
             realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults),
             identity: adapters.identity()?,

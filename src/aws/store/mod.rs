@@ -1,5 +1,6 @@
 //! What is stored in DynamoDB and in Secrets Manager.
 
+pub mod admin_log;
 pub mod binding;
 pub(in crate::aws) mod described;
 pub mod keys;

@@ -2,8 +2,8 @@
 //! them.
 //!
 //! A client of realm alpha is `alpha` / `client#myClient`. A realm is a child of root, so alpha itself is
-//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`. Which registry
-//! it is, is `root` / `registry`.
+//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`. Owners belong to no
+//! realm and are beside them: `root` / `owner#alice`. Which registry it is, is `root` / `registry`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::keys::retention::Retention;
+use crate::core::owner::OwnerId;
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientBeside, ClientRegistry, RealmAndClient};
 use crate::core::realm::{Realm, RealmName};
@@ -270,6 +271,10 @@ pub(super) fn client_key(realm: &RealmName, client_id: &ClientId) -> HashMap<Str
     key(realm, format!("{CLIENT_PREFIX}{client_id}"))
 }
 
+pub(super) fn owner_key(id: &OwnerId) -> HashMap<String, AttributeValue> {
+    key(&RealmName::root(), format!("{OWNER_PREFIX}{id}"))
+}
+
 pub(super) fn realm_key(name: &RealmName) -> HashMap<String, AttributeValue> {
     key(&RealmName::root(), format!("{REALM_PREFIX}{name}"))
 }
@@ -310,6 +315,8 @@ const KEYS_PREFIX: &str = "keys#";
 const JWKS: &str = "jwks";
 /// The sort key of the registry's own item.
 const REGISTRY: &str = "registry";
+/// Start of an owner's sort key.
+pub(super) const OWNER_PREFIX: &str = "owner#";
 /// Start of a realm's sort key.
 pub(super) const REALM_PREFIX: &str = "realm#";
 

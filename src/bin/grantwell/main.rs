@@ -1,4 +1,4 @@
-//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, what its log says
+//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, who has changed it, what its log says
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
@@ -14,7 +14,9 @@ mod duration;
 mod failure;
 mod issuer;
 mod key;
+mod log;
 mod output;
+mod owner;
 mod quota;
 mod realm;
 mod report;
@@ -77,10 +79,17 @@ enum Command {
     Realm(realm::Arguments),
     /// Has realms trust issuers whose tokens stand for clients
     Issuer(issuer::Arguments),
+    /// Makes owners of clients, and changes them
+    Owner(owner::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
     /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
+    /// Lists who has changed what of clients, realms, owners and keys, the newest first
+    ///
+    /// Each change has a line, which is written before the change and says afterwards how it ended: done, refused or failed. A line
+    /// that still says started belongs to a command that did not come to its end.
+    Log(log::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
@@ -164,6 +173,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
         Command::Issuer(arguments) => Box::pin(issuer::run(arguments)).await,
+        Command::Owner(arguments) => Box::pin(owner::run(arguments)).await,
+        Command::Log(arguments) => Box::pin(log::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,

@@ -7,9 +7,11 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use grantwell::config;
-use grantwell::core::management::{Management, ManagementError};
+use grantwell::core::admin_log::Face;
+use grantwell::core::management::{Logging, Management, ManagementError};
 use grantwell::core::ports::{KeyStore, Registrar};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
+use grantwell::embedded::os_user::OsUser;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
@@ -340,7 +342,13 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let registry = Arc::new(SqliteRegistry::open(&path)?);
     let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
         (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
-    let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let logging = Logging {
+        log: Arc::clone(&registry) as _,
+        actors: Arc::new(OsUser::current(config::sudo_user())),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    };
+    let management = Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom));
     Ok(Store { management, file: Some((registry, path)), made })
 }
 
@@ -363,6 +371,7 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let keys = keys.making(new_secrets.clone());
+    let logging = aws_logging(&sdk_config, &config.registry_table)?;
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -372,7 +381,7 @@ async fn open_aws() -> Result<Store, Failure> {
     )
     .making(new_secrets);
     let management =
-        Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
+        Management::new(Arc::new(registrar), Arc::new(keys), logging, Arc::new(SystemClock), Arc::new(SystemRandom));
     Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
 }
 
@@ -391,24 +400,43 @@ pub(crate) fn no_aws() -> Failure {
     )
 }
 
-/// What binds the secrets of the deployed stack.
+/// Where changes of the deployed stack are logged, and whom AWS says that they are of.
 #[cfg(feature = "aws")]
-pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::SecretBinding, Failure> {
+fn aws_logging(sdk_config: &aws_config::SdkConfig, registry_table: &str) -> Result<Logging, Failure> {
+    use grantwell::aws::actor::AwsActor;
+    use grantwell::aws::store::admin_log::DynamoAdminLog;
+
+    let dynamodb = aws_sdk_dynamodb::Client::new(sdk_config);
+    Ok(Logging {
+        log: Arc::new(DynamoAdminLog::new(dynamodb, registry_table)),
+        actors: Arc::new(AwsActor::of(sdk_config)),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    })
+}
+
+/// What binds the secrets of the deployed stack, and where that is logged.
+#[cfg(feature = "aws")]
+pub(crate) async fn open_binding()
+-> Result<(grantwell::aws::store::binding::SecretBinding, Arc<grantwell::core::management::Logbook>), Failure> {
     use grantwell::aws::sdk;
     use grantwell::aws::store::binding::SecretBinding;
+    use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::config::RegistryConfig;
+    use grantwell::core::management::Logbook;
     use grantwell::core::random::Random;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    Ok(SecretBinding::new(
-        &aws_sdk_dynamodb::Client::new(&sdk_config),
-        aws_sdk_secretsmanager::Client::new(&sdk_config),
-        &config.registry_table,
-        config.secret_prefix,
-        &random,
-    ))
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
+    let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
+    let (table, prefix) = (config.registry_table, config.secret_prefix);
+    let registrar =
+        AwsRegistrar::new(dynamodb.clone(), secrets_manager.clone(), &table, prefix.clone(), Arc::clone(&random));
+    let logging = aws_logging(&sdk_config, &table)?;
+    let book = Logbook::new(logging, Arc::new(registrar), Arc::new(SystemClock), Arc::clone(&random));
+    Ok((SecretBinding::new(&dynamodb, secrets_manager, &table, prefix, &random), book))
 }
 
 /// The store that the command line names. A process has one command line, and every sentence that suggests a command needs this, in

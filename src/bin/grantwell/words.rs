@@ -6,6 +6,7 @@ use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
 use grantwell::core::management::{Hindrance, ManagementError, Notice, Subject};
+use grantwell::core::ports::AccessDenied;
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM};
 use grantwell::core::time::UnixSeconds;
@@ -162,9 +163,32 @@ impl From<ManagementError> for Failure {
                 )
             }
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
+            ManagementError::Denied(denied) => return denied.into(),
+            ManagementError::NoSuchOwner(id) => format!(
+                "there is no active owner '{id}'; see the owners with `{}`, or make one with `{}`; a name or an address that is not an \
+                 owner's id is a --contact",
+                suggest_here("owner list"),
+                suggest_here(&format!("owner create {id}"))
+            ),
+            ManagementError::StillOwns { owner, count, first } => format!(
+                "owner '{owner}' still owns {of_clients} and was not deleted: {}; give them other owners, or stop the owner with `{}`",
+                owned(&first, count),
+                change(&Subject::Owner(owner.clone()), "--status disabled"),
+                of_clients = clients(count),
+            ),
+            error @ ManagementError::TooManyPrincipals => error.to_string(),
             ManagementError::Invalid(error) => return error.into(),
             ManagementError::Port(error) => return error.into(),
         })
+    }
+}
+
+impl From<AccessDenied> for Failure {
+    fn from(denied: AccessDenied) -> Self {
+        Self::new(format!(
+            "{denied}; these AWS credentials belong to an owner's principal (see whose with `{}`), and nothing was changed",
+            suggest_here("owner list")
+        ))
     }
 }
 
@@ -393,6 +417,15 @@ fn names(first: &[ClientId], count: usize) -> String {
     format!("{}{more}", names.join(", "))
 }
 
+/// The first of `count` clients, of whatever realms.
+fn owned(first: &[(RealmName, ClientId)], count: usize) -> String {
+    let name = |(realm, client_id): &(RealmName, ClientId)| format!("'{client_id}' in realm '{realm}'");
+    let names: Vec<String> = first.iter().map(name).collect();
+    let more = count.saturating_sub(first.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
+}
+
 fn span(seconds: u64) -> String {
     match seconds {
         1 => "1 second".to_owned(),
@@ -416,6 +449,7 @@ fn unknown(subject: &Subject) -> String {
                 suggest("issuer list", realm)
             )
         }
+        Subject::Owner(id) => format!("there is no owner '{id}'; see the owners with: {}", suggest_here("owner list")),
     }
 }
 
@@ -430,6 +464,9 @@ fn exists(subject: &Subject) -> String {
             "realm '{realm}' already trusts an issuer '{name}', which stays as it is; change it with `{}`, or choose another name",
             suggest(&format!("issuer update {name}"), realm)
         ),
+        Subject::Owner(_) => {
+            format!("{subject} exists already and stays as it is; change it with `{}`", change(subject, ""))
+        }
     }
 }
 
@@ -456,10 +493,11 @@ fn keys_not_changed(error: &KeyChangeError, realm: &RealmName) -> String {
     }
 }
 
-fn realm_of(subject: &Subject) -> &RealmName {
+fn realm_of(subject: &Subject) -> RealmName {
     match subject {
-        Subject::Realm(name) => name,
-        Subject::Client { realm, .. } | Subject::Issuer { realm, .. } => realm,
+        Subject::Realm(name) => name.clone(),
+        Subject::Client { realm, .. } | Subject::Issuer { realm, .. } => realm.clone(),
+        Subject::Owner(_) => RealmName::root(),
     }
 }
 
@@ -469,6 +507,7 @@ fn show(subject: &Subject) -> String {
         Subject::Realm(name) => suggest_here(&format!("realm show {name}")),
         Subject::Client { .. } => client_command("show", subject, ""),
         Subject::Issuer { realm, name } => suggest(&format!("issuer show {name}"), realm),
+        Subject::Owner(id) => suggest_here(&format!("owner show {id}")),
     }
 }
 
@@ -478,6 +517,7 @@ fn change(subject: &Subject, options: &str) -> String {
         Subject::Realm(name) => suggest_here(&format!("realm set {name} {options}")),
         Subject::Client { realm, client_id } => suggest(&format!("client update {client_id} {options}"), realm),
         Subject::Issuer { realm, name } => suggest(&format!("issuer update {name} {options}"), realm),
+        Subject::Owner(id) => suggest_here(format!("owner update {id} {options}").trim_end()),
     }
 }
 
@@ -487,5 +527,6 @@ fn client_command(command: &str, subject: &Subject, options: &str) -> String {
             suggest(&format!("client {command} ID{options}"), realm)
         }
         Subject::Client { realm, client_id } => suggest(&format!("client {command} {client_id}{options}"), realm),
+        Subject::Owner(_) => suggest_here(&format!("client {command} ID{options}")),
     }
 }

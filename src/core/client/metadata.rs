@@ -15,6 +15,7 @@ use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::jwk_set::{InvalidJwks, JwkSet, VerifyingKey};
 use crate::core::keys::jws_algorithm::JwsAlgorithm;
 use crate::core::keys::remote::JwksUri;
+use crate::core::owner::OwnerId;
 use crate::core::quota::{QuotaMode, QuotaSetting};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::resource::{MalformedResource, ResourceUri};
@@ -37,7 +38,10 @@ pub struct ClientMetadata {
     /// Human-readable name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// Owners: people responsible for the application.
+    /// Who owns the client, by their ids.
+    #[serde(default)]
+    pub owners: BTreeSet<OwnerId>,
+    /// People responsible for the application, as free text.
     #[serde(default)]
     pub contacts: Vec<String>,
     /// Every scope the client can be granted.
@@ -139,7 +143,7 @@ pub enum InvalidRegistration {
         "a secret that is kept as a digest is not rotated on a schedule, because its application could not read the new one anywhere"
     )]
     RotatedDigest,
-    /// A name or owner is empty, too long or has control characters.
+    /// A name or contact is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]
     Text(&'static str),
     /// Values that are too long together.
@@ -172,6 +176,7 @@ impl ClientMetadata {
     pub fn new() -> Self {
         Self {
             client_name: None,
+            owners: BTreeSet::new(),
             contacts: Vec::new(),
             redirect_uris: Vec::new(),
             scope: Scope::empty(),
@@ -196,7 +201,7 @@ impl ClientMetadata {
         }
     }
 
-    /// The most owners, sign-in URLs, scope tokens or grant types of one client.
+    /// The most owners, contacts, sign-in URLs, scope tokens or grant types of one client.
     pub const MAX_VALUES: usize = 200;
     /// The most bytes of all of them together; DynamoDB's items end at 400 KB.
     pub const MAX_BYTES: usize = 64 * 1024;
@@ -221,7 +226,8 @@ impl ClientMetadata {
     /// The first rule broken.
     pub fn check_change(&self, before: &Self, realm: &Realm) -> Result<(), InvalidRegistration> {
         for (what, count) in [
-            ("owners", self.contacts.len()),
+            ("owners", self.owners.len()),
+            ("contacts", self.contacts.len()),
             ("sign-in URLs", self.redirect_uris.len()),
             ("scopes", self.scope.tokens().count()),
             ("grant types", self.grant_types.len()),
@@ -242,8 +248,8 @@ impl ClientMetadata {
         if let Some(name) = &self.client_name {
             check_text("name", name)?;
         }
-        for owner in &self.contacts {
-            check_text("owner", owner)?;
+        for contact in &self.contacts {
+            check_text("contact", contact)?;
         }
         if self.token_endpoint_auth_methods.is_empty() {
             return Err(InvalidRegistration::NoAuthMethod);

@@ -78,6 +78,7 @@ impl Management {
             None => None,
         };
         self.refuse_rotation_days(None, &metadata, &subject)?;
+        self.require_owners(None, &metadata).await?;
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
         let published = self.publish_for_new(&client, &realm).await?;
@@ -172,6 +173,7 @@ impl Management {
                 &Subject::client(&realm.name, client_id),
             )?;
         }
+        self.require_owners(Some(&before.metadata), &client.metadata).await?;
         client.keep_longer_tokens_of(&before, now);
         let subject = Subject::client(realm, client_id);
         let (valid_after, notice) = change.tokens_valid_after.replaces(before.tokens_valid_after, subject, now)?;

@@ -11,8 +11,9 @@ use crate::core::client::metadata::InvalidRegistration;
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::keyring::KeyChangeError;
+use crate::core::owner::OwnerId;
 use crate::core::port_error::PortError;
-use crate::core::ports::RegistrarError;
+use crate::core::ports::{AccessDenied, RegistrarError};
 use crate::core::realm::RealmName;
 use crate::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use crate::core::time::UnixSeconds;
@@ -47,6 +48,8 @@ pub enum Subject {
         /// Its name.
         name: IssuerName,
     },
+    /// An owner.
+    Owner(OwnerId),
 }
 
 /// What stops nothing and is worth knowing.
@@ -176,7 +179,7 @@ pub enum Notice {
 /// Why a request was refused, or not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManagementError {
-    /// There is no such realm or client.
+    /// There is no such realm, client or owner.
     #[error("{0} does not exist")]
     Unknown(Subject),
     /// There is one of this name already, and it stays as it is.
@@ -194,6 +197,25 @@ pub enum ManagementError {
     /// The client has no key of this name.
     #[error("{0} has no key of this kid")]
     NoSuchKey(Subject),
+    /// Whoever works here may not do this.
+    #[error(transparent)]
+    Denied(#[from] AccessDenied),
+    /// A client was to have an owner that there is not, or that is disabled.
+    #[error("there is no active owner '{0}'")]
+    NoSuchOwner(OwnerId),
+    /// An owner was to be deleted that still has clients.
+    #[error("owner '{owner}' still owns clients")]
+    StillOwns {
+        /// The owner.
+        owner: OwnerId,
+        /// How many clients it has.
+        count: usize,
+        /// The first of them, each with its realm.
+        first: Vec<(RealmName, ClientId)>,
+    },
+    /// More principals act for an owner than may.
+    #[error("an owner has at most {max} AWS principals", max = crate::core::owner::Owner::MAX_PRINCIPALS)]
+    TooManyPrincipals,
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),
@@ -321,6 +343,7 @@ impl Subject {
             RegistrarError::Conflict => ManagementError::Conflict(self),
             RegistrarError::NoSecret => ManagementError::NoSecret(self),
             RegistrarError::SuppliedSecret => ManagementError::SuppliedSecretInUse(self),
+            RegistrarError::Denied(denied) => ManagementError::Denied(denied),
             RegistrarError::Port(error) => ManagementError::Port(error),
         }
     }
@@ -332,6 +355,7 @@ impl fmt::Display for Subject {
             Self::Realm(name) => write!(formatter, "realm '{name}'"),
             Self::Client { client_id, .. } => write!(formatter, "client '{client_id}'"),
             Self::Issuer { name, .. } => write!(formatter, "issuer '{name}'"),
+            Self::Owner(id) => write!(formatter, "owner '{id}'"),
         }
     }
 }

@@ -8,6 +8,7 @@ mod help;
 mod issuers;
 mod keys;
 mod list;
+mod log;
 mod operator;
 mod realms;
 mod secrets;

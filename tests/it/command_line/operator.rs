@@ -42,6 +42,15 @@ impl Operator {
         Self { home: TempDir::new().expect("a temporary directory") }
     }
 
+    /// One who has the owners that `registration.json` names.
+    pub(crate) fn with_owners() -> Self {
+        let operator = Self::new();
+        for id in ["one", "two"] {
+            operator.json(&["owner", "create", id, "--output", "json"]);
+        }
+        operator
+    }
+
     pub(crate) fn with_client() -> Self {
         Self::with_clients(&["myClient"])
     }

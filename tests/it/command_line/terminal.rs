@@ -92,6 +92,9 @@ fn a_list_fits_the_terminal_and_never_breaks_an_id() {
     let operator = Operator::new();
     let uuid = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
     let long = "i".repeat(70);
+    for owner in ["alice@example.com", "bob@example.com"] {
+        operator.json(&["owner", "create", owner]);
+    }
     for id in ["short", uuid, &long] {
         operator.json(&[
             "client",

@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 use grantwell::aws::sdk;
+use grantwell::aws::store::admin_log::DynamoAdminLog;
 use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use grantwell::aws::store::quotas::DynamoQuotas;
 use grantwell::aws::store::registrar::AwsRegistrar;
@@ -28,6 +29,7 @@ use grantwell::aws::store::replay_guard::DynamoReplayGuard;
 use grantwell::aws::store::secrets::AwsSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
 use grantwell::core::access_token::record::{Revocation, StoredToken};
+use grantwell::core::admin_log::{Actor, Face};
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::secret_storage::SecretStorage;
@@ -36,6 +38,7 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::copy::{CopyId, KeptKeys};
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::KeySet;
+use grantwell::core::management::{Logbook, Logging};
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
@@ -47,6 +50,8 @@ use grantwell::core::realm::Realm;
 use grantwell::core::time::UnixSeconds;
 use grantwell::core::trust::lookups::Lookups;
 use grantwell::system::{SystemClock, SystemRandom};
+
+use crate::support::logging::logging_as;
 
 use super::key_copies;
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
@@ -86,9 +91,11 @@ mod replay_guard {
 }
 
 mod registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
     registry_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
     secrets_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
 }
@@ -942,6 +949,7 @@ async fn registry_ports() -> Opened<RegistryPorts> {
         registry: Arc::new(stack.registry()),
         registrar: Arc::new(stack.registrar()),
         secrets: Arc::new(stack.secrets()),
+        log: Arc::new(stack.admin_log()),
         storage: None,
     };
     Opened::new(ports, stack)
@@ -954,6 +962,7 @@ async fn digest_ports() -> Opened<RegistryPorts> {
         registry: Arc::new(stack.registry()),
         registrar: Arc::new(stack.registrar()),
         secrets: Arc::new(stack.secrets_without_secrets_manager()),
+        log: Arc::new(stack.admin_log()),
         storage: Some(SecretStorage::Digest),
     };
     Opened::new(ports, stack)
@@ -1019,6 +1028,16 @@ impl Stack {
 
     fn registry(&self) -> DynamoRegistry {
         DynamoRegistry::new(self.dynamodb.clone(), &self.registry_table)
+    }
+
+    fn admin_log(&self) -> DynamoAdminLog {
+        DynamoAdminLog::new(self.dynamodb.clone(), &self.registry_table)
+    }
+
+    /// Where the rotation function writes down what it changes.
+    fn book(&self, clock: Arc<dyn Clock>) -> Arc<Logbook> {
+        let logging = Logging { face: Face::ROTATION, ..logging_as(Arc::new(self.admin_log()), Actor::Schedule) };
+        Logbook::new(logging, Arc::new(self.registrar()), clock, Arc::new(SystemRandom))
     }
 
     fn secrets(&self) -> AwsSecrets {

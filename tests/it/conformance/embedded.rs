@@ -87,9 +87,11 @@ mod sqlite_replay_guard {
 }
 
 mod memory_registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::memory_registry());
     registry_suite!(super::memory_registry());
     secrets_suite!(super::memory_registry());
 }
@@ -117,9 +119,11 @@ async fn a_lost_secret_is_replaced_beside_the_previous_one() {
 }
 
 mod sqlite_registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::sqlite_registry());
     registry_suite!(super::sqlite_registry());
     secrets_suite!(super::sqlite_registry());
 }
@@ -520,7 +524,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 5);
+    assert_eq!(version, 6);
 }
 
 #[tokio::test]

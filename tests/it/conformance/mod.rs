@@ -19,6 +19,7 @@ macro_rules! tests_of_cases {
 }
 use tests_of_cases;
 
+mod admin_log;
 mod aws;
 mod denylist;
 mod embedded;
@@ -39,7 +40,7 @@ use grantwell::core::client::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
-    ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
+    AdminLog, ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
 };
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::time::UnixSeconds;
@@ -59,6 +60,7 @@ pub(crate) struct RegistryPorts {
     pub(crate) registry: Arc<dyn ClientRegistry>,
     pub(crate) registrar: Arc<dyn Registrar>,
     pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) log: Arc<dyn AdminLog>,
     /// Where the clients that are registered keep their secrets.
     pub(crate) storage: Option<SecretStorage>,
 }
@@ -111,9 +113,15 @@ impl OpenedKeys {
 }
 
 impl RegistryPorts {
-    fn of<A: ClientRegistry + Registrar + SecretSource + 'static>(adapter: A) -> Self {
+    fn of<A: ClientRegistry + Registrar + SecretSource + AdminLog + 'static>(adapter: A) -> Self {
         let adapter = Arc::new(adapter);
-        Self { registry: adapter.clone(), registrar: adapter.clone(), secrets: adapter, storage: None }
+        Self {
+            registry: adapter.clone(),
+            registrar: adapter.clone(),
+            secrets: adapter.clone(),
+            log: adapter,
+            storage: None,
+        }
     }
 
     /// A client that sets everything, with its secrets where these ports are about.

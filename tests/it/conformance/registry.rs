@@ -5,6 +5,7 @@ use std::sync::Arc;
 use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client::grant_type::GrantType;
 use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::owner::{Owner, OwnerDetails, OwnerStatus};
 use grantwell::core::ports::{ClientBeside, RegistrarError};
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
@@ -31,6 +32,8 @@ macro_rules! registry_suite {
             a_realm_is_created_and_changed,
             realms_are_listed_in_order_of_name,
             a_realm_and_a_client_of_it_are_read_together_as_they_are_alone,
+            an_owner_is_created_changed_and_deleted,
+            owners_are_listed_in_order_of_id_and_are_neither_realms_nor_clients,
         }
     };
 }
@@ -266,6 +269,57 @@ pub(crate) async fn realms_are_listed_in_order_of_name(ports: &RegistryPorts) {
     ports.registered(&realm("root"), "myClient").await;
     let realms = ports.registrar.list_realms().await.expect("listed");
     assert_eq!(realms.iter().map(|realm| realm.name.as_str()).collect::<Vec<_>>(), names);
+}
+
+pub(crate) async fn an_owner_is_created_changed_and_deleted(ports: &RegistryPorts) {
+    let alice = owner("alice");
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(None));
+    let changed = Owner { revision: 2, status: OwnerStatus::Disabled, ..alice.clone() };
+    assert_eq!(
+        ports.registrar.put_owner(&changed).await,
+        Err(RegistrarError::Conflict),
+        "a change of what is not there"
+    );
+    assert_eq!(ports.registrar.delete_owner(&alice).await, Err(RegistrarError::NotFound));
+
+    ports.registrar.put_owner(&alice).await.expect("created");
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(Some(alice.clone())));
+    assert_eq!(ports.registrar.put_owner(&alice).await, Err(RegistrarError::Conflict), "it exists by now");
+    ports.registrar.put_owner(&changed).await.expect("changed");
+    for revision in [0, 1, 2, 4] {
+        let late = Owner { revision, ..alice.clone() };
+        assert_eq!(ports.registrar.put_owner(&late).await, Err(RegistrarError::Conflict), "revision {revision}");
+    }
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(Some(changed.clone())));
+
+    // Somebody has changed it since it was read.
+    assert_eq!(ports.registrar.delete_owner(&alice).await, Err(RegistrarError::Conflict));
+    ports.registrar.delete_owner(&changed).await.expect("deleted");
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(None));
+    assert_eq!(ports.registrar.delete_owner(&changed).await, Err(RegistrarError::NotFound));
+}
+
+pub(crate) async fn owners_are_listed_in_order_of_id_and_are_neither_realms_nor_clients(ports: &RegistryPorts) {
+    assert_eq!(ports.registrar.list_owners().await, Ok(vec![]));
+    ports.registered(&realm("root"), "alice").await;
+    ports.registrar.put_realm(&Realm { revision: 1, ..realm("alice") }).await.expect("created");
+    let ids = ["Bob", "alice", "alice@example.com", "bob"];
+    for id in ids.iter().rev() {
+        ports.registrar.put_owner(&owner(id)).await.expect("created");
+    }
+    let owners = ports.registrar.list_owners().await.expect("listed");
+    assert_eq!(owners.iter().map(|owner| owner.owner.as_str()).collect::<Vec<_>>(), ids);
+    assert_eq!(ports.registrar.list_realms().await.expect("listed").len(), 1);
+    assert_eq!(ports.registrar.list(&realm("root").name, None, 10).await.expect("listed").clients.len(), 1);
+}
+
+fn owner(id: &str) -> Owner {
+    let details = OwnerDetails {
+        name: Some("Alice, \"quoted\" and Zoë".parse().expect("a name")),
+        email: Some("alice@example.com".parse().expect("an address")),
+        aws_principals: ["arn:aws:iam::111122223333:role/teams/Orders".parse().expect("an ARN")].into(),
+    };
+    Owner::new(id.parse().expect("an id"), details, NOW)
 }
 
 async fn assert_stored(ports: &RegistryPorts, client: &Client) {

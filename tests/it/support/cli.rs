@@ -188,7 +188,7 @@ fn create<'a>(realm: &'a str, client_id: &'a str, settings: &[&'a str]) -> Vec<&
     let mut arguments = vec!["client", "create", "--realm", realm, "--id", client_id];
     for (flag, value) in [
         ("--name", "A test client"),
-        ("--owner", "tests@example.com"),
+        ("--contact", "tests@example.com"),
         ("--grant-type", "client_credentials"),
         ("--auth-method", "client_secret_basic"),
     ] {

@@ -12,6 +12,7 @@
 
 mod digests;
 mod moving;
+mod owners;
 mod secret;
 mod written;
 
@@ -27,11 +28,12 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use self::written::{LeftBehindBy, SecretWritten, Written};
 use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailable};
+use crate::aws::store::admin_log::LOG_EXPIRES_AT;
 use crate::aws::store::described::describe;
 use crate::aws::store::new_secrets::NewSecrets;
 use crate::aws::store::registry::{
-    CLIENT_PREFIX, Consistency, DynamoRegistry, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm,
-    realm_key,
+    CLIENT_PREFIX, Consistency, DynamoRegistry, ITEM, OWNER_PREFIX, REALM_PREFIX, client_key, fetch, query,
+    read_client, read_realm, realm_key,
 };
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{AwsSecrets, PREVIOUS, secret_name, secret_string};
@@ -41,6 +43,7 @@ use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, Secret
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
+use crate::core::owner::{Owner, OwnerId};
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientPage, MovedSecrets, Registrar, RegistrarError, SecretSource as _};
 use crate::core::random::{Random, random_name};
@@ -275,11 +278,7 @@ impl Registrar for AwsRegistrar {
     }
 
     async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
-        let condition = match realm.revision {
-            0 => return Err(RegistrarError::Conflict),
-            1 => Condition::Absent,
-            revision => Condition::Revision(revision - 1),
-        };
+        let condition = Condition::after(realm.revision).ok_or(RegistrarError::Conflict)?;
         let write_id = self.write_id()?;
         let mut item = to_item(realm, "a realm record")?;
         item.extend(realm_key(&realm.name));
@@ -298,6 +297,23 @@ impl Registrar for AwsRegistrar {
         let items = self.query(&RealmName::root(), REALM_PREFIX, None, usize::MAX).await?;
         Ok(items.into_iter().map(|item| read_listed(item, REALM_PREFIX)).collect::<Result<_, _>>()?)
     }
+
+    async fn put_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        self.write_owner(owner).await
+    }
+
+    async fn delete_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        self.remove_owner(owner).await
+    }
+
+    async fn read_owner(&self, id: &OwnerId) -> Result<Option<Owner>, RegistrarError> {
+        Ok(self.fetch_owner(id).await?)
+    }
+
+    async fn list_owners(&self) -> Result<Vec<Owner>, RegistrarError> {
+        let items = self.query(&RealmName::root(), OWNER_PREFIX, None, usize::MAX).await?;
+        Ok(items.into_iter().map(|item| read_listed(item, OWNER_PREFIX)).collect::<Result<_, _>>()?)
+    }
 }
 
 /// When a write may happen.
@@ -310,6 +326,17 @@ enum Condition<'a> {
     Revision(u64),
     /// The stored item comes from this write.
     WrittenBy(&'a str),
+}
+
+impl Condition<'_> {
+    /// That of a record whose revisions are counted, and of which this one is to be the next.
+    fn after(revision: u64) -> Option<Self> {
+        match revision {
+            0 => None,
+            1 => Some(Self::Absent),
+            revision => Some(Self::Revision(revision - 1)),
+        }
+    }
 }
 
 /// The registry table.
@@ -331,6 +358,10 @@ impl AwsRegistrar {
         write_id: &str,
         condition: &Condition<'_>,
     ) -> Result<Written, PortError> {
+        // DynamoDB would remove it at that time.
+        if item.contains_key(LOG_EXPIRES_AT) {
+            return Err(corrupt(DYNAMODB, "a record that has an attribute of the admin log's lines"));
+        }
         let write_id = AttributeValue::S(write_id.to_owned());
         item.insert(WRITE_ID.to_owned(), write_id.clone());
         let request = self
@@ -431,6 +462,12 @@ trait Listed: serde::de::DeserializeOwned {
 impl Listed for Client {
     fn name(&self) -> &str {
         self.client_id.as_str()
+    }
+}
+
+impl Listed for Owner {
+    fn name(&self) -> &str {
+        self.owner.as_str()
     }
 }
 

@@ -8,6 +8,7 @@ use grantwell::core::client::id::{ClientId, MalformedClientId};
 use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::management::Management;
+use grantwell::core::owner::OwnerId;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::Scope;
@@ -44,9 +45,12 @@ pub(super) struct List {
 /// Which clients to list: those that all of the filters let through.
 #[derive(Debug, clap::Args)]
 struct FilterArguments {
-    /// Lists only clients with an owner that contains this text, in upper or lower case (contacts)
+    /// Lists only clients of this owner, by its id (owners)
+    #[arg(long, value_name = "ID", help_heading = "Filters")]
+    owner: Option<OwnerId>,
+    /// Lists only clients with a contact that contains this text, in upper or lower case (contacts)
     #[arg(long, value_name = "TEXT", help_heading = "Filters")]
-    owner: Option<String>,
+    contact: Option<String>,
     /// Lists only clients that are registered for this scope. Repeatable, or separated by spaces: for all of them (scope)
     #[arg(long, value_parser = scope, help_heading = "Filters")]
     scope: Vec<Scope>,
@@ -77,7 +81,8 @@ struct Cursor {
 
 /// What a client has to be in order to be listed.
 struct Filter {
-    owner: Option<String>,
+    owner: Option<OwnerId>,
+    contact: Option<String>,
     scope: Option<Scope>,
     status: Option<ClientStatus>,
     name: Option<String>,
@@ -211,13 +216,19 @@ struct MalformedCursor;
 
 impl FilterArguments {
     fn is_filter(&self) -> bool {
-        let Self { owner, scope, status, name, expiring } = self;
-        owner.is_some() || !scope.is_empty() || status.is_some() || name.is_some() || expiring.is_some()
+        let Self { owner, contact, scope, status, name, expiring } = self;
+        owner.is_some()
+            || contact.is_some()
+            || !scope.is_empty()
+            || status.is_some()
+            || name.is_some()
+            || expiring.is_some()
     }
 
     fn filter(&self, now: UnixSeconds) -> Filter {
         Filter {
-            owner: self.owner.as_deref().map(str::to_lowercase),
+            owner: self.owner.clone(),
+            contact: self.contact.as_deref().map(str::to_lowercase),
             scope: union(&self.scope),
             status: self.status.map(|status| match status {
                 Status::Active => ClientStatus::Active,
@@ -235,10 +246,11 @@ impl Filter {
         let contains = |text: &String, wanted: &str| text.to_lowercase().contains(wanted);
         self.status.is_none_or(|status| client.status == status)
             && self.scope.as_ref().is_none_or(|scope| scope.is_subset(&metadata.scope))
+            && self.owner.as_ref().is_none_or(|owner| metadata.owners.contains(owner))
             && self
-                .owner
+                .contact
                 .as_deref()
-                .is_none_or(|owner| metadata.contacts.iter().any(|contact| contains(contact, owner)))
+                .is_none_or(|wanted| metadata.contacts.iter().any(|contact| contains(contact, wanted)))
             && self.name.as_deref().is_none_or(|name| metadata.client_name.iter().any(|given| contains(given, name)))
             && self.secret_ends_by.is_none_or(|by| (UnixSeconds(1)..=by).contains(&metadata.client_secret_expires_at))
     }
@@ -281,7 +293,6 @@ impl Table {
             Self { of_all_realms, with_ends, now, terminal: terminal::width(), waiting: Vec::new(), columns: None };
         table.waiting.push(table.cells(|name| match name {
             "client_name" => "name".to_owned(),
-            "contacts" => "owners".to_owned(),
             "access_token_lifetime" => "lifetime".to_owned(),
             "client_secret_expires_at" => "secret ends".to_owned(),
             _ => name.to_owned(),
@@ -336,7 +347,8 @@ impl Table {
             ("client_id", true),
             ("realm", self.of_all_realms),
             ("client_name", true),
-            ("contacts", true),
+            ("owners", true),
+            ("contacts", is_wide),
             ("status", true),
             ("client_secret_expires_at", self.with_ends),
             ("scope", is_wide || !self.with_ends),

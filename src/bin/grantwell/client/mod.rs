@@ -41,7 +41,7 @@ enum Command {
     /// A resource server that may introspect every token of its realm has the scope am-introspect-all-tokens.
     #[command(after_help = "Examples:
   grantwell client create --id myClient --name 'My client' \\
-      --owner alice@example.com --scope write --default-scope write \\
+      --contact alice@example.com --scope write --default-scope write \\
       --redirect-uri https://www.example.com:443/callback
   grantwell client create --id reports --scope read \\
       --access-token-format jwt --resource https://api.example.com/reports
@@ -54,7 +54,7 @@ enum Command {
     #[command(after_help = "Examples:
   grantwell client list --output json --max-items 100
   grantwell client list --realm '*' --expiring 30d
-  grantwell client list --owner alice@example.com --scope write --status active")]
+  grantwell client list --owner alice --scope write --status active")]
     List(list::List),
     /// Shows a client's registration, without its secret
     #[command(after_help = "Example:

@@ -11,6 +11,7 @@ use grantwell::core::client::metadata::{
 use grantwell::core::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::management::SecretLifetime;
+use grantwell::core::owner::{MalformedOwnerId, OwnerId};
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 
@@ -30,9 +31,12 @@ pub(super) struct Settings {
     /// A name for people (client_name)
     #[arg(long)]
     name: Option<String>,
-    /// A person responsible for the client (contacts). Repeatable
-    #[arg(long)]
-    owner: Vec<String>,
+    /// Who owns the client, by the id of `grantwell owner` (owners). Repeatable
+    #[arg(long, value_name = "ID", value_parser = owner)]
+    owner: Vec<Setting<OwnerId>>,
+    /// A person responsible for the client, as free text (contacts). Repeatable
+    #[arg(long, value_name = "TEXT")]
+    contact: Vec<String>,
     /// What the client can be granted (scope). Repeatable, or separated by spaces
     #[arg(long, value_parser = scope)]
     scope: Vec<Scope>,
@@ -113,7 +117,10 @@ impl Settings {
             metadata.client_name = Some(name.clone()).filter(|name| !name.is_empty());
         }
         if !self.owner.is_empty() {
-            metadata.contacts = if self.owner == [""] { Vec::new() } else { self.owner.clone() };
+            metadata.owners = named(&self.owner).into_iter().collect();
+        }
+        if !self.contact.is_empty() {
+            metadata.contacts = if self.contact == [""] { Vec::new() } else { self.contact.clone() };
         }
         if let Some(scope) = union(&self.scope) {
             metadata.scope = scope;
@@ -174,6 +181,10 @@ pub(super) fn secret_lifetime(text: &str) -> Result<SecretLifetime, InvalidSecre
 /// The values of a list; an empty one is none.
 fn named<T: Clone>(values: &[Setting<T>]) -> Vec<T> {
     values.iter().filter_map(|Setting(value)| value.clone()).collect()
+}
+
+fn owner(text: &str) -> Result<Setting<OwnerId>, MalformedOwnerId> {
+    if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|id| Setting(Some(id))) }
 }
 
 fn redirect_uri(text: &str) -> Result<Setting<RedirectUri>, InvalidRedirectUri> {

@@ -1,6 +1,7 @@
 //! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
+mod admin_log;
 mod fault;
 mod rows;
 mod schema;
@@ -16,10 +17,11 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use self::fault::{Fault, SERVICE, not_done};
 use self::rows::{
-    found, from_json, insert_client, revision, select_client, select_keys, select_realm, select_secret_dates,
-    select_secrets, to_json, write_realm, write_secret,
+    delete_owner, found, from_json, insert_client, insert_line, revision, select_client, select_keys, select_owner,
+    select_owners, select_realm, select_secret_dates, select_secrets, to_json, write_owner, write_realm, write_secret,
 };
 use self::schema::{is_of_this_version, migrate};
+use crate::core::admin_log::AdminLogLine;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
@@ -27,6 +29,7 @@ use crate::core::client_auth;
 use crate::core::keys::KeyError;
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
 use crate::core::keys::set::KeySet;
+use crate::core::owner::{Owner, OwnerId};
 use crate::core::port_error::PortError;
 use crate::core::ports::{
     ClientPage, ClientRegistry, KeyStore, KeyStoreError, Registrar, RegistrarError, SecretSource, VerificationKeySource,
@@ -91,28 +94,39 @@ impl SqliteRegistry {
         self.log_holds_removed.load(Ordering::Relaxed)
     }
 
-    /// Whether nobody has registered anything: no realm and no client.
+    /// Whether nobody has registered anything: no realm, no client and no owner.
     ///
     /// # Errors
     /// [`PortError::Unavailable`].
     pub async fn is_empty(&self) -> Result<bool, PortError> {
         self.read_with(|connection| {
             let found: Option<i64> = connection
-                .query_row("SELECT 1 FROM realms UNION ALL SELECT 1 FROM clients LIMIT 1", [], |row| row.get(0))
+                .query_row(
+                    "SELECT 1 FROM realms UNION ALL SELECT 1 FROM clients UNION ALL SELECT 1 FROM owners LIMIT 1",
+                    [],
+                    |row| row.get(0),
+                )
                 .optional()?;
             Ok(found.is_none())
         })
         .await
     }
 
-    /// Writes a realm and its first clients in one transaction: after a crash there are all of them or none.
+    /// Writes a realm, its first clients and the lines of the admin log about them in one transaction: after a crash there are all of
+    /// them or none.
     ///
     /// # Errors
     /// [`RegistrarError`] where one of them exists already, or the file cannot be written.
-    pub async fn seed(&self, realm: &Realm, clients: &[(Client, ClientSecret)]) -> Result<(), RegistrarError> {
-        let realm = realm.clone();
+    pub async fn seed(
+        &self,
+        realm: &Realm,
+        clients: &[(Client, ClientSecret)],
+        lines: &[AdminLogLine],
+    ) -> Result<(), RegistrarError> {
+        let (realm, lines) = (realm.clone(), lines.to_vec());
         let clients: Vec<_> = clients.iter().map(|(client, secret)| (client.clone(), secret.digest())).collect();
         self.write_with(move |transaction| {
+            lines.iter().try_for_each(|line| insert_line(transaction, line))?;
             write_realm(transaction, &realm)?;
             clients.iter().try_for_each(|(client, digest)| insert_client(transaction, client, Some(digest)))
         })
@@ -356,6 +370,25 @@ impl Registrar for SqliteRegistry {
             Ok(realms)
         });
         Ok(realms.await?)
+    }
+
+    async fn put_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        let owner = owner.clone();
+        self.write_with(move |transaction| write_owner(transaction, &owner)).await
+    }
+
+    async fn delete_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        let owner = owner.clone();
+        self.write_with(move |transaction| delete_owner(transaction, &owner)).await
+    }
+
+    async fn read_owner(&self, id: &OwnerId) -> Result<Option<Owner>, RegistrarError> {
+        let id = id.clone();
+        Ok(self.read_with(move |connection| select_owner(connection, &id)).await?)
+    }
+
+    async fn list_owners(&self) -> Result<Vec<Owner>, RegistrarError> {
+        Ok(self.read_with(select_owners).await?)
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn is_of_this_version(connection: &Connection) -> Result<(), StorageC
 }
 
 /// What each version adds to the one before it; the first to an empty file.
-const SCHEMAS: [&str; 5] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
+const SCHEMAS: [&str; 6] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];
 
 const SCHEMA_1: &str = "
     CREATE TABLE realms (
@@ -105,4 +105,20 @@ const SCHEMA_5: &str = "
     ALTER TABLE client_secrets ADD COLUMN previous_made_at INTEGER;
     ALTER TABLE client_secrets ADD COLUMN previous_expires_at INTEGER NOT NULL DEFAULT 0;
     PRAGMA user_version = 5;
+";
+
+/// Who owns clients, and who has changed what. A line's id begins with its time, so that its order is that of time.
+const SCHEMA_6: &str = "
+    CREATE TABLE owners (
+        owner    TEXT PRIMARY KEY,
+        record   TEXT NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE admin_log (
+        id         TEXT PRIMARY KEY,
+        line       TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX admin_log_expires_at ON admin_log (expires_at);
+    PRAGMA user_version = 6;
 ";
