@@ -308,8 +308,8 @@ pub(crate) fn suggest_here(command: &str) -> String {
     }
 }
 
-/// Opens `registry.db` only: the tokens belong to the server, which may be running.
-fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
+/// The data directory with a registry that a command reads first.
+pub(crate) fn find_registry(directory: &Path) -> Result<DataDir, Failure> {
     let nothing_there = |what: &str| {
         Failure::new(format!(
             "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: {}",
@@ -317,6 +317,12 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             suggest_here("client create")
         ))
     };
+    let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
+    if found.has_registry()? { Ok(found) } else { Err(nothing_there("there is no registry in")) }
+}
+
+/// Opens `registry.db` only: the tokens belong to the server, which may be running.
+fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let mut made = None;
     let data = match if_absent {
         IfAbsent::Create => {
@@ -328,13 +334,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             }
             data
         }
-        IfAbsent::Refuse => {
-            let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
-            if !found.has_registry()? {
-                return Err(nothing_there("there is no registry in"));
-            }
-            found
-        }
+        IfAbsent::Refuse => find_registry(directory)?,
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);

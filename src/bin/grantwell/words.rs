@@ -135,7 +135,7 @@ impl From<ManagementError> for Failure {
             ManagementError::LifetimeNotSet { of, error } => {
                 let reason = match Self::from(*error) {
                     Self::Sentence(sentence) | Self::Misuse(sentence) => sentence,
-                    closed @ Self::OutputClosed => return closed,
+                    closed @ (Self::OutputClosed | Self::Told(_)) => return closed,
                 };
                 format!(
                     "the secret printed is current, but its lifetime could not be set: {reason}; then set it with: {}",
@@ -170,8 +170,9 @@ impl From<WeakSecret> for Failure {
     }
 }
 
+/// A notice in words.
 #[expect(clippy::too_many_lines, reason = "a sentence for each notice, and nothing else")]
-fn sentence(notice: &Notice) -> String {
+pub(crate) fn sentence(notice: &Notice) -> String {
     match notice {
         Notice::GrantTypeNotImplemented(grant_type) => format!(
             "this server implements only client_credentials; '{grant_type}' is recorded, but no client can get a token with it"
