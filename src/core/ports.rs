@@ -201,6 +201,9 @@ pub trait KeyStore: Send + Sync {
 
     /// Replaces keys whose stored revision is one less than `keys.revision`.
     async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
+
+    /// Removes the keys of a realm, those that sign first, and says whether there were any. Run again it ends in the same state.
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError>;
 }
 
 /// Why keys were not stored.
@@ -281,6 +284,10 @@ pub trait Registrar: Send + Sync {
 
     /// A realm's record as it is stored now; `None` where it has none.
     async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError>;
+
+    /// Removes the record of a realm whose stored revision is that of `realm`. It is no error that it is gone already. A store that can see
+    /// both in one step leaves a realm with clients as it is, with [`RegistrarError::Conflict`].
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError>;
 
     /// Every realm that has a record, in ascending order of name.
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError>;

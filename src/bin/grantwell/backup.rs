@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 
 /// A backup that was made.
 #[derive(Serialize)]
-struct Made {
+struct Answer {
     file: String,
     bytes: u64,
     made_at: UnixSeconds,
@@ -76,14 +76,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     if written.contents.is_empty() {
         output::warn("the registry has no realm and no client, so there is nothing to restore from this backup");
     }
-    let made = Made {
+    let answer = Answer {
         file: written.path.display().to_string(),
         bytes: written.bytes,
         made_at: now,
         holds,
         left_out: ["tokens", "revocations", "quota_counts"],
     };
-    output.print(&made, Made::table)
+    output.print(&answer, Answer::table)
 }
 
 /// What a command says that works on a data directory only.
@@ -140,7 +140,7 @@ impl Holds {
     }
 }
 
-impl Made {
+impl Answer {
     fn table(&self) -> String {
         let head =
             [("file", self.file.clone()), ("bytes", self.bytes.to_string()), ("made_at", output::utc(self.made_at))];

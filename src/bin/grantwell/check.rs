@@ -130,10 +130,16 @@ fn of_directory(directory: &Path, now: UnixSeconds, rotation: u64) -> Result<Vec
     if findings.is_empty() {
         findings.push(Finding::ok("files", "they are yours, and nobody else can read them"));
     }
-    findings.push(match DirectoryLock::is_taken(directory)? {
-        true => Finding::ok("server", "it is running"),
-        false => Finding::ok("server", "it is not running"),
-    });
+    // What SQLite has beside a database would be this user's, and the server could not open it.
+    if odd.iter().any(|odd| matches!(odd, Oddity::NotOwned { .. })) {
+        findings.push(Finding::failed(
+            "registry",
+            "the databases were not looked at, because they are another user's; run this as their owner",
+        ));
+        return Ok(findings);
+    }
+    let is_running = DirectoryLock::is_taken(directory)?;
+    findings.push(Finding::ok("server", if is_running { "it is running" } else { "it is not running" }));
     findings.push(of_space(free_bytes(directory).map_err(failed)?));
     let tokens = directory.join("tokens.db");
     findings.push(if !tokens.exists() {

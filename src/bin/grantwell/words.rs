@@ -50,6 +50,7 @@ pub(crate) fn tell(notices: &[Notice]) {
 }
 
 impl From<ManagementError> for Failure {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each error, and nothing else")]
     fn from(error: ManagementError) -> Self {
         Self::new(match error {
             ManagementError::Unknown(subject) => unknown(&subject),
@@ -142,6 +143,16 @@ impl From<ManagementError> for Failure {
                     change(&of, "--secret-lifetime SECONDS")
                 )
             }
+            ManagementError::RootStays => {
+                "the root realm cannot be deleted, because every server has it; delete its clients one by one"
+                    .to_owned()
+            }
+            ManagementError::RealmHasClients { realm, count, first } => format!(
+                "realm '{realm}' has {}: {}; delete them first, or with the realm: {}",
+                clients(count),
+                names(&first, count),
+                suggest_here(&format!("realm delete {realm} --with-clients"))
+            ),
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
             ManagementError::Invalid(error) => return error.into(),
             ManagementError::Port(error) => return error.into(),

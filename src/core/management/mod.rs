@@ -5,6 +5,7 @@
 //! [`Notice`], and why nothing was done as a [`ManagementError`]; a face puts them into its own words.
 
 mod clients;
+mod deletion;
 mod effective;
 mod hindrance;
 mod keys;
@@ -15,6 +16,7 @@ mod secrets;
 mod valid_after;
 
 pub use clients::{ClientChange, Registered, Registration};
+pub use deletion::DeletedRealm;
 pub use effective::{EffectiveSetting, EffectiveSettings, SettingOrigin};
 pub use hindrance::Hindrance;
 pub use operator::Management;

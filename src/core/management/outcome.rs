@@ -156,6 +156,19 @@ pub enum ManagementError {
     /// The client has no key of this name.
     #[error("{0} has no key of this kid")]
     NoSuchKey(Subject),
+    /// The root realm is always there.
+    #[error("the root realm cannot be deleted")]
+    RootStays,
+    /// The realm was to be deleted, and not its clients.
+    #[error("realm '{realm}' has clients")]
+    RealmHasClients {
+        /// The realm.
+        realm: RealmName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),

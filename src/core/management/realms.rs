@@ -73,6 +73,10 @@ impl Management {
         let (valid_after, notice) = change.tokens_valid_after.replaces(stored, subject, now)?;
         realm.settings.tokens_valid_after = valid_after;
         realm.keep_longer_tokens_of(&before, now);
+        let is_new = before.revision == 0 && !name.is_root();
+        if is_new {
+            self.remove_keys_left_behind(name).await?;
+        }
         let published = if change.names_signature { self.publish_in_advance(&realm, None).await? } else { None };
 
         let withdrawn = self.scopes_withdrawn(&before, &realm).await?;
@@ -142,7 +146,7 @@ impl Management {
     }
 
     /// How many clients of the realm are such, and the first of them.
-    async fn count_clients(
+    pub(super) async fn count_clients(
         &self,
         realm: &RealmName,
         is_such: impl Fn(&Client) -> bool,
@@ -164,7 +168,7 @@ impl Management {
         }
     }
 
-    async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
+    pub(super) async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
         let stored = self.registrar.read_realm(name).await;
         let stored = stored.map_err(|error| Subject::Realm(name.clone()).refused(error))?;
         Ok(stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root()))))

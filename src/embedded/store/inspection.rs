@@ -117,7 +117,7 @@ pub fn free_bytes(directory: &Path) -> io::Result<u64> {
 fn to_read(path: &Path) -> Result<Connection, NotARegistry> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| match error {
         StoreError::Unusable { detail, .. } => NotARegistry::Damaged(detail),
-        StoreError::Refused { cause, detail, .. } if cause == StorageCause::Failed => NotARegistry::Unavailable(detail),
+        StoreError::Refused { cause: StorageCause::Failed, detail, .. } => NotARegistry::Unavailable(detail),
         StoreError::Refused { cause, .. } => NotARegistry::Unavailable(cause.to_string()),
         error => NotARegistry::Unavailable(error.to_string()),
     })?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -28,10 +28,15 @@ impl PrivateCopy {
     pub(super) fn create(directory: &Path, prefix: &str, leftover_after: Duration) -> io::Result<Self> {
         remove_leftovers(directory, prefix, leftover_after);
         // In containers every process may have the same number.
-        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let path = directory.join(format!("{prefix}{}-{moment}", process::id()));
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { path, is_placed: false })
+        for number in 0_u32.. {
+            let path = directory.join(format!("{prefix}{}-{number}", process::id()));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(_new) => return Ok(Self { path, is_placed: false }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,7 +94,7 @@ fn remove_leftovers(directory: &Path, prefix: &str, leftover_after: Duration) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let is_of_old = |found: &fs::Metadata| {
-            let age = found.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+            let age = found.modified().ok().and_then(|modified| modified.elapsed().ok());
             found.uid() == geteuid().as_raw() && age.is_some_and(|age| age >= leftover_after)
         };
         if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::backup::{copy_database, open};
 use super::cause::StorageCause;
@@ -249,7 +249,8 @@ fn hold(registry: &Path) -> Result<Option<Connection>, RestoreError> {
 
 /// Puts what the log has into the file, and has the file say that it has none. Only where nobody else has it open.
 fn in_one_file(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0)).map(drop)
+    let mode: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+    if mode == "delete" { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)) }
 }
 
 /// The file itself, where it may be a backup.

@@ -99,10 +99,13 @@ enum Command {
     #[command(after_help = "Example:
   grantwell client enable myClient")]
     Enable(show::Show),
-    /// Deletes a client and its secrets at once, without asking; its tokens become inactive
-    #[command(after_help = "Example:
-  grantwell client delete myClient")]
-    Delete(show::Show),
+    /// Deletes a client and its secrets; its tokens become inactive
+    ///
+    /// On a terminal it asks first, unless you give --yes. A script is not asked.
+    #[command(after_help = "Examples:
+  grantwell client delete myClient
+  grantwell client delete myClient --yes")]
+    Delete(show::Delete),
 }
 
 /// Runs the command.
@@ -118,6 +121,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Key(key) => key.run(&places.one()?).await,
         Command::Disable(which) => which.set_status(&places.one()?, ClientStatus::Disabled).await,
         Command::Enable(which) => which.set_status(&places.one()?, ClientStatus::Active).await,
-        Command::Delete(which) => which.delete(&places.one()?).await,
+        Command::Delete(which) => which.run(&places.one()?).await,
     }
 }

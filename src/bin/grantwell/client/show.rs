@@ -15,6 +15,7 @@ use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
 use super::which::WhichClient;
+use crate::confirm::{ConfirmArguments, Unattended};
 use crate::failure::Failure;
 use crate::output::{self, Format, OutputArguments};
 use crate::store::Place;
@@ -24,6 +25,16 @@ use crate::words;
 pub(super) struct Show {
     #[command(flatten)]
     client: WhichClient,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    client: WhichClient,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -83,9 +94,19 @@ impl Show {
         let client = store.management().set_status(&place.realm, self.client.id()?, status).await?;
         print(&self.output, &client, store.management()).await
     }
+}
 
-    pub(super) async fn delete(self, place: &Place) -> Result<(), Failure> {
+impl Delete {
+    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
         let (store, client_id) = (place.open_existing().await?, self.client.id()?);
+        // One that is not there may have left a secret, which goes without a question.
+        if store.management().client(&place.realm, client_id).await.is_ok() {
+            let what = format!(
+                "Client '{client_id}' of realm '{}' is deleted with its secrets, and its tokens end. It cannot be brought back.",
+                place.realm
+            );
+            self.confirm.confirm(&what, Unattended::GoesOn)?;
+        }
         store.management().delete(&place.realm, client_id).await?;
         let removal = Removal { client_id, realm: &place.realm, deleted: true };
         self.output.print(&removal, |removal| {

@@ -177,19 +177,20 @@ impl Contents {
                 grave.push(Since::Deleted(subject()));
                 continue;
             }
-            if before.is_active && !after.is_active {
+            let was_stopped = before.is_active && !after.is_active;
+            if was_stopped {
                 grave.push(Since::Disabled(subject()));
             }
             if before.current != after.current || before.previous != after.previous {
                 grave.push(Since::SecretChanged(subject()));
             }
-            let is_told = before.is_active != after.is_active && after.revision == before.revision + 1;
-            if before.revision != after.revision && !is_told {
+            let is_all = was_stopped && after.revision == before.revision.saturating_add(1);
+            if before.revision != after.revision && !is_all {
                 other.push(Since::Changed(subject()));
             }
         }
         let is_new =
-            |(realm, client_id): &&(String, String)| self.clients.get(&(realm.clone(), client_id.clone())).is_none();
+            |(realm, client_id): &&(String, String)| !self.clients.contains_key(&(realm.clone(), client_id.clone()));
         other.extend(now.clients.keys().filter(is_new).map(|(realm, client_id)| {
             Since::Made(Subject::Client { realm: realm.clone(), client_id: client_id.clone() })
         }));
@@ -320,11 +321,10 @@ pub fn require_registry(connection: &Connection) -> Result<(), NotARegistry> {
         return Err(NotARegistry::Damaged("secrets of a client that is not there".to_owned()));
     }
     // 2. The tables are those of its version.
-    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if application == TOKENS {
+    let tables = columns(connection)?;
+    if tables.iter().any(|column| column.0 == "access_tokens") {
         return Err(NotARegistry::Tokens);
     }
-    let tables = columns(connection)?;
     if !["realms", "clients", "client_secrets"].iter().all(|table| tables.iter().any(|column| column.0 == *table)) {
         return Err(NotARegistry::Foreign);
     }
@@ -365,7 +365,5 @@ impl From<rusqlite::Error> for NotARegistry {
 
 /// How every SQLite database begins.
 const HEADER: &[u8] = b"SQLite format 3\0";
-/// "gwtk", the mark of a token database.
-const TOKENS: i64 = 0x6777_746B;
 /// The length of a SHA-256 digest.
 const DIGEST_BYTES: usize = 32;
