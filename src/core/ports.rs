@@ -113,6 +113,26 @@ pub trait QuotaCounter: Send + Sync {
     -> Result<Option<u64>, PortError>;
 }
 
+/// Keeps on which day clients were last used, for all processes together.
+#[async_trait]
+pub trait UseMarks: Send + Sync {
+    /// Marks this registration as used on the day that begins at `day`. An earlier day never replaces a later one.
+    async fn mark_used(&self, client: &Client, day: UnixSeconds) -> Result<(), PortError>;
+
+    /// The latest day on which each of these registrations was marked, in their order; `None` where it never was, or too long ago.
+    async fn last_used(&self, clients: &[Client]) -> Result<Vec<Option<UnixSeconds>>, PortError>;
+
+    /// Since when no mark has been lost.
+    async fn kept_since(&self) -> Result<UnixSeconds, PortError>;
+}
+
+/// Is told of each client that has authenticated where its realm has that recorded. It never fails, and never waits for a store.
+#[async_trait]
+pub trait ClientUse: Send + Sync {
+    /// Notes it, beside whatever is done next.
+    async fn used(&self, client: &Arc<Client>);
+}
+
 /// Remembers what has been used that may be used once, for all processes together.
 #[async_trait]
 pub trait ReplayGuard: Send + Sync {

@@ -11,11 +11,13 @@ use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::management::{EffectiveSettings, Management, RealmChange};
 use grantwell::core::members::Members;
+use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{
     AssertionAudience, AssertionLifetime, InvalidAssertionLifetime, Realm, RealmName, RealmSettings,
 };
 use grantwell::core::realms::RealmDefaults;
 use grantwell::core::scope::{MalformedScope, Scope};
+use grantwell::system::SystemClock;
 
 use crate::access_token::{AccessTokenArguments, Setting, apply, setting};
 use crate::confirm::{ConfirmArguments, Unattended};
@@ -108,6 +110,10 @@ struct Set {
     /// (assertion_max_lifetime) [default: 300]
     #[arg(long, value_name = "DURATION", value_parser = assertion_lifetime)]
     assertion_max_lifetime: Option<Setting<AssertionLifetime>>,
+    /// Records on which day each client was last used, for `client list --unused`: on, or off. Costs a write a client and day
+    /// (client_use_recorded_since) [default: off]
+    #[arg(long, value_name = "on|off", value_enum)]
+    record_use: Option<Switch>,
     #[command(flatten)]
     valid_after: ValidAfterArguments,
     #[command(flatten)]
@@ -139,7 +145,7 @@ struct Delete {
 }
 
 #[derive(Debug, Serialize)]
-struct Deleted<'a> {
+struct Removal<'a> {
     realm: &'a RealmName,
     deleted: bool,
     clients_deleted: usize,
@@ -170,6 +176,13 @@ impl WhichRealm {
     fn name(&self) -> Result<RealmName, Failure> {
         realm_or_of_environment(self.positional.clone().or_else(|| self.named.clone()))
     }
+}
+
+/// A value of `--record-use`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// A value of `--grant-type`.
@@ -313,6 +326,14 @@ impl Set {
         self.quota.apply(&mut settings.token_quota, &mut settings.token_quota_mode);
         apply(self.assertion_audience, &mut settings.assertion_audience);
         apply(self.assertion_max_lifetime, &mut settings.assertion_max_lifetime);
+        match self.record_use {
+            // Whoever says so again does not begin anew.
+            Some(Switch::On) => {
+                settings.client_use_recorded_since.get_or_insert_with(|| SystemClock.now());
+            }
+            Some(Switch::Off) => settings.client_use_recorded_since = None,
+            None => {}
+        }
     }
 }
 
@@ -331,13 +352,13 @@ impl Delete {
             Unattended::Ends,
         )?;
         let deleted = store.management().delete_realm(&name, with_clients).await?;
-        let answer = Deleted {
+        let answer = Removal {
             realm: &name,
             deleted: true,
             clients_deleted: deleted.clients,
             signing_keys_deleted: deleted.had_keys,
         };
-        output.print(&answer, |Deleted { realm, clients_deleted, signing_keys_deleted, .. }| {
+        output.print(&answer, |Removal { realm, clients_deleted, signing_keys_deleted, .. }| {
             let clients =
                 if *clients_deleted == 1 { "1 client".to_owned() } else { format!("{clients_deleted} clients") };
             let keys = if *signing_keys_deleted { "its signing keys" } else { "no signing keys, because it had none" };
@@ -400,6 +421,7 @@ fn unset(member: &str) -> &'static str {
         "default_scope" => "not set",
         "allowed_scope" | "grant_types" => "any",
         "token_quota" => "none",
+        "client_use_recorded_since" => "not recorded",
         "token_quota_mode" => "enforce",
         _ => "the server's",
     }

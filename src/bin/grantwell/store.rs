@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "aws")]
+use grantwell::aws::store::use_marks::DynamoUseMarks;
 use grantwell::config;
 use grantwell::core::management::{Management, ManagementError};
-use grantwell::core::ports::{KeyStore, Registrar};
+use grantwell::core::ports::{KeyStore, Registrar, UseMarks};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::use_marks::UseMarksOnDisk;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
@@ -113,6 +116,16 @@ pub(crate) struct Store {
     file: Option<(Arc<SqliteRegistry>, PathBuf)>,
     /// What this command has made to have a registry.
     made: Option<Made>,
+    marks: Marks,
+}
+
+/// Where it is kept on which day clients were last used.
+enum Marks {
+    /// In the token database of a local server.
+    OnDisk(PathBuf),
+    /// In the token table of a stack, whose name is asked for when it is needed.
+    #[cfg(feature = "aws")]
+    InDynamoDb(aws_sdk_dynamodb::Client),
 }
 
 /// What was not there before: the registry, and the directories on the way to it, the outermost first.
@@ -246,6 +259,19 @@ impl Store {
         &self.management
     }
 
+    /// On which day clients were last used.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(clippy::unnecessary_wraps, reason = "the build with AWS needs the name of a table")
+    )]
+    pub(crate) fn use_marks(&self) -> Result<Arc<dyn UseMarks>, Failure> {
+        match &self.marks {
+            Marks::OnDisk(path) => Ok(Arc::new(UseMarksOnDisk::at(path))),
+            #[cfg(feature = "aws")]
+            Marks::InDynamoDb(dynamodb) => Ok(Arc::new(DynamoUseMarks::new(dynamodb.clone(), config::token_table()?))),
+        }
+    }
+
     /// Passes on what became of the first change. A registry that was made for it is spoken of, because its place may be a mistyped one;
     /// where the change failed, nothing stays behind.
     pub(crate) async fn settle<T>(self, changed: Result<T, ManagementError>) -> Result<(T, Self), Failure> {
@@ -341,7 +367,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
         (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
     let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management, file: Some((registry, path)), made })
+    Ok(Store { management, file: Some((registry, path)), made, marks: Marks::OnDisk(data.tokens_path()) })
 }
 
 #[cfg(feature = "aws")]
@@ -363,6 +389,7 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let keys = keys.making(new_secrets.clone());
+    let marks = Marks::InDynamoDb(dynamodb.clone());
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -373,7 +400,7 @@ async fn open_aws() -> Result<Store, Failure> {
     .making(new_secrets);
     let management =
         Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
+    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None, marks })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -33,7 +33,7 @@ use super::client::metadata::ClientMetadata;
 use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError, Refused};
 use super::params::Params;
-use super::ports::{ClientRegistry, Clock, RemoteKeys, ReplayGuard, SecretSource};
+use super::ports::{ClientRegistry, ClientUse, Clock, RemoteKeys, ReplayGuard, SecretSource};
 use super::realm::{Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
@@ -59,6 +59,7 @@ pub struct ClientAuthenticator {
     stores: Stores,
     clock: Arc<dyn Clock>,
     attempts: Option<Arc<FailedAttempts>>,
+    uses: Option<Arc<dyn ClientUse>>,
 }
 
 /// A client that has proved who it is.
@@ -151,7 +152,7 @@ impl ClientAuthenticator {
     /// Verifies against these stores.
     pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         let stores = Stores { secrets, replay_guard: None, remote_keys: None };
-        Self { registry, stores, clock, attempts: None }
+        Self { registry, stores, clock, attempts: None, uses: None }
     }
 
     /// With what remembers assertions that have been used. Without it none is accepted.
@@ -166,6 +167,12 @@ impl ClientAuthenticator {
     pub fn fetching(mut self, remote_keys: Arc<dyn RemoteKeys>) -> Self {
         self.stores.remote_keys = Some(remote_keys);
         self
+    }
+
+    /// With the use of clients recorded, where their realm wants that.
+    #[must_use]
+    pub fn noting(self, uses: Arc<dyn ClientUse>) -> Self {
+        Self { uses: Some(uses), ..self }
     }
 
     /// With failures counted, and their sources refused when there are too many.
@@ -202,6 +209,11 @@ impl ClientAuthenticator {
                 }
                 Err(_) => {}
             }
+        }
+        if let (Ok(authenticated), Some(uses)) = (&result, &self.uses)
+            && realm.settings.client_use_recorded_since.is_some()
+        {
+            uses.used(&authenticated.client).await;
         }
         result
     }

@@ -20,3 +20,4 @@ pub mod remote_keys;
 pub mod replay_guard;
 pub mod restore;
 pub mod tokens;
+pub mod use_marks;

@@ -14,5 +14,6 @@ mod secrets;
 mod stores;
 mod terminal;
 mod traps;
+mod unused;
 mod update;
 mod variables;

@@ -223,12 +223,12 @@ fn each_command_that_cannot_be_undone_asks_and_changes_nothing_before_the_answer
     let registry = || std::fs::read(operator.data().join("registry.db")).expect("readable");
     let before = registry();
     let commands: [&[&str]; 7] = [
-        &["client", "delete", "myClient"],
         &["client", "update", "myClient", "--revoke-tokens"],
         &["client", "rotate-secret", "myClient", "--revoke-previous"],
         &["key", "revoke", &kid],
         &["realm", "set", "alpha", "--revoke-tokens"],
         &["realm", "delete", "alpha"],
+        &["client", "delete", "myClient"],
         &["restore", "saved.db"],
     ];
     for command in commands {
@@ -256,7 +256,7 @@ fn a_signal_at_the_question_changes_nothing() {
     while !String::from_utf8_lossy(&seen).contains("Go on?") {
         seen.extend(terminal.shown.recv_timeout(Duration::from_mins(1)).expect("a question"));
     }
-    kill_process(Pid::from_child(&child), Signal::INT).expect("sent");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("sent");
     assert!(!child.wait().expect("it ends").success());
     operator.json(&["client", "show", "myClient"]);
 }

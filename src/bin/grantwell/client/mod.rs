@@ -53,6 +53,7 @@ enum Command {
     #[command(after_help = "Examples:
   grantwell client list --output json --max-items 100
   grantwell client list --realm '*' --expiring 30d
+  grantwell client list --realm '*' --unused 90d
   grantwell client list --owner alice@example.com --scope write --status active")]
     List(list::List),
     /// Shows a client's registration, without its secret

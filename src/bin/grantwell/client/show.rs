@@ -7,7 +7,7 @@ use grantwell::core::client::id::ClientId;
 use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::secret::SecretDates;
 use grantwell::core::client::{Client, ClientStatus};
-use grantwell::core::management::{EffectiveSettings, Management};
+use grantwell::core::management::{EffectiveSettings, LastUse, Management};
 use grantwell::core::members;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
@@ -18,7 +18,7 @@ use super::which::WhichClient;
 use crate::confirm::{ConfirmArguments, Unattended};
 use crate::failure::Failure;
 use crate::output::{self, Format, OutputArguments};
-use crate::store::Place;
+use crate::store::{Place, Store};
 use crate::words;
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +46,10 @@ struct Shown<'a> {
     information: ClientInformation<'a>,
     #[serde(flatten)]
     secrets: Secrets,
+    /// The beginning of that day. Null where it was not seen, or the realm does not have it recorded.
+    last_used_on: Option<UnixSeconds>,
+    #[serde(skip)]
+    last_use: LastUse,
     effective: EffectiveSettings,
 }
 
@@ -81,9 +85,20 @@ impl Show {
             None
         });
         words::tell(&management.never_gets_token(&client, &realm, dates.as_ref()));
+        let last_use = last_use(&store, &client, &realm).await.unwrap_or_else(|failure| {
+            if let Failure::Sentence(sentence) = failure {
+                output::warn(&format!("nothing can be said of the client's last use: {sentence}"));
+            }
+            LastUse::NotRecorded
+        });
         let shown = Shown {
             information: ClientInformation::of(&client),
             secrets: Secrets::of(&client, dates.as_ref()),
+            last_used_on: match last_use {
+                LastUse::On(day) => Some(day),
+                LastUse::NotSince(_) | LastUse::NotRecorded => None,
+            },
+            last_use,
             effective,
         };
         self.output.print(&shown, Shown::table)
@@ -147,7 +162,11 @@ impl Secrets {
 impl Shown<'_> {
     fn table(&self) -> String {
         let own = output::member_rows(self.information.members(), Some(&self.effective), unset);
-        output::record(own.chain(self.secrets.rows()))
+        let last_used = match self.last_use {
+            LastUse::NotRecorded => None,
+            LastUse::On(_) | LastUse::NotSince(_) => Some(("last_used_on", last_use_text(self.last_use))),
+        };
+        output::record(own.chain(self.secrets.rows()).chain(last_used))
     }
 }
 
@@ -157,6 +176,30 @@ pub(super) async fn print(output: &OutputArguments, client: &Client, management:
     output.print(&ClientInformation::of(client), |information| {
         output::record(output::member_rows(information.members(), effective.as_ref(), unset))
     })
+}
+
+/// What is known of it. Nobody is asked where the realm does not have it recorded.
+async fn last_use(store: &Store, client: &Client, realm: &Realm) -> Result<LastUse, Failure> {
+    if realm.settings.client_use_recorded_since.is_none() {
+        return Ok(LastUse::NotRecorded);
+    }
+    let marks = store.use_marks()?;
+    let mark = marks.last_used(std::slice::from_ref(client)).await?.pop().flatten();
+    Ok(LastUse::of(client, realm, mark, marks.kept_since().await?))
+}
+
+/// A last use for people: a day.
+pub(super) fn last_use_text(last_use: LastUse) -> String {
+    let day = |time: UnixSeconds| {
+        let text = output::utc(time);
+        text.split_once(' ').map_or_else(|| text.clone(), |(day, _time)| day.to_owned())
+    };
+    match last_use {
+        LastUse::NotRecorded => "not recorded".to_owned(),
+        LastUse::On(time) => day(time),
+        LastUse::NotSince(UnixSeconds(u64::MAX)) => "not known".to_owned(),
+        LastUse::NotSince(time) => format!("not since {}", day(time)),
+    }
 }
 
 async fn effective(management: &Management, client: &Client) -> Result<EffectiveSettings, Failure> {
