@@ -6,6 +6,7 @@ mod client_keys;
 mod completion;
 mod create;
 mod help;
+mod inspect;
 mod keys;
 mod list;
 mod operator;

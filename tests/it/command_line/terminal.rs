@@ -164,6 +164,7 @@ fn help_is_wrapped_at_words() {
         &["backup"],
         &["restore"],
         &["check"],
+        &["token", "inspect"],
         &["realm", "set"],
         &["realm", "delete"],
         &["realm", "show"],
