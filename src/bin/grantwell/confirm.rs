@@ -23,7 +23,7 @@ pub(crate) enum Unattended {
 }
 
 impl ConfirmArguments {
-    /// Asks whether to go on with `what`, a sentence that says what will be gone.
+    /// Asks whether to do `what`: "delete it, which cannot be taken back".
     ///
     /// # Errors
     /// A [`Failure`] where the answer is not yes. Then the command must not have changed anything.
@@ -35,12 +35,12 @@ impl ConfirmArguments {
             return match unattended {
                 Unattended::GoesOn => Ok(()),
                 Unattended::Ends => Err(Failure::Misuse(format!(
-                    "{what} Nobody can be asked, because standard input is not a terminal, so nothing was changed; repeat the command \
-                     with --yes"
+                    "nobody can be asked whether to {what}, because standard input is not a terminal, so nothing was changed; repeat the \
+                     command with --yes"
                 ))),
             };
         }
-        ask(&format!("{what}\nGo on? Type yes: "))
+        ask(&format!("You are about to {what}.\nGo on? Type yes: "))
             .map_err(|error| {
                 Failure::new(format!("the terminal cannot be used to ask, so nothing was changed: {error}"))
             })?

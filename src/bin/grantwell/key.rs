@@ -125,7 +125,7 @@ impl Revoke {
         // Whoever has mistyped it is told so, and not asked.
         if store.management().keys(&place.realm).await?.keys.iter().any(|key| key.jwk.kid == kid) {
             let what =
-                format!("Key {kid} of realm '{}' is taken out, and every token that it has signed ends.", place.realm);
+                format!("take out key {kid} of realm '{}', which ends every token that it has signed", place.realm);
             self.confirm.confirm(&what, Unattended::GoesOn)?;
         }
         let keys = store.management().revoke_key(&place.realm, &kid).await?;

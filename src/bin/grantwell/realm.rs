@@ -344,11 +344,11 @@ impl Delete {
         let clients = store.management().deletion_of_realm(&name, with_clients).await?;
         let with = match clients {
             0 => "its signing keys".to_owned(),
-            1 => "its client, with its secrets, and its signing keys".to_owned(),
-            more => format!("its {more} clients, with their secrets, and its signing keys"),
+            1 => "its client, that client's secrets and its signing keys".to_owned(),
+            more => format!("its {more} clients, their secrets and its signing keys"),
         };
         confirm.confirm(
-            &format!("Realm '{name}' is deleted, and {with}. Its tokens end. Nothing of it can be brought back."),
+            &format!("delete realm '{name}' with {with}, which ends its tokens and cannot be taken back"),
             Unattended::Ends,
         )?;
         let deleted = store.management().delete_realm(&name, with_clients).await?;

@@ -81,24 +81,22 @@ fn put_back(
             holds.unreadable_records.join(", ")
         )));
     }
+    let place = directory.display();
     let (there, undone) = match &prepared.present {
-        Present::Nothing => ("There is no registry yet".to_owned(), Some(Vec::new())),
+        Present::Nothing => (format!("into {place}, which has no registry"), Some(Vec::new())),
         Present::Registry(now) => {
             let Holds { realms, clients, .. } = Holds::of(now);
-            let undone = prepared.backup.done_until(now);
-            (format!("The registry with {} is replaced", counted(realms, clients)), Some(undone))
+            let there = format!("in the place of the registry in {place}, which has {}", counted(realms, clients));
+            (format!("{there}, and end every token"), Some(prepared.backup.done_until(now)))
         }
-        Present::Unusable(why) => (format!("A registry that cannot be used ({why}) is replaced"), None),
+        Present::Unusable(why) => (
+            format!("in the place of the registry in {place}, which cannot be used ({why}), and end every token"),
+            None,
+        ),
     };
     tell(undone.as_deref());
-    confirm.confirm(
-        &format!(
-            "{there} in {}, by a backup with {}. Every token ends, and clients fetch new ones.",
-            directory.display(),
-            counted(holds.realms, holds.clients)
-        ),
-        Unattended::Ends,
-    )?;
+    let backup = counted(holds.realms, holds.clients);
+    confirm.confirm(&format!("put a backup of {backup} {there}"), Unattended::Ends)?;
     let restored = prepared.put_back(SystemClock.now())?;
     if let Some(kept) = &restored.kept {
         output::note(&format!(

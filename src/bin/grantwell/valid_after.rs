@@ -41,7 +41,7 @@ impl ValidAfterArguments {
         if !self.revoke_tokens {
             return Ok(());
         }
-        let what = format!("Every token of {whose} that was issued so far ends, and its holders need new ones.");
+        let what = format!("end every token of {whose} that was issued so far");
         confirm.confirm(&what, Unattended::GoesOn)
     }
 

@@ -207,7 +207,7 @@ fn what_cannot_be_undone_is_asked_for_on_a_terminal() {
         terminal.keyboard.write_all(typed.as_bytes()).expect("typed");
         assert_eq!(child.wait().expect("it ends").success(), goes_on, "{typed:?}");
         let text = terminal.text();
-        assert!(text.contains("Client 'myClient' of realm 'root' is deleted with its secrets"), "{text}");
+        assert!(text.contains("You are about to delete client 'myClient' of realm 'root' with its secrets"), "{text}");
         assert!(text.contains("Go on? Type yes: "), "{text}");
         assert_eq!(text.contains("error: nothing was changed, because the answer was not yes"), !goes_on, "{text}");
         assert_eq!(operator.run(&["client", "show", "myClient"]).status, Some(i32::from(goes_on)), "{typed:?}");

@@ -129,9 +129,7 @@ impl RotateSecret {
 
     async fn revoke_previous(self, place: &Place) -> Result<(), Failure> {
         let (client_id, store) = (self.client.id()?, place.open_existing().await?);
-        let what = format!(
-            "The previous secret of client '{client_id}' ends, and an application that still uses it is refused."
-        );
+        let what = format!("end the previous secret of client '{client_id}', which an application may still use");
         self.confirm.confirm(&what, Unattended::GoesOn)?;
         store.management().revoke_previous_secret(&place.realm, client_id).await?;
         output::note(&format!(

@@ -117,7 +117,7 @@ impl Delete {
         // One that is not there may have left a secret, which goes without a question.
         if store.management().client(&place.realm, client_id).await.is_ok() {
             let what = format!(
-                "Client '{client_id}' of realm '{}' is deleted with its secrets, and its tokens end. It cannot be brought back.",
+                "delete client '{client_id}' of realm '{}' with its secrets, which ends its tokens and cannot be taken back",
                 place.realm
             );
             self.confirm.confirm(&what, Unattended::GoesOn)?;
