@@ -128,8 +128,7 @@ impl ServerConfig {
         Ok(Self {
             public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,
             realm_defaults: settings.realm_defaults()?,
-            signing_key_rotation_interval: settings.parsed(&SIGNING_KEY_ROTATION_DAYS, rotation_days)?.unwrap_or(30)
-                * DAY,
+            signing_key_rotation_interval: settings.signing_key_rotation_interval()?,
             attempt_limits: Some(limits).filter(|limits| limits.failures > 0),
             log_level: settings.parsed(&LOG_LEVEL, from_text)?.unwrap_or_default(),
             metrics: parsed("GRANTWELL_METRICS", from_text)?.unwrap_or_default(),
@@ -185,6 +184,14 @@ pub fn realm_defaults() -> Result<RealmDefaults, ConfigError> {
 /// [`ConfigError::Malformed`].
 pub fn admin_log_retention() -> Result<LogRetention, ConfigError> {
     Ok(Settings::from_env()?.parsed(&ADMIN_LOG_RETENTION_DAYS, from_text)?.unwrap_or_default())
+}
+
+/// Reads after how many seconds a server with this environment replaces a realm's signing keys.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn signing_key_rotation_interval() -> Result<u64, ConfigError> {
+    Settings::from_env()?.signing_key_rotation_interval()
 }
 
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
@@ -297,6 +304,10 @@ impl Settings {
             root_default_scope: self.parsed(&DEFAULT_SCOPE, from_text)?,
             access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
         })
+    }
+
+    fn signing_key_rotation_interval(&self) -> Result<u64, ConfigError> {
+        Ok(self.parsed(&SIGNING_KEY_ROTATION_DAYS, rotation_days)?.unwrap_or(30) * DAY)
     }
 
     /// A variable of its own wins over the member.

@@ -18,13 +18,14 @@ use super::store::remote_keys::DynamoKeyCopies;
 use super::store::replay_guard::DynamoReplayGuard;
 use super::store::secrets::AwsSecrets;
 use super::store::tokens::DynamoTokens;
+use super::store::use_marks::DynamoUseMarks;
 use crate::app::Adapters;
 use crate::config::{self, ConfigError, RegistryConfig};
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
     ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    UseMarks, VerificationKeySource,
 };
 use crate::observe::Observer;
 use crate::observe::event::Service;
@@ -155,6 +156,10 @@ impl Adapters for AwsAdapters {
 
     fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, ConfigError> {
         Ok(Arc::new(DynamoReplayGuard::new(self.dynamodb(), config::token_table()?, self.random())))
+    }
+
+    fn use_marks(&self) -> Result<Arc<dyn UseMarks>, ConfigError> {
+        Ok(Arc::new(DynamoUseMarks::new(self.dynamodb(), config::token_table()?)))
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {

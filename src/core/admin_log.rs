@@ -222,6 +222,8 @@ actions! {
     CREATE_REALM = "realm.create";
     /// Settings of a realm are changed.
     UPDATE_REALM = "realm.update";
+    /// A realm is deleted.
+    DELETE_REALM = "realm.delete";
     /// All tokens of a realm are ended.
     REVOKE_REALM_TOKENS = "realm.revoke_tokens";
     /// An owner is made.
@@ -240,6 +242,8 @@ actions! {
     ADD_KEYS = "keys.add";
     /// Signing keys end at another time, or have ended.
     UPDATE_KEYS = "keys.update";
+    /// The signing keys of a realm are deleted with it.
+    DELETE_KEYS = "keys.delete";
 }
 
 impl Action {

@@ -141,6 +141,26 @@ pub trait QuotaCounter: Send + Sync {
     -> Result<Option<u64>, PortError>;
 }
 
+/// Keeps on which day clients were last used, for all processes together.
+#[async_trait]
+pub trait UseMarks: Send + Sync {
+    /// Marks this registration as used on the day that begins at `day`. An earlier day never replaces a later one.
+    async fn mark_used(&self, client: &Client, day: UnixSeconds) -> Result<(), PortError>;
+
+    /// The latest day on which each of these registrations was marked, in their order; `None` where it never was, or too long ago.
+    async fn last_used(&self, clients: &[Client]) -> Result<Vec<Option<UnixSeconds>>, PortError>;
+
+    /// Since when no mark has been lost.
+    async fn kept_since(&self) -> Result<UnixSeconds, PortError>;
+}
+
+/// Is told of each client that has authenticated where its realm has that recorded. It never fails, and never waits for a store.
+#[async_trait]
+pub trait ClientUse: Send + Sync {
+    /// Notes it, beside whatever is done next.
+    async fn used(&self, client: &Arc<Client>);
+}
+
 /// Remembers what has been used that may be used once, for all processes together.
 #[async_trait]
 pub trait ReplayGuard: Send + Sync {
@@ -242,6 +262,9 @@ pub trait KeyStore: Send + Sync {
 
     /// Replaces keys whose stored revision is one less than `keys.revision`.
     async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
+
+    /// Removes the keys of a realm, those that sign first, and says whether there were any. Run again it ends in the same state.
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError>;
 }
 
 /// Why keys were not stored.
@@ -322,6 +345,10 @@ pub trait Registrar: Send + Sync {
 
     /// A realm's record as it is stored now; `None` where it has none.
     async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError>;
+
+    /// Removes the record of a realm whose stored revision is that of `realm`. It is no error that it is gone already. A store that can see
+    /// both in one step leaves a realm with clients as it is, with [`RegistrarError::Conflict`].
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError>;
 
     /// Every realm that has a record, in ascending order of name.
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError>;

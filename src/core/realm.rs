@@ -69,6 +69,9 @@ pub struct RealmSettings {
     /// Where a deployed stack keeps the secrets of clients that are registered from now on, where they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_storage: Option<SecretStorage>,
+    /// Since when it is recorded on which day each client was last used. Absent: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_use_recorded_since: Option<UnixSeconds>,
     /// Issuers whose tokens rules of its clients may name, in the order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_issuers: Vec<TrustedIssuer>,

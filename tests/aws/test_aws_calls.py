@@ -80,6 +80,8 @@ ISSUED = Counter({"PutItem token": 1})
 # An assertion is used once, by whichever sandbox.
 USED = Counter({"PutItem used": 1})
 COUNT = Counter({"UpdateItem quota": 1})
+# A client of a realm that has its use recorded, once a day.
+MARKED_AS_USED = Counter({"UpdateItem use": 1})
 LOOKED_UP = Counter({"GetItem token consistent": 1})
 DENIAL_LOOKED_UP = Counter({"GetItem revoked consistent": 1})
 NOTHING: Calls = Counter()
@@ -564,6 +566,7 @@ def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, quot
         "public_keys": PUBLIC_KEYS,
         "whole_since": WHOLE_SINCE,
         "registry": REGISTRY,
+        "use_mark": MARKED_AS_USED,
     }
     assert computed == {
         "token": billed(ROWS[f"token: {kind}{quota}"].warm),
@@ -591,6 +594,30 @@ def test_grantwell_cost_computes_with_the_calls_of_a_role(binaries: Path) -> Non
     assert computed["token"] == billed(ROWS["token: opaque, by a role of AWS"].warm)
     assert computed["introspection"] == billed(LOOKED_UP)
     assert computed["load"]["client_secret"] == computed["load"]["new_secret"] == billed(NOTHING)
+
+
+USED_BY = [("TokenFunction", "token: opaque"), ("IntrospectFunction", "introspection: opaque, by its own client")]
+
+
+@pytest.mark.parametrize(("name", "row"), USED_BY)
+def test_the_use_of_a_client_is_recorded_by_one_write_a_day(
+    name: str, row: str, service: Service, count: CountCalls, emulator: Emulator, binaries: Path
+) -> None:
+    stack, each = service.stack, ROWS[row]
+    operator = seed.operator_environment(
+        emulator.url, emulator.operator, stack.physical_id("RegistryTable"), stack.parameters["SecretPrefix"]
+    )
+    command = [binaries / "grantwell", "realm", "set", seed.REALM, "--record-use", "on", "--store", "aws"]
+    subprocess.run(command, env=operator, check=True, capture_output=True)
+    function, request = count(name), each.request(service)
+    assert each.succeeded(function.sandbox.invoke(request))
+    assert function.calls() == each.loads + each.warm + MARKED_AS_USED
+    assert each.succeeded(function.sandbox.invoke(request))
+    assert function.calls() == each.warm
+    # Another sandbox's write changes nothing, and is billed.
+    other = count(name)
+    assert each.succeeded(other.sandbox.invoke(request))
+    assert other.calls()["UpdateItem use"] == 1
 
 
 def test_a_replay_is_one_call_and_a_wrong_signature_none(service: Service, count: CountCalls) -> None:

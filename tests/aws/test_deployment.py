@@ -92,6 +92,7 @@ def test_the_export_block_points_the_command_line_at_the_stack(stack: Stack) -> 
     assert stack.outputs["ExportBlock"].strip().splitlines() == [
         "export AWS_REGION=us-east-1",
         f"export GRANTWELL_REGISTRY_TABLE={stack.physical_id('RegistryTable')}",
+        f"export GRANTWELL_TOKEN_TABLE={stack.physical_id('TokenTable')}",
         "export GRANTWELL_SECRET_PREFIX=grantwell",
     ]
 

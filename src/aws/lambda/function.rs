@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 
 use super::authorizer::{self, Authorizer};
 use super::front::Front;
@@ -54,8 +56,21 @@ impl Function {
         self,
         routes_of: impl FnOnce(&App<AwsAdapters>) -> Result<Router, ConfigError>,
     ) -> Result<(), ConfigError> {
+        let routes = routes_of(&self.app)?;
+        // A sandbox is frozen after its answer: what was begun beside it has to be at its end.
+        let routes = match self.app.client_uses().cloned() {
+            Some(uses) => routes.layer(middleware::from_fn(move |request: Request, next: Next| {
+                let uses = Arc::clone(&uses);
+                async move {
+                    let response = next.run(request).await;
+                    uses.settle().await;
+                    response
+                }
+            })),
+            None => routes,
+        };
         gateway::serve(
-            routes::finish(routes_of(&self.app)?),
+            routes::finish(routes),
             self.config.public_url,
             config::front()?,
             self.app.adapters().observer(),

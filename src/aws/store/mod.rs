@@ -13,4 +13,5 @@ pub mod remote_keys;
 pub mod replay_guard;
 pub mod secrets;
 pub mod tokens;
+pub mod use_marks;
 mod whole_since;

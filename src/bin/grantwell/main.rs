@@ -2,10 +2,13 @@
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
+mod backup;
 mod ca_file;
+mod check;
 mod client;
 mod columns;
 mod completion;
+mod confirm;
 mod cost;
 mod count;
 mod demo;
@@ -20,6 +23,7 @@ mod owner;
 mod quota;
 mod realm;
 mod report;
+mod restore;
 mod sample;
 mod secret_storage;
 mod secrets;
@@ -94,6 +98,35 @@ enum Command {
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
     Trust(trust::Arguments),
+    /// Copies the registry of a data directory to a file, while its server runs
+    ///
+    /// The copy has realms, clients, digests of secrets and signing keys, so keep it as safe as the original; nobody else can read the file.
+    /// It is read again before it gets its name, and the answer says what it has. It does not have tokens: an old copy of them would not know
+    /// which were revoked since.
+    #[command(after_help = "Examples:
+  grantwell backup --store file:/var/lib/grantwell --to /var/backups/grantwell
+  grantwell backup --to registry.db --overwrite")]
+    Backup(backup::Arguments),
+    /// Puts a backup back into a data directory whose server is stopped
+    ///
+    /// The registry that is there stays beside it under another name. Every token ends, so that none comes back that was revoked after the
+    /// backup was made. What else was changed since is listed, because it has to be done again. A backup that is damaged, empty or of another
+    /// program is refused, and a command that was interrupted can be run again.
+    #[command(after_help = "Example:
+  grantwell restore /var/backups/grantwell/registry.db \\
+      --store file:/var/lib/grantwell")]
+    Restore(restore::Arguments),
+    /// Looks at a data directory, while its server runs or not, and changes nothing
+    ///
+    /// Whose its files are and who can read them, whether both databases are whole, which records cannot be read, how much space is left,
+    /// whether a server runs, how old signing keys are, and which clients can never get a token.
+    ///
+    /// The exit status is 0 where all is well, 3 where there are only warnings, and 1 where something is broken or cannot be looked at.
+    #[command(after_help = "Examples:
+  grantwell check --store file:/var/lib/grantwell
+  grantwell check --output json
+  grantwell check --backup /var/backups/grantwell/registry.db")]
+    Check(check::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),
     /// Computes what a month on AWS costs
@@ -179,6 +212,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
         Command::Completion(arguments) => completion::run(&arguments, CommandLine::command()),

@@ -241,7 +241,7 @@ fn number_text(name: &str, number: u64) -> String {
     match name.rsplit('_').next() {
         Some("at") if number == 0 => "never".to_owned(),
         Some("after") if number == 0 => "not set".to_owned(),
-        Some("at" | "after") => utc(UnixSeconds(number)),
+        Some("at" | "after" | "since") => utc(UnixSeconds(number)),
         Some("lifetime") => format!("{number} s"),
         Some("days") => format!("{number} days"),
         _ => number.to_string(),

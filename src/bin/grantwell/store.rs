@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "aws")]
+use grantwell::aws::store::use_marks::DynamoUseMarks;
 use grantwell::config;
 use grantwell::core::admin_log::Face;
 use grantwell::core::management::{Logging, Management, ManagementError};
-use grantwell::core::ports::{KeyStore, Registrar};
+use grantwell::core::ports::{KeyStore, Registrar, UseMarks};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
 use grantwell::embedded::os_user::OsUser;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::use_marks::UseMarksOnDisk;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
@@ -115,6 +118,16 @@ pub(crate) struct Store {
     file: Option<(Arc<SqliteRegistry>, PathBuf)>,
     /// What this command has made to have a registry.
     made: Option<Made>,
+    marks: Marks,
+}
+
+/// Where it is kept on which day clients were last used.
+enum Marks {
+    /// In the token database of a local server.
+    OnDisk(PathBuf),
+    /// In the token table of a stack, whose name is asked for when it is needed.
+    #[cfg(feature = "aws")]
+    InDynamoDb(aws_sdk_dynamodb::Client),
 }
 
 /// What was not there before: the registry, and the directories on the way to it, the outermost first.
@@ -248,6 +261,19 @@ impl Store {
         &self.management
     }
 
+    /// On which day clients were last used.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(clippy::unnecessary_wraps, reason = "the build with AWS needs the name of a table")
+    )]
+    pub(crate) fn use_marks(&self) -> Result<Arc<dyn UseMarks>, Failure> {
+        match &self.marks {
+            Marks::OnDisk(path) => Ok(Arc::new(UseMarksOnDisk::at(path))),
+            #[cfg(feature = "aws")]
+            Marks::InDynamoDb(dynamodb) => Ok(Arc::new(DynamoUseMarks::new(dynamodb.clone(), config::token_table()?))),
+        }
+    }
+
     /// Passes on what became of the first change. A registry that was made for it is spoken of, because its place may be a mistyped one;
     /// where the change failed, nothing stays behind.
     pub(crate) async fn settle<T>(self, changed: Result<T, ManagementError>) -> Result<(T, Self), Failure> {
@@ -310,8 +336,8 @@ pub(crate) fn suggest_here(command: &str) -> String {
     }
 }
 
-/// Opens `registry.db` only: the tokens belong to the server, which may be running.
-fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
+/// The data directory with a registry that a command reads first.
+pub(crate) fn find_registry(directory: &Path) -> Result<DataDir, Failure> {
     let nothing_there = |what: &str| {
         Failure::new(format!(
             "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: {}",
@@ -319,6 +345,12 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             suggest_here("client create")
         ))
     };
+    let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
+    if found.has_registry()? { Ok(found) } else { Err(nothing_there("there is no registry in")) }
+}
+
+/// Opens `registry.db` only: the tokens belong to the server, which may be running.
+fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let mut made = None;
     let data = match if_absent {
         IfAbsent::Create => {
@@ -330,13 +362,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             }
             data
         }
-        IfAbsent::Refuse => {
-            let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
-            if !found.has_registry()? {
-                return Err(nothing_there("there is no registry in"));
-            }
-            found
-        }
+        IfAbsent::Refuse => find_registry(directory)?,
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);
@@ -349,7 +375,7 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
         retention: config::admin_log_retention()?,
     };
     let management = Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management, file: Some((registry, path)), made })
+    Ok(Store { management, file: Some((registry, path)), made, marks: Marks::OnDisk(data.tokens_path()) })
 }
 
 #[cfg(feature = "aws")]
@@ -372,6 +398,7 @@ async fn open_aws() -> Result<Store, Failure> {
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let keys = keys.making(new_secrets.clone());
     let logging = aws_logging(&sdk_config, &config.registry_table)?;
+    let marks = Marks::InDynamoDb(dynamodb.clone());
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -382,7 +409,7 @@ async fn open_aws() -> Result<Store, Failure> {
     .making(new_secrets);
     let management =
         Management::new(Arc::new(registrar), Arc::new(keys), logging, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
+    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None, marks })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -155,13 +155,23 @@ impl From<ManagementError> for Failure {
             ManagementError::LifetimeNotSet { of, error } => {
                 let reason = match Self::from(*error) {
                     Self::Sentence(sentence) | Self::Misuse(sentence) => sentence,
-                    closed @ Self::OutputClosed => return closed,
+                    closed @ (Self::OutputClosed | Self::Told(_)) => return closed,
                 };
                 format!(
                     "the secret printed is current, but its lifetime could not be set: {reason}; then set it with: {}",
                     change(&of, "--secret-lifetime SECONDS")
                 )
             }
+            ManagementError::RootStays => {
+                "the root realm cannot be deleted, because every server has it; delete its clients one by one"
+                    .to_owned()
+            }
+            ManagementError::RealmHasClients { realm, count, first } => format!(
+                "realm '{realm}' has {}: {}; delete them first, or with the realm: {}",
+                clients(count),
+                names(&first, count),
+                suggest_here(&format!("realm delete {realm} --with-clients"))
+            ),
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
             ManagementError::Denied(denied) => return denied.into(),
             ManagementError::NoSuchOwner(id) => format!(
@@ -213,8 +223,9 @@ impl From<WeakSecret> for Failure {
     }
 }
 
+/// A notice in words.
 #[expect(clippy::too_many_lines, reason = "a sentence for each notice, and nothing else")]
-fn sentence(notice: &Notice) -> String {
+pub(crate) fn sentence(notice: &Notice) -> String {
     match notice {
         Notice::GrantTypeNotImplemented(grant_type) => format!(
             "this server implements only client_credentials; '{grant_type}' is recorded, but no client can get a token with it"

@@ -38,7 +38,7 @@ use super::client::metadata::ClientMetadata;
 use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError, Refused};
 use super::params::Params;
-use super::ports::{ClientRegistry, Clock, RemoteKeys, ReplayGuard, SecretSource};
+use super::ports::{ClientRegistry, ClientUse, Clock, RemoteKeys, ReplayGuard, SecretSource};
 use super::realm::{Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
@@ -69,6 +69,7 @@ pub struct ClientAuthenticator {
     stores: Stores,
     clock: Arc<dyn Clock>,
     attempts: Option<Arc<FailedAttempts>>,
+    uses: Option<Arc<dyn ClientUse>>,
 }
 
 /// A client that has proved who it is.
@@ -184,7 +185,7 @@ impl ClientAuthenticator {
     /// Verifies against these stores.
     pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         let stores = Stores { secrets, replay_guard: None, remote_keys: None };
-        Self { registry, stores, clock, attempts: None }
+        Self { registry, stores, clock, attempts: None, uses: None }
     }
 
     /// With what remembers assertions that have been used. Without it none is accepted.
@@ -199,6 +200,12 @@ impl ClientAuthenticator {
     pub fn fetching(mut self, remote_keys: Arc<dyn RemoteKeys>) -> Self {
         self.stores.remote_keys = Some(remote_keys);
         self
+    }
+
+    /// With the use of clients recorded, where their realm wants that.
+    #[must_use]
+    pub fn noting(self, uses: Arc<dyn ClientUse>) -> Self {
+        Self { uses: Some(uses), ..self }
     }
 
     /// With failures counted, and their sources refused when there are too many.
@@ -235,6 +242,11 @@ impl ClientAuthenticator {
                 }
                 Err(_) => {}
             }
+        }
+        if let (Ok(authenticated), Some(uses)) = (&result, &self.uses)
+            && realm.settings.client_use_recorded_since.is_some()
+        {
+            uses.used(&authenticated.client).await;
         }
         result
     }

@@ -83,6 +83,7 @@ impl Management {
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
         let published = self.publish_for_new(&client, &realm).await?;
         self.registrar.register(&client, secret.as_ref()).await.map_err(|error| subject.refused(error))?;
+        self.withdraw_where_realm_is_gone(&client).await?;
 
         let mut notices = notices_of(None, &client, &realm);
         notices.extend(secret.as_ref().and_then(secrets::notice_of));

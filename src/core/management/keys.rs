@@ -87,7 +87,7 @@ impl Management {
     }
 
     /// Whoever acts for owners has keys made for the tokens of their clients, and does nothing else to them.
-    async fn require_operator(&self, realm: &RealmName) -> Result<(), ManagementError> {
+    pub(super) async fn require_operator(&self, realm: &RealmName) -> Result<(), ManagementError> {
         self.book.require_operator().await.map_err(|error| Subject::Realm(realm.clone()).refused(error))
     }
 

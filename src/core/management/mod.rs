@@ -7,11 +7,13 @@
 
 mod access;
 mod clients;
+mod deletion;
 mod effective;
 mod hindrance;
 mod issuer_rules;
 mod issuers;
 mod keys;
+mod last_use;
 mod log;
 mod operator;
 mod outcome;
@@ -22,10 +24,12 @@ mod valid_after;
 
 pub use access::{Access, Operation};
 pub use clients::{ClientChange, Registered, Registration};
+pub use deletion::DeletedRealm;
 pub use effective::{EffectiveSetting, EffectiveSettings, SettingOrigin};
 pub use hindrance::Hindrance;
 pub use issuer_rules::InvalidIssuer;
 pub use issuers::IssuerChange;
+pub use last_use::LastUse;
 pub use log::{ChangeError, ChangeToLog, Effect, LogFilter, Logbook, LoggedChanges, Logging};
 pub use operator::Management;
 pub use outcome::{Changed, ManagementError, Notice, Subject};

@@ -216,6 +216,19 @@ pub enum ManagementError {
     /// More principals act for an owner than may.
     #[error("an owner has at most {max} AWS principals", max = crate::core::owner::Owner::MAX_PRINCIPALS)]
     TooManyPrincipals,
+    /// The root realm is always there.
+    #[error("the root realm cannot be deleted")]
+    RootStays,
+    /// The realm was to be deleted, and not its clients.
+    #[error("realm '{realm}' has clients")]
+    RealmHasClients {
+        /// The realm.
+        realm: RealmName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),

@@ -73,6 +73,11 @@ impl Management {
         let (valid_after, notice) = change.tokens_valid_after.replaces(stored, subject, now)?;
         realm.settings.tokens_valid_after = valid_after;
         realm.keep_longer_tokens_of(&before, now);
+        let is_new = before.revision == 0 && !name.is_root();
+        if is_new {
+            self.require_operator(name).await?;
+            self.remove_keys_left_behind(name).await?;
+        }
         let published = if change.names_signature { self.publish_in_advance(&realm, None).await? } else { None };
 
         let withdrawn = self.scopes_withdrawn(&before, &realm).await?;
@@ -164,7 +169,7 @@ impl Management {
         }
     }
 
-    async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
+    pub(super) async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
         let stored = self.registrar.read_realm(name).await;
         let stored = stored.map_err(|error| Subject::Realm(name.clone()).refused(error))?;
         Ok(stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root()))))

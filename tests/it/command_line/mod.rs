@@ -1,10 +1,12 @@
 //! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
 //! on disk; and the rotation of keys by `grantwell serve` itself.
 
+mod backup;
 mod client_keys;
 mod completion;
 mod create;
 mod help;
+mod inspect;
 mod issuers;
 mod keys;
 mod list;
@@ -16,5 +18,6 @@ mod stores;
 mod terminal;
 mod token;
 mod traps;
+mod unused;
 mod update;
 mod variables;

@@ -115,7 +115,10 @@ impl Operator {
         let members = shown.as_object_mut().expect("an object");
         assert!(members.contains_key("effective"), "{members:?}");
         members.retain(|name, _| {
-            name != "effective" && name != "client_secret_issued_at" && !name.starts_with("previous_secret_")
+            name != "effective"
+                && name != "last_used_on"
+                && name != "client_secret_issued_at"
+                && !name.starts_with("previous_secret_")
         });
         shown
     }

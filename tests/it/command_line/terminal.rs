@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::operator::Operator;
+use super::operator::{Operator, keys, text};
 
 /// A terminal, and what it shows.
 struct Terminal {
@@ -164,7 +164,12 @@ fn help_is_wrapped_at_words() {
         &["client", "enable"],
         &["client", "delete"],
         &["realm"],
+        &["backup"],
+        &["restore"],
+        &["check"],
+        &["token", "inspect"],
         &["realm", "set"],
+        &["realm", "delete"],
         &["realm", "show"],
         &["realm", "list"],
         &["key"],
@@ -191,6 +196,73 @@ fn help_is_wrapped_at_words() {
             assert!(narrow.lines().any(|line| line == example), "{example}\n{narrow}");
         }
     }
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_for_on_a_terminal() {
+    // What is typed, and whether the command goes on.
+    for (typed, goes_on) in
+        [("yes\n", true), ("Y\n", true), ("no\n", false), ("\n", false), ("yesterday\n", false), ("\u{4}", false)]
+    {
+        let operator = Operator::with_client();
+        let mut terminal = Terminal::of_width(80);
+        let mut child = terminal.run(&operator, &["client", "delete", "myClient"]);
+        terminal.keyboard.write_all(typed.as_bytes()).expect("typed");
+        assert_eq!(child.wait().expect("it ends").success(), goes_on, "{typed:?}");
+        let text = terminal.text();
+        assert!(text.contains("You are about to delete client 'myClient' of realm 'root' with its secrets"), "{text}");
+        assert!(text.contains("Go on? Type yes: "), "{text}");
+        assert_eq!(text.contains("error: nothing was changed, because the answer was not yes"), !goes_on, "{text}");
+        assert_eq!(operator.run(&["client", "show", "myClient"]).status, Some(i32::from(goes_on)), "{typed:?}");
+    }
+}
+
+#[test]
+fn each_command_that_cannot_be_undone_asks_and_changes_nothing_before_the_answer() {
+    let operator = Operator::with_client();
+    operator.json(&["realm", "set", "alpha"]);
+    operator.json(&["key", "rotate"]);
+    operator.json(&["backup", "--to", "saved.db"]);
+    let kid = text(&keys(&operator.json(&["key", "list"]))[0]["kid"]).to_owned();
+    let registry = || std::fs::read(operator.data().join("registry.db")).expect("readable");
+    let before = registry();
+    let commands: [&[&str]; 7] = [
+        &["client", "update", "myClient", "--revoke-tokens"],
+        &["client", "rotate-secret", "myClient", "--revoke-previous"],
+        &["key", "revoke", &kid],
+        &["realm", "set", "alpha", "--revoke-tokens"],
+        &["realm", "delete", "alpha"],
+        &["client", "delete", "myClient"],
+        &["restore", "saved.db"],
+    ];
+    for command in commands {
+        let mut terminal = Terminal::of_width(80);
+        let mut child = terminal.run(&operator, command);
+        terminal.keyboard.write_all(b"no\n").expect("typed");
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{command:?}");
+        let shown = terminal.text();
+        assert!(shown.contains("Go on? Type yes: "), "{command:?}\n{shown}");
+        assert!(registry() == before, "{command:?} changed something");
+    }
+    // Whoever says so before is not asked.
+    for command in commands {
+        let shown = shown(80, &operator, &[command, &["--yes"]].concat());
+        assert!(!shown.contains("Go on?"), "{command:?}\n{shown}");
+    }
+}
+
+#[test]
+fn a_signal_at_the_question_changes_nothing() {
+    let operator = Operator::with_client();
+    let terminal = Terminal::of_width(80);
+    let mut child = terminal.run(&operator, &["client", "delete", "myClient"]);
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("Go on?") {
+        seen.extend(terminal.shown.recv_timeout(Duration::from_mins(1)).expect("a question"));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("sent");
+    assert!(!child.wait().expect("it ends").success());
+    operator.json(&["client", "show", "myClient"]);
 }
 
 #[test]

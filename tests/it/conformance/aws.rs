@@ -28,6 +28,7 @@ use grantwell::aws::store::remote_keys::DynamoKeyCopies;
 use grantwell::aws::store::replay_guard::DynamoReplayGuard;
 use grantwell::aws::store::secrets::AwsSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
+use grantwell::aws::store::use_marks::DynamoUseMarks;
 use grantwell::core::access_token::record::{Revocation, StoredToken};
 use grantwell::core::admin_log::{Actor, Face};
 use grantwell::core::client::metadata::ClientMetadata;
@@ -42,7 +43,8 @@ use grantwell::core::management::{Logbook, Logging};
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
-    RegistrarError, ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    RegistrarError, ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, UseMarks,
+    VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::random::Random as _;
@@ -76,6 +78,12 @@ mod quotas {
     use super::super::quota_counter::quota_counter_suite;
 
     quota_counter_suite!(super::quotas().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
+mod use_marks {
+    use super::super::use_marks::use_marks_suite;
+
+    use_marks_suite!(super::use_marks().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
 mod dynamo_key_copies {
@@ -923,6 +931,11 @@ async fn dynamo_key_copies() -> Opened<Arc<dyn KeyCopies>> {
 async fn quotas() -> Opened<Arc<dyn QuotaCounter>> {
     let stack = Stack::create().await;
     Opened::new(Arc::new(DynamoQuotas::new(stack.dynamodb.clone(), &stack.token_table)), stack)
+}
+
+async fn use_marks() -> Opened<Arc<dyn UseMarks>> {
+    let stack = Stack::create().await;
+    Opened::new(Arc::new(DynamoUseMarks::new(stack.dynamodb.clone(), &stack.token_table)), stack)
 }
 
 async fn replay_guard() -> Opened<Arc<dyn ReplayGuard>> {

@@ -1,6 +1,6 @@
 //! One suite per port, run by every adapter: what the core may rely on, whoever keeps the data.
 //!
-//! [`token_store`], [`denylist`], [`quota_counter`], [`key_copies`], [`replay_guard`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
+//! [`token_store`], [`denylist`], [`quota_counter`], [`key_copies`], [`replay_guard`], [`use_marks`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
 //! cases. A new adapter is a new module of that kind, and a new rule of a port a new case.
 
 /// A test for each case of a suite. `$open` is evaluated anew for each.
@@ -30,6 +30,7 @@ mod registry;
 mod replay_guard;
 mod secrets;
 mod token_store;
+mod use_marks;
 
 use std::any::Any;
 use std::sync::Arc;

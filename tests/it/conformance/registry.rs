@@ -30,6 +30,8 @@ macro_rules! registry_suite {
             a_listing_pages_in_order_of_id,
             a_listing_is_of_one_realm,
             a_realm_is_created_and_changed,
+            a_realm_is_deleted_at_its_revision,
+            a_client_that_is_stopped_is_deleted_like_any_other,
             realms_are_listed_in_order_of_name,
             a_realm_and_a_client_of_it_are_read_together_as_they_are_alone,
             an_owner_is_created_changed_and_deleted,
@@ -258,6 +260,38 @@ pub(crate) async fn a_realm_and_a_client_of_it_are_read_together_as_they_are_alo
         }
     }
     assert!(ports.registry.realm(&alpha.name).await.expect("read").is_some(), "one of them is there");
+}
+
+pub(crate) async fn a_realm_is_deleted_at_its_revision(ports: &RegistryPorts) {
+    let first = Realm { revision: 1, ..realm("alpha") };
+    ports.registrar.put_realm(&first).await.expect("created");
+    let second = Realm { revision: 2, ..realm("alpha") };
+    ports.registrar.put_realm(&second).await.expect("changed");
+    ports.registrar.put_realm(&Realm { revision: 1, ..realm("beta") }).await.expect("created");
+    let late = ports.registrar.delete_realm(&first).await;
+    assert_eq!(late, Err(RegistrarError::Conflict), "somebody has changed it since");
+    assert_eq!(ports.registrar.read_realm(&first.name).await, Ok(Some(second.clone())));
+
+    // Run again it ends in the same state.
+    for _ in 0..2 {
+        assert_eq!(ports.registrar.delete_realm(&second).await, Ok(()));
+        assert_eq!(ports.registrar.read_realm(&first.name).await, Ok(None));
+        assert_eq!(ports.registry.realm(&first.name).await, Ok(None));
+    }
+    let left = ports.registrar.list_realms().await.expect("listed");
+    assert_eq!(left.iter().map(|realm| realm.name.as_str()).collect::<Vec<_>>(), ["beta"]);
+    ports.registrar.put_realm(&first).await.expect("a new life");
+    assert_eq!(ports.registrar.read_realm(&first.name).await, Ok(Some(first)));
+}
+
+pub(crate) async fn a_client_that_is_stopped_is_deleted_like_any_other(ports: &RegistryPorts) {
+    let (client, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let stopped = Client { status: ClientStatus::Disabled, revision: client.revision + 1, ..client };
+    ports.registrar.replace(&stopped).await.expect("stopped");
+    ports.registrar.delete(&stopped.realm, &stopped.client_id).await.expect("deleted");
+    assert_gone(ports, &stopped).await;
+    let again = ports.registrar.delete(&stopped.realm, &stopped.client_id).await;
+    assert_eq!(again, Err(RegistrarError::NotFound));
 }
 
 pub(crate) async fn realms_are_listed_in_order_of_name(ports: &RegistryPorts) {

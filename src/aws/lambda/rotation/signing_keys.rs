@@ -124,7 +124,7 @@ impl SigningKeyRotation {
         let succession = self.succession(secret, version).await?;
         self.test_published(&succession, realm).await?;
         let (before, after) = (succession.current_keys.published(), succession.pending_keys.published());
-        let change = ChangeToLog::of_keys(Action::ROTATE_KEYS, realm, Some(&before), &after);
+        let change = ChangeToLog::of_keys(Action::ROTATE_KEYS, realm, Some(&before), Some(&after));
         let current = &succession.current.id;
         self.book.carry_out(change, Box::pin(self.versions.make_current(secret, version, current))).await?;
         // A change that lost against this one may have published its own keys after the test.

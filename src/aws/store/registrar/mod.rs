@@ -166,7 +166,22 @@ impl Registrar for AwsRegistrar {
     }
 
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
-        // The registration first: from here on nobody authenticates as this client.
+        // 1. The secret of a client that is stopped already, with which nobody authenticates. Whoever ends halfway then still finds the
+        //    client, and with it what is left.
+        let stored =
+            fetch(&self.dynamodb, &self.registry_table, client_key(realm, client_id), Consistency::Strong).await?;
+        let is_stopped = |item: &HashMap<_, AttributeValue>| {
+            item.get("status").and_then(|status| status.as_s().ok()).is_some_and(|status| status == "disabled")
+        };
+        if stored.as_ref().is_some_and(is_stopped) {
+            match self.delete_secret_of(realm, client_id, stored.as_ref()).await {
+                // Step 3 says so, once the registration is gone.
+                Ok(()) | Err(PortError::Foreign { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+
+        // 2. The registration: from here on nobody authenticates as this client.
         let answer = self
             .dynamodb
             .delete_item()
@@ -177,7 +192,7 @@ impl Registrar for AwsRegistrar {
             .await
             .map_err(|error| unavailable(DYNAMODB, "DeleteItem", &error))?;
 
-        // The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
+        // 3. The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
         let deleted = answer.attributes;
         self.delete_secret_of(realm, client_id, deleted.as_ref()).await.map_err(|error| match error {
             PortError::Foreign { service, detail } if deleted.is_some() => {
@@ -291,6 +306,27 @@ impl Registrar for AwsRegistrar {
     async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError> {
         let item = fetch(&self.dynamodb, &self.registry_table, realm_key(name), Consistency::Strong).await?;
         Ok(item.map(|item| read_realm(item, name)).transpose()?)
+    }
+
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(realm_key(&realm.name)))
+            .condition_expression("attribute_not_exists(#item) OR #revision = :revision")
+            .expression_attribute_names("#item", ITEM)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":revision", AttributeValue::N(realm.revision.to_string()))
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Err(RegistrarError::Conflict),
+                _ => Err(unavailable(DYNAMODB, "DeleteItem", &error).into()),
+            },
+        }
     }
 
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {

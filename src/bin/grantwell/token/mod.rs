@@ -8,6 +8,7 @@ mod door;
 mod github;
 mod http;
 mod identity_token;
+mod inspect;
 mod key_file;
 mod server;
 
@@ -52,6 +53,15 @@ enum Command {
 
 The answer is JSON, with the token in access_token. An assertion by --key is good for a minute, once, and the key does not leave this machine. An identity token is for the issuer alone, and goes to no other server. PEM does not have the name of the key: where several keys of the client are of one type, give it with --kid.")]
     Get(GetArguments),
+    /// Shows what a JWT says, without sending it anywhere
+    ///
+    /// The token is read from a file or from standard input, never from the command line, which other users of the machine can see. Its
+    /// signature is not verified: whether the token is active its server says (introspection).
+    #[command(after_help = "Examples:
+  grantwell token inspect token.txt
+  grantwell token get --client-id billing --key billing.jwk > answer
+  grantwell token inspect answer")]
+    Inspect(inspect::InspectArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,7 +108,10 @@ struct GetArguments {
 /// # Errors
 /// A [`Failure`] that says what to do.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Command::Get(arguments) = arguments.command;
+    let arguments = match arguments.command {
+        Command::Get(arguments) => arguments,
+        Command::Inspect(arguments) => return inspect::run(arguments).await,
+    };
     // The client in it is a blocking one.
     tokio::task::spawn_blocking(move || get(&arguments))
         .await

@@ -218,6 +218,15 @@ impl ChangeToLog {
         }
     }
 
+    pub(super) fn of_deleted_realm(realm: &Realm) -> Self {
+        Self {
+            action: Action::DELETE_REALM,
+            target: Target { realm: Some(realm.name.clone()), ..Target::default() },
+            members: members::changes(Some(&realm.information()), None),
+            revision: None,
+        }
+    }
+
     /// Secrets of a stack that are marked as its own.
     pub fn of_bound_secrets() -> Self {
         Self { action: Action::BIND_SECRETS, target: Target::default(), members: Vec::new(), revision: None }
@@ -233,12 +242,17 @@ impl ChangeToLog {
     }
 
     /// `action` on the keys of `realm`.
-    pub fn of_keys(action: Action, realm: &RealmName, before: Option<&PublishedKeys>, after: &PublishedKeys) -> Self {
+    pub fn of_keys(
+        action: Action,
+        realm: &RealmName,
+        before: Option<&PublishedKeys>,
+        after: Option<&PublishedKeys>,
+    ) -> Self {
         Self {
             action,
             target: Target { realm: Some(realm.clone()), ..Target::default() },
             members: members::key_changes(before, after),
-            revision: Some(after.revision),
+            revision: after.map(|keys| keys.revision),
         }
     }
 }
@@ -263,6 +277,12 @@ impl ChangeError for KeyStoreError {
             Self::Conflict => Outcome::Refused,
             Self::Port(_) => Outcome::Failed,
         }
+    }
+}
+
+impl ChangeError for PortError {
+    fn outcome(&self) -> Outcome {
+        Outcome::Failed
     }
 }
 

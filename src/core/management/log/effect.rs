@@ -24,9 +24,14 @@ pub(super) async fn effect(
     if !matches!(line.outcome, Outcome::Started | Outcome::Failed) {
         return Ok(None);
     }
-    let is_deletion = line.action == Action::DELETE_CLIENT || line.action == Action::DELETE_OWNER;
+    let deletions = [Action::DELETE_CLIENT, Action::DELETE_OWNER, Action::DELETE_REALM];
+    let is_deletion = deletions.contains(&line.action);
     let Some(revision) = line.revision.or(is_deletion.then_some(u64::MAX)) else { return Ok(None) };
     let Some(stored) = stored_revision(line, registrar).await? else { return Ok(None) };
+    // A realm that is there may be another one of the same name.
+    if line.action == Action::DELETE_REALM && stored.is_some() {
+        return Ok(None);
+    }
     if is_deletion {
         return Ok(Some(if stored.is_none() { Effect::CarriedOut } else { Effect::NotCarriedOut }));
     }

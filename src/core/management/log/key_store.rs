@@ -37,7 +37,7 @@ impl KeyStore for LoggedKeyStore {
     }
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
-        let change = ChangeToLog::of_keys(Action::CREATE_KEYS, realm, None, &keys.published());
+        let change = ChangeToLog::of_keys(Action::CREATE_KEYS, realm, None, Some(&keys.published()));
         self.book.carry_out(change, self.keys.create_keys(realm, keys)).await
     }
 
@@ -48,8 +48,15 @@ impl KeyStore for LoggedKeyStore {
             return Err(KeyStoreError::Conflict);
         }
         let action = action_on(&before, &after, self.book.clock.now());
-        let change = ChangeToLog::of_keys(action, realm, Some(&before), &after);
+        let change = ChangeToLog::of_keys(action, realm, Some(&before), Some(&after));
         self.book.carry_out(change, self.keys.replace_keys(realm, keys)).await
+    }
+
+    /// Where no key signs any more there is at most a rest of a deletion, which has its line.
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError> {
+        let Some(before) = self.keys.read_keys(realm).await? else { return self.keys.delete_keys(realm).await };
+        let change = ChangeToLog::of_keys(Action::DELETE_KEYS, realm, Some(&before.published()), None);
+        self.book.carry_out(change, self.keys.delete_keys(realm)).await
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn changes(before: Option<&Members>, after: Option<&Members>) -> Vec<
 }
 
 /// The keys of a realm, by what is published of them.
-pub(super) fn key_changes(before: Option<&PublishedKeys>, after: &PublishedKeys) -> Vec<MemberChange> {
+pub(super) fn key_changes(before: Option<&PublishedKeys>, after: Option<&PublishedKeys>) -> Vec<MemberChange> {
     let told = |keys: Option<&PublishedKeys>| {
         let keys = keys.into_iter().flat_map(|keys| &keys.keys);
         let key = |PublishedKey { jwk, status, expires_at, .. }: &PublishedKey| -> Value {
@@ -33,7 +33,7 @@ pub(super) fn key_changes(before: Option<&PublishedKeys>, after: &PublishedKeys)
         };
         Value::Array(keys.map(key).collect())
     };
-    let (before, after) = (told(before), told(Some(after)));
+    let (before, after) = (told(before), told(after));
     if before == after { Vec::new() } else { vec![MemberChange { name: "keys".to_owned(), before, after }] }
 }
 

@@ -116,6 +116,10 @@ impl Registrar for LoggedRegistrar {
         self.registrar.read_realm(name).await
     }
 
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        self.operate(ChangeToLog::of_deleted_realm(realm), self.registrar.delete_realm(realm)).await
+    }
+
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {
         self.registrar.list_realms().await
     }

@@ -2,6 +2,7 @@
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
 mod admin_log;
+pub mod contents;
 mod fault;
 mod rows;
 mod schema;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use zeroize::Zeroizing;
 
 use self::fault::{Fault, SERVICE, not_done};
 use self::rows::{
@@ -360,6 +362,22 @@ impl Registrar for SqliteRegistry {
         Ok(self.read_with(move |connection| select_realm(connection, &name)).await?)
     }
 
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        let realm = realm.clone();
+        self.remove_with(move |transaction| {
+            let deleted = transaction.execute(
+                "DELETE FROM realms WHERE name = ?1 AND revision = ?2
+                     AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.realm = ?1)",
+                params![realm.name.as_str(), revision(realm.revision)?],
+            )?;
+            if deleted == 0 && select_realm(transaction, &realm.name)?.is_some() {
+                return Err(RegistrarError::Conflict.into());
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {
         let realms = self.read_with(|connection| {
             let mut statement = connection.prepare_cached("SELECT settings FROM realms ORDER BY name")?;
@@ -396,8 +414,7 @@ impl Registrar for SqliteRegistry {
 #[async_trait]
 impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
-        let realm = realm.clone();
-        let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
+        let keys = self.read_keys_text(realm).await?;
         let corrupt = |error: KeyError| PortError::Corrupt { service: SERVICE, detail: error.to_string() };
         keys.map(|keys| KeySet::from_json(&keys).map_err(corrupt)).transpose()
     }
@@ -421,9 +438,29 @@ impl KeyStore for SqliteRegistry {
         )
         .await
     }
+
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError> {
+        if self.read_keys_text(realm).await?.is_none() {
+            return Ok(false);
+        }
+        let realm = realm.clone();
+        let deleted = self.remove_with(move |transaction| {
+            transaction.execute("DELETE FROM signing_keys WHERE realm = ?1", [realm.as_str()])?;
+            Ok(())
+        });
+        deleted.await.map(|()| true).map_err(|error| match error {
+            RegistrarError::Port(error) => error,
+            other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
+        })
+    }
 }
 
 impl SqliteRegistry {
+    async fn read_keys_text(&self, realm: &RealmName) -> Result<Option<Zeroizing<String>>, PortError> {
+        let realm = realm.clone();
+        self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await
+    }
+
     async fn write_keys(&self, realm: &RealmName, keys: &KeySet, statement: &'static str) -> Result<(), KeyStoreError> {
         let (realm, keys) = (realm.clone(), keys.clone());
         let written = self.remove_with(move |transaction| {
