@@ -245,6 +245,7 @@ impl Set {
             settings: &|settings| self.apply(settings),
             names_signature: self.access_token.name_signature(),
             tokens_valid_after: self.valid_after.change(),
+            ..RealmChange::NOTHING
         };
         let store = store.open(IfAbsent::Create).await?;
         let changed = store.management().set_realm(&name, &change).await;

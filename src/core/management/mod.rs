@@ -10,6 +10,7 @@ mod hindrance;
 mod keys;
 mod operator;
 mod outcome;
+pub mod plan;
 mod realms;
 mod secrets;
 mod valid_after;
