@@ -9,8 +9,8 @@ use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::management::plan::{
-    Action, AdoptedFrom, Declaration, KeepSecret, Plan, PlanOptions, Problem, ProblemKind, Snapshot, Step, Target,
-    exported,
+    Action, AdoptedFrom, Declaration, Exported, KeepSecret, Plan, PlanOptions, Problem, ProblemKind, Snapshot, Step,
+    Target,
 };
 use grantwell::core::management::{ClientChange, Management, ManagementError, RealmChange, Registration};
 use grantwell::core::port_error::PortError;
@@ -165,12 +165,12 @@ async fn an_export_that_is_applied_changes_nothing_but_whose_the_records_are() {
         })
         .await;
     house.management.set_status(&name("root"), &id("by-hand"), ClientStatus::Disabled).await.expect("disabled");
-    let file = exported(&"team-c".parse().expect("a name"), &house.snapshot().await);
+    let file = house.exported("team-c").await;
     let adopt = PlanOptions { adopt: true, prune: true };
     let plan = house.plan(&[file.clone()], adopt).await.expect("a plan");
     assert_eq!(plan.steps.iter().map(|step| step.changes.len()).sum::<usize>(), 0, "{:?}", described(&plan));
     house.apply(&plan).await.expect("carried out");
-    assert_eq!(exported(&"team-c".parse().expect("a name"), &house.snapshot().await), file);
+    assert_eq!(house.exported("team-c").await, file);
 }
 
 #[tokio::test]
@@ -332,6 +332,11 @@ impl House {
             clients.extend(self.management.clients(&realm.name, None, 1000, 100).await.expect("clients").clients);
         }
         Snapshot::new(realms, clients)
+    }
+
+    async fn exported(&self, name: &str) -> Value {
+        let name = name.parse().expect("a name");
+        serde_json::to_value(Exported::new(&name, &self.snapshot().await)).expect("JSON")
     }
 
     async fn plan(&self, documents: &[Value], options: PlanOptions) -> Result<Plan, Vec<Problem>> {

@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     Misuse(String),
     /// Whoever read stdout has stopped reading, as `head` does: nothing to complain about.
     OutputClosed,
+    /// The answer has said it all; only the exit status is left.
+    Told(u8),
 }
 
 /// Has a panic end a command as any failure does, without its message, which may quote a secret. The server's log takes this over.
@@ -68,6 +70,7 @@ impl Failure {
                 status
             }
             Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Told(status) => ExitCode::from(status),
         }
     }
 }

@@ -7,6 +7,7 @@ mod columns;
 mod completion;
 mod cost;
 mod count;
+mod declare;
 mod demo;
 mod describe;
 mod duration;
@@ -76,6 +77,14 @@ enum Command {
     Key(key::Arguments),
     /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
+    /// Makes the registry as a reviewed file declares it
+    ///
+    /// Only what the file mentions is set, and nothing is deleted without --prune. The file never has a secret.
+    Apply(declare::Arguments),
+    /// Shows what differs between the registry and a file
+    Diff(declare::DiffArguments),
+    /// Writes the registry as a file that declares it
+    Export(declare::ExportArguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Lists what a server's log says about its clients
@@ -157,6 +166,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
+        Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
+        Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
+        Command::Export(arguments) => Box::pin(declare::export(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Report(arguments) => report::run(arguments),

@@ -104,6 +104,8 @@ pub(crate) enum IfAbsent {
     Create,
     /// Say so: there is nothing to read, and a mistyped directory should not come into being.
     Refuse,
+    /// Look at it as if there were one without a record: the command says what it would write.
+    TakeForEmpty,
 }
 
 /// An open registry, with the signing keys of its realms, and what can be done with it.
@@ -328,7 +330,15 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             }
             data
         }
-        IfAbsent::Refuse => {
+        IfAbsent::TakeForEmpty if !DataDir::find(directory)?.map_or(Ok(false), |found| found.has_registry())? => {
+            output::note(&format!("there is no store in {}; everything would be new", directory.display()));
+            return Ok(Store {
+                management: management_over(Arc::new(SqliteRegistry::in_memory()?)),
+                file: None,
+                made: None,
+            });
+        }
+        IfAbsent::Refuse | IfAbsent::TakeForEmpty => {
             let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
             if !found.has_registry()? {
                 return Err(nothing_there("there is no registry in"));
@@ -338,10 +348,13 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);
-    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
-        (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
-    let management = Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let management = management_over(Arc::clone(&registry));
     Ok(Store { management, file: Some((registry, path)), made })
+}
+
+fn management_over(registry: Arc<SqliteRegistry>) -> Management {
+    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) = (Arc::clone(&registry) as _, registry);
+    Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom))
 }
 
 #[cfg(feature = "aws")]

@@ -135,7 +135,7 @@ impl From<ManagementError> for Failure {
             ManagementError::LifetimeNotSet { of, error } => {
                 let reason = match Self::from(*error) {
                     Self::Sentence(sentence) | Self::Misuse(sentence) => sentence,
-                    closed @ Self::OutputClosed => return closed,
+                    closed @ (Self::OutputClosed | Self::Told(_)) => return closed,
                 };
                 format!(
                     "the secret printed is current, but its lifetime could not be set: {reason}; then set it with: {}",

@@ -167,7 +167,7 @@ pub(super) fn hand_out<T: Serialize>(answer: &T, is_only_copy: bool) -> Result<(
 pub(super) fn secret_not_delivered(failure: Failure, client: &Client) -> Failure {
     let reason = match failure {
         Failure::Sentence(sentence) | Failure::Misuse(sentence) => sentence,
-        Failure::OutputClosed => "standard output was closed".into(),
+        Failure::OutputClosed | Failure::Told(_) => "standard output was closed".into(),
     };
     let id = &client.client_id;
     Failure::new(format!(

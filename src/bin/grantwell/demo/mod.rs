@@ -103,7 +103,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
         .unwrap_or_else(|_panic| Err(Failure::new("the walk ended early")));
     // Nobody saw the rest, and not every step was taken: that must not look like a success.
     walked.map_err(|failure| match failure {
-        Failure::OutputClosed => Failure::new("standard output was closed before the last step"),
+        Failure::OutputClosed | Failure::Told(_) => Failure::new("standard output was closed before the last step"),
         said @ (Failure::Sentence(_) | Failure::Misuse(_)) => said,
     })?;
 

@@ -10,6 +10,7 @@ use super::step::{Action, Base, MemberChange, Step, Target};
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret::ClientSecret;
+use crate::core::client::secret_storage::SecretStorage;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth::uses_secret;
 use crate::core::declaration::ManagedBy;
@@ -30,7 +31,8 @@ pub struct CarriedOut {
     pub was_done: bool,
 }
 
-/// Keeps the secret of a client that is about to be registered, where whoever needs it will find it. Called before the
+/// Keeps the secret of a client that is about to be registered, where whoever needs it will find it, and where no store gives it out
+/// again. Called before the
 /// registration: an interruption in between leaves a secret of nobody, and never a client whose secret nobody knows.
 #[async_trait]
 pub trait KeepSecret: Send + Sync {
@@ -125,11 +127,14 @@ impl Management {
         step: &Step,
         secrets: &dyn KeepSecret,
     ) -> Result<CarriedOut, ManagementError> {
-        let secret = match uses_secret(&metadata) {
-            true => Some(ClientSecret::generate(self.random.as_ref())?),
-            false => None,
+        let secret = if uses_secret(&metadata) { Some(ClientSecret::generate(self.random.as_ref())?) } else { None };
+        let storage = match metadata.client_secret_storage {
+            Some(storage) => Some(storage),
+            None => self.realm(realm).await?.settings.client_secret_storage,
         };
-        if let Some(secret) = &secret {
+        let is_given_out = storage.unwrap_or_else(|| self.default_secret_storage()) == SecretStorage::SecretsManager
+            && self.rotates_secrets;
+        if let Some(secret) = secret.as_ref().filter(|_| !is_given_out) {
             secrets.keep(realm, client_id, secret).await?;
         }
         let registration = Registration {

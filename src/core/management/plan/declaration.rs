@@ -38,6 +38,13 @@ pub struct Entry {
     pub generate: bool,
 }
 
+/// An entry of a list as it is written.
+struct Written {
+    /// Where: the file, and where in it.
+    place: String,
+    members: Map<String, Value>,
+}
+
 /// Why a file declares nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDeclaration {
@@ -108,13 +115,13 @@ impl Declaration {
         let name = name.ok_or_else(|| form(file, "it has to say its name, such as \"name\": \"team-a\"".to_owned()))?;
         let name = name.parse().map_err(|error| form(&format!("{file}: name"), format!("{error}")))?;
         let mut declared = Self { name, realms: BTreeMap::new(), clients: BTreeMap::new() };
-        for (place, mut entry) in entries(file, members, "realms")? {
+        for Written { place, members: mut entry } in entries(file, members, "realms")? {
             let realm: RealmName = take(&mut entry, "realm", &place)?.ok_or_else(|| missing(&place, "realm"))?;
             let what = format!("realm '{realm}'");
             let entry = Entry::of_realm(place, entry)?;
             insert(&mut declared.realms, realm, entry, what)?;
         }
-        for (place, mut entry) in entries(file, members, "clients")? {
+        for Written { place, members: mut entry } in entries(file, members, "clients")? {
             let realm: Option<RealmName> = take(&mut entry, "realm", &place)?;
             let client_id: ClientId =
                 take(&mut entry, "client_id", &place)?.ok_or_else(|| missing(&place, "client_id"))?;
@@ -242,11 +249,7 @@ fn check_member<T: DeserializeOwned + serde::Serialize>(
 }
 
 /// The entries of a list, each with where it is.
-fn entries(
-    file: &str,
-    members: &Map<String, Value>,
-    list: &str,
-) -> Result<Vec<(String, Map<String, Value>)>, InvalidDeclaration> {
+fn entries(file: &str, members: &Map<String, Value>, list: &str) -> Result<Vec<Written>, InvalidDeclaration> {
     let form = |place: String, why: &str| InvalidDeclaration::Form { place, why: why.to_owned() };
     let entries = match members.get(list) {
         None | Some(Value::Null) => return Ok(Vec::new()),
@@ -256,7 +259,7 @@ fn entries(
     let entry = |(index, entry): (usize, &Value)| {
         let place = format!("{file}: {list}[{index}]");
         match entry {
-            Value::Object(entry) => Ok((place, entry.clone())),
+            Value::Object(entry) => Ok(Written { place, members: entry.clone() }),
             _ => Err(form(place, "it is an object with the record's members")),
         }
     };

@@ -116,7 +116,10 @@ impl<'a> Draft<'a> {
 
     fn realm(&self, name: &RealmName, entry: &Entry) -> Result<(Realm, Step), ProblemKind> {
         let stored = self.stored.realm(name).filter(|realm| realm.revision > 0);
-        let adopted_from = self.adopted(stored.as_ref().map(|realm| realm.managed_by.as_ref()))?;
+        let adopted_from = match &stored {
+            Some(realm) => self.adopted(realm.managed_by.as_ref())?,
+            None => None,
+        };
         let before = stored.as_ref().map(|realm| realm.settings.clone()).unwrap_or_default();
         let forgotten = self.forgotten(entry, stored.as_ref().and_then(|realm| realm.managed_by.as_ref()));
         let settings: RealmSettings = merged(&before, &RealmSettings::default(), entry, &forgotten)?;
@@ -161,7 +164,10 @@ impl<'a> Draft<'a> {
 
     fn client(&self, realm: &Realm, client_id: &ClientId, entry: &Entry) -> Result<Step, ProblemKind> {
         let stored = self.stored.client(&realm.name, client_id);
-        let adopted_from = self.adopted(stored.map(|client| client.managed_by.as_ref()))?;
+        let adopted_from = match stored {
+            Some(client) => self.adopted(client.managed_by.as_ref())?,
+            None => None,
+        };
         let forgotten = self.forgotten(entry, stored.and_then(|client| client.managed_by.as_ref()));
         let before = stored.map_or_else(ClientMetadata::new, |client| client.metadata.clone());
         let metadata: ClientMetadata = merged(&before, &ClientMetadata::new(), entry, &forgotten)?;
@@ -192,13 +198,12 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Whose the record was, where it is taken over. A record of nobody's file is somebody's, too.
-    fn adopted(&self, stored: Option<Option<&ManagedBy>>) -> Result<Option<AdoptedFrom>, ProblemKind> {
-        let of = match stored {
-            None => return Ok(None),
-            Some(Some(managed_by)) if managed_by.name == self.declaration.name => return Ok(None),
-            Some(other) => other.map(|managed_by| managed_by.name.clone()),
-        };
+    /// Whose the stored record was, where it is taken over. A record of nobody's file is somebody's, too.
+    fn adopted(&self, stored: Option<&ManagedBy>) -> Result<Option<AdoptedFrom>, ProblemKind> {
+        let of = stored.map(|managed_by| managed_by.name.clone());
+        if of.as_ref() == Some(&self.declaration.name) {
+            return Ok(None);
+        }
         if self.options.adopt {
             Ok(Some(of.map_or(AdoptedFrom::Nobody, AdoptedFrom::File)))
         } else {

@@ -1,6 +1,7 @@
 //! A registry as a file would declare it.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::declaration::{NOT_OF_REALMS, declared_form};
 use super::snapshot::Snapshot;
@@ -10,38 +11,43 @@ use crate::core::declaration::DeclarationName;
 use crate::core::members::Members;
 use crate::core::realm::{Realm, RealmSettings};
 
-/// The document that declares what is in `stored`: of each record what is not its default. Applied to the same registry it changes
+/// The document that declares what is in a registry: of each record what is not its default. Applied to the same registry it changes
 /// nothing but whose the records are.
-pub fn exported(name: &DeclarationName, stored: &Snapshot) -> Value {
-    let realms: Vec<Value> = stored.realms().map(realm).collect();
-    let clients: Vec<Value> = stored.clients().map(client).collect();
-    let lists = [("realms", realms), ("clients", clients)];
-    let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
-    let named = [("name".to_owned(), json!(name))].into_iter();
-    Value::Object(named.chain(lists.map(|(list, entries)| (list.to_owned(), Value::Array(entries)))).collect())
+#[derive(Debug, Serialize)]
+pub struct Exported<'a> {
+    name: &'a DeclarationName,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    realms: Vec<Members>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    clients: Vec<Members>,
 }
 
-fn realm(realm: &Realm) -> Value {
-    let mut entry = Map::from_iter([("realm".to_owned(), json!(realm.name))]);
-    let members = Members::of(&realm.settings);
-    entry.extend(
-        not_default(&members, &Members::of(&RealmSettings::default()))
-            .filter(|(name, _)| !NOT_OF_REALMS.contains(&name.as_str())),
-    );
-    Value::Object(entry)
-}
-
-fn client(client: &Client) -> Value {
-    let mut entry =
-        Map::from_iter([("realm".to_owned(), json!(client.realm)), ("client_id".to_owned(), json!(client.client_id))]);
-    entry.extend(not_default(&Members::of(&client.metadata), &Members::of(&ClientMetadata::new())));
-    if client.status != ClientStatus::Active {
-        entry.insert("status".to_owned(), json!(client.status));
+impl<'a> Exported<'a> {
+    /// Everything in `stored`, in a file of this name.
+    pub fn new(name: &'a DeclarationName, stored: &Snapshot) -> Self {
+        // Without a record a realm says nothing.
+        let realms = stored.realms().filter(|realm| realm.revision > 0).map(realm).collect();
+        Self { name, realms, clients: stored.clients().map(client).collect() }
     }
-    Value::Object(entry)
 }
 
-fn not_default<'a>(members: &'a Members, defaults: &'a Members) -> impl Iterator<Item = (String, Value)> + 'a {
-    let differs = |(name, value): &(&'static str, &Value)| *value != defaults.value(name);
-    members.iter().filter(differs).map(|(name, value)| (name.to_owned(), declared_form(name, value)))
+fn realm(realm: &Realm) -> Members {
+    let settings = not_default(Members::of(&realm.settings), Members::of(&RealmSettings::default()));
+    let settings = settings.filter(|(name, _)| !NOT_OF_REALMS.contains(name));
+    [("realm", json!(realm.name))].into_iter().chain(settings).collect()
+}
+
+fn client(client: &Client) -> Members {
+    let metadata = not_default(Members::of(&client.metadata), Members::of(&ClientMetadata::new()));
+    let status = (client.status != ClientStatus::Active).then(|| ("status", json!(client.status)));
+    [("realm", json!(client.realm)), ("client_id", json!(client.client_id))]
+        .into_iter()
+        .chain(metadata)
+        .chain(status)
+        .collect()
+}
+
+fn not_default(members: Members, defaults: Members) -> impl Iterator<Item = (&'static str, Value)> {
+    let differs = move |(name, value): &(&'static str, Value)| value != defaults.value(name);
+    members.into_iter().filter(differs).map(|(name, value)| (name, declared_form(name, &value)))
 }

@@ -15,7 +15,7 @@ mod step;
 pub use carry_out::{CarriedOut, KeepSecret};
 pub use declaration::{Declaration, Entry, InvalidDeclaration, declared_form};
 pub use draft::{Plan, PlanOptions};
-pub use export::exported;
+pub use export::Exported;
 pub use problem::{Problem, ProblemKind};
 pub use snapshot::Snapshot;
 pub use step::{Action, AdoptedFrom, Base, MemberChange, Step, Target};
