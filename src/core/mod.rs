@@ -14,6 +14,7 @@ pub mod bearer;
 pub mod client;
 pub mod client_auth;
 mod conversions;
+pub mod declaration;
 mod encoding;
 pub mod endpoint;
 pub mod error;

@@ -13,6 +13,7 @@ use super::access_token::settings::{AccessTokenFormat, AccessTokenPersistence, T
 use super::client::grant_type::GrantType;
 use super::client::secret_storage::SecretStorage;
 use super::conversions::{number_conversions, text_conversions};
+use super::declaration::ManagedBy;
 use super::keys::SigningAlgorithm;
 use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
@@ -111,6 +112,9 @@ pub struct Realm {
     /// Provider settings.
     #[serde(flatten)]
     pub settings: RealmSettings,
+    /// The file that declares it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<ManagedBy>,
     /// Counts the changes; a write that names an older one is refused, so that two operators cannot undo each other.
     #[serde(default)]
     pub revision: u64,
@@ -184,7 +188,7 @@ impl Realm {
 
     /// A realm that sets nothing itself.
     pub fn new(name: RealmName) -> Self {
-        Self { name, settings: RealmSettings::default(), revision: 0 }
+        Self { name, settings: RealmSettings::default(), managed_by: None, revision: 0 }
     }
 
     /// The issuer that it trusts under exactly this identifier.

@@ -461,7 +461,14 @@ fn broken() -> PortError {
 }
 
 fn registration(client: &str, metadata: ClientMetadata) -> Registration {
-    Registration { client_id: Some(id(client)), metadata, secret_lifetime: None, secret: None }
+    Registration {
+        client_id: Some(id(client)),
+        metadata,
+        secret_lifetime: None,
+        secret: None,
+        status: ClientStatus::Active,
+        managed_by: None,
+    }
 }
 
 fn owned_by(owners: &[&str]) -> ClientMetadata {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use grantwell::core::client::ClientStatus;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::keys::jwk_set::JwkSet;
@@ -222,7 +223,14 @@ impl House {
             ..ClientMetadata::new()
         };
         let client_id = Some(id.parse().expect("an id"));
-        let registration = Registration { client_id, metadata, secret_lifetime: None, secret: None };
+        let registration = Registration {
+            client_id,
+            metadata,
+            secret_lifetime: None,
+            secret: None,
+            status: ClientStatus::Active,
+            managed_by: None,
+        };
         self.management.register(&root(), registration).await.expect("registered");
     }
 

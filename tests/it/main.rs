@@ -41,6 +41,7 @@ mod metadata;
 mod metrics;
 mod parameters;
 mod persistence;
+mod plan;
 mod private_key_jwt;
 mod quota;
 mod registry;

@@ -712,7 +712,14 @@ impl Clock for SetClock {
 }
 
 fn registration(id: Option<&str>, metadata: ClientMetadata) -> Registration {
-    Registration { client_id: id.map(self::id), metadata, secret_lifetime: None, secret: None }
+    Registration {
+        client_id: id.map(self::id),
+        metadata,
+        secret_lifetime: None,
+        secret: None,
+        status: ClientStatus::Active,
+        managed_by: None,
+    }
 }
 
 fn named(name: &str) -> ClientMetadata {

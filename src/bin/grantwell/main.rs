@@ -11,6 +11,7 @@ mod completion;
 mod confirm;
 mod cost;
 mod count;
+mod declare;
 mod demo;
 mod describe;
 mod duration;
@@ -94,6 +95,14 @@ enum Command {
     /// Each change has a line, which is written before the change and says afterwards how it ended: done, refused or failed. A line
     /// that still says started belongs to a command that did not come to its end.
     Log(log::Arguments),
+    /// Makes the registry as a reviewed file declares it
+    ///
+    /// Only what the file mentions is set, and nothing is deleted without --prune. The file never has a secret.
+    Apply(declare::Arguments),
+    /// Shows what differs between the registry and a file
+    Diff(declare::DiffArguments),
+    /// Writes the registry as a file that declares it
+    Export(declare::ExportArguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
@@ -209,6 +218,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Owner(arguments) => Box::pin(owner::run(arguments)).await,
         Command::Log(arguments) => Box::pin(log::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
+        Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
+        Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
+        Command::Export(arguments) => Box::pin(declare::export(arguments)).await,
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,

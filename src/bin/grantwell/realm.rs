@@ -293,6 +293,7 @@ impl Set {
             settings: &|settings| self.apply(settings),
             names_signature: self.access_token.name_signature(),
             tokens_valid_after: self.valid_after.change(),
+            ..RealmChange::NOTHING
         };
         self.valid_after.confirm(&self.confirm, &format!("realm '{name}'"))?;
         let store = store.open(IfAbsent::Create).await?;

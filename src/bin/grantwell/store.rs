@@ -109,6 +109,8 @@ pub(crate) enum IfAbsent {
     Create,
     /// Say so: there is nothing to read, and a mistyped directory should not come into being.
     Refuse,
+    /// Look at it as if there were one without a record: the command says what it would write.
+    TakeForEmpty,
 }
 
 /// An open registry, with the signing keys of its realms, and what can be done with it.
@@ -362,20 +364,28 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             }
             data
         }
-        IfAbsent::Refuse => find_registry(directory)?,
+        IfAbsent::TakeForEmpty if !DataDir::find(directory)?.map_or(Ok(false), |found| found.has_registry())? => {
+            output::note(&format!("there is no store in {}; everything would be new", directory.display()));
+            let management = management_over(Arc::new(SqliteRegistry::in_memory()?))?;
+            return Ok(Store { management, file: None, made: None, marks: Marks::OnDisk(directory.join("tokens.db")) });
+        }
+        IfAbsent::Refuse | IfAbsent::TakeForEmpty => find_registry(directory)?,
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);
-    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) =
-        (Arc::clone(&registry) as _, Arc::clone(&registry) as _);
+    let management = management_over(Arc::clone(&registry))?;
+    Ok(Store { management, file: Some((registry, path)), made, marks: Marks::OnDisk(data.tokens_path()) })
+}
+
+fn management_over(registry: Arc<SqliteRegistry>) -> Result<Management, Failure> {
     let logging = Logging {
         log: Arc::clone(&registry) as _,
         actors: Arc::new(OsUser::current(config::sudo_user())),
         face: Face::COMMAND_LINE,
         retention: config::admin_log_retention()?,
     };
-    let management = Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management, file: Some((registry, path)), made, marks: Marks::OnDisk(data.tokens_path()) })
+    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) = (Arc::clone(&registry) as _, registry);
+    Ok(Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom)))
 }
 
 #[cfg(feature = "aws")]

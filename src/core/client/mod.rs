@@ -14,6 +14,7 @@ pub mod secret_storage;
 use serde::{Deserialize, Serialize};
 
 use super::access_token::settings::AccessTokenSettings;
+use super::declaration::ManagedBy;
 use super::quota::{QuotaSetting, TokenQuota};
 use super::realm::{Realm, RealmName};
 use super::scope::Scope;
@@ -50,6 +51,9 @@ pub struct Client {
     /// Digests of its secrets, where a deployed stack keeps them here. Never shown.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "client_secret_digests")]
     pub secret_digests: Option<RegisteredSecrets>,
+    /// The file that declares it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<ManagedBy>,
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
 }
@@ -87,6 +91,7 @@ impl Client {
             tokens_valid_after: UnixSeconds(0),
             longer_tokens_until: None,
             secret_digests: None,
+            managed_by: None,
             revision: 1,
         })
     }

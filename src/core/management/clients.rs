@@ -14,6 +14,7 @@ use crate::core::client::metadata::{ClientMetadata, InvalidRegistration};
 use crate::core::client::secret::{Beside, ClientSecret, NewSecret, SecretDates};
 use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth::uses_secret;
+use crate::core::declaration::ManagedBy;
 use crate::core::keys::jwk_set::JwkSet;
 use crate::core::ports::{ClientPage, MovedSecrets, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
@@ -30,6 +31,10 @@ pub struct Registration {
     pub secret_lifetime: Option<SecretLifetime>,
     /// A secret that the operator brings along; one is generated where absent, if an authentication method uses one.
     pub secret: Option<ClientSecret>,
+    /// Whether it may do anything from the beginning.
+    pub status: ClientStatus,
+    /// The file that declares it.
+    pub managed_by: Option<ManagedBy>,
 }
 
 /// A client that was registered, and the one answer that has its secret.
@@ -55,6 +60,12 @@ pub struct ClientChange<'a> {
     pub secret_lifetime: Option<SecretLifetime>,
     /// Which of its tokens count.
     pub tokens_valid_after: TokensValidAfter,
+    /// Whether it may do anything; as before where absent.
+    pub status: Option<ClientStatus>,
+    /// The file that declares it from now on; as before where absent.
+    pub managed_by: Option<ManagedBy>,
+    /// The revision that this is a change of; any where absent.
+    pub only_revision: Option<u64>,
 }
 
 impl Management {
@@ -63,7 +74,7 @@ impl Management {
     /// # Errors
     /// [`ManagementError`]; then nothing is registered.
     pub async fn register(&self, realm: &RealmName, registration: Registration) -> Result<Registered, ManagementError> {
-        let Registration { client_id, mut metadata, secret_lifetime, secret } = registration;
+        let Registration { client_id, mut metadata, secret_lifetime, secret, status, managed_by } = registration;
         let now = self.clock.now();
         SecretLifetime::apply(secret_lifetime, &mut metadata, now);
         let client_id = self.id_or_generated(client_id)?;
@@ -81,6 +92,7 @@ impl Management {
         self.require_owners(None, &metadata).await?;
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
+        let client = Client { status, managed_by, ..client };
         let published = self.publish_for_new(&client, &realm).await?;
         self.registrar.register(&client, secret.as_ref()).await.map_err(|error| subject.refused(error))?;
         self.withdraw_where_realm_is_gone(&client).await?;
@@ -160,7 +172,12 @@ impl Management {
         change: &ClientChange<'_>,
     ) -> Result<Changed<Client>, ManagementError> {
         let before = self.client(realm, client_id).await?;
+        if change.only_revision.is_some_and(|revision| revision != before.revision) {
+            return Err(ManagementError::Conflict(Subject::client(realm, client_id)));
+        }
         let (now, mut client) = (self.clock.now(), before.clone());
+        client.status = change.status.unwrap_or(before.status);
+        client.managed_by = change.managed_by.clone().or(client.managed_by);
         (change.metadata)(&mut client.metadata);
         SecretLifetime::apply(change.secret_lifetime, &mut client.metadata, now);
         // Only what is changed answers to the rules: revoking tokens, or a new owner, must work though the realm has meanwhile
@@ -358,6 +375,9 @@ impl ClientChange<'_> {
         names_secret_storage: false,
         secret_lifetime: None,
         tokens_valid_after: TokensValidAfter::Unchanged,
+        status: None,
+        managed_by: None,
+        only_revision: None,
     };
 }
 

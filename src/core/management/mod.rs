@@ -18,6 +18,7 @@ mod log;
 mod operator;
 mod outcome;
 mod owners;
+pub mod plan;
 mod realms;
 mod secrets;
 mod valid_after;

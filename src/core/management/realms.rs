@@ -12,6 +12,7 @@ use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::client_auth::uses_secret;
+use crate::core::declaration::ManagedBy;
 use crate::core::quota::QuotaSetting;
 use crate::core::realm::{Realm, RealmName, RealmSettings};
 
@@ -23,6 +24,10 @@ pub struct RealmChange<'a> {
     pub names_signature: bool,
     /// Which of its tokens count.
     pub tokens_valid_after: TokensValidAfter,
+    /// The file that declares it from now on; as before where absent.
+    pub managed_by: Option<ManagedBy>,
+    /// The revision that this is a change of, 0 for none; any where absent.
+    pub only_revision: Option<u64>,
 }
 
 impl Management {
@@ -66,7 +71,11 @@ impl Management {
         change: &RealmChange<'_>,
     ) -> Result<Changed<Realm>, ManagementError> {
         let before = self.find_realm(name).await?.unwrap_or_else(|| Realm::new(name.clone()));
+        if change.only_revision.is_some_and(|revision| revision != before.revision) {
+            return Err(ManagementError::Conflict(Subject::Realm(name.clone())));
+        }
         let (now, mut realm) = (self.clock.now(), before.clone());
+        realm.managed_by = change.managed_by.clone().or(realm.managed_by);
         (change.settings)(&mut realm.settings);
         check(&realm.settings)?;
         let (subject, stored) = (Subject::Realm(name.clone()), before.settings.tokens_valid_after);
@@ -178,8 +187,13 @@ impl Management {
 
 impl RealmChange<'_> {
     /// A change of nothing, which makes a realm that is not there yet.
-    pub const NOTHING: RealmChange<'static> =
-        RealmChange { settings: &|_| (), names_signature: false, tokens_valid_after: TokensValidAfter::Unchanged };
+    pub const NOTHING: RealmChange<'static> = RealmChange {
+        settings: &|_| (),
+        names_signature: false,
+        tokens_valid_after: TokensValidAfter::Unchanged,
+        managed_by: None,
+        only_revision: None,
+    };
 }
 
 /// A default that the realm itself does not allow would turn every request without a scope into `invalid_scope`.

@@ -1,5 +1,6 @@
 //! `grantwell client create`.
 
+use grantwell::core::client::ClientStatus;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::metadata::ClientMetadata;
@@ -35,6 +36,8 @@ impl Create {
             metadata,
             secret_lifetime: self.settings.secret_lifetime,
             secret: self.secret.given().await?,
+            status: ClientStatus::Active,
+            managed_by: None,
         };
 
         let is_only_copy = self.secret.is_only_copy(place);

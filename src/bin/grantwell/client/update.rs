@@ -54,6 +54,7 @@ impl Update {
             names_secret_storage: self.settings.name_secret_storage(),
             secret_lifetime: self.settings.secret_lifetime,
             tokens_valid_after: self.valid_after.change(),
+            ..ClientChange::NOTHING
         };
         let store = place.open_existing().await?;
         let whose = format!("client '{}' of realm '{}'", self.client.id()?, place.realm);

@@ -1,0 +1,59 @@
+//! `grantwell export`.
+
+use grantwell::core::declaration::DeclarationName;
+use grantwell::core::management::plan::Exported;
+use grantwell::core::realm::RealmName;
+
+use super::registry;
+use crate::failure::Failure;
+use crate::output;
+use crate::store::{IfAbsent, StoreArguments};
+
+/// `grantwell export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  grantwell export --name team-a > realm.yaml
+  grantwell apply -f realm.yaml --adopt
+
+The file has no secrets. To apply it changes nothing but to whose file the records belong.")]
+pub(crate) struct Arguments {
+    /// The name that the file has
+    #[arg(long, value_name = "NAME", default_value = "exported")]
+    name: DeclarationName,
+    /// Only this realm and its clients; may be repeated [default: every realm]
+    #[arg(long, value_name = "NAME")]
+    realm: Vec<RealmName>,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "yaml")]
+    output: Language,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Language {
+    Yaml,
+    Json,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A [`Failure`] that says what to do.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let store = arguments.store.name()?.open(IfAbsent::Refuse).await?;
+    let wanted = &arguments.realm;
+    let stored = registry::of_realms(store.management(), |realm| wanted.is_empty() || wanted.contains(realm)).await?;
+    if let Some(unknown) = wanted.iter().find(|name| stored.realm(name).is_none()) {
+        return Err(Failure::new(format!("realm '{unknown}' does not exist; list them with: grantwell realm list")));
+    }
+    let document = Exported::new(&arguments.name, &stored);
+    match arguments.output {
+        Language::Json => output::json(&document),
+        Language::Yaml => {
+            let yaml = serde_saphyr::to_string(&document)
+                .map_err(|error| Failure::new(format!("it could not be written as YAML: {error}")))?;
+            output::text(&format!("{}\n...", yaml.trim_end()))
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What is registered, as far as a plan looks at it.
+
+use std::collections::BTreeMap;
+
+use crate::core::client::Client;
+use crate::core::client::id::ClientId;
+use crate::core::realm::{Realm, RealmName};
+
+/// Realms and clients as they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    realms: BTreeMap<RealmName, Realm>,
+    clients: BTreeMap<(RealmName, ClientId), Client>,
+}
+
+impl Snapshot {
+    /// These realms and clients.
+    pub fn new(realms: impl IntoIterator<Item = Realm>, clients: impl IntoIterator<Item = Client>) -> Self {
+        Self {
+            realms: realms.into_iter().map(|realm| (realm.name.clone(), realm)).collect(),
+            clients: clients
+                .into_iter()
+                .map(|client| ((client.realm.clone(), client.client_id.clone()), client))
+                .collect(),
+        }
+    }
+
+    /// The realm of this name. Root always exists, whether or not there is a record of it.
+    pub fn realm(&self, name: &RealmName) -> Option<Realm> {
+        let stored = self.realms.get(name).cloned();
+        stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root())))
+    }
+
+    /// The client of this id.
+    pub fn client(&self, realm: &RealmName, client_id: &ClientId) -> Option<&Client> {
+        self.clients.get(&(realm.clone(), client_id.clone()))
+    }
+
+    /// Every realm, in the order of their names.
+    pub fn realms(&self) -> impl Iterator<Item = &Realm> {
+        self.realms.values()
+    }
+
+    /// Every client, by realm and id.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.clients.values()
+    }
+}
