@@ -42,6 +42,8 @@ mod metrics;
 mod parameters;
 mod persistence;
 mod plan;
+mod plan_entries;
+mod plan_round_trip;
 mod private_key_jwt;
 mod quota;
 mod registry;

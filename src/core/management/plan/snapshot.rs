@@ -1,6 +1,6 @@
 //! What is registered, as far as a plan looks at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
@@ -32,6 +32,14 @@ impl Snapshot {
     #[must_use]
     pub fn with_owners(mut self, owners: impl IntoIterator<Item = Owner>) -> Self {
         self.owners.extend(owners.into_iter().map(|owner| (owner.owner.clone(), owner)));
+        self
+    }
+
+    /// The same without owners that own none of the clients.
+    #[must_use]
+    pub fn without_idle_owners(mut self) -> Self {
+        let named: BTreeSet<&OwnerId> = self.clients.values().flat_map(|client| &client.metadata.owners).collect();
+        self.owners.retain(|id, _| named.contains(id));
         self
     }
 
