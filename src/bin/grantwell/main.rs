@@ -225,7 +225,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,
         Command::Backup(arguments) => backup::run(arguments),
-        Command::Restore(arguments) => restore::run(arguments),
+        Command::Restore(arguments) => Box::pin(restore::run(arguments)).await,
         Command::Check(arguments) => check::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
