@@ -318,13 +318,22 @@ mod tests {
             (json!({ "list": {} }), "list: has to be a list, not an object"),
             (json!({ "list": ["a", 7] }), "list[1]: has to be text: write it in quotes"),
             (json!({ "inner": { "inner": { "text": 7 } } }), "inner.inner.text: has to be text: write it in quotes"),
-            (json!({ "by_name": { "a": "b" } }), "by_name.a: has to be a whole number, without quotes and without a unit"),
-            (json!({ "by_name": { "s3cret": "b" } }), "by_name: has to be a whole number, without quotes and without a unit"),
+            (
+                json!({ "by_name": { "a": "b" } }),
+                "by_name.a: has to be a whole number, without quotes and without a unit",
+            ),
+            (
+                json!({ "by_name": { "s3cret": "b" } }),
+                "by_name: has to be a whole number, without quotes and without a unit",
+            ),
             (json!({ "kind": "s3cret" }), "kind: has to be small, large or named"),
             (json!({ "kind": 7 }), "kind: has to be small, large or named"),
             (json!({ "kind": { "named": {} } }), "kind.named: has to say its name"),
             (json!({ "texts": "a" }), "there is no member 'texts'; did you mean 'text'?"),
-            (json!({ "s3cret": 1 }), "there is a member whose name means nothing here; there are text, number, flag, list, inner, by_name, kind"),
+            (
+                json!({ "s3cret": 1 }),
+                "there is a member whose name means nothing here; there are text, number, flag, list, inner, by_name, kind",
+            ),
         ] {
             let error = read::<Record>(&value).expect_err("malformed").to_string();
             assert_eq!(error, expected, "{value}");

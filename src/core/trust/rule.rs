@@ -173,8 +173,8 @@ impl TrustRule {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(written: &Value) -> Result<Self, RuleProblem> {
-        let written: WrittenRule = form::read(written)
-            .map_err(|Malformed { place, why }| RuleProblem::Form { path: place, problem: why })?;
+        let written: WrittenRule =
+            form::read(written).map_err(|Malformed { place, why }| RuleProblem::Form { path: place, problem: why })?;
         let WrittenRule { name, aws, issuer, claims, max_age, single_use, mode } = written;
         let name = name.parse()?;
         if claims.len() > limits::CLAIMS {

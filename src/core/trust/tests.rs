@@ -514,10 +514,7 @@ fn each_refusal_says_what_is_missing() {
             json!({"aws": account(), "owner": "me"}),
             "there is no member 'owner'; there are name, aws, issuer, claims, max_age, single_use, mode",
         ),
-        (
-            with("rol", "x".into()),
-            "aws: there is no member 'rol'; did you mean 'role'?",
-        ),
+        (with("rol", "x".into()), "aws: there is no member 'rol'; did you mean 'role'?"),
         (json!({"aws": account(), "mode": "log"}), "mode: has to be enforce or observe"),
         (
             aws(json!({"role": "x"})),
@@ -567,10 +564,7 @@ fn each_refusal_says_what_is_missing() {
         (claim(json!({"path": [], "equals": "x"})), claim_path),
         (claim(json!({"path": ["a", ""], "equals": "x"})), claim_path),
         (claim(json!({"path": ["a\n"], "equals": "x"})), claim_path),
-        (
-            claim(json!({"path": "sub", "equals": "x"})),
-            "claims[0].path: has to be a list",
-        ),
+        (claim(json!({"path": "sub", "equals": "x"})), "claims[0].path: has to be a list"),
         (claim(json!({"path": ["sub"]})), one_test),
         (claim(json!({"path": ["sub"], "equals": "x", "present": true})), one_test),
         (claim(json!({"path": ["sub"], "in": []})), "claim sub: \"in\" is a list of 1 to 64 texts"),

@@ -11,9 +11,10 @@ mod shown;
 use std::fs;
 use std::path::PathBuf;
 
-use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, Problem, ProblemKind};
+use grantwell::core::management::plan::{Action, Plan, PlanOptions, Problem, ProblemKind};
 
 use crate::count;
+use crate::document;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::store::{IfAbsent, Store, StoreArguments, StoreName};
@@ -151,15 +152,15 @@ async fn made_of(
     if options.prune {
         documents.require_whole()?;
     }
-    let declaration = Declaration::of(documents.as_slice()).map_err(|error| Failure::new(error.to_string()))?;
+    let declaration = documents.declaration()?;
     let store = store.open(if only_looks { IfAbsent::TakeForEmpty } else { IfAbsent::Create }).await?;
     let snapshot = registry::snapshot(store.management(), &declaration, options.prune).await?;
-    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&problems))?;
+    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&documents, &problems))?;
     Ok((plan, store))
 }
 
 /// Everything that is wrong, so that a file is mended in one go.
-fn impossible(problems: &[Problem]) -> Failure {
+fn impossible(documents: &Documents, problems: &[Problem]) -> Failure {
     let line = |Problem { target, place, kind }: &Problem| {
         let advice = match kind {
             ProblemKind::NotOurs { .. } => "; take it over with --adopt, or leave it out",
@@ -167,7 +168,7 @@ fn impossible(problems: &[Problem]) -> Failure {
             ProblemKind::NeedsSecret => "; leave generate out, or name other token_endpoint_auth_methods",
             _ => "",
         };
-        format!("\n  {place}: {target}: {kind}{advice}")
+        format!("\n  {}: {target}: {kind}{advice}", documents.located(place))
     };
     let shown: String = problems.iter().take(PROBLEMS).map(line).collect();
     let more = match problems.len().saturating_sub(PROBLEMS) {
@@ -193,10 +194,12 @@ fn may_delete(plan: &Plan, at_most: u32, yes: bool) -> Result<(), Failure> {
 }
 
 fn written_down(path: &PathBuf) -> Result<Plan, Failure> {
-    let text = documents::text(path)?;
-    serde_json::from_str(&text).map_err(|error| {
+    let text =
+        document::read(path, documents::MAX_BYTES).map_err(|fault| Failure::new(fault.of(&document::name_of(path))))?;
+    // What is wrong with it is not said: it would be in words about the plan's own form, which nobody writes.
+    serde_json::from_str(&text).map_err(|_| {
         Failure::new(format!(
-            "{} is not a plan that --plan --out has written: {error}; apply a file of declarations with -f",
+            "{} is not a plan that --plan --out has written; apply a file of declarations with -f",
             path.display()
         ))
     })
