@@ -215,10 +215,13 @@ async fn what_cannot_be_is_said_of_every_record_before_anything_is_done() {
 fn a_file_that_is_not_of_its_form_is_refused_with_the_place() {
     for (document, expected) in [
         (Value::Null, "a.yaml is empty: it has to say at least its name"),
-        (json!([]), "a.yaml: it is an object with the members name, realms, clients"),
+        (json!([]), "a.yaml: it is an object with the members name, realms, owners, issuers, clients"),
         (json!({}), "a.yaml: it has to say its name, such as \"name\": \"team-a\""),
         (json!({ "name": "team a" }), "a.yaml: name: a name has 1 to 64 characters of A-Z, a-z, 0-9, _, . and -"),
-        (json!({ "name": "a", "client": [] }), "a.yaml: there is no member 'client'; there are name, realms, clients"),
+        (
+            json!({ "name": "a", "client": [] }),
+            "a.yaml: there is no member 'client'; there are name, realms, owners, issuers, clients",
+        ),
         (json!({ "name": "a", "clients": {} }), "a.yaml: clients: it is a list"),
         (json!({ "name": "a", "clients": ["one"] }), "a.yaml: clients[0]: it is an object with the record's members"),
         (json!({ "name": "a", "clients": [{}] }), "a.yaml: clients[0]: it has to say its client_id"),

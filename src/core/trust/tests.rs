@@ -45,6 +45,7 @@ fn issuer(url: &str, kind: IssuerKind) -> TrustedIssuer {
         algs: BTreeSet::new(),
         max_age: Some(600),
         single_use: true,
+        managed_by: None,
     }
 }
 
