@@ -205,7 +205,7 @@ mod tests {
                 "name: a\nclients:\n- client_id: x\n- client_id: x\n",
                 "client 'x' of realm 'root' is declared twice: realm.yaml:3:3: clients[0] and realm.yaml:4:3: clients[1]",
             ),
-            ("name: a\nclients:\n\t- client_id: x\n", "realm.yaml:3:2: a tab: YAML indents with spaces only"),
+            ("name: a\nclients:\n\t- client_id: x\n", "realm.yaml:3:1: a tab: YAML indents with spaces only"),
         ] {
             assert_eq!(told(text), expected, "{text}");
         }

@@ -10,7 +10,7 @@ use super::outline::Outline;
 use super::{ENDS_EARLY, Fault, Position};
 
 pub(super) fn parse(text: &str) -> Result<Value, Fault> {
-    let value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| fault(&error))?;
+    let value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| fault(text, &error))?;
     if may_have_leading_zeros(text)
         && let Some(position) = Outline::of(text).and_then(|outline| outline.leading_zero(text))
     {
@@ -51,13 +51,24 @@ fn may_have_leading_zeros(text: &str) -> bool {
         || matches!(text.as_bytes(), [b'0', b'0'..=b'9', ..])
 }
 
-fn fault(error: &Error) -> Fault {
+fn fault(text: &str, error: &Error) -> Fault {
     let error = error.without_snippet();
     let what = in_plain_words(error);
     match error.location().and_then(position) {
+        // The library names the text that the tab may be a part of.
+        Some(position) if what == TAB => Fault::At(tab_after(text, position).unwrap_or(position), what),
         Some(position) => Fault::At(position, what),
         None => Fault::Whole(format!("cannot be read as YAML: {what}")),
     }
+}
+
+fn tab_after(text: &str, begin: Position) -> Option<Position> {
+    let lines = (1..).zip(text.lines()).skip_while(|(line, _)| *line < begin.line);
+    lines.into_iter().find_map(|(line, text)| {
+        let indent = text.chars().take_while(|character| character.is_whitespace());
+        let column = (1..).zip(indent).find_map(|(column, character)| (character == '\t').then_some(column))?;
+        Some(Position { line, column })
+    })
 }
 
 fn in_plain_words(error: &Error) -> String {
@@ -96,9 +107,6 @@ fn in_plain_words(error: &Error) -> String {
         }
         Error::NonFiniteFloat { .. } => "a number that is not finite: write it in quotes if it is text",
         Error::NullIntoString { .. } => "a member without a name",
-        Error::SerdeInvalidType { .. } | Error::SerdeInvalidValue { .. } => {
-            "a number that is too large: write it in quotes if it is text"
-        }
         Error::Eof { .. } => ENDS_EARLY,
         Error::Unexpected { .. } => "the name of a member is not a text",
         _ => NOT_YAML,
@@ -120,7 +128,7 @@ fn of_syntax(kind: &ErrorKind) -> &'static str {
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar => "a tab: YAML indents with spaces only",
+        | ErrorKind::TabInPlainScalar => TAB,
         ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed | ErrorKind::InvalidColonPlacement => {
             "a colon where no member can begin: indent the line as the members around it, and put a text that has a colon into quotes"
         }
@@ -159,5 +167,6 @@ fn of_syntax(kind: &ErrorKind) -> &'static str {
 /// The most levels of lists and objects in each other.
 const DEEPEST: usize = 64;
 const TOO_DEEP: &str = "lists and objects are nested too deeply";
+const TAB: &str = "a tab: YAML indents with spaces only";
 const NOT_YAML: &str = "this is not YAML";
 const LEADING_ZERO: &str = "a number with a leading zero, which readers of YAML take for different numbers: write it in quotes if it is text, or without the zero";
