@@ -14,6 +14,7 @@ mod count;
 mod declare;
 mod demo;
 mod describe;
+mod document;
 mod duration;
 mod failure;
 mod issuer;

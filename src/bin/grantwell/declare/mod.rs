@@ -1,4 +1,4 @@
-//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms and clients; a plan says what has to change
+//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms, owners, issuers and clients; a plan says what has to change
 //! for the registry to be so, and is carried out as it was shown.
 
 mod documents;
@@ -11,9 +11,11 @@ mod shown;
 use std::fs;
 use std::path::PathBuf;
 
-use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, Problem, ProblemKind};
+use grantwell::core::management::Management;
+use grantwell::core::management::plan::{Action, NotPermitted, Plan, PlanOptions, Problem, ProblemKind};
 
 use crate::count;
+use crate::document;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::store::{IfAbsent, Store, StoreArguments, StoreName};
@@ -36,8 +38,12 @@ A file:
   name: team-a
   realms:
     - {realm: alpha, default_scope: read}
+  owners:
+    - {owner: alice, email: alice@example.com}
+  issuers:
+    - {realm: alpha, name: github, kind: github}
   clients:
-    - {realm: alpha, client_id: billing, client_name: Billing, scope: read write}
+    - {realm: alpha, client_id: billing, client_name: Billing, owners: [alice], scope: read write}
 
 Exit status: 0 done, or nothing to do; 3 with --plan, if something would change; 1 it failed; 2 the command line is wrong.")]
 pub(crate) struct Arguments {
@@ -56,11 +62,11 @@ pub(crate) struct Arguments {
     /// Writes the plan to a file besides, for `grantwell apply PLAN`
     #[arg(long, value_name = "FILE", requires = "plan")]
     out: Option<PathBuf>,
-    /// Deletes the clients that files of this name have declared and do not any more. A YAML file then has to end with a line `...`, so
+    /// Deletes the clients, issuers and owners that files of this name have declared and do not any more. A YAML file then has to end with a line `...`, so
     /// that one that was cut off deletes nothing
     #[arg(long)]
     prune: bool,
-    /// The most clients that may be deleted at once
+    /// The most records that may be deleted at once
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = count::between(0, 100_000))]
     prune_at_most: u32,
     /// Deletes without asking
@@ -122,6 +128,7 @@ pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
     if !plan.has_changes() {
         return shown::done(&plan, &run::Progress::default(), &arguments.output);
     }
+    require_permitted(store.management(), &plan).await?;
     may_delete(&plan, arguments.prune_at_most, arguments.yes)?;
 
     // 3. It is carried out.
@@ -151,30 +158,54 @@ async fn made_of(
     if options.prune {
         documents.require_whole()?;
     }
-    let declaration = Declaration::of(documents.as_slice()).map_err(|error| Failure::new(error.to_string()))?;
+    let declaration = documents.declaration()?;
     let store = store.open(if only_looks { IfAbsent::TakeForEmpty } else { IfAbsent::Create }).await?;
     let snapshot = registry::snapshot(store.management(), &declaration, options.prune).await?;
-    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&problems))?;
+    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&documents, &problems))?;
     Ok((plan, store))
 }
 
 /// Everything that is wrong, so that a file is mended in one go.
-fn impossible(problems: &[Problem]) -> Failure {
+fn impossible(documents: &Documents, problems: &[Problem]) -> Failure {
     let line = |Problem { target, place, kind }: &Problem| {
         let advice = match kind {
             ProblemKind::NotOurs { .. } => "; take it over with --adopt, or leave it out",
             ProblemKind::UnknownRealm => "; declare it under realms, or name another",
             ProblemKind::NeedsSecret => "; leave generate out, or name other token_endpoint_auth_methods",
+            ProblemKind::UnknownOwner(_) => "; declare it under owners, or make it with `grantwell owner create`",
+            ProblemKind::DisabledOwner(_) => {
+                "; enable it with `grantwell owner update --status active`, or declare it under owners"
+            }
+            ProblemKind::StillOwns(_) => "; declare them with other owners, or leave the owner in the file",
+            ProblemKind::OtherIssuer { .. } => {
+                "; declare another issuer under another name, have the rules name that one, and then leave this one out"
+            }
+            ProblemKind::IssuerIsUsed(_) => "; change their trust first, or leave the issuer in the file",
             _ => "",
         };
-        format!("\n  {place}: {target}: {kind}{advice}")
+        format!("{}: {target}: {kind}{advice}", documents.located(place))
     };
-    let shown: String = problems.iter().take(PROBLEMS).map(line).collect();
-    let more = match problems.len().saturating_sub(PROBLEMS) {
-        0 => String::new(),
-        more => format!("\n  and {more} more"),
-    };
-    Failure::new(format!("nothing was changed, because this cannot be done:{shown}{more}"))
+    let lines: Vec<String> = problems.iter().map(line).collect();
+    Failure::new(format!("nothing was changed, because this cannot be done:{}", listed(&lines)))
+}
+
+/// Whoever acts for an owner is told of everything that is not its own to change, before anything is.
+async fn require_permitted(management: &Management, plan: &Plan) -> Result<(), Failure> {
+    let refused = management.not_permitted(plan).await?;
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = refused.iter().map(|NotPermitted { target, why }| format!("{target}: {why}")).collect();
+    Err(Failure::new(format!("nothing was changed, because you may not do this:{}", listed(&lines))))
+}
+
+/// Lines below a sentence, the first of them.
+fn listed(lines: &[String]) -> String {
+    let shown: String = lines.iter().take(PROBLEMS).map(|line| format!("\n  {line}")).collect();
+    match lines.len().saturating_sub(PROBLEMS) {
+        0 => shown,
+        more => format!("{shown}\n  and {more} more"),
+    }
 }
 
 /// Whoever deletes by mistake has lost the secrets of the clients, so it is asked for.
@@ -185,18 +216,21 @@ fn may_delete(plan: &Plan, at_most: u32, yes: bool) -> Result<(), Failure> {
     }
     if count > usize::try_from(at_most).unwrap_or(usize::MAX) {
         return Err(Failure::new(format!(
-            "nothing was changed, because {count} clients would be deleted, and no more than {at_most} are deleted at once; if that is \
-             meant, repeat the command with --prune-at-most {count}"
+            "nothing was changed, because {} would be deleted, and no more than {at_most} records are deleted at once; if that is \
+             meant, repeat the command with --prune-at-most {count}",
+            shown::deletions(plan)
         )));
     }
-    if yes || shown::confirmed(count)? { Ok(()) } else { Err(Failure::new("nothing was changed")) }
+    if yes || shown::confirmed(plan)? { Ok(()) } else { Err(Failure::new("nothing was changed")) }
 }
 
 fn written_down(path: &PathBuf) -> Result<Plan, Failure> {
-    let text = documents::text(path)?;
-    serde_json::from_str(&text).map_err(|error| {
+    let text =
+        document::read(path, documents::MAX_BYTES).map_err(|fault| Failure::new(fault.of(&document::name_of(path))))?;
+    // What is wrong with it is not said: it would be in words about the plan's own form, which nobody writes.
+    serde_json::from_str(&text).map_err(|_| {
         Failure::new(format!(
-            "{} is not a plan that --plan --out has written: {error}; apply a file of declarations with -f",
+            "{} is not a plan that --plan --out has written; apply a file of declarations with -f",
             path.display()
         ))
     })

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use grantwell::core::management::plan::{Action, Plan, Step, Target};
+use grantwell::core::management::plan::{Phase, Plan, Step};
 use grantwell::core::management::{Management, ManagementError, Notice};
 
 use super::secrets::Secrets;
@@ -21,20 +21,13 @@ pub(super) struct Progress {
     pub(super) were_done: usize,
 }
 
-/// Carries out every step. Realms come first, one after the other; then clients; then deletions. The first failure stops what has not
-/// begun.
+/// Carries out every step, phase by phase. The first failure stops what has not begun.
 pub(super) async fn carry_out(management: &Management, plan: &Plan, secrets: &Secrets) -> Result<Progress, Failure> {
-    let changes: Vec<&Step> = plan.steps.iter().filter(|step| step.is_change()).collect();
-    let is_realm = |step: &&&Step| matches!(step.target, Target::Realm { .. });
-    let is_deletion = |step: &&&Step| step.action == Action::Delete;
-    let realms = changes.iter().filter(|step| is_realm(step)).copied().collect();
-    let clients = changes.iter().filter(|step| !is_realm(step) && !is_deletion(step)).copied().collect();
-    let deletions = changes.iter().filter(|step| is_deletion(step)).copied().collect();
-
-    let bar = Bar { done: AtomicUsize::new(0), all: changes.len(), is_seen: io::stderr().is_terminal() };
+    let all = plan.steps.iter().filter(|step| step.is_change()).count();
+    let bar = Bar { done: AtomicUsize::new(0), all, is_seen: io::stderr().is_terminal() };
     let mut progress = Progress::default();
-    let phases: [(Vec<&Step>, usize); 3] = [(realms, 1), (clients, AT_ONCE), (deletions, AT_ONCE)];
-    for (steps, at_once) in phases {
+    for Phase { steps, side_by_side } in plan.phases() {
+        let at_once = if side_by_side { AT_ONCE } else { 1 };
         let steps = stream::iter(steps).map(async |step| {
             let carried_out = management.carry_out(step, secrets).await;
             bar.advance();
@@ -52,7 +45,7 @@ pub(super) async fn carry_out(management: &Management, plan: &Plan, secrets: &Se
                 }
                 Err(error) => {
                     bar.clear();
-                    return Err(stopped(step, error, &progress, changes.len()));
+                    return Err(stopped(step, error, &progress, all));
                 }
             }
         }

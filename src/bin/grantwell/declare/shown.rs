@@ -4,7 +4,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use grantwell::core::management::plan::{Action, AdoptedFrom, MemberChange, Plan, Step};
+use grantwell::core::management::plan::{Action, AdoptedFrom, MemberChange, Plan, Step, Target};
 use serde_json::{Value, json};
 
 use super::run::Progress;
@@ -52,25 +52,42 @@ pub(super) fn done(plan: &Plan, progress: &Progress, output: &OutputArguments) -
 }
 
 /// Whether somebody says yes to deleting.
-pub(super) fn confirmed(count: usize) -> Result<bool, Failure> {
+pub(super) fn confirmed(plan: &Plan) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::new(format!(
             "nothing was changed, because {} would be deleted and nobody is there to be asked; repeat the command with --yes",
-            clients(count)
+            deletions(plan)
         )));
     }
     let mut stderr = io::stderr();
-    let asked = write!(stderr, "Delete {}? Type yes: ", clients(count)).and_then(|()| stderr.flush());
+    let asked = write!(stderr, "Delete {}? Type yes: ", deletions(plan)).and_then(|()| stderr.flush());
     let mut answer = String::new();
     let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
     read.map_err(|error| Failure::new(format!("the answer could not be read: {error}")))?;
     Ok(answer.trim() == "yes")
 }
 
-fn clients(count: usize) -> String {
-    match count {
-        1 => "1 client with its secrets".to_owned(),
-        count => format!("{count} clients with their secrets"),
+/// What a plan deletes, by kinds.
+pub(super) fn deletions(plan: &Plan) -> String {
+    let deleted = || plan.steps.iter().filter(|step| step.action == Action::Delete);
+    let count = |is_it: fn(&Target) -> bool| deleted().filter(|step| is_it(&step.target)).count();
+    let kinds = [
+        (
+            count(|target| matches!(target, Target::Client { .. })),
+            "client with its secrets",
+            "clients with their secrets",
+        ),
+        (count(|target| matches!(target, Target::Issuer { .. })), "issuer", "issuers"),
+        (count(|target| matches!(target, Target::Owner { .. })), "owner", "owners"),
+        (count(|target| matches!(target, Target::Realm { .. })), "realm", "realms"),
+    ];
+    let told = kinds.into_iter().filter(|(count, ..)| *count > 0);
+    let told: Vec<String> =
+        told.map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several })).collect();
+    match told.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => "nothing".to_owned(),
     }
 }
 
@@ -111,7 +128,10 @@ fn of_step(step: &Step, colours: &Colours) -> String {
     let remark = match (&step.adopted_from, step.action) {
         (Some(AdoptedFrom::File(name)), _) => format!(" (taken over from {name})"),
         (Some(AdoptedFrom::Nobody), _) => " (taken over; no file has declared it)".to_owned(),
-        (None, Action::Delete) => " (disabled, then deleted with its secrets)".to_owned(),
+        (None, Action::Delete) => match &step.target {
+            Target::Client { .. } => " (disabled, then deleted with its secrets)".to_owned(),
+            _ => String::new(),
+        },
         (None, Action::Change) if step.changes.is_empty() => " (only which members the file declares)".to_owned(),
         _ => String::new(),
     };

@@ -127,6 +127,14 @@ impl Logbook {
         Ok(self.caller().await?.access.check(Operation::Operate)?)
     }
 
+    /// What whoever works here may do.
+    ///
+    /// # Errors
+    /// [`PortError`] where nobody can say who works here.
+    pub async fn access(&self) -> Result<Access, PortError> {
+        Ok(self.caller().await?.access)
+    }
+
     /// Who works here, asked anew for each change: an owner may have been disabled meanwhile. Only a caller of AWS may act for an owner.
     pub(super) async fn caller(&self) -> Result<Caller, PortError> {
         let actor = self.logging.actors.actor().await?;
