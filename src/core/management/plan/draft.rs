@@ -60,14 +60,7 @@ impl Plan {
         for client in draft.no_longer_declared() {
             let target = target_of(&client.realm, &client.client_id);
             if options.prune {
-                draft.steps.push(Step {
-                    target,
-                    action: Action::Delete,
-                    base: Some(base_of(client)),
-                    changes: Vec::new(),
-                    managed_by: None,
-                    adopted_from: None,
-                });
+                draft.steps.push(deletion_of(client, target));
             } else {
                 left.push(target);
             }
@@ -284,6 +277,24 @@ fn action(exists: bool, changes: &[MemberChange], will_be: &ManagedBy, is: Optio
         _ if !exists => Action::Create,
         Some(Some(is)) if changes.is_empty() && is == will_be => Action::Nothing,
         _ => Action::Change,
+    }
+}
+
+/// A client is disabled first, where it is not yet.
+fn deletion_of(client: &Client, target: Target) -> Step {
+    let disabled = client.is_active().then(|| MemberChange {
+        member: STATUS.to_owned(),
+        before: json!(client.status),
+        after: json!(ClientStatus::Disabled),
+        returns_to_default: false,
+    });
+    Step {
+        target,
+        action: Action::Delete,
+        base: Some(base_of(client)),
+        changes: disabled.into_iter().collect(),
+        managed_by: None,
+        adopted_from: None,
     }
 }
 
