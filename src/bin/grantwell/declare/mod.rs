@@ -206,10 +206,10 @@ struct Planned {
 
 async fn made_of(files: &[PathBuf], options: PlanOptions, store: &StoreName) -> Result<Planned, Failure> {
     let documents = Documents::read(files)?;
+    let declaration = Declaration::of(documents.as_slice()).map_err(|error| Failure::new(error.to_string()))?;
     if options.prune {
         documents.require_whole()?;
     }
-    let declaration = Declaration::of(documents.as_slice()).map_err(|error| Failure::new(error.to_string()))?;
     let store = store.open(IfAbsent::TakeForEmpty).await?;
     let snapshot = registry::snapshot(store.management(), &declaration, options.prune).await?;
     let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&problems))?;

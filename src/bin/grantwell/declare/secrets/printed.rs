@@ -1,5 +1,6 @@
 //! Secrets on standard output, where JSON is one document with everything else that the command answers.
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use grantwell::core::client::id::ClientId;
@@ -42,6 +43,10 @@ impl Printed {
                 serde_json::to_writer(&mut *text, &secret).map_err(|error| error.to_string())?;
             }
             Format::Table => {
+                // On the terminal's line may stand how far it is.
+                if io::stderr().is_terminal() {
+                    let _nobody_to_tell = io::stderr().write_all(b"\r\x1b[K");
+                }
                 let of = format!("client '{client_id}' of realm '{realm}', its secret, shown only now: ");
                 text.extend_from_slice(of.as_bytes());
                 text.extend_from_slice(secret.expose_client_secret().as_bytes());
