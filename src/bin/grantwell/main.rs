@@ -32,6 +32,7 @@ mod secrets;
 mod serve;
 mod service_manager;
 mod store;
+mod store_identity;
 mod terminal;
 mod token;
 mod trust;

@@ -49,6 +49,9 @@ pub struct PlanOptions {
 /// Steps that are carried out after those of the phase before.
 #[derive(Debug)]
 pub struct Phase<'a> {
+    /// Whether clients are only disabled here ([`Management::disable_ahead`](crate::core::management::Management::disable_ahead)), which the
+    /// next phase deletes.
+    pub disables: bool,
     /// The steps that change something.
     pub steps: Vec<&'a Step>,
     /// Whether they are of records that know nothing of each other.
@@ -106,16 +109,19 @@ impl Plan {
             (false, Target::Owner { .. }) => 1,
             (false, Target::Issuer { .. }) => 2,
             (false, Target::Client { .. }) => 3,
-            (true, Target::Client { .. }) => 4,
-            (true, Target::Issuer { .. }) => 5,
-            (true, Target::Owner { .. }) => 6,
-            (true, Target::Realm { .. }) => 7,
+            (true, Target::Client { .. }) => DELETED_CLIENTS,
+            (true, Target::Issuer { .. }) => 6,
+            (true, Target::Owner { .. }) => 7,
+            (true, Target::Realm { .. }) => 8,
         };
         let mut phases: BTreeMap<u8, Phase<'_>> = BTreeMap::new();
         for step in self.steps.iter().filter(|step| step.is_change()) {
             let side_by_side = matches!(step.target, Target::Client { .. });
-            let phase = phases.entry(phase_of(step)).or_insert(Phase { steps: Vec::new(), side_by_side });
-            phase.steps.push(step);
+            let empty = |disables| Phase { disables, steps: Vec::new(), side_by_side };
+            if phase_of(step) == DELETED_CLIENTS {
+                phases.entry(DELETED_CLIENTS - 1).or_insert_with(|| empty(true)).steps.push(step);
+            }
+            phases.entry(phase_of(step)).or_insert_with(|| empty(false)).steps.push(step);
         }
         phases.into_values().collect()
     }
@@ -176,8 +182,8 @@ impl Draft<'_> {
         managed_by.is_some_and(|managed_by| managed_by.name == self.declaration.name)
     }
 
-    /// What is declared no more is deleted where that is asked for. Whether it is.
-    fn delete_or_leave(&mut self, target: Target, base: Base) -> bool {
+    /// What is declared no more is deleted where that is asked for, `changes` before. Whether it is.
+    fn delete_or_leave(&mut self, target: Target, base: Base, changes: Vec<MemberChange>) -> bool {
         if !self.options.prune {
             self.left.push(target);
             return false;
@@ -186,7 +192,7 @@ impl Draft<'_> {
             target,
             action: Action::Delete,
             base: Some(base),
-            changes: Vec::new(),
+            changes,
             managed_by: None,
             adopted_from: None,
         });
@@ -280,3 +286,5 @@ fn key_of(client: &Client) -> (RealmName, ClientId) {
 }
 
 const STATUS: &str = "status";
+/// The place of the phase in which clients are deleted. The one before is theirs, too.
+const DELETED_CLIENTS: u8 = 5;
