@@ -92,6 +92,13 @@ fn text(plan: &Plan) -> String {
         };
         writeln!(text, "declared no longer, and left as it is: {first}{more} (--prune deletes)").unwrap_or_default();
     }
+    for realm in &plan.not_searched {
+        writeln!(
+            text,
+            "realm {realm} has many clients: which of them are declared no longer was not looked for (--prune looks)"
+        )
+        .unwrap_or_default();
+    }
     let [create, change, delete] = [Action::Create, Action::Change, Action::Delete].map(|action| plan.count(action));
     let summary = if plan.has_changes() {
         format!("Plan of {}: {create} to create, {change} to change, {delete} to delete.", plan.name)

@@ -30,6 +30,9 @@ pub struct Plan {
     /// Records that the file has declared and does not any more, and that stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Target>,
+    /// Realms with so many clients that nobody has looked which of them the file has declared and does not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_searched: Vec<RealmName>,
 }
 
 /// What a plan may do besides.
@@ -75,7 +78,8 @@ impl Plan {
         if !draft.problems.is_empty() {
             return Err(draft.problems);
         }
-        Ok(Self { name: declaration.name.clone(), steps: draft.steps, left })
+        let not_searched = stored.realms_in_part().cloned().collect();
+        Ok(Self { name: declaration.name.clone(), steps: draft.steps, left, not_searched })
     }
 
     /// Whether anything has to happen.
@@ -168,6 +172,8 @@ impl<'a> Draft<'a> {
             Some(client) => self.adopted(client.managed_by.as_ref())?,
             None => None,
         };
+        // What an earlier run has begun and not ended is made anew.
+        let stored = stored.filter(|client| !client.is_incomplete());
         let forgotten = self.forgotten(entry, stored.and_then(|client| client.managed_by.as_ref()));
         let before = stored.map_or_else(ClientMetadata::new, |client| client.metadata.clone());
         let metadata: ClientMetadata = merged(&before, &ClientMetadata::new(), entry, &forgotten)?;

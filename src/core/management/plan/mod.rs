@@ -9,6 +9,7 @@ mod declaration;
 mod draft;
 mod export;
 mod problem;
+mod reading;
 mod snapshot;
 mod step;
 
