@@ -2,7 +2,7 @@
 //! as digests, Secrets Manager has nothing of it.
 //!
 //! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
-//! disabled until its secret is written, and loses its registration before its secret.
+//! disabled and with revision 0 until its secret is written, and loses its registration before its secret.
 //!
 //! Names of secrets are no proof: another stack may have the same prefix. Nothing is written to a secret, or deleted, that does
 //! not carry the tags of this registry and of the very registration.
