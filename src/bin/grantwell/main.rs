@@ -12,6 +12,7 @@ mod demo;
 mod describe;
 mod duration;
 mod failure;
+mod input;
 mod key;
 mod output;
 mod quota;

@@ -1,12 +1,13 @@
 //! Files of declarations: YAML or JSON, one, several, or a folder of them.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::input::{name_of, text};
 
 /// What was read, each with the name of its file.
 pub(super) struct Documents {
@@ -48,21 +49,6 @@ impl Documents {
     }
 }
 
-/// The text of one file, or of standard input.
-pub(super) fn text(path: &Path) -> Result<String, Failure> {
-    let read = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(path)
-    };
-    let text = read.map_err(|error| Failure::new(format!("{} could not be read: {error}", name_of(path))))?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-        return Err(Failure::new(format!("{} has more than {MAX_BYTES} bytes; split it", name_of(path))));
-    }
-    Ok(text)
-}
-
 fn parse(name: &str, text: &str) -> Result<Value, Failure> {
     if text.trim_start().starts_with('{') {
         // JSON is YAML, too, but its own reader says better what is wrong with it.
@@ -99,13 +85,6 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     files.sort();
     Ok(files)
 }
-
-fn name_of(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
-}
-
-/// Far more than thousands of clients need.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@ use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, 
 
 use crate::count;
 use crate::failure::Failure;
+use crate::input;
 use crate::output::{self, OutputArguments};
 use crate::store::{IfAbsent, Store, StoreArguments, StoreName};
 use documents::Documents;
@@ -193,7 +194,7 @@ fn may_delete(plan: &Plan, at_most: u32, yes: bool) -> Result<(), Failure> {
 }
 
 fn written_down(path: &PathBuf) -> Result<Plan, Failure> {
-    let text = documents::text(path)?;
+    let text = input::text(path)?;
     serde_json::from_str(&text).map_err(|error| {
         Failure::new(format!(
             "{} is not a plan that --plan --out has written: {error}; apply a file of declarations with -f",
