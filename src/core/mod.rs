@@ -18,7 +18,7 @@ pub mod endpoint;
 pub mod error;
 pub mod introspection;
 pub mod jose;
-mod json;
+pub mod json;
 pub mod keys;
 pub mod management;
 pub mod members;

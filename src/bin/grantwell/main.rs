@@ -12,6 +12,7 @@ mod demo;
 mod describe;
 mod duration;
 mod failure;
+mod import;
 mod input;
 mod key;
 mod output;
@@ -86,6 +87,11 @@ enum Command {
     Diff(declare::DiffArguments),
     /// Writes the registry as a file that declares it
     Export(declare::ExportArguments),
+    /// Makes a file of declarations of another product's export
+    ///
+    /// Of each member of each client it says what becomes of it: taken, changed, or left out, and why. It changes nothing; `grantwell
+    /// apply` does, with the file. No secret is taken over: apply makes a new one for each client that has one, and you hand it over.
+    Import(import::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Lists what a server's log says about its clients
@@ -170,6 +176,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
         Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
         Command::Export(arguments) => Box::pin(declare::export(arguments)).await,
+        Command::Import(arguments) => import::run(&arguments),
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Report(arguments) => report::run(arguments),

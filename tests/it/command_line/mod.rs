@@ -5,6 +5,7 @@ mod client_keys;
 mod completion;
 mod create;
 mod help;
+mod import;
 mod keys;
 mod list;
 mod operator;
