@@ -69,7 +69,7 @@ fn what_becomes_of_each_member_is_said() {
                 "registration_access_token": "left_out", "audience": "changed",
                 "client_credentials_grant_access_token_lifespan": "taken", "access_token_strategy": "taken",
                 "jwt_bearer_grant_access_token_lifespan": "left_out", "client_uri": "left_out", "created_at": "left_out",
-                "updated_at": "left_out", "metadata": "left_out", "x_future": "left_out"
+                "updated_at": "left_out", "metadata": "left_out", "x_future": "left_out", "x_token": "left_out"
             }),
         ),
         (
@@ -112,7 +112,7 @@ fn what_becomes_of_each_member_is_said() {
                 "token_endpoint_auth_method": "taken", "client_secret": "left_out", "signing_keys": "left_out",
                 "resourceServers[0].token_lifetime": "taken", "jwt_configuration.lifetime_in_seconds": "left_out",
                 "resourceServers[0].signing_alg": "taken", "jwt_configuration.alg": "left_out", "refresh_token": "left_out",
-                "description": "left_out", "client_metadata": "left_out", "tenant": "left_out", "x_future": "left_out"
+                "description": "left_out", "client_metadata": "left_out", "tenant": "left_out", "x_future": "left_out", "x_token": "left_out"
             }),
         ),
     ] {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn no_json_makes_it_panic_or_show_a_secret(from in product(), value in export()) {
@@ -49,6 +49,44 @@ proptest! {
             "jwks": { "keys": [key(&kid)] }, "token_endpoint_auth_method": "private_key_jwt"
         }]);
         imported(&client, Product::Hydra);
+    }
+}
+
+#[test]
+fn no_member_of_another_form_makes_it_panic_or_show_a_secret() {
+    let others = [
+        Value::Null,
+        json!(true),
+        json!(-1),
+        json!(u64::MAX),
+        json!(0.5),
+        json!(""),
+        json!("\u{1b}[31m|\u{202e}"),
+        json!([]),
+        json!([null, 7]),
+        json!(["a b", ""]),
+        json!({}),
+        json!({ "keys": 7 }),
+        json!({ "inherited": true, "value": { "inherited": "", "value": [[]] } }),
+    ];
+    for from in Product::ALL {
+        let value = fixture(from);
+        let mut paths = Vec::new();
+        paths_of(&value, String::new(), &mut paths);
+        for path in paths.iter().filter(|path| !is_of_a_secret(path)) {
+            for other in &others {
+                let mut value = value.clone();
+                *value.pointer_mut(path).expect("there") = other.clone();
+                let said = match read(value, from, None) {
+                    Ok(export) => {
+                        let declared: Vec<_> = export.clients.iter().map(client::Client::declared).collect();
+                        json!([declared, report(export, from, &name())]).to_string()
+                    }
+                    Err(error) => error.to_string(),
+                };
+                assert!(!said.contains(SECRET), "{path}: {said}");
+            }
+        }
     }
 }
 
