@@ -43,6 +43,7 @@ mod parameters;
 mod persistence;
 mod plan;
 mod plan_entries;
+mod plan_faults;
 mod plan_round_trip;
 mod private_key_jwt;
 mod quota;

@@ -13,6 +13,7 @@ pub struct Snapshot {
     realms: BTreeMap<RealmName, Realm>,
     owners: BTreeMap<OwnerId, Owner>,
     clients: BTreeMap<(RealmName, ClientId), Client>,
+    in_part: BTreeSet<RealmName>,
 }
 
 impl Snapshot {
@@ -25,6 +26,7 @@ impl Snapshot {
                 .into_iter()
                 .map(|client| ((client.realm.clone(), client.client_id.clone()), client))
                 .collect(),
+            in_part: BTreeSet::new(),
         }
     }
 
@@ -41,6 +43,17 @@ impl Snapshot {
         let named: BTreeSet<&OwnerId> = self.clients.values().flat_map(|client| &client.metadata.owners).collect();
         self.owners.retain(|id, _| named.contains(id));
         self
+    }
+
+    /// The same, of which these realms have clients that were not looked at, because nothing declares them.
+    #[must_use]
+    pub fn in_part(self, realms: BTreeSet<RealmName>) -> Self {
+        Self { in_part: realms, ..self }
+    }
+
+    /// The realms that have clients which were not looked at.
+    pub fn realms_in_part(&self) -> impl Iterator<Item = &RealmName> {
+        self.in_part.iter()
     }
 
     /// The realm of this name. Root always exists, whether or not there is a record of it.

@@ -27,16 +27,13 @@ pub const OTHER_NAMES: [(&str, &str); 2] = [
 pub(super) fn read(
     Written { place, mut members }: Written,
 ) -> Result<((RealmName, ClientId), Entry), InvalidDeclaration> {
-    if members.contains_key("client_secret") {
-        let why = "a file never has a secret: one is made when the client is registered";
-        return Err(form(&format!("{place}: client_secret"), why));
-    }
     let realm: Option<RealmName> = take(&mut members, "realm", &place)?;
     let client_id: ClientId = take(&mut members, "client_id", &place)?.ok_or_else(|| missing(&place, "client_id"))?;
-    let status = take(&mut members, "status", &place)?;
-    let generate = take(&mut members, "generate", &place)?.unwrap_or(true);
+    let status = take::<Option<_>>(&mut members, "status", &place)?.flatten();
+    let generate = take::<Option<_>>(&mut members, "generate", &place)?.flatten().unwrap_or(true);
+    let names: Vec<&str> = self::members().into_iter().chain(OTHER_NAMES.map(|(other, _)| other)).collect();
+    require_known(&place, &members, &names)?;
     let members = as_registered(&place, members)?;
-    require_known(&place, &members, &self::members())?;
     for (name, value) in &members {
         check_member(&place, name, value, &ClientMetadata::new())?;
     }
@@ -57,6 +54,9 @@ fn as_registered(place: &str, members: Map<String, Value>) -> Result<Map<String,
             }
             ("jwks", keys @ Value::Object(_)) => (name.as_str(), registered_keys(&of_member(), &keys)?),
             ("trust", Value::Array(rules)) => (name.as_str(), rules_of(&of_member(), rules)?),
+            ("access_token_claims", claims) if !is_claims(&claims) => {
+                return Err(form(&of_member(), "has to be an object with the claims, such as {tier: gold}"));
+            }
             ("jwks_uri", address) => {
                 check_address(&of_member(), &address)?;
                 (name.as_str(), as_stored(&name, address))
@@ -68,6 +68,11 @@ fn as_registered(place: &str, members: Map<String, Value>) -> Result<Map<String,
         }
     }
     Ok(registered)
+}
+
+/// An object, or what it is stored as.
+fn is_claims(value: &Value) -> bool {
+    matches!(value, Value::Object(_) | Value::String(_) | Value::Null)
 }
 
 /// Keys as a registration takes them, which refuses private ones.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::core::client::ClientStatus;
+use crate::core::form::{Malformed, read, unknown_member};
 use crate::core::keys::remote::JwksUri;
 use crate::core::members::{Members, names_of};
 
@@ -105,10 +105,11 @@ pub(super) fn check_member<T: DeserializeOwned + serde::Serialize>(
         return Ok(());
     }
     record.insert(name.to_owned(), value.clone());
-    match serde_json::from_value::<T>(Value::Object(record)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(InvalidDeclaration::Form { place: format!("{place}: {name}"), why: error.to_string() }),
-    }
+    read::<T>(&Value::Object(record)).map(|_| ()).map_err(|error| {
+        let Malformed { place: within, why } = error.within(name);
+        let within = within.map(|within| format!(": {within}")).unwrap_or_default();
+        form(&format!("{place}: {name}{within}"), why)
+    })
 }
 
 /// Refuses a member of a member that there is not: what is misspelt there would be left out in silence.
@@ -119,7 +120,7 @@ pub(super) fn require_known(
 ) -> Result<(), InvalidDeclaration> {
     match members.keys().find(|name| !names.contains(&name.as_str())) {
         None => Ok(()),
-        Some(unknown) => Err(form(place, format!("there is no member '{unknown}'; there are {}", names.join(", ")))),
+        Some(unknown) => Err(form(place, unknown_member(unknown, names))),
     }
 }
 
@@ -127,7 +128,10 @@ pub(super) fn require_known(
 pub(super) fn check_address(place: &str, address: &Value) -> Result<(), InvalidDeclaration> {
     match address {
         Value::Object(members) => require_known(place, members, names_of::<JwksUri>()),
-        _ => Ok(()),
+        Value::String(_) | Value::Null => Ok(()),
+        _ => {
+            Err(form(place, "has to be an https URL, or an object with the members uri, allow_private_network and ca"))
+        }
     }
 }
 
@@ -135,16 +139,13 @@ pub(super) fn form(place: &str, why: impl fmt::Display) -> InvalidDeclaration {
     InvalidDeclaration::Form { place: place.to_owned(), why: why.to_string() }
 }
 
-pub(super) fn take<T: for<'de> Deserialize<'de>>(
+pub(super) fn take<T: DeserializeOwned>(
     members: &mut Map<String, Value>,
     name: &str,
     place: &str,
 ) -> Result<Option<T>, InvalidDeclaration> {
     let Some(value) = members.remove(name) else { return Ok(None) };
-    match serde_json::from_value(value) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => Err(InvalidDeclaration::Form { place: format!("{place}: {name}"), why: error.to_string() }),
-    }
+    read(&value).map(Some).map_err(|error| form(&format!("{place}: {name}"), error))
 }
 
 pub(super) fn missing(place: &str, member: &str) -> InvalidDeclaration {

@@ -16,6 +16,7 @@ pub use entry::{Entry, InvalidDeclaration, UNTIL_EXP, declared_form};
 use super::step::Target;
 use crate::core::client::id::ClientId;
 use crate::core::declaration::DeclarationName;
+use crate::core::form::{read, unknown_member};
 use crate::core::owner::OwnerId;
 use crate::core::realm::RealmName;
 use crate::core::trust::issuer::IssuerName;
@@ -58,15 +59,18 @@ impl Declaration {
         let Value::Object(members) = document else {
             return Err(match document {
                 Value::Null => InvalidDeclaration::Empty { place: file.to_owned() },
-                _ => form(file, format!("it is an object with the members {}", MEMBERS.join(", "))),
+                _ => form(file, format!("it has to be an object with the members {}", MEMBERS.join(", "))),
             });
         };
         if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str()) && *name != SCHEMA) {
-            return Err(form(file, format!("there is no member '{unknown}'; there are {}", MEMBERS.join(", "))));
+            return Err(form(file, unknown_member(unknown, &MEMBERS)));
         }
-        let name = members.get("name").and_then(Value::as_str);
+        if members.get(SCHEMA).is_some_and(|schema| !schema.is_string()) {
+            return Err(form(&format!("{file}: {SCHEMA}"), "has to be text: where the schema of this file is"));
+        }
+        let name = members.get("name").filter(|name| !name.is_null());
         let name = name.ok_or_else(|| form(file, "it has to say its name, such as \"name\": \"team-a\"".to_owned()))?;
-        let name = name.parse().map_err(|error| form(&format!("{file}: name"), error))?;
+        let name = read(name).map_err(|error| form(&format!("{file}: name"), error))?;
         let mut declared = Self {
             name,
             realms: BTreeMap::new(),
@@ -114,13 +118,16 @@ fn entries(file: &str, members: &Map<String, Value>, list: &str) -> Result<Vec<W
     let entries = match members.get(list) {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(entries)) => entries,
-        Some(_) => return Err(form(&format!("{file}: {list}"), "it is a list")),
+        Some(_) => return Err(form(&format!("{file}: {list}"), "has to be a list")),
     };
     let entry = |(index, entry): (usize, &Value)| {
         let place = format!("{file}: {list}[{index}]");
         match entry {
-            Value::Object(entry) => Ok(Written { place, members: entry.clone() }),
-            _ => Err(form(&place, "it is an object with the record's members")),
+            Value::Object(entry) => match entry.keys().find(|name| SECRETS.contains(&name.as_str())) {
+                Some(secret) => Err(form(&format!("{place}: {secret}"), NO_SECRETS)),
+                None => Ok(Written { place, members: entry.clone() }),
+            },
+            _ => Err(form(&place, "has to be an object with the members of the record")),
         }
     };
     entries.iter().enumerate().map(entry).collect()
@@ -145,5 +152,9 @@ where
 
 /// The members of a file, in the order in which they are written. Those after the name are lists of records.
 pub const MEMBERS: [&str; 5] = ["name", "realms", "owners", "issuers", "clients"];
+/// Members under which people and other products keep secrets. They are told of what to do instead.
+const SECRETS: [&str; 5] = ["client_secret", "client_secrets", "secret", "password", "registration_access_token"];
+const NO_SECRETS: &str = "a file never has a secret: one is made when the client is registered; take it out, and replace the secret if \
+                          others have seen the file";
 /// Which editors complete a file by.
 const SCHEMA: &str = "$schema";

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Draft, STATUS, action, changes, key_of, merged};
+use super::{Draft, STATUS, action, changes, disabled_first, key_of, merged};
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::{Client, ClientStatus};
@@ -41,7 +41,7 @@ impl Draft<'_> {
         let former: Vec<&Client> = self.stored.clients().filter(is_former).collect();
         for client in former {
             let id = key_of(client);
-            if self.delete_or_leave(Target::from(&id), Base::of_client(client)) {
+            if self.delete_or_leave(Target::from(&id), Base::of_client(client), disabled_first(client.is_active())) {
                 self.clients.remove(&id);
             }
         }
@@ -58,6 +58,8 @@ impl Draft<'_> {
             Some(client) => self.adopted(client.managed_by.as_ref())?,
             None => None,
         };
+        // What an earlier run has begun and not ended is made anew.
+        let stored = stored.filter(|client| !client.is_incomplete());
         let forgotten = self.forgotten(entry, stored.and_then(|client| client.managed_by.as_ref()));
         let before = stored.map_or_else(ClientMetadata::new, |client| client.metadata.clone());
         let metadata: ClientMetadata = merged(&before, &ClientMetadata::new(), entry, &forgotten)?;
