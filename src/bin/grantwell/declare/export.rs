@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// The name that the file has
     #[arg(long, value_name = "NAME", default_value = "exported")]
     name: DeclarationName,
-    /// Only this realm and its clients; may be repeated [default: every realm]
+    /// Only this realm with its issuers, its clients and their owners; may be repeated [default: every realm]
     #[arg(long, value_name = "NAME")]
     realm: Vec<RealmName>,
     /// How to print it
@@ -47,6 +47,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(unknown) = wanted.iter().find(|name| stored.realm(name).is_none()) {
         return Err(Failure::new(format!("realm '{unknown}' does not exist; list them with: grantwell realm list")));
     }
+    let stored = if wanted.is_empty() { stored } else { stored.without_idle_owners() };
     let document = Exported::new(&arguments.name, &stored);
     match arguments.output {
         Language::Json => output::json(&document),

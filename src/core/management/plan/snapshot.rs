@@ -48,6 +48,14 @@ impl Snapshot {
         self.in_part.iter()
     }
 
+    /// The same without owners that own none of the clients.
+    #[must_use]
+    pub fn without_idle_owners(mut self) -> Self {
+        let named: BTreeSet<&OwnerId> = self.clients.values().flat_map(|client| &client.metadata.owners).collect();
+        self.owners.retain(|id, _| named.contains(id));
+        self
+    }
+
     /// The realm of this name. Root always exists, whether or not there is a record of it.
     pub fn realm(&self, name: &RealmName) -> Option<Realm> {
         let stored = self.realms.get(name).cloned();
