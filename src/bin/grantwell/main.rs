@@ -27,6 +27,7 @@ mod realm;
 mod report;
 mod restore;
 mod sample;
+mod schema;
 mod secret_storage;
 mod secrets;
 mod serve;
@@ -104,6 +105,13 @@ enum Command {
     Diff(declare::DiffArguments),
     /// Writes the registry as a file that declares it
     Export(declare::ExportArguments),
+    /// Writes the JSON Schema by which editors complete and check a file
+    ///
+    /// A file of `grantwell export` names it as declaration.schema.json, beside itself.
+    #[command(after_help = "Examples:
+  grantwell schema > declaration.schema.json
+  grantwell schema trust-rules > trust-rules.schema.json")]
+    Schema(schema::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
@@ -222,6 +230,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
         Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
         Command::Export(arguments) => Box::pin(declare::export(arguments)).await,
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,
