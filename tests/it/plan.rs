@@ -8,6 +8,7 @@ use grantwell::core::client::id::ClientId;
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::declaration::ManagedBy;
 use grantwell::core::management::plan::{
     Action, AdoptedFrom, Declaration, Exported, KeepSecret, Plan, PlanOptions, Problem, ProblemKind, Snapshot, Step,
     Target,
@@ -128,6 +129,40 @@ async fn a_deletion_that_was_interrupted_after_disabling_is_finished_and_another
     house.update("alpha", "two", &|metadata| metadata.contacts = vec!["needs it".to_owned()]).await;
     assert!(matches!(house.apply(&plan).await, Err(ManagementError::Conflict(_))));
     assert_eq!(house.ids().await, ["alpha/two"], "the first was disabled as planned, the second is needed");
+}
+
+#[tokio::test]
+async fn a_registration_that_an_earlier_run_has_begun_and_not_ended_is_made_anew() {
+    let house = House::new();
+    house.apply_file(&team_a()).await;
+    let whole = house.snapshot().await;
+    let begun = |managed_by: &dyn Fn(&Client) -> Option<ManagedBy>| {
+        let clients = whole.clients().map(|client| match client.client_id.as_str() {
+            "one" => Client { managed_by: managed_by(client), ..client.begun() },
+            _ => client.clone(),
+        });
+        Snapshot::new(whole.realms().cloned(), clients)
+    };
+    let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
+    let ours = begun(&|client| client.managed_by.clone());
+    let plan = Plan::make(&declaration, &ours, PlanOptions::default()).expect("a plan");
+    let step = plan.steps.iter().find(|step| step.target == target("alpha", "one")).expect("a step");
+    assert_eq!((step.action, &step.base), (Action::Create, &None));
+    assert!(step.changes.iter().any(|change| change.member == "client_name"), "{step:?}");
+
+    let nobodys = begun(&|_| None);
+    let refused = Plan::make(&declaration, &nobodys, PlanOptions::default()).expect_err("perhaps it is being made");
+    assert!(matches!(refused.as_slice(), [Problem { kind: ProblemKind::NotOurs { of: None }, .. }]), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_plan_says_in_which_realms_it_has_not_searched_for_what_is_declared_no_longer() {
+    let house = House::new();
+    house.apply_file(&team_a()).await;
+    let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
+    let stored = house.snapshot().await.in_part([name("alpha")].into());
+    let plan = Plan::make(&declaration, &stored, PlanOptions::default()).expect("a plan");
+    assert_eq!((plan.has_changes(), plan.not_searched), (false, vec![name("alpha")]));
 }
 
 #[tokio::test]

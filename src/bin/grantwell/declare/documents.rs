@@ -44,6 +44,11 @@ impl Documents {
         Ok(documents)
     }
 
+    /// Each as it was read, with the name of its file.
+    pub(super) fn parsed(&self) -> Vec<(String, Value)> {
+        self.parsed.clone()
+    }
+
     /// What they declare together.
     pub(super) fn declaration(&self) -> Result<Declaration, Failure> {
         Declaration::of(&self.parsed).map_err(|error| {

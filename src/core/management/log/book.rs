@@ -109,6 +109,16 @@ impl Logbook {
         changes.map(|change| self.line(&caller, change, Outcome::Done)).collect()
     }
 
+    /// The line of a registry whose place a backup takes, for a store that does both in one step.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn line_of_restore(&self) -> Result<AdminLogLine, PortError> {
+        let change =
+            ChangeToLog { action: Action::RESTORE, target: Target::default(), members: Vec::new(), revision: None };
+        self.line(&self.caller().await?, change, Outcome::Done)
+    }
+
     /// Whether whoever works here may do what only operators may.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ impl Management {
             return Ok(Vec::new());
         }
         let mut refused = Vec::new();
-        for step in plan.phases().into_iter().flat_map(|phase| phase.steps) {
+        for step in plan.steps.iter().filter(|step| step.is_change()) {
             if let Some(why) = self.refusal_of(step, &access).await? {
                 refused.push(NotPermitted { target: step.target.clone(), why });
             }

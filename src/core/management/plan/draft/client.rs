@@ -41,7 +41,7 @@ impl Draft<'_> {
         let former: Vec<&Client> = self.stored.clients().filter(is_former).collect();
         for client in former {
             let id = key_of(client);
-            if self.delete_or_leave(Target::from(&id), Base::of_client(client)) {
+            if self.delete_or_leave(Target::from(&id), Base::of_client(client), disabled_first(client)) {
                 self.clients.remove(&id);
             }
         }
@@ -58,6 +58,8 @@ impl Draft<'_> {
             Some(client) => self.adopted(client.managed_by.as_ref())?,
             None => None,
         };
+        // What an earlier run has begun and not ended is made anew.
+        let stored = stored.filter(|client| !client.is_incomplete());
         let forgotten = self.forgotten(entry, stored.and_then(|client| client.managed_by.as_ref()));
         let before = stored.map_or_else(ClientMetadata::new, |client| client.metadata.clone());
         let metadata: ClientMetadata = merged(&before, &ClientMetadata::new(), entry, &forgotten)?;
@@ -89,4 +91,13 @@ impl Draft<'_> {
         };
         Ok((metadata, step))
     }
+}
+
+/// A client is disabled before it is deleted, where it is not yet.
+fn disabled_first(client: &Client) -> Vec<MemberChange> {
+    if !client.is_active() {
+        return Vec::new();
+    }
+    let (before, after) = (json!(client.status), json!(ClientStatus::Disabled));
+    vec![MemberChange { member: STATUS.to_owned(), before, after, returns_to_default: false }]
 }

@@ -38,7 +38,7 @@ impl Draft<'_> {
     pub(super) fn former_issuers(&mut self) {
         for (realm, issuer) in self.undeclared_issuers() {
             let target = Target::from(&(realm.name.clone(), issuer.name.clone()));
-            if self.delete_or_leave(target.clone(), Base::of_issuer(realm, issuer)) {
+            if self.delete_or_leave(target.clone(), Base::of_issuer(realm, issuer), Vec::new()) {
                 let needed = self.clients_that(|of, metadata| *of == realm.name && needs(metadata, issuer));
                 if !needed.is_empty() {
                     self.refuse_deletion(target, ProblemKind::IssuerIsUsed(needed));

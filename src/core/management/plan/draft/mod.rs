@@ -35,6 +35,9 @@ pub struct Plan {
     /// Records that the file has declared and does not any more, and that stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Target>,
+    /// Realms with so many clients that nobody has looked which of them the file has declared and does not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_searched: Vec<RealmName>,
 }
 
 /// What a plan may do besides.
@@ -49,6 +52,9 @@ pub struct PlanOptions {
 /// Steps that are carried out after those of the phase before.
 #[derive(Debug)]
 pub struct Phase<'a> {
+    /// Whether clients are only disabled here ([`Management::disable_ahead`](crate::core::management::Management::disable_ahead)), which the
+    /// next phase deletes.
+    pub disables: bool,
     /// The steps that change something.
     pub steps: Vec<&'a Step>,
     /// Whether they are of records that know nothing of each other.
@@ -86,7 +92,8 @@ impl Plan {
         if !draft.problems.is_empty() {
             return Err(draft.problems);
         }
-        Ok(Self { name: declaration.name.clone(), steps: draft.steps, left: draft.left })
+        let not_searched = stored.realms_in_part().cloned().collect();
+        Ok(Self { name: declaration.name.clone(), steps: draft.steps, left: draft.left, not_searched })
     }
 
     /// Whether anything has to happen.
@@ -106,16 +113,19 @@ impl Plan {
             (false, Target::Owner { .. }) => 1,
             (false, Target::Issuer { .. }) => 2,
             (false, Target::Client { .. }) => 3,
-            (true, Target::Client { .. }) => 4,
-            (true, Target::Issuer { .. }) => 5,
-            (true, Target::Owner { .. }) => 6,
-            (true, Target::Realm { .. }) => 7,
+            (true, Target::Client { .. }) => DELETED_CLIENTS,
+            (true, Target::Issuer { .. }) => 6,
+            (true, Target::Owner { .. }) => 7,
+            (true, Target::Realm { .. }) => 8,
         };
         let mut phases: BTreeMap<u8, Phase<'_>> = BTreeMap::new();
         for step in self.steps.iter().filter(|step| step.is_change()) {
             let side_by_side = matches!(step.target, Target::Client { .. });
-            let phase = phases.entry(phase_of(step)).or_insert(Phase { steps: Vec::new(), side_by_side });
-            phase.steps.push(step);
+            let empty = |disables| Phase { disables, steps: Vec::new(), side_by_side };
+            if phase_of(step) == DELETED_CLIENTS {
+                phases.entry(DELETED_CLIENTS - 1).or_insert_with(|| empty(true)).steps.push(step);
+            }
+            phases.entry(phase_of(step)).or_insert_with(|| empty(false)).steps.push(step);
         }
         phases.into_values().collect()
     }
@@ -176,8 +186,8 @@ impl Draft<'_> {
         managed_by.is_some_and(|managed_by| managed_by.name == self.declaration.name)
     }
 
-    /// What is declared no more is deleted where that is asked for. Whether it is.
-    fn delete_or_leave(&mut self, target: Target, base: Base) -> bool {
+    /// What is declared no more is deleted where that is asked for, `changes` before. Whether it is.
+    fn delete_or_leave(&mut self, target: Target, base: Base, changes: Vec<MemberChange>) -> bool {
         if !self.options.prune {
             self.left.push(target);
             return false;
@@ -186,7 +196,7 @@ impl Draft<'_> {
             target,
             action: Action::Delete,
             base: Some(base),
-            changes: Vec::new(),
+            changes,
             managed_by: None,
             adopted_from: None,
         });
@@ -280,3 +290,5 @@ fn key_of(client: &Client) -> (RealmName, ClientId) {
 }
 
 const STATUS: &str = "status";
+/// The place of the phase in which clients are deleted. The one before is theirs, too.
+const DELETED_CLIENTS: u8 = 5;

@@ -31,7 +31,7 @@ impl Draft<'_> {
         let former: Vec<&Owner> = self.stored.owners().filter(is_former).collect();
         for owner in former {
             let target = Target::from(&owner.owner);
-            if self.delete_or_leave(target.clone(), Base::of_owner(owner)) {
+            if self.delete_or_leave(target.clone(), Base::of_owner(owner), Vec::new()) {
                 let owned = self.clients_that(|_, metadata| metadata.owners.contains(&owner.owner));
                 if !owned.is_empty() {
                     self.refuse_deletion(target, ProblemKind::StillOwns(owned));
