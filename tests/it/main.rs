@@ -42,6 +42,7 @@ mod metrics;
 mod parameters;
 mod persistence;
 mod plan;
+mod plan_faults;
 mod private_key_jwt;
 mod quota;
 mod registry;

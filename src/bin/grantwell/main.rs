@@ -14,8 +14,10 @@ mod count;
 mod declare;
 mod demo;
 mod describe;
+mod document;
 mod duration;
 mod failure;
+mod import;
 mod issuer;
 mod key;
 mod log;
@@ -31,6 +33,7 @@ mod secrets;
 mod serve;
 mod service_manager;
 mod store;
+mod store_identity;
 mod terminal;
 mod token;
 mod trust;
@@ -103,6 +106,11 @@ enum Command {
     Diff(declare::DiffArguments),
     /// Writes the registry as a file that declares it
     Export(declare::ExportArguments),
+    /// Makes a file of declarations of another product's export
+    ///
+    /// Of each member of each client it says what becomes of it: taken, changed, or left out, and why. It changes nothing; `grantwell
+    /// apply` does, with the file. No secret is taken over: apply makes a new one for each client that has one, and you hand it over.
+    Import(import::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
@@ -221,11 +229,12 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
         Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
         Command::Export(arguments) => Box::pin(declare::export(arguments)).await,
+        Command::Import(arguments) => import::run(&arguments),
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,
         Command::Backup(arguments) => backup::run(arguments),
-        Command::Restore(arguments) => restore::run(arguments),
+        Command::Restore(arguments) => Box::pin(restore::run(arguments)).await,
         Command::Check(arguments) => check::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),

@@ -21,6 +21,7 @@ use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
 use crate::output;
+use crate::store_identity::StoreIdentity;
 
 /// `--store` of the commands that manage a registry.
 #[derive(Debug, clap::Args)]
@@ -121,6 +122,14 @@ pub(crate) struct Store {
     /// What this command has made to have a registry.
     made: Option<Made>,
     marks: Marks,
+    whose: Whose,
+}
+
+/// What says which store it is.
+enum Whose {
+    Directory(PathBuf),
+    #[cfg(feature = "aws")]
+    Table(String, grantwell::aws::store::registry_id::RegistryIdentity),
 }
 
 /// Where it is kept on which day clients were last used.
@@ -258,9 +267,27 @@ impl FromStr for RealmChoice {
 }
 
 impl Store {
+    /// Which store it is.
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "the build with AWS awaits here"))]
+    pub(crate) async fn identity(&self) -> Result<StoreIdentity, Failure> {
+        match &self.whose {
+            Whose::Directory(directory) => StoreIdentity::of_directory(directory),
+            #[cfg(feature = "aws")]
+            Whose::Table(table, identity) => {
+                let registry = identity.find().await?.map(|id| id.as_str().to_owned());
+                Ok(StoreIdentity::Aws { table: table.clone(), registry })
+            }
+        }
+    }
+
     /// The use cases over the registry.
     pub(crate) fn management(&self) -> &Management {
         &self.management
+    }
+
+    /// Whether there is none, and this is taken for it ([`IfAbsent::TakeForEmpty`]).
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.whose, Whose::Directory(_)) && self.file.is_none()
     }
 
     /// On which day clients were last used.
@@ -365,16 +392,17 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             data
         }
         IfAbsent::TakeForEmpty if !DataDir::find(directory)?.map_or(Ok(false), |found| found.has_registry())? => {
-            output::note(&format!("there is no store in {}; everything would be new", directory.display()));
             let management = management_over(Arc::new(SqliteRegistry::in_memory()?))?;
-            return Ok(Store { management, file: None, made: None, marks: Marks::OnDisk(directory.join("tokens.db")) });
+            let (marks, whose) = (Marks::OnDisk(directory.join("tokens.db")), Whose::Directory(directory.to_owned()));
+            return Ok(Store { management, file: None, made: None, marks, whose });
         }
         IfAbsent::Refuse | IfAbsent::TakeForEmpty => find_registry(directory)?,
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);
     let management = management_over(Arc::clone(&registry))?;
-    Ok(Store { management, file: Some((registry, path)), made, marks: Marks::OnDisk(data.tokens_path()) })
+    let (marks, whose) = (Marks::OnDisk(data.tokens_path()), Whose::Directory(directory.to_owned()));
+    Ok(Store { management, file: Some((registry, path)), made, marks, whose })
 }
 
 fn management_over(registry: Arc<SqliteRegistry>) -> Result<Management, Failure> {
@@ -409,6 +437,8 @@ async fn open_aws() -> Result<Store, Failure> {
     let keys = keys.making(new_secrets.clone());
     let logging = aws_logging(&sdk_config, &config.registry_table)?;
     let marks = Marks::InDynamoDb(dynamodb.clone());
+    let table = config.registry_table.clone();
+    let whose = Whose::Table(table.clone(), RegistryIdentity::new(dynamodb.clone(), table));
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -419,7 +449,7 @@ async fn open_aws() -> Result<Store, Failure> {
     .making(new_secrets);
     let management =
         Management::new(Arc::new(registrar), Arc::new(keys), logging, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None, marks })
+    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None, marks, whose })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -1,11 +1,13 @@
 //! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
 //! on disk; and the rotation of keys by `grantwell serve` itself.
 
+mod apply;
 mod backup;
 mod client_keys;
 mod completion;
 mod create;
 mod help;
+mod import;
 mod inspect;
 mod issuers;
 mod keys;

@@ -20,10 +20,15 @@ impl Bar {
     }
 }
 
+impl Bar {
+    /// Takes the line away, so that something else can be said.
+    pub(super) fn clear(&self) {
+        self.show("");
+    }
+}
+
 impl Drop for Bar {
     fn drop(&mut self) {
-        if self.is_seen {
-            let _nobody_to_tell = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.clear();
     }
 }

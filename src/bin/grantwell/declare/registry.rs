@@ -44,12 +44,12 @@ pub(super) async fn snapshot(
             clients.extend(management.clients_of_ids(some).await?);
             reading.has_read(some.len());
         }
-        Ok(Snapshot::new(realms, clients).in_part(in_part))
+        Ok(Snapshot::new(realms, clients).in_part(in_part).with_owners(management.owners().await?))
     };
     read.await.map_err(unread)
 }
 
-/// Every realm that is wanted, with all its clients.
+/// Every realm that is wanted, with all its clients, and every owner.
 pub(super) async fn of_realms(
     management: &Management,
     is_wanted: impl Fn(&RealmName) -> bool,
@@ -59,7 +59,8 @@ pub(super) async fn of_realms(
         let reading = Reading::new();
         let clients = realms.iter().map(|realm| read_clients(management, &realm.name, usize::MAX, &reading));
         let clients: Vec<ReadClients> = stream::iter(clients).buffered(AT_ONCE).try_collect().await?;
-        Ok(Snapshot::new(realms, clients.into_iter().flat_map(|read| read.clients)))
+        let clients = clients.into_iter().flat_map(|read| read.clients);
+        Ok(Snapshot::new(realms, clients).with_owners(management.owners().await?))
     };
     read.await.map_err(unread)
 }
