@@ -492,7 +492,7 @@ mod tests {
     #[test]
     fn what_is_not_a_setting_is_named_and_its_value_is_not() {
         let known = "access_token_lifetime, default_scope, signing_key_rotation_days, failed_auth_limit, failed_auth_window, \
-                     log_level, origin_secret_sha256, origin_secret_previous_sha256";
+                     admin_log_retention_days, log_level, origin_secret_sha256, origin_secret_previous_sha256";
         assert_eq!(
             refusal(r#"{"log_level":"info","AccessTokenLifetime":"canary"}"#),
             format!(

@@ -226,6 +226,8 @@ actions! {
     DELETE_REALM = "realm.delete";
     /// All tokens of a realm are ended.
     REVOKE_REALM_TOKENS = "realm.revoke_tokens";
+    /// A backup takes the place of the registry.
+    RESTORE = "registry.restore";
     /// An owner is made.
     CREATE_OWNER = "owner.create";
     /// An owner is changed.

@@ -18,6 +18,7 @@ pub mod declaration;
 mod encoding;
 pub mod endpoint;
 pub mod error;
+pub mod form;
 pub mod introspection;
 pub mod jose;
 pub mod json;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aws_principal::AwsPrincipal;
 use super::conversions::text_conversions;
+use super::declaration::ManagedBy;
 use super::members::Members;
 use super::time::UnixSeconds;
 
@@ -23,6 +24,9 @@ pub struct Owner {
     pub status: OwnerStatus,
     /// When it was made.
     pub created_at: UnixSeconds,
+    /// The file that declares it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<ManagedBy>,
     /// Counts the changes; a write that names an older one is refused.
     pub revision: u64,
 }
@@ -87,7 +91,7 @@ impl Owner {
 
     /// A new owner (revision 1).
     pub fn new(owner: OwnerId, details: OwnerDetails, now: UnixSeconds) -> Self {
-        Self { owner, details, status: OwnerStatus::Active, created_at: now, revision: 1 }
+        Self { owner, details, status: OwnerStatus::Active, created_at: now, managed_by: None, revision: 1 }
     }
 
     /// Whether `principal` acts for it.
@@ -106,6 +110,7 @@ impl Owner {
             })
             .chain(own("status", serde_json::json!(self.status)))
             .chain(own("created_at", serde_json::json!(self.created_at)))
+            .chain(own("managed_by", serde_json::json!(self.managed_by)))
             .collect()
     }
 }
@@ -187,7 +192,7 @@ mod tests {
         let shown = serde_json::to_string(&owner.information()).expect("JSON");
         assert_eq!(
             shown,
-            r#"{"owner":"alice","name":null,"email":null,"aws_principals":[],"status":"active","created_at":7}"#
+            r#"{"owner":"alice","name":null,"email":null,"aws_principals":[],"status":"active","created_at":7,"managed_by":null}"#
         );
         let stored = serde_json::to_string(&owner).expect("JSON");
         assert_eq!(stored, r#"{"owner":"alice","status":"active","created_at":7,"revision":1}"#);

@@ -215,17 +215,20 @@ async fn what_cannot_be_is_said_of_every_record_before_anything_is_done() {
 fn a_file_that_is_not_of_its_form_is_refused_with_the_place() {
     for (document, expected) in [
         (Value::Null, "a.yaml is empty: it has to say at least its name"),
-        (json!([]), "a.yaml: it is an object with the members name, realms, clients"),
+        (json!([]), "a.yaml: it has to be an object with the members name, realms, owners, issuers, clients"),
         (json!({}), "a.yaml: it has to say its name, such as \"name\": \"team-a\""),
         (json!({ "name": "team a" }), "a.yaml: name: a name has 1 to 64 characters of A-Z, a-z, 0-9, _, . and -"),
-        (json!({ "name": "a", "client": [] }), "a.yaml: there is no member 'client'; there are name, realms, clients"),
-        (json!({ "name": "a", "clients": {} }), "a.yaml: clients: it is a list"),
-        (json!({ "name": "a", "clients": ["one"] }), "a.yaml: clients[0]: it is an object with the record's members"),
+        (json!({ "name": "a", "client": [] }), "a.yaml: there is no member 'client'; did you mean 'clients'?"),
+        (json!({ "name": "a", "clients": {} }), "a.yaml: clients: has to be a list"),
+        (
+            json!({ "name": "a", "clients": ["one"] }),
+            "a.yaml: clients[0]: has to be an object with the members of the record",
+        ),
         (json!({ "name": "a", "clients": [{}] }), "a.yaml: clients[0]: it has to say its client_id"),
         (json!({ "name": "a", "realms": [{}] }), "a.yaml: realms[0]: it has to say its realm"),
         (
             json!({ "name": "a", "clients": [{ "client_id": "x", "client_secret": "0123456789abcdef" }] }),
-            "a.yaml: clients[0]: client_secret: a file never has a secret: one is made when the client is registered",
+            "a.yaml: clients[0]: client_secret: a file never has a secret: one is made when the client is registered; take it out, and replace the secret if others have seen the file",
         ),
         (
             json!({ "name": "a", "clients": [{ "client_id": "x" }, { "realm": "root", "client_id": "x" }] }),

@@ -45,6 +45,7 @@ struct Answer {
 #[derive(Debug, Serialize)]
 pub(crate) struct Holds {
     pub(crate) realms: usize,
+    pub(crate) owners: usize,
     pub(crate) clients: usize,
     pub(crate) disabled_clients: usize,
     pub(crate) signing_keys: usize,
@@ -105,6 +106,7 @@ pub(crate) fn subject_text(subject: &Subject) -> String {
         Subject::Realm(name) => format!("realm '{name}'"),
         Subject::Client { realm, client_id } => format!("client '{client_id}' of realm '{realm}'"),
         Subject::Keys(realm) => format!("the signing keys of realm '{realm}'"),
+        Subject::Owner(id) => format!("owner '{id}'"),
     }
 }
 
@@ -112,6 +114,7 @@ impl Holds {
     pub(crate) fn of(contents: &Contents) -> Self {
         Self {
             realms: contents.realms.len(),
+            owners: contents.owners.len(),
             clients: contents.client_count(),
             disabled_clients: contents.disabled_count(),
             signing_keys: contents.key_count(),
@@ -129,11 +132,12 @@ impl Holds {
         }
     }
 
-    pub(crate) fn rows(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn rows(&self) -> [(&'static str, String); 4] {
         let disabled =
             if self.disabled_clients == 0 { String::new() } else { format!(" ({} disabled)", self.disabled_clients) };
         [
             ("realms", self.realms.to_string()),
+            ("owners", self.owners.to_string()),
             ("clients", format!("{}{disabled}", self.clients)),
             ("signing_keys", self.signing_keys.to_string()),
         ]

@@ -235,7 +235,7 @@ impl Add {
     async fn run(self, place: &Place) -> Result<(), Failure> {
         let url = self.url()?;
         let kind = self.preset.or_else(|| url.known_kind()).unwrap_or_default();
-        let mut issuer = TrustedIssuer::new(self.name, url, kind, DISCOVERY);
+        let mut issuer = TrustedIssuer::new(self.name, url, kind, IssuerKeys::DISCOVERY);
         let pinned = self.settings.pinned(&issuer.issuer)?;
         self.settings.apply(&mut issuer, pinned.as_ref());
         self.settings.check(&issuer)?;
@@ -248,12 +248,7 @@ impl Add {
     }
 
     fn url(&self) -> Result<IssuerUrl, Failure> {
-        let of_preset = match self.preset {
-            Some(IssuerKind::Github) => Some(IssuerUrl::GITHUB),
-            Some(IssuerKind::Gitlab) => Some(IssuerUrl::GITLAB),
-            _ => None,
-        };
-        let url = self.issuer.clone().or_else(|| of_preset?.parse().ok());
+        let url = self.issuer.clone().or_else(|| self.preset?.issuer());
         url.ok_or_else(|| {
             let missing = match self.preset {
                 Some(IssuerKind::Eks) => {
@@ -304,7 +299,7 @@ impl Update {
         let pinned = self.settings.pinned(&before.issuer)?;
         let apply = |issuer: &mut TrustedIssuer| {
             if self.discover {
-                issuer.keys = DISCOVERY;
+                issuer.keys = IssuerKeys::DISCOVERY;
             }
             self.settings.apply(issuer, pinned.as_ref());
         };
@@ -461,7 +456,7 @@ fn advice(error: &NoKeys) -> &'static str {
 
 fn print(output: &OutputArguments, realm: &RealmName, issuer: &TrustedIssuer) -> Result<(), Failure> {
     output.print(&Shown { realm, issuer }, |Shown { realm, issuer }| {
-        let TrustedIssuer { name, issuer, kind, keys, algs, max_age, single_use } = issuer;
+        let TrustedIssuer { name, issuer, kind, keys, algs, max_age, single_use, managed_by: _ } = issuer;
         let algs: Vec<&str> = algs.iter().map(|alg| alg.as_str()).collect();
         output::record([
             ("realm", realm.to_string()),
@@ -539,8 +534,6 @@ fn jwks(path: &str, issuer: &IssuerUrl) -> Result<JwkSet, UnreadableJwks> {
     keys.map_err(UnreadableJwks::Refused)
 }
 
-/// Where keys are that nobody says otherwise of.
-const DISCOVERY: IssuerKeys = IssuerKeys::Discovery { allow_private_network: false, ca: None };
 /// The options of which `update` needs one.
 const CHANGES: [&str; 9] =
     ["jwks", "jwks_uri", "alg", "allow_private_network", "ca", "max_age", "single_use", "reusable", "discover"];

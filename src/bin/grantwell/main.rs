@@ -14,6 +14,7 @@ mod count;
 mod declare;
 mod demo;
 mod describe;
+mod document;
 mod duration;
 mod failure;
 mod issuer;
@@ -226,7 +227,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,
         Command::Backup(arguments) => backup::run(arguments),
-        Command::Restore(arguments) => restore::run(arguments),
+        Command::Restore(arguments) => Box::pin(restore::run(arguments)).await,
         Command::Check(arguments) => check::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),

@@ -2,17 +2,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use grantwell::config;
+use grantwell::core::admin_log::{AdminLogLine, Face};
+use grantwell::core::management::{Logbook, Logging};
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::RealmName;
+use grantwell::embedded::os_user::OsUser;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::fault::StoreError;
+use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::registry::contents::{NotARegistry, Since, Subject};
 use grantwell::embedded::store::restore::{PreparedRestore, Present, RestoreError};
-use grantwell::system::SystemClock;
+use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::backup::{Holds, no_file, subject_text};
 use crate::confirm::{ConfirmArguments, Unattended};
@@ -48,7 +54,7 @@ struct Answer {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { file, confirm, output, store } = arguments;
     let directory = match store.name()? {
         StoreName::File(directory) => directory,
@@ -57,7 +63,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     // A machine of its own may have no directory yet. One that was made for nothing goes again.
     let made: Vec<&Path> =
         directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    let restored = put_back(&directory, &file, &confirm, &output);
+    let restored = put_back(&directory, &file, &confirm, &output).await;
     if restored.is_err() {
         for directory in made {
             let _ = fs::remove_dir(directory);
@@ -66,7 +72,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     restored
 }
 
-fn put_back(
+async fn put_back(
     directory: &Path,
     file: &Path,
     confirm: &ConfirmArguments,
@@ -97,7 +103,8 @@ fn put_back(
     tell(undone.as_deref());
     let backup = counted(holds.realms, holds.clients);
     confirm.confirm(&format!("put a backup of {backup} {there}"), Unattended::Ends)?;
-    let restored = prepared.put_back(SystemClock.now())?;
+    let line = line_of_restore().await?;
+    let restored = prepared.put_back(&line, SystemClock.now())?;
     if let Some(kept) = &restored.kept {
         output::note(&format!(
             "what was there before is kept as {}; it holds digests of secrets and signing keys, so remove it when you do not need it",
@@ -112,6 +119,19 @@ fn put_back(
         undone: undone.map(|undone| undone.iter().map(as_json).collect()),
     };
     output.print(&answer, Answer::table)
+}
+
+/// Of the registry only who runs this is asked, and that is not in it.
+async fn line_of_restore() -> Result<AdminLogLine, Failure> {
+    let nowhere = Arc::new(SqliteRegistry::in_memory()?);
+    let logging = Logging {
+        log: Arc::clone(&nowhere) as _,
+        actors: Arc::new(OsUser::current(config::sudo_user())),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    };
+    let book = Logbook::new(logging, nowhere, Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok(book.line_of_restore().await?)
 }
 
 impl Answer {
@@ -158,7 +178,7 @@ fn sentence(since: &Since) -> String {
                 command("disable", of)
             )
         }
-        Since::Deleted(of @ Subject::Client { .. }) => {
+        Since::Deleted(of @ (Subject::Client { .. } | Subject::Owner(_))) => {
             format!(
                 "{} was deleted after the backup and is there again; delete it with: {}",
                 subject_text(of),
@@ -194,6 +214,7 @@ fn as_json(since: &Since) -> Value {
     match subject {
         Subject::Realm(realm) | Subject::Keys(realm) => json!({"change": change, "realm": realm}),
         Subject::Client { realm, client_id } => json!({"change": change, "realm": realm, "client_id": client_id}),
+        Subject::Owner(owner) => json!({"change": change, "owner": owner}),
     }
 }
 
@@ -201,6 +222,7 @@ fn command(command: &str, of: &Subject) -> String {
     match of {
         Subject::Client { realm, client_id } => in_realm(&format!("client {command} {client_id}"), realm),
         Subject::Realm(name) | Subject::Keys(name) => suggest_here(&format!("realm {command} {name}")),
+        Subject::Owner(id) => suggest_here(&format!("owner {command} {id}")),
     }
 }
 

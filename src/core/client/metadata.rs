@@ -372,6 +372,7 @@ mod tests {
         let uris = |count| numbered(count).map(|uri| uri.parse().expect("a URL")).collect::<Vec<RedirectUri>>();
         let resources = |count| numbered(count).map(|uri| uri.parse().expect("a URI")).collect::<Vec<ResourceUri>>();
         let scope = |count: usize| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+        let owners = |count: usize| (0..count).map(|number| format!("o{number}").parse().expect("an id")).collect();
         let grants = |count: usize| (0..count).map(|number| format!("urn:ietf:params:oauth:grant-type:{number}"));
         let grants = |count| grants(count).map(|name| name.parse().expect("a grant type")).collect::<BTreeSet<_>>();
         let most = ClientMetadata::MAX_VALUES;
@@ -386,7 +387,8 @@ mod tests {
                 let expected = if too_many { Err(InvalidRegistration::TooMany { what }) } else { Ok(()) };
                 assert_eq!(with(change), expected, "{count} {what}");
             };
-            checked("owners", &|metadata| metadata.contacts = vec!["a".into(); count]);
+            checked("contacts", &|metadata| metadata.contacts = vec!["a".into(); count]);
+            checked("owners", &|metadata| metadata.owners = owners(count));
             checked("sign-in URLs", &|metadata| metadata.redirect_uris = uris(count));
             checked("scopes", &|metadata| metadata.scope = scope(count).parse().expect("well formed"));
             checked("grant types", &|metadata| metadata.grant_types = grants(count));
@@ -412,7 +414,7 @@ mod tests {
     #[test]
     fn a_registration_fits_into_an_item_to_the_byte() {
         let most = ClientMetadata::MAX_BYTES;
-        // Owners of 256 characters of four bytes each, and a name that takes what is left.
+        // Contacts of 256 characters of four bytes each, and a name that takes what is left.
         let mut metadata = ClientMetadata { contacts: vec!["\u{1f980}".repeat(256); 63], ..ClientMetadata::new() };
         let bytes = |metadata: &ClientMetadata| serde_json::to_vec(metadata).expect("serializes").len();
         metadata.client_name = Some("n".into());

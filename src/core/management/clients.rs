@@ -89,7 +89,7 @@ impl Management {
             None => None,
         };
         self.refuse_rotation_days(None, &metadata, &subject)?;
-        self.require_owners(None, &metadata).await?;
+        self.require_owners(None, &metadata, managed_by.as_ref()).await?;
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
         let client = Client { status, managed_by, ..client };
@@ -191,7 +191,7 @@ impl Management {
                 &Subject::client(&realm.name, client_id),
             )?;
         }
-        self.require_owners(Some(&before.metadata), &client.metadata).await?;
+        self.require_owners(Some(&before.metadata), &client.metadata, change.managed_by.as_ref()).await?;
         client.keep_longer_tokens_of(&before, now);
         let subject = Subject::client(realm, client_id);
         let (valid_after, notice) = change.tokens_valid_after.replaces(before.tokens_valid_after, subject, now)?;

@@ -3,10 +3,10 @@
 use super::issuer_rules::{InvalidIssuer, check};
 use super::operator::Management;
 use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict};
-use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
+use crate::core::client::metadata::ClientMetadata;
 use crate::core::realm::{Realm, RealmName};
-use crate::core::trust::issuer::{IssuerName, IssuerUrl, TrustedIssuer};
+use crate::core::trust::issuer::{IssuerName, TrustedIssuer};
 
 /// A change of an issuer. What it is called and who it is stay as they are.
 pub struct IssuerChange<'a> {
@@ -81,10 +81,7 @@ impl Management {
     ) -> Result<Changed<TrustedIssuer>, ManagementError> {
         let issuer = self.issuer(realm, name).await?;
         if !may_be_left {
-            let (count, first) = self.count_clients(realm, |client| needs(client, &issuer.issuer)).await?;
-            if count > 0 {
-                return Err(ManagementError::IssuerIsUsed { realm: realm.clone(), issuer: name.clone(), count, first });
-            }
+            self.require_unused(realm, &issuer).await?;
         }
         let remove = |stored: &mut Realm| {
             let is_another = |trusted: &TrustedIssuer| trusted.name != *name;
@@ -95,8 +92,21 @@ impl Management {
         Ok(Changed { record: issuer, notices: Vec::new() })
     }
 
+    /// That no rule of a client needs the issuer.
+    pub(super) async fn require_unused(
+        &self,
+        realm: &RealmName,
+        issuer: &TrustedIssuer,
+    ) -> Result<(), ManagementError> {
+        let (count, first) = self.count_clients(realm, |client| needs(&client.metadata, issuer)).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        Err(ManagementError::IssuerIsUsed { realm: realm.clone(), issuer: issuer.name.clone(), count, first })
+    }
+
     /// Applies `change` to the realm as it is stored. Whether anything was written.
-    async fn change_issuers(
+    pub(super) async fn change_issuers(
         &self,
         name: &RealmName,
         change: impl Fn(&mut Realm) -> Result<(), ManagementError>,
@@ -124,6 +134,6 @@ impl Management {
 }
 
 /// Whether a rule of the client needs the issuer. One of a client that comes by the IAM door alone needs nobody's token.
-fn needs(client: &Client, issuer: &IssuerUrl) -> bool {
-    client.allows_method(AuthMethod::WorkloadIdentity) && client.metadata.trust.need(issuer)
+pub(super) fn needs(metadata: &ClientMetadata, issuer: &TrustedIssuer) -> bool {
+    metadata.token_endpoint_auth_methods.contains(&AuthMethod::WorkloadIdentity) && metadata.trust.need(&issuer.issuer)
 }

@@ -5,6 +5,7 @@ use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conf
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
+use crate::core::declaration::ManagedBy;
 use crate::core::owner::{Owner, OwnerDetails, OwnerId, OwnerStatus};
 use crate::core::realm::RealmName;
 
@@ -22,7 +23,10 @@ impl Management {
     /// # Errors
     /// [`ManagementError`]; then there is none.
     pub async fn create_owner(&self, id: OwnerId, details: OwnerDetails) -> Result<Owner, ManagementError> {
-        let owner = Owner::new(id, details, self.clock.now());
+        self.make_owner(Owner::new(id, details, self.clock.now())).await
+    }
+
+    pub(super) async fn make_owner(&self, owner: Owner) -> Result<Owner, ManagementError> {
         check(&owner)?;
         let subject = || Subject::Owner(owner.owner.clone());
         if self.find_owner(&owner.owner).await?.is_some() {
@@ -68,14 +72,11 @@ impl Management {
             let mut owner = before.clone();
             (change.details)(&mut owner.details);
             owner.status = change.status.unwrap_or(owner.status);
-            check(&owner)?;
-            let subject = Subject::Owner(id.clone());
             if owner == before {
+                let subject = Subject::Owner(id.clone());
                 return Ok(Changed { record: owner, notices: vec![Notice::NothingChanged(subject)] });
             }
-            owner.revision = before.revision.saturating_add(1);
-            self.registrar.put_owner(&owner).await.map_err(|error| subject.refused(error))?;
-            Ok(Changed { record: owner, notices: Vec::new() })
+            Ok(Changed { record: self.replace_owner(owner).await?, notices: Vec::new() })
         };
         again_after_conflict(update).await
     }
@@ -85,46 +86,60 @@ impl Management {
     /// # Errors
     /// [`ManagementError::StillOwns`] where it owns clients, and then it stays as it was; [`ManagementError`] otherwise.
     pub async fn delete_owner(&self, id: &OwnerId) -> Result<(), ManagementError> {
-        let subject = || Subject::Owner(id.clone());
-        let before = self.owner(id).await?;
+        self.delete_as_it_is(self.owner(id).await?).await
+    }
+
+    /// [`Self::delete_owner`], unless somebody else changes it meanwhile.
+    pub(super) async fn delete_as_it_is(&self, before: Owner) -> Result<(), ManagementError> {
+        let id = &before.owner.clone();
         // Most of those that still own something are found without a change.
         self.require_no_clients(id).await?;
-        let set = async |owner: Owner| {
-            let written = self.registrar.put_owner(&owner).await;
-            written.map_err(|error| subject().refused(error)).map(|()| owner)
-        };
         let disabled = match before.status {
             OwnerStatus::Disabled => before,
             OwnerStatus::Active => {
-                let revision = before.revision.saturating_add(1);
-                let disabled = set(Owner { status: OwnerStatus::Disabled, revision, ..before }).await?;
+                let disabled = self.replace_owner(Owner { status: OwnerStatus::Disabled, ..before }).await?;
                 if let Err(owns) = self.require_no_clients(id).await {
-                    let revision = disabled.revision.saturating_add(1);
-                    set(Owner { status: OwnerStatus::Active, revision, ..disabled }).await?;
+                    self.replace_owner(Owner { status: OwnerStatus::Active, ..disabled }).await?;
                     return Err(owns);
                 }
                 disabled
             }
         };
-        self.registrar.delete_owner(&disabled).await.map_err(|error| subject().refused(error))
+        let deleted = self.registrar.delete_owner(&disabled).await;
+        deleted.map_err(|error| Subject::Owner(id.clone()).refused(error))
     }
 
-    /// The owners that `metadata` names and `before` does not have to be there, and active.
+    /// Writes what an owner of the revision that it says has become.
+    pub(super) async fn replace_owner(&self, owner: Owner) -> Result<Owner, ManagementError> {
+        check(&owner)?;
+        let owner = Owner { revision: owner.revision.saturating_add(1), ..owner };
+        let written = self.registrar.put_owner(&owner).await;
+        written.map_err(|error| Subject::Owner(owner.owner.clone()).refused(error))?;
+        Ok(owner)
+    }
+
+    /// The owners that `metadata` names and `before` does not have to be there, and active, unless the file that declares the client
+    /// declares them as well.
     pub(super) async fn require_owners(
         &self,
         before: Option<&ClientMetadata>,
         metadata: &ClientMetadata,
+        declared_by: Option<&ManagedBy>,
     ) -> Result<(), ManagementError> {
+        let file_of = |managed_by: Option<&ManagedBy>| managed_by.map(|managed_by| managed_by.name.clone());
+        let is_declared =
+            |owner: &Owner| declared_by.is_some() && file_of(owner.managed_by.as_ref()) == file_of(declared_by);
+        let may_own = |owner: &Owner| owner.status == OwnerStatus::Active || is_declared(owner);
         for id in metadata.owners.iter().filter(|id| before.is_none_or(|before| !before.owners.contains(id))) {
             let owner = self.find_owner(id).await?;
-            if owner.is_none_or(|owner| owner.status == OwnerStatus::Disabled) {
+            if !owner.as_ref().is_some_and(may_own) {
                 return Err(ManagementError::NoSuchOwner(id.clone()));
             }
         }
         Ok(())
     }
 
-    async fn find_owner(&self, id: &OwnerId) -> Result<Option<Owner>, ManagementError> {
+    pub(super) async fn find_owner(&self, id: &OwnerId) -> Result<Option<Owner>, ManagementError> {
         self.registrar.read_owner(id).await.map_err(|error| Subject::Owner(id.clone()).refused(error))
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::core::conversions::text_conversions;
+use crate::core::declaration::ManagedBy;
 use crate::core::keys::jwk_set::JwkSet;
 use crate::core::keys::jws_algorithm::JwsAlgorithm;
 use crate::core::keys::remote::{CaCertificates, JwksUri};
@@ -34,6 +35,9 @@ pub struct TrustedIssuer {
     /// Whether each token is good once.
     #[serde(default)]
     pub single_use: bool,
+    /// The file that declares it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<ManagedBy>,
 }
 
 /// What is known of an issuer's tokens: what a rule has to pin, and how they are used.
@@ -113,7 +117,8 @@ impl TrustedIssuer {
     /// An issuer of whose tokens is believed what its kind says: what signs them, how old they may be, and whether each is good once.
     pub fn new(name: IssuerName, issuer: IssuerUrl, kind: IssuerKind, keys: IssuerKeys) -> Self {
         let (max_age, single_use) = kind.use_of_tokens();
-        Self { name, issuer, kind, keys, algs: kind.algorithms().iter().copied().collect(), max_age, single_use }
+        let algs = kind.algorithms().iter().copied().collect();
+        Self { name, issuer, kind, keys, algs, max_age, single_use, managed_by: None }
     }
 
     /// An issuer of AWS STS that nobody has registered. Every account that lets its roles ask for tokens has one, so it says nothing
@@ -157,6 +162,16 @@ impl IssuerKind {
         }
     }
 
+    /// The issuer of this kind, where there is one that nearly everybody means.
+    pub fn issuer(self) -> Option<IssuerUrl> {
+        let url = match self {
+            Self::Github => IssuerUrl::GITHUB,
+            Self::Gitlab => IssuerUrl::GITLAB,
+            Self::Aws | Self::Eks | Self::Kubernetes | Self::Spiffe | Self::Oidc => return None,
+        };
+        url.parse().ok()
+    }
+
     /// What tokens of this kind are signed with, where whoever issues them lets callers choose from a closed list.
     fn algorithms(self) -> &'static [JwsAlgorithm] {
         match self {
@@ -173,6 +188,11 @@ impl IssuerKind {
             Self::Aws | Self::Github | Self::Oidc => (Some(TOKEN_MAX_AGE), true),
         }
     }
+}
+
+impl IssuerKeys {
+    /// Where keys are that nobody says otherwise of.
+    pub const DISCOVERY: Self = Self::Discovery { allow_private_network: false, ca: None };
 }
 
 impl IssuerName {

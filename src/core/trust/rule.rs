@@ -14,6 +14,7 @@ use super::limits;
 use super::owner;
 use super::sts::StsRole;
 use super::written::WrittenRule;
+use crate::core::form::{self, Malformed};
 
 pub use super::demand::{Shortfall, ShortfallReason};
 pub use super::name::{MalformedRuleName, RuleName};
@@ -172,10 +173,8 @@ impl TrustRule {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(written: &Value) -> Result<Self, RuleProblem> {
-        let written: WrittenRule = serde_path_to_error::deserialize(written).map_err(|error| {
-            let path = Some(error.path().to_string()).filter(|path| path != ".");
-            RuleProblem::Form { path, problem: in_plain_words(&error.into_inner().to_string()) }
-        })?;
+        let written: WrittenRule =
+            form::read(written).map_err(|Malformed { place, why }| RuleProblem::Form { path: place, problem: why })?;
         let WrittenRule { name, aws, issuer, claims, max_age, single_use, mode } = written;
         let name = name.parse()?;
         if claims.len() > limits::CLAIMS {
@@ -317,15 +316,4 @@ fn demands_of_issuers_token(issuer: &IssuerUrl, token: IssuerToken<'_>) -> Vec<D
 
 fn no_role(Shortfall { of, why }: Shortfall) -> Demand {
     Demand::new(of, "a role of AWS", None, Some(why))
-}
-
-/// What the library says of a form that it cannot read, as a sentence about what to write.
-fn in_plain_words(said: &str) -> String {
-    let is_number =
-        ["invalid type: integer", "invalid type: floating point"].iter().any(|number| said.starts_with(number));
-    if is_number && said.ends_with("expected a string") {
-        "has to be text: write it in quotes".to_owned()
-    } else {
-        said.replace('`', "'")
-    }
 }

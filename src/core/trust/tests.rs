@@ -45,6 +45,7 @@ fn issuer(url: &str, kind: IssuerKind) -> TrustedIssuer {
         algs: BTreeSet::new(),
         max_age: Some(600),
         single_use: true,
+        managed_by: None,
     }
 }
 
@@ -512,13 +513,10 @@ fn each_refusal_says_what_is_missing() {
         (json!({"aws": account(), "issuer": GITHUB}), head),
         (
             json!({"aws": account(), "owner": "me"}),
-            "owner: unknown field 'owner', expected one of 'name', 'aws', 'issuer', 'claims', 'max_age', 'single_use', 'mode'",
+            "there is no member 'owner'; there are name, aws, issuer, claims, max_age, single_use, mode",
         ),
-        (
-            with("rol", "x".into()),
-            "aws.rol: unknown field 'rol', expected one of 'partition', 'account', 'organization', 'organization_path', 'role', 'role_id', 'tags'",
-        ),
-        (json!({"aws": account(), "mode": "log"}), "mode: unknown variant 'log', expected 'enforce' or 'observe'"),
+        (with("rol", "x".into()), "aws: there is no member 'rol'; did you mean 'role'?"),
+        (json!({"aws": account(), "mode": "log"}), "mode: has to be enforce or observe"),
         (
             aws(json!({"role": "x"})),
             "\"aws\" needs an account or an organization: without one, roles of every AWS account in the world would satisfy it",
@@ -563,24 +561,21 @@ fn each_refusal_says_what_is_missing() {
         ),
         (json!({"aws": account(), "max_age": 0}), "max_age is 1 to 86400 seconds"),
         (json!({"aws": account(), "max_age": 86401}), "max_age is 1 to 86400 seconds"),
-        (json!({"aws": account(), "max_age": -1}), "max_age: invalid value: integer '-1', expected u64"),
+        (json!({"aws": account(), "max_age": -1}), "max_age: has to be a whole number of at least 0"),
         (claim(json!({"path": [], "equals": "x"})), claim_path),
         (claim(json!({"path": ["a", ""], "equals": "x"})), claim_path),
         (claim(json!({"path": ["a\n"], "equals": "x"})), claim_path),
-        (
-            claim(json!({"path": "sub", "equals": "x"})),
-            "claims[0].path: invalid type: string \"sub\", expected a sequence",
-        ),
+        (claim(json!({"path": "sub", "equals": "x"})), "claims[0].path: has to be a list"),
         (claim(json!({"path": ["sub"]})), one_test),
         (claim(json!({"path": ["sub"], "equals": "x", "present": true})), one_test),
         (claim(json!({"path": ["sub"], "in": []})), "claim sub: \"in\" is a list of 1 to 64 texts"),
         (
             claim(json!({"path": ["sub"], "equals": 1.5})),
-            "claims[0].equals: invalid type: floating point '1.5', expected text, a whole number, true or false",
+            "claims[0].equals: has to be text, a whole number, true or false",
         ),
         (
             claim(json!({"path": ["sub"], "equals": ["x"]})),
-            "claims[0].equals: invalid type: sequence, expected text, a whole number, true or false",
+            "claims[0].equals: has to be text, a whole number, true or false, not a list",
         ),
         (
             claim(json!({"path": ["sub"], "glob": "**"})),
@@ -588,7 +583,7 @@ fn each_refusal_says_what_is_missing() {
         ),
         (
             claim(json!({"path": ["sub"], "equal": "x"})),
-            "claims[0].equal: unknown field 'equal', expected one of 'path', 'equals', 'in', 'glob', 'present'",
+            "claims[0]: there is no member 'equal'; did you mean 'equals'?",
         ),
         (
             claim(json!({"path": [STS_CLAIMS, "aws_account"], "equals": "111122223333"})),
@@ -610,7 +605,7 @@ fn each_refusal_says_what_is_missing() {
         read(json!([rule("a"), rule("b c")])),
         Err("rule 2: a rule's name has 1 to 64 characters of A-Z, a-z, 0-9, _, . and -".into())
     );
-    assert_eq!(read(json!([{"aws": {"account": "111122223333"}}])), Err("rule 1: missing field 'name'".into()));
+    assert_eq!(read(json!([{"aws": {"account": "111122223333"}}])), Err("rule 1: has to say its name".into()));
     let many = |count: usize| {
         read((0..count).map(|number| rule(&number.to_string())).collect::<Vec<_>>().into()).map(|_rules| ())
     };

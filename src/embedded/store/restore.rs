@@ -20,7 +20,9 @@ use super::data_dir::{DataDir, DirectoryLock, beside};
 use super::fault::StoreError;
 use super::private_copy::{PrivateCopy, sync_directory_of};
 use super::registry::SqliteRegistry;
+use super::registry::admin_log::continue_log;
 use super::registry::contents::{Contents, NotARegistry, begins_as_a_database, require_registry};
+use crate::core::admin_log::AdminLogLine;
 use crate::core::time::{UnixSeconds, UtcTime};
 
 /// A backup that can be put back, and what there is in its place.
@@ -149,11 +151,12 @@ impl PreparedRestore {
         Ok(Self { data, copy, backup, present, _lock: lock })
     }
 
-    /// Puts the backup in the place of what there is, and ends all tokens.
+    /// Puts the backup in the place of what there is, and ends all tokens. The admin log goes on: it has what was changed since the backup,
+    /// and `line`, which is about this.
     ///
     /// # Errors
     /// [`RestoreError`]; then the registry is as it was.
-    pub fn put_back(self, now: UnixSeconds) -> Result<Restored, RestoreError> {
+    pub fn put_back(self, line: &AdminLogLine, now: UnixSeconds) -> Result<Restored, RestoreError> {
         let Self { data, copy, present, _lock, .. } = self;
         let registry = data.registry_path();
         let not_placed = |error: io::Error| RestoreError::NotPlaced { path: registry.clone(), error };
@@ -164,13 +167,19 @@ impl PreparedRestore {
             Present::Nothing => None,
         };
 
-        // 2. The tokens, the log first: beside a new file it would be taken for that one's.
+        // 2. What is known of who has changed what.
+        let continued = open(copy.path(), OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|mut to| {
+            continue_log(held.as_ref(), line, &mut to).map_err(|error| StoreError::of_sqlite(copy.path(), &error))
+        });
+        continued?;
+
+        // 3. The tokens, the log first: beside a new file it would be taken for that one's.
         for suffix in ["-wal", "-shm", "-journal", "", "-ends"] {
             remove(&beside(&data.tokens_path(), suffix)).map_err(not_placed)?;
         }
         sync_directory_of(&registry).map_err(not_placed)?;
 
-        // 3. What there is gets a second name. A log that could not be put into its file goes with it.
+        // 4. What there is gets a second name. A log that could not be put into its file goes with it.
         let kept = kept_name(&registry, now);
         let is_there = fs::symlink_metadata(&registry).is_ok();
         if is_there {
@@ -184,7 +193,7 @@ impl PreparedRestore {
         }
         remove(&beside(&registry, "-shm")).map_err(not_placed)?;
 
-        // 4. One step.
+        // 5. One step.
         copy.place(&registry, true).map_err(not_placed)?;
         drop(held);
         Ok(Restored { path: registry, kept: is_there.then_some(kept) })

@@ -101,12 +101,14 @@ fn a_restore_brings_the_registry_back_and_no_token() {
     let saved = saved.display().to_string();
     let server = Start::on(&store.argument()).spawn();
     let tokens = [server.token(&kept, "a"), server.token(&stopped, "a")];
+    store.run(&["owner", "create", "alice"]);
     store.run(&["backup", "--to", &saved]);
     store.client("disable", &stopped, &[]);
     let rotated = store.rotate_secret(&kept, &[]);
     store.register("root", "later", &SCOPE);
     store.set_realm("beta", &[]);
     store.client("delete", &stopped, &[]);
+    store.run(&["owner", "delete", "alice"]);
 
     // While a server runs nothing is touched.
     let refused = store.run_with_input(&["restore", &saved, "--yes"], "");
@@ -127,6 +129,7 @@ fn a_restore_brings_the_registry_back_and_no_token() {
         json!([
             {"change": "secret_changed", "realm": "root", "client_id": "kept"},
             {"change": "deleted", "realm": "root", "client_id": "stopped"},
+            {"change": "deleted", "owner": "alice"},
             {"change": "made", "realm": "root", "client_id": "later"},
             {"change": "made", "realm": "beta"},
         ]),
@@ -134,6 +137,23 @@ fn a_restore_brings_the_registry_back_and_no_token() {
     assert_eq!((&restored["clients"], &restored["tokens"]), (&json!(2), &json!("ended")));
     let list: Value = serde_json::from_str(&store.run(&["client", "list"])).expect("JSON");
     assert_eq!(ids(&list), ["kept", "stopped"]);
+    // Who has changed what stays written down, though the change is undone.
+    let log: Value = serde_json::from_str(&store.run(&["log", "--output", "json"])).expect("JSON");
+    let actions = log["lines"].as_array().expect("a list").iter().map(|line| line["action"].clone());
+    let expected = [
+        "registry.restore",
+        "owner.delete",
+        "owner.update",
+        "client.delete",
+        "realm.create",
+        "client.create",
+        "client.rotate_secret",
+        "client.disable",
+        "owner.create",
+        "client.create",
+        "client.create",
+    ];
+    assert_eq!(actions.collect::<Vec<_>>(), expected);
     assert!(
         names(store.directory()).iter().all(|name| !name.starts_with("tokens.db")),
         "{:?}",
@@ -260,6 +280,8 @@ fn a_backup_of_an_earlier_build_is_brought_to_this_ones_form() {
             "ALTER TABLE client_secrets DROP COLUMN current_made_at;
              ALTER TABLE client_secrets DROP COLUMN previous_made_at;
              ALTER TABLE client_secrets DROP COLUMN previous_expires_at;
+             DROP TABLE owners;
+             DROP TABLE admin_log;
              PRAGMA user_version = 4;",
         )
         .expect("changed");

@@ -34,6 +34,22 @@ fn the_log_says_who_has_changed_what_the_newest_first() {
 }
 
 #[test]
+fn the_end_of_a_realm_leaves_a_line_for_each_thing_that_goes_with_it() {
+    let operator = Operator::new();
+    operator.json(&["realm", "set", "alpha", "--access-token-format", "jwt"]);
+    operator.json(&["client", "create", "--realm", "alpha", "--id", "a"]);
+    operator.json(&["realm", "delete", "alpha", "--with-clients", "--yes", "--output", "json"]);
+    let log = operator.json(&["log", "--realm", "alpha", "--output", "json"]);
+    let told: Vec<_> = log["lines"].as_array().expect("a list").iter().map(|line| line["action"].clone()).collect();
+    let ended = ["realm.delete", "keys.delete", "client.delete", "client.disable"];
+    assert_eq!(told[..4], ended, "{told:?}");
+    // A realm that is made anew has nothing to lose.
+    operator.json(&["realm", "set", "alpha"]);
+    let log = operator.json(&["log", "--realm", "alpha", "--output", "json"]);
+    assert_eq!(log["lines"].as_array().expect("a list").len(), told.len() + 1);
+}
+
+#[test]
 fn what_sudo_says_is_a_word_beside_what_the_system_says() {
     let operator = Operator::new();
     let create = |id: &str, sudo_user: &str| {

@@ -1,4 +1,4 @@
-//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms and clients; a plan says what has to change
+//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms, owners, issuers and clients; a plan says what has to change
 //! for the registry to be so, and is carried out as it was shown.
 
 mod documents;
@@ -12,8 +12,8 @@ mod shown;
 
 use std::path::PathBuf;
 
-use grantwell::core::management::ManagementError;
-use grantwell::core::management::plan::{Declaration, Plan, PlanOptions, Problem, ProblemKind, Step};
+use grantwell::core::management::plan::{NotPermitted, Plan, PlanOptions, Problem, ProblemKind, Step};
+use grantwell::core::management::{Management, ManagementError};
 use serde_json::Value;
 
 use self::documents::Documents;
@@ -42,8 +42,12 @@ A file:
   name: team-a
   realms:
     - {realm: alpha, default_scope: read}
+  owners:
+    - {owner: alice, email: alice@example.com}
+  issuers:
+    - {realm: alpha, name: github, kind: github}
   clients:
-    - {realm: alpha, client_id: billing, scope: read write}
+    - {realm: alpha, client_id: billing, client_name: Billing, owners: [alice], scope: read write}
 
 Exit status:
   0  done, or there was nothing to do
@@ -69,13 +73,13 @@ pub(crate) struct Arguments {
     /// Writes the plan to a file, too, for `grantwell apply PLAN`
     #[arg(long, value_name = "FILE", requires = "plan")]
     out: Option<PathBuf>,
-    /// Deletes the clients that files of this name have declared and do not declare any more
+    /// Deletes the clients, issuers and owners that files of this name have declared and do not declare any more
     ///
-    /// It asks before, on a terminal. All of them are disabled before the first is deleted. A YAML file has to end with a line `...`, so that
+    /// It asks before, on a terminal. All clients are disabled before the first is deleted. A YAML file has to end with a line `...`, so that
     /// one that was cut off deletes nothing.
     #[arg(long)]
     prune: bool,
-    /// The most clients that may be deleted at once [default: 10]
+    /// The most records that may be deleted at once [default: 10]
     ///
     /// Where the files declare no client at all, nothing is deleted unless this option says how many.
     #[arg(long, value_name = "N", value_parser = count::between(0, 100_000))]
@@ -157,6 +161,7 @@ pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
     }
 
     // 3. Whether it may be, before anything is changed.
+    require_permitted(store.management(), &plan).await?;
     let changes: Vec<&Step> = plan.steps.iter().collect();
     let new_secrets = store.management().new_secrets(&changes).await?;
     secrets.check(&new_secrets)?;
@@ -206,16 +211,16 @@ struct Planned {
 
 async fn made_of(files: &[PathBuf], options: PlanOptions, store: &StoreName) -> Result<Planned, Failure> {
     let documents = Documents::read(files)?;
-    let declaration = Declaration::of(documents.as_slice()).map_err(|error| Failure::new(error.to_string()))?;
+    let declaration = documents.declaration()?;
     if options.prune {
         documents.require_whole()?;
     }
     let store = store.open(IfAbsent::TakeForEmpty).await?;
     let snapshot = registry::snapshot(store.management(), &declaration, options.prune).await?;
-    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&problems))?;
+    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&documents, &problems))?;
     let declares_clients = !declaration.clients.is_empty();
     let remaining = Remaining { now: plan.clone(), plan, done: 0, declares_clients };
-    Ok(Planned { remaining, store, files: documents.as_slice().to_vec() })
+    Ok(Planned { remaining, store, files: documents.parsed() })
 }
 
 fn shown_only(plan: &Plan, store: &Store, name: &StoreName, output: &OutputArguments) -> Result<(), Failure> {
@@ -226,22 +231,46 @@ fn shown_only(plan: &Plan, store: &Store, name: &StoreName, output: &OutputArgum
 }
 
 /// Everything that is wrong, so that a file is mended in one go.
-fn impossible(problems: &[Problem]) -> Failure {
+fn impossible(documents: &Documents, problems: &[Problem]) -> Failure {
     let line = |Problem { target, place, kind }: &Problem| {
         let advice = match kind {
             ProblemKind::NotOurs { .. } => "; take it over with --adopt, or leave it out",
             ProblemKind::UnknownRealm => "; declare it under realms, or name another",
             ProblemKind::NeedsSecret => "; leave generate out, or name other token_endpoint_auth_methods",
+            ProblemKind::UnknownOwner(_) => "; declare it under owners, or make it with `grantwell owner create`",
+            ProblemKind::DisabledOwner(_) => {
+                "; enable it with `grantwell owner update --status active`, or declare it under owners"
+            }
+            ProblemKind::StillOwns(_) => "; declare them with other owners, or leave the owner in the file",
+            ProblemKind::OtherIssuer { .. } => {
+                "; declare another issuer under another name, have the rules name that one, and then leave this one out"
+            }
+            ProblemKind::IssuerIsUsed(_) => "; change their trust first, or leave the issuer in the file",
             _ => "",
         };
-        format!("\n  {place}: {target}: {kind}{advice}")
+        format!("{}: {target}: {kind}{advice}", documents.located(place))
     };
-    let shown: String = problems.iter().take(PROBLEMS).map(line).collect();
-    let more = match problems.len().saturating_sub(PROBLEMS) {
-        0 => String::new(),
-        more => format!("\n  and {more} more"),
-    };
-    Failure::new(format!("nothing was changed, because this cannot be done:{shown}{more}"))
+    let lines: Vec<String> = problems.iter().map(line).collect();
+    Failure::new(format!("nothing was changed, because this cannot be done:{}", listed(&lines)))
+}
+
+/// Whoever acts for an owner is told of everything that is not its own to change, before anything is.
+async fn require_permitted(management: &Management, plan: &Plan) -> Result<(), Failure> {
+    let refused = management.not_permitted(plan).await?;
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = refused.iter().map(|NotPermitted { target, why }| format!("{target}: {why}")).collect();
+    Err(Failure::new(format!("nothing was changed, because you may not do this:{}", listed(&lines))))
+}
+
+/// Lines below a sentence, the first of them.
+fn listed(lines: &[String]) -> String {
+    let shown: String = lines.iter().take(PROBLEMS).map(|line| format!("\n  {line}")).collect();
+    match lines.len().saturating_sub(PROBLEMS) {
+        0 => shown,
+        more => format!("{shown}\n  and {more} more"),
+    }
 }
 
 /// How many problems are told at once.

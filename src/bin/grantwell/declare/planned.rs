@@ -21,6 +21,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{documents, registry};
+use crate::document;
 use crate::failure::Failure;
 use crate::output;
 use crate::store::Store;
@@ -84,7 +85,9 @@ impl PlanFile {
 
     /// Reads one that [`PlanFile::write`] has written, to the letter.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let (text, name) = (documents::text(path)?, path.display());
+        let name = path.display();
+        let text = document::read(path, documents::MAX_BYTES)
+            .map_err(|fault| Failure::new(fault.of(&document::name_of(path))))?;
         let plan_again = "make it again with --plan --out";
         if !text.trim_start().starts_with('{') || !text.contains("\"grantwell_plan\"") {
             return Err(Failure::new(format!(

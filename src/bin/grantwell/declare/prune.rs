@@ -1,6 +1,6 @@
 //! Whether a plan may delete what it deletes. Whoever deletes by mistake has lost the secrets of the clients.
 
-use grantwell::core::management::plan::{Action, Plan, Step};
+use grantwell::core::management::plan::{Action, Plan, Step, Target};
 
 use super::shown;
 use crate::confirm::{ConfirmArguments, Unattended};
@@ -22,8 +22,9 @@ pub(super) fn allow(
     if count == 0 {
         return Ok(());
     }
-    let names = shown::names(&deleted);
-    if !declares_clients && at_most.is_none() {
+    let deletes_clients = deleted.iter().any(|step| matches!(step.target, Target::Client { .. }));
+    let (what, names) = (shown::counted(&deleted), shown::names(&deleted));
+    if !declares_clients && deletes_clients && at_most.is_none() {
         return Err(Failure::new(format!(
             "nothing was changed, because no client is declared, so --prune would delete every client of {of}:{names}\nIf that is meant, \
              repeat the command with --prune-at-most {count}"
@@ -32,19 +33,14 @@ pub(super) fn allow(
     let at_most = at_most.unwrap_or(AT_MOST);
     if count > usize::try_from(at_most).unwrap_or(usize::MAX) {
         return Err(Failure::new(format!(
-            "nothing was changed, because {} would be deleted, and no more than {at_most} are deleted at once:{names}\nIf that is meant, \
-             repeat the command with --prune-at-most {count}",
-            clients(count)
+            "nothing was changed, because {what} would be deleted, and no more than {at_most} are deleted at once:{names}\nIf that is meant, \
+             repeat the command with --prune-at-most {count}"
         )));
     }
     output::note(&format!("these are of {of} and are declared no longer:{names}"));
-    let (what, whose) = if count == 1 { ("1 client", "its") } else { (&*clients(count), "their") };
-    let question = format!("delete {what} with {whose} secrets, which ends {whose} tokens and cannot be taken back");
-    confirm.confirm(&question, Unattended::Ends)
-}
-
-fn clients(count: usize) -> String {
-    if count == 1 { "1 client".to_owned() } else { format!("{count} clients") }
+    let consequence =
+        if deletes_clients { "which ends their tokens and cannot be taken back" } else { "which cannot be taken back" };
+    confirm.confirm(&format!("delete {what}, {consequence}"), Unattended::Ends)
 }
 
 /// More than a change that somebody has looked at deletes.

@@ -18,7 +18,7 @@ pub(super) async fn snapshot(
     of_realms(management, |realm| every_realm || named.contains(realm)).await
 }
 
-/// Every realm, or one, with its clients.
+/// Every realm, or one, with its clients, and every owner.
 pub(super) async fn of_realms(
     management: &Management,
     is_wanted: impl Fn(&RealmName) -> bool,
@@ -28,7 +28,7 @@ pub(super) async fn of_realms(
     for realm in realms.iter().map(|realm| &realm.name).collect::<BTreeSet<_>>() {
         clients.extend(management.clients(realm, None, usize::MAX, PAGE).await?.clients);
     }
-    Ok(Snapshot::new(realms, clients))
+    Ok(Snapshot::new(realms, clients).with_owners(management.owners().await?))
 }
 
 /// How many clients are read at a time.

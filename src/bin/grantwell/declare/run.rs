@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use grantwell::core::management::plan::{Action, CarriedOut, Plan, Step, Target};
+use grantwell::core::management::plan::{Action, CarriedOut, Phase, Plan, Step, Target};
 use grantwell::core::management::{Management, ManagementError, Notice};
 use serde::Serialize;
 
@@ -36,47 +36,54 @@ pub(super) enum Outcome {
     NotDone,
 }
 
-/// Carries out every change. Realms and what else clients answer to come first, one after the
-/// other; then clients; then those that are deleted are disabled, and once
-/// all of them are, deleted. After the first failure nothing is begun, and what has begun is ended.
+/// Carries out every change, phase by phase: what clients answer to, clients, and then deletions, before the first of which every client
+/// that goes is disabled. After the first failure nothing is begun, and what has begun is ended.
 pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secrets: &Secrets) -> Ran<'a> {
-    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.is_change()).collect();
-    let bar = Bar { done: AtomicUsize::new(0), all: steps.len(), is_seen: io::stderr().is_terminal() };
+    let phases = plan.phases();
+    let changes = phases.iter().filter(|phase| !phase.disables).flat_map(|phase| &phase.steps);
+    let mut ran = Ran { changes: changes.map(|step| (*step, Outcome::NotDone)).collect(), stopped: None };
+    let bar = Bar { done: AtomicUsize::new(0), all: ran.changes.len(), is_seen: io::stderr().is_terminal() };
     let is_stopped = AtomicBool::new(false);
-    let mut ran = Ran { changes: steps.iter().map(|step| (*step, Outcome::NotDone)).collect(), stopped: None };
-    for phase in [Phase::BeforeClients, Phase::Clients, Phase::Disabling, Phase::Deleting] {
-        let begun = steps.iter().enumerate().filter(|(_, step)| phase.has(step)).map(async |(position, step)| {
+    let mut first = 0;
+    for phase in &phases {
+        let begun = phase.steps.iter().enumerate().map(async |(position, step)| {
             if is_stopped.load(Ordering::Relaxed) {
                 return (position, None);
             }
-            let ended = phase.carry_out(management, step, secrets).await;
+            let ended = carry_out_step(management, phase, step, secrets).await;
             if ended.is_err() {
                 is_stopped.store(true, Ordering::Relaxed);
             }
-            if phase != Phase::Disabling {
+            if !phase.disables {
                 bar.advance();
             }
             (position, Some(ended))
         });
-        let mut running = stream::iter(begun).buffer_unordered(phase.at_once());
+        let mut running = stream::iter(begun).buffer_unordered(if phase.side_by_side { AT_ONCE } else { 1 });
         while let Some((position, ended)) = running.next().await {
-            let (Some(ended), Some((step, outcome))) = (ended, ran.changes.get_mut(position)) else { continue };
+            let (Some(ended), Some((step, outcome))) = (ended, ran.changes.get_mut(first + position)) else { continue };
             bar.clear();
             match ended {
                 Ok(carried_out) => {
-                    *outcome = match (phase, carried_out.was_done) {
-                        (Phase::Disabling, _) => Outcome::Disabled,
-                        (_, true) => Outcome::DoneBefore,
-                        (_, false) => Outcome::Done,
+                    *outcome = match (phase.disables, carried_out.was_done) {
+                        (true, _) => Outcome::Disabled,
+                        (false, true) => Outcome::DoneBefore,
+                        (false, false) => Outcome::Done,
                     };
                     let is_news = |notice: &Notice| !matches!(notice, Notice::NothingChanged(_));
                     words::tell(&carried_out.notices.into_iter().filter(is_news).collect::<Vec<_>>());
                 }
                 Err(error) => {
-                    *outcome = if phase == Phase::Deleting { Outcome::Disabled } else { Outcome::Failed };
+                    // Disabled by the phase before, which its outcome says already.
+                    if *outcome == Outcome::NotDone {
+                        *outcome = Outcome::Failed;
+                    }
                     ran.stopped.get_or_insert((*step, error));
                 }
             }
+        }
+        if !phase.disables {
+            first += phase.steps.len();
         }
     }
     bar.clear();
@@ -100,48 +107,24 @@ impl Ran<'_> {
     }
 }
 
-/// What is carried out side by side.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// What clients answer to, such as their realms.
-    BeforeClients,
-    Clients,
-    Disabling,
-    Deleting,
-}
-
-impl Phase {
-    fn has(self, step: &Step) -> bool {
-        match self {
-            Self::Disabling | Self::Deleting => step.action == Action::Delete,
-            Self::Clients => step.action != Action::Delete && matches!(step.target, Target::Client { .. }),
-            Self::BeforeClients => step.action != Action::Delete && !matches!(step.target, Target::Client { .. }),
+async fn carry_out_step(
+    management: &Management,
+    phase: &Phase<'_>,
+    step: &Step,
+    secrets: &Secrets,
+) -> Result<CarriedOut, ManagementError> {
+    if phase.disables {
+        return management.disable_ahead(step).await.map(|()| CarriedOut::default());
+    }
+    let carried_out = management.carry_out(step, secrets).await;
+    if let (Target::Client { realm, client_id }, Action::Create) = (&step.target, step.action) {
+        match &carried_out {
+            Ok(_) => secrets.registered(realm, client_id),
+            Err(ManagementError::Conflict(_)) => secrets.refused(realm, client_id),
+            Err(_) => {}
         }
     }
-
-    fn at_once(self) -> usize {
-        if self == Self::BeforeClients { 1 } else { AT_ONCE }
-    }
-
-    async fn carry_out(
-        self,
-        management: &Management,
-        step: &Step,
-        secrets: &Secrets,
-    ) -> Result<CarriedOut, ManagementError> {
-        if self == Self::Disabling {
-            return management.disable_ahead(step).await.map(|()| CarriedOut::default());
-        }
-        let carried_out = management.carry_out(step, secrets).await;
-        if let (Target::Client { realm, client_id }, Action::Create) = (&step.target, step.action) {
-            match &carried_out {
-                Ok(_) => secrets.registered(realm, client_id),
-                Err(ManagementError::Conflict(_)) => secrets.refused(realm, client_id),
-                Err(_) => {}
-            }
-        }
-        carried_out
-    }
+    carried_out
 }
 
 /// One line on a terminal that says how far it is.

@@ -109,12 +109,30 @@ impl Logbook {
         changes.map(|change| self.line(&caller, change, Outcome::Done)).collect()
     }
 
+    /// The line of a registry whose place a backup takes, for a store that does both in one step.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn line_of_restore(&self) -> Result<AdminLogLine, PortError> {
+        let change =
+            ChangeToLog { action: Action::RESTORE, target: Target::default(), members: Vec::new(), revision: None };
+        self.line(&self.caller().await?, change, Outcome::Done)
+    }
+
     /// Whether whoever works here may do what only operators may.
     ///
     /// # Errors
     /// [`RegistrarError::Denied`]; [`RegistrarError::Port`] where nobody can say who works here.
     pub async fn require_operator(&self) -> Result<(), RegistrarError> {
         Ok(self.caller().await?.access.check(Operation::Operate)?)
+    }
+
+    /// What whoever works here may do.
+    ///
+    /// # Errors
+    /// [`PortError`] where nobody can say who works here.
+    pub async fn access(&self) -> Result<Access, PortError> {
+        Ok(self.caller().await?.access)
     }
 
     /// Who works here, asked anew for each change: an owner may have been disabled meanwhile. Only a caller of AWS may act for an owner.

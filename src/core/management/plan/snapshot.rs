@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
+use crate::core::owner::{Owner, OwnerId};
 use crate::core::realm::{Realm, RealmName};
 
-/// Realms and clients as they were read.
+/// Realms with their issuers, owners and clients as they were read.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     realms: BTreeMap<RealmName, Realm>,
+    owners: BTreeMap<OwnerId, Owner>,
     clients: BTreeMap<(RealmName, ClientId), Client>,
 }
 
@@ -18,6 +20,7 @@ impl Snapshot {
     pub fn new(realms: impl IntoIterator<Item = Realm>, clients: impl IntoIterator<Item = Client>) -> Self {
         Self {
             realms: realms.into_iter().map(|realm| (realm.name.clone(), realm)).collect(),
+            owners: BTreeMap::new(),
             clients: clients
                 .into_iter()
                 .map(|client| ((client.realm.clone(), client.client_id.clone()), client))
@@ -25,10 +28,22 @@ impl Snapshot {
         }
     }
 
+    /// The same with these owners.
+    #[must_use]
+    pub fn with_owners(mut self, owners: impl IntoIterator<Item = Owner>) -> Self {
+        self.owners.extend(owners.into_iter().map(|owner| (owner.owner.clone(), owner)));
+        self
+    }
+
     /// The realm of this name. Root always exists, whether or not there is a record of it.
     pub fn realm(&self, name: &RealmName) -> Option<Realm> {
         let stored = self.realms.get(name).cloned();
         stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root())))
+    }
+
+    /// The owner of this id.
+    pub fn owner(&self, id: &OwnerId) -> Option<&Owner> {
+        self.owners.get(id)
     }
 
     /// The client of this id.
@@ -39,6 +54,11 @@ impl Snapshot {
     /// Every realm, in the order of their names.
     pub fn realms(&self) -> impl Iterator<Item = &Realm> {
         self.realms.values()
+    }
+
+    /// Every owner, in the order of their ids.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.owners.values()
     }
 
     /// Every client, by realm and id.

@@ -1,7 +1,7 @@
 //! The admin log as rows of the registry's file.
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::SqliteRegistry;
 use super::fault::SERVICE;
@@ -67,6 +67,37 @@ impl AdminLog for SqliteRegistry {
     }
 }
 
+/// Has the log of `to` go on where that of `from` ends, a registry whose place it takes, and writes `line`. What was changed stays written
+/// down, whatever became of the change. A log that cannot be read is lost but for what is left of it in its file.
+pub(in crate::embedded::store) fn continue_log(
+    from: Option<&Connection>,
+    line: &AdminLogLine,
+    to: &mut Connection,
+) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(line).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let expires_at = i64::try_from(line.expires_at.0).unwrap_or(i64::MAX);
+    let transaction = to.transaction()?;
+    if let Some(Err(error)) = from.map(|from| copy_lines(from, &transaction)) {
+        tracing::warn!(%error, "the log of who has changed what could not be read to its end");
+    }
+    transaction.execute(INSERT, params![line.id.as_str(), text, expires_at])?;
+    transaction.commit()
+}
+
+/// Where both have a line, that of `from` says how the change ended.
+fn copy_lines(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    if !from.table_exists(None, "admin_log")? {
+        return Ok(());
+    }
+    let mut found = from.prepare("SELECT id, line, expires_at FROM admin_log")?;
+    let mut write = to.prepare(INSERT)?;
+    let mut rows = found.query([])?;
+    while let Some(row) = rows.next()? {
+        write.execute(params![row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?])?;
+    }
+    Ok(())
+}
+
 fn corrupt() -> PortError {
     PortError::Corrupt { service: SERVICE, detail: "a line of the admin log whose id is malformed".to_owned() }
 }
@@ -81,3 +112,5 @@ fn not_logged(error: RegistrarError) -> PortError {
 
 /// How many lines are removed with each that is written.
 const REMOVED_WITH_EACH: i64 = 20;
+/// Writes a line over one that is there.
+const INSERT: &str = "INSERT OR REPLACE INTO admin_log (id, line, expires_at) VALUES (?1, ?2, ?3)";

@@ -17,6 +17,7 @@ use crate::core::client::secret::SecretDates;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::keys::published::PublishedKeys;
 use crate::core::keys::set::KeySet;
+use crate::core::owner::Owner;
 use crate::core::realm::Realm;
 use crate::embedded::store::cause::StorageCause;
 
@@ -25,6 +26,8 @@ use crate::embedded::store::cause::StorageCause;
 pub struct Contents {
     /// The realms that have a record, by name.
     pub realms: BTreeMap<String, Realm>,
+    /// The owners, by id.
+    pub owners: BTreeMap<String, Owner>,
     /// The public halves of signing keys, by realm.
     pub keys: BTreeMap<String, PublishedKeys>,
     /// What is there and is not what a server has written.
@@ -46,6 +49,8 @@ pub enum Subject {
     },
     /// The signing keys of a realm.
     Keys(String),
+    /// An owner.
+    Owner(String),
 }
 
 /// What has become of something since a backup was made, and is undone by restoring it.
@@ -53,7 +58,7 @@ pub enum Subject {
 pub enum Since {
     /// A client was disabled. It is active again.
     Disabled(Subject),
-    /// A client or a realm was deleted. It is there again.
+    /// A client, a realm or an owner was deleted. It is there again.
     Deleted(Subject),
     /// A client's secrets were replaced or ended. Those from before are valid again.
     SecretChanged(Subject),
@@ -64,9 +69,9 @@ pub enum Since {
         /// The key.
         kid: String,
     },
-    /// A client or a realm was made, which is gone.
+    /// A client, a realm or an owner was made, which is gone.
     Made(Subject),
-    /// Any other change of a client or a realm, which is undone.
+    /// Any other change of a client, a realm or an owner, which is undone.
     Changed(Subject),
 }
 
@@ -139,6 +144,7 @@ impl Contents {
     ) -> Result<Self, NotARegistry> {
         let mut contents = Self::default();
         contents.read_realms(connection)?;
+        contents.read_owners(connection)?;
         contents.read_clients(connection, visit)?;
         contents.read_keys(connection)?;
         Ok(contents)
@@ -146,7 +152,7 @@ impl Contents {
 
     /// Whether nothing has ever been registered.
     pub fn is_empty(&self) -> bool {
-        self.realms.is_empty() && self.clients.is_empty() && self.unreadable.is_empty()
+        self.realms.is_empty() && self.owners.is_empty() && self.clients.is_empty() && self.unreadable.is_empty()
     }
 
     /// How many clients there are that can be read.
@@ -205,6 +211,17 @@ impl Contents {
         }
         let new_realms = now.realms.keys().filter(|name| !self.realms.contains_key(*name));
         other.extend(new_realms.map(|name| Since::Made(Subject::Realm(name.clone()))));
+        for (id, owner) in &self.owners {
+            match now.owners.get(id) {
+                None => grave.push(Since::Deleted(Subject::Owner(id.clone()))),
+                Some(after) if after.revision != owner.revision => {
+                    other.push(Since::Changed(Subject::Owner(id.clone())));
+                }
+                Some(_) => {}
+            }
+        }
+        let new_owners = now.owners.keys().filter(|id| !self.owners.contains_key(*id));
+        other.extend(new_owners.map(|id| Since::Made(Subject::Owner(id.clone()))));
         let known = now.kids();
         let ended = self.kids().into_iter().filter(|key| !known.contains(key));
         grave.extend(ended.map(|(realm, kid)| Since::KeyEnded { realm: realm.to_owned(), kid: kid.to_owned() }));
@@ -227,6 +244,19 @@ impl Contents {
             match serde_json::from_str::<Realm>(&settings) {
                 Ok(realm) if realm.name.as_str() == name => drop(self.realms.insert(name, realm)),
                 _ => self.unreadable.push(Subject::Realm(name)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_owners(&mut self, connection: &Connection) -> Result<(), NotARegistry> {
+        let mut statement = connection.prepare("SELECT owner, record FROM owners")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for row in rows {
+            let (id, record): (String, String) = row?;
+            match serde_json::from_str::<Owner>(&record) {
+                Ok(owner) if owner.owner.as_str() == id => drop(self.owners.insert(id, owner)),
+                _ => self.unreadable.push(Subject::Owner(id)),
             }
         }
         Ok(())
@@ -332,14 +362,19 @@ pub fn require_registry(connection: &Connection) -> Result<(), NotARegistry> {
     if version > versions() {
         return Err(NotARegistry::Newer);
     }
-    let is_ours = "SELECT count(*) FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL";
-    let others: i64 = connection.query_row(is_ours, [], |row| row.get(0))?;
     let expected = Connection::open_in_memory()?;
     make(&expected, version)?;
-    if others > 0 || version == 0 || tables != columns(&expected)? {
+    if version == 0 || tables != columns(&expected)? || beside_tables(connection)? != beside_tables(&expected)? {
         return Err(NotARegistry::Foreign);
     }
     Ok(())
+}
+
+/// What there is beside tables, to the letter: indexes that this program has made, and whatever somebody has added.
+fn beside_tables(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String, String)>> {
+    let mut statement =
+        connection.prepare("SELECT type, name, sql FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
 }
 
 /// Every column of every table: its table and name, its type, whether it may be null, its default, its place in the key.

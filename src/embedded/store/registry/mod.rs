@@ -1,7 +1,7 @@
 //! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
-mod admin_log;
+pub(super) mod admin_log;
 pub mod contents;
 mod fault;
 mod rows;

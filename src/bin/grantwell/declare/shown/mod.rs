@@ -128,6 +128,29 @@ pub(super) fn names(steps: &[&Step]) -> String {
     format!("{}{more}", first.collect::<String>())
 }
 
+/// Records, counted by their kinds.
+pub(super) fn counted(steps: &[&Step]) -> String {
+    let count = |is_it: fn(&Target) -> bool| steps.iter().filter(|step| is_it(&step.target)).count();
+    let kinds = [
+        (
+            count(|target| matches!(target, Target::Client { .. })),
+            "client with its secrets",
+            "clients with their secrets",
+        ),
+        (count(|target| matches!(target, Target::Issuer { .. })), "issuer", "issuers"),
+        (count(|target| matches!(target, Target::Owner { .. })), "owner", "owners"),
+        (count(|target| matches!(target, Target::Realm { .. })), "realm", "realms"),
+    ];
+    let told = kinds.into_iter().filter(|(count, ..)| *count > 0);
+    let told: Vec<String> =
+        told.map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several })).collect();
+    match told.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => "nothing".to_owned(),
+    }
+}
+
 /// The answer to `grantwell apply`. Secrets come before it.
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -190,7 +213,9 @@ fn of_step(step: &Step, colours: &Colours, width: Option<usize>) -> String {
     let remark = match (&step.adopted_from, step.action) {
         (Some(AdoptedFrom::File(name)), _) => format!(" (taken over from {name})"),
         (Some(AdoptedFrom::Nobody), _) => " (taken over; no file has declared it)".to_owned(),
-        (None, Action::Delete) => " (disabled, then deleted with its secrets)".to_owned(),
+        (None, Action::Delete) if matches!(step.target, Target::Client { .. }) => {
+            " (disabled, then deleted with its secrets)".to_owned()
+        }
         (None, Action::Change) if step.changes.is_empty() => " (only which members the file declares)".to_owned(),
         _ => String::new(),
     };
