@@ -103,7 +103,7 @@ enum Command {
     Diff(declare::DiffArguments),
     /// Writes the registry as a file that declares it
     Export(declare::ExportArguments),
-    /// Gets an access token as a client does, to try a registration
+    /// Gets access tokens as a client does, and asks what a token is
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
     Trust(trust::Arguments),

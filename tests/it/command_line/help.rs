@@ -9,8 +9,9 @@ fn every_command_explains_itself_with_an_example() {
     let clients = client.map(|command| vec!["client", command]);
     let realms = ["set", "show", "list"].map(|command| vec!["realm", command]);
     let keys = ["list", "rotate", "revoke"].map(|command| vec!["key", command]);
-    let groups = [vec!["client"], vec!["realm"], vec!["key"], vec!["serve"], vec!["token", "get"]];
-    for command in clients.into_iter().chain(realms).chain(keys).chain(groups) {
+    let groups = [vec!["client"], vec!["realm"], vec!["key"], vec!["serve"]];
+    let tokens = ["get", "inspect", "introspect", "revoke"].map(|command| vec!["token", command]);
+    for command in clients.into_iter().chain(realms).chain(keys).chain(tokens).chain(groups) {
         let ended = operator.run_with(|process| {
             process.args(&command).arg("--help");
         });
@@ -18,6 +19,12 @@ fn every_command_explains_itself_with_an_example() {
         let example = format!("grantwell {}", command.join(" "));
         let (_, examples) = ended.stdout.split_once("\nExample").unwrap_or_else(|| panic!("{}", ended.stdout));
         assert!(examples.contains(&example), "{}", ended.stdout);
+    }
+    for command in ["get", "inspect", "introspect", "revoke"] {
+        let help = operator.run(&["token", command, "--help"]).stdout;
+        let narrow = |line: &&str| line.starts_with("  grantwell ") || line.starts_with("Usage:");
+        let narrow: Vec<_> = help.lines().filter(narrow).collect();
+        assert!(narrow.len() > 1 && narrow.iter().all(|line| line.chars().count() <= 80), "{narrow:#?}");
     }
     let ended = operator.run_with(|process| {
         process.arg("--version");

@@ -7,6 +7,7 @@ mod completion;
 mod create;
 mod help;
 mod inspect;
+mod introspect;
 mod issuers;
 mod keys;
 mod list;
