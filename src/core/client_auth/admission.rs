@@ -17,13 +17,11 @@ pub(super) fn admitting<'a>(
 ) -> Result<(&'a TrustRule, Vec<ObservedRule>), ClientAuthFailure> {
     let trust = &client.metadata.trust;
     let observed = trust.verdicts_of_observed(identity).iter().map(ObservedRule::of).collect();
-    match trust.admitting(identity) {
-        Some(rule) => Ok((rule, observed)),
-        None => {
-            let shortfalls = Shortfalls::of(&trust.verdicts(identity));
-            Err(ClientAuthFailure::NoTrustRule(NotAdmitted { shortfalls, observed }))
-        }
+    if let Some(rule) = trust.admitting(identity) {
+        return Ok((rule, observed));
     }
+    let shortfalls = Shortfalls::of(&trust.verdicts(identity));
+    Err(ClientAuthFailure::NoTrustRule(NotAdmitted { shortfalls, observed }))
 }
 
 /// Writes to the log what rules would have done that are only observed: of a request once, when nothing about it is looked at again.
