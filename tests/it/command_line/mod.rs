@@ -9,6 +9,7 @@ mod create;
 mod help;
 mod import;
 mod inspect;
+mod introspect;
 mod issuers;
 mod keys;
 mod list;
