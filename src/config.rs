@@ -273,6 +273,24 @@ pub fn sudo_user() -> Option<std::ffi::OsString> {
     env::var_os("SUDO_USER")
 }
 
+/// Whether this is a job of a CI system, which keeps what is printed: GitHub Actions, GitLab, CircleCI and most others (`CI`), Azure
+/// Pipelines, Jenkins, CodeBuild or TeamCity.
+#[cfg(feature = "embedded")]
+#[expect(clippy::disallowed_methods, reason = "the room that reads the environment")]
+pub fn is_ci() -> bool {
+    let variables = ["CI", "TF_BUILD", "JENKINS_URL", "CODEBUILD_BUILD_ID", "TEAMCITY_VERSION"];
+    let says_no = |value: std::ffi::OsString| ["", "0", "false"].iter().any(|no| value == *no);
+    variables.into_iter().filter_map(env::var_os).any(|value| !says_no(value))
+}
+
+/// Whether a terminal is to be shown colours, unless `NO_COLOR` is set or the terminal has none.
+#[cfg(feature = "embedded")]
+#[expect(clippy::disallowed_methods, reason = "the room that reads the environment")]
+pub fn allows_colour() -> bool {
+    let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_unwanted && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
 /// What `GRANTWELL_SETTINGS` says, as texts by the members' names.
 #[derive(Debug, Default)]
 struct Settings(BTreeMap<&'static str, String>);

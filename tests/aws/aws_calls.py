@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from emulator import Emulator
+from emulator import Emulator, Ministack
 from loopback import LoopbackServer
 from stack import Statement
 
@@ -92,7 +92,7 @@ class AwsCalls(LoopbackServer):
 
     def __init__(
         self,
-        emulator: Emulator,
+        emulator: Emulator | Ministack,
         policy: Iterable[Statement],
         *,
         throttled: frozenset[str] = frozenset(),

@@ -6,7 +6,6 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::store::StoreName;
 
 /// Which store it is. A name on the command line can mean another one elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +37,7 @@ impl StoreIdentity {
 impl fmt::Display for StoreIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { directory } => StoreName::File(directory.clone()).fmt(formatter),
+            Self::File { directory } => write!(formatter, "file:{}", directory.display()),
             Self::Aws { table, registry: None } => write!(formatter, "aws, table {table}"),
             Self::Aws { table, registry: Some(id) } => write!(formatter, "aws, table {table}, registry {id}"),
         }

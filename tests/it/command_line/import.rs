@@ -49,7 +49,7 @@ fn no_secret_is_in_the_file_or_in_what_is_said() {
         // Broken in the middle of a secret, and where a secret has another type.
         let half = export.find(SECRET).expect("a secret") + SECRET.len();
         for broken in
-            [export[..half].to_owned(), export.replacen(r#""clientId""#, r#""planted-secret""#, 1).replace("[", "[7,")]
+            [export[..half].to_owned(), export.replacen(r#""clientId""#, r#""planted-secret""#, 1).replace('[', "[7,")]
         {
             let Ended { status, stdout, stderr } = operator.fed(&["import", "--from", product, "-"], &broken);
             assert_eq!((status, stdout.as_str()), (Some(1), ""), "{product}");
@@ -446,6 +446,17 @@ fn the_export_of_another_product_is_recognised() {
             assert!(ended.stderr.ends_with(&format!("import it with --from {is}\n")), "{}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn grants_of_auth0_alone_are_not_taken_for_clients_of_hydra() {
+    let grants = json!([{ "client_id": "a", "audience": "https://api/", "scope": ["read"] }]).to_string();
+    let ended = Operator::new().fed(&["import", "--from", "auth0", "-"], &grants);
+    assert!(
+        ended.stderr.ends_with("error: standard input has no client that can be taken, so there is no file\n"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod declared;
 mod help;
 mod import;
 mod inspect;
+mod introspect;
 mod issuers;
 mod keys;
 mod list;

@@ -4,8 +4,9 @@
 //! has to happen must be what the file says, but for what an earlier run of the same plan has done.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -74,7 +75,7 @@ impl PlanFile {
         let body = json.strip_suffix("\n}").unwrap_or(&json);
         let text = format!("{body}{SEAL}{}\"\n}}\n", digest(body));
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))?;
+        opened.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes())).map_err(|error| failed(&error))?;
         output::note(&format!(
             "the plan is in {0}, which has no secret; carry it out with: grantwell apply {0}",
             path.display()
@@ -224,7 +225,10 @@ fn not_readable(path: &Path, error: &serde_json::Error) -> Failure {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    })
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

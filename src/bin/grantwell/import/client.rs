@@ -214,12 +214,7 @@ impl Client {
         } else {
             let first =
                 outside.iter().take(NAMED).map(|name| format!("'{}'", shown(name))).collect::<Vec<_>>().join(", ");
-            let what = format!(
-                "default_scope, without {} of {}, which is not among its scopes: {first}",
-                outside.len(),
-                scopes.value.len()
-            );
-            self.changed(&scopes, what);
+            self.changed(&scopes, format!("default_scope, without what is not among its scopes: {first}"));
         }
     }
 

@@ -15,6 +15,7 @@ use super::export::Export;
 use super::product::Product;
 use super::report::{Report, clients};
 use super::source::Malformed;
+use crate::schema;
 
 /// What is written.
 #[derive(Debug, Serialize)]
@@ -64,10 +65,12 @@ impl Document {
         let all = report.taken + report.left_out;
         let of_all = if report.left_out == 0 { String::new() } else { format!(" of {all}") };
         Ok(format!(
-            "# Made by grantwell import from an export of {}: {}{of_all}.\n\
+            "# yaml-language-server: $schema={}\n\
+             # Made by grantwell import from an export of {}: {}{of_all}.\n\
              # It has no secrets: where a client has one, apply makes a new one, to be handed over to its application.\n\
              # Review it, and what the import has said of it; then see what it would do: grantwell apply -f FILE --plan\n\
              {}\n...\n",
+            schema::DECLARATION,
             product.title(),
             clients(report.taken),
             yaml.trim_end()

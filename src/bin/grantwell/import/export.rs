@@ -35,8 +35,8 @@ impl Export {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let with = if names.is_empty() { String::new() } else { format!("; so are {}{more}", names.join(", ")) };
-        self.not_taken(first, format!("it is not a client{with}"));
+        let with = if names.is_empty() { String::new() } else { format!("; neither are {}{more}", names.join(", ")) };
+        self.not_taken(first, format!("it is not about clients{with}"));
     }
 
     /// Says that there are more clients than the file has, as where a list is answered by the page.

@@ -63,12 +63,9 @@ impl Product {
     pub(super) fn mistaken_for(self, export: &Value) -> Option<Self> {
         let objects = candidates(export);
         let score = |product: Self| {
-            let names = product.names();
-            objects
-                .iter()
-                .map(|object| names.iter().filter(|name| object.contains_key(**name)).count())
-                .max()
-                .unwrap_or(0)
+            let scores =
+                objects.iter().map(|object| product.names().iter().filter(|name| is_there(object, name)).count());
+            scores.max().unwrap_or(0)
         };
         let ours = score(self);
         let others = Self::ALL.into_iter().filter(|product| *product != self);
@@ -135,6 +132,11 @@ impl Product {
             ],
         }
     }
+}
+
+/// Whether an object has a member. Grants of Auth0 have a scope, too, but it is a list.
+fn is_there(object: &Map<String, Value>, name: &str) -> bool {
+    object.get(name).is_some_and(|value| name != "scope" || value.is_string())
 }
 
 /// The objects that may be clients, or have them: a few are enough to see whose they are.

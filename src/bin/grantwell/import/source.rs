@@ -1,9 +1,11 @@
 //! The JSON of an export, taken apart member by member: what nobody has asked for is left over at the end, so that it can be said.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
-/// An object of an export with those of its members that nobody has taken yet.
-#[derive(Clone, Debug)]
+/// An object of an export with those of its members that nobody has taken yet. `Debug` shows no value: there are secrets among them.
+#[derive(Clone)]
 pub(super) struct Source {
     /// Where it is in the file.
     place: String,
@@ -12,8 +14,8 @@ pub(super) struct Source {
     members: Map<String, Value>,
 }
 
-/// A member that was taken.
-#[derive(Clone, Debug)]
+/// A member that was taken. `Debug` does not show its value.
+#[derive(Clone)]
 pub(super) struct Taken<T> {
     /// Its name in the report.
     pub(super) member: String,
@@ -198,6 +200,22 @@ impl<T> Taken<T> {
     /// Why it cannot be used.
     pub(super) fn malformed(&self, why: impl Into<String>) -> Malformed {
         Malformed::new(self.place.clone(), why)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Source").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Taken<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Taken")
+            .field("member", &self.member)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 

@@ -59,13 +59,9 @@ fn no_member_of_another_form_makes_it_panic_or_show_a_secret() {
         json!(true),
         json!(-1),
         json!(u64::MAX),
-        json!(0.5),
-        json!(""),
         json!("\u{1b}[31m|\u{202e}"),
-        json!([]),
         json!([null, 7]),
         json!(["a b", ""]),
-        json!({}),
         json!({ "keys": 7 }),
         json!({ "inherited": true, "value": { "inherited": "", "value": [[]] } }),
     ];
@@ -91,6 +87,13 @@ fn no_member_of_another_form_makes_it_panic_or_show_a_secret() {
 }
 
 #[test]
+fn debug_shows_no_value() {
+    let mut source = source::Source::of("client", json!({ "secret": SECRET, "other": [SECRET] })).expect("an object");
+    let taken = source.any("secret").expect("there");
+    assert!(!format!("{source:?}{taken:?}").contains(SECRET));
+}
+
+#[test]
 fn every_member_that_nobody_knows_is_said_wherever_it_is() {
     for from in Product::ALL {
         let before = fixture(from);
@@ -109,7 +112,7 @@ fn every_member_that_nobody_knows_is_said_wherever_it_is() {
             let (_, report) =
                 import(value.clone(), from, None, &name()).unwrap_or_else(|error| panic!("{path}: {error}"));
             assert_eq!(ids(&report), taken, "{path}");
-            let client = path.split('/').filter_map(|part| part.parse::<usize>().ok()).next().expect("of a client");
+            let client = path.split('/').find_map(|part| part.parse::<usize>().ok()).expect("of a client");
             let is_taken = report.clients[client].why.is_none();
             let said = report.clients[client].members.iter().any(|line| line.member.ends_with("zzz_new"));
             assert_eq!(said, is_taken, "{path}");

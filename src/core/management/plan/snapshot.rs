@@ -37,14 +37,6 @@ impl Snapshot {
         self
     }
 
-    /// The same without owners that own none of the clients.
-    #[must_use]
-    pub fn without_idle_owners(mut self) -> Self {
-        let named: BTreeSet<&OwnerId> = self.clients.values().flat_map(|client| &client.metadata.owners).collect();
-        self.owners.retain(|id, _| named.contains(id));
-        self
-    }
-
     /// The same, of which these realms have clients that were not looked at, because nothing declares them.
     #[must_use]
     pub fn in_part(self, realms: BTreeSet<RealmName>) -> Self {
@@ -54,6 +46,14 @@ impl Snapshot {
     /// The realms that have clients which were not looked at.
     pub fn realms_in_part(&self) -> impl Iterator<Item = &RealmName> {
         self.in_part.iter()
+    }
+
+    /// The same without owners that own none of the clients.
+    #[must_use]
+    pub fn without_idle_owners(mut self) -> Self {
+        let named: BTreeSet<&OwnerId> = self.clients.values().flat_map(|client| &client.metadata.owners).collect();
+        self.owners.retain(|id, _| named.contains(id));
+        self
     }
 
     /// The realm of this name. Root always exists, whether or not there is a record of it.

@@ -6,11 +6,11 @@
 mod files;
 mod printed;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::{env, io};
 
 use async_trait::async_trait;
+use grantwell::config;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::management::Management;
@@ -66,7 +66,7 @@ impl Secrets {
                 "nothing was changed, because {} would be shown once and standard output is closed; write to files with --secrets-dir DIR",
                 secrets_of(new.len())
             ))),
-            Self::Printed { in_ci_too: false, .. } if !io::stdout().is_terminal() && is_ci() => {
+            Self::Printed { in_ci_too: false, .. } if !io::stdout().is_terminal() && config::is_ci() => {
                 Err(Failure::Misuse(format!(
                     "nothing was changed, because this is a CI job and {} would be in its log; write to files with --secrets-dir DIR, \
                      or repeat the command with --print-secrets if the answer does not go to the log",
@@ -161,13 +161,3 @@ fn secrets_of(count: usize) -> String {
         count => format!("the secrets of {count} new clients"),
     }
 }
-
-/// Whether this is a job of a CI system, which keeps what is printed.
-fn is_ci() -> bool {
-    let says_so =
-        |name: &&str| env::var_os(name).is_some_and(|value| !["", "0", "false"].iter().any(|no| value == *no));
-    OF_CI.iter().any(|name| says_so(&name))
-}
-
-/// Variables of GitHub Actions, GitLab, CircleCI and most others; Azure Pipelines, Jenkins, CodeBuild and TeamCity.
-const OF_CI: [&str; 5] = ["CI", "TF_BUILD", "JENKINS_URL", "CODEBUILD_BUILD_ID", "TEAMCITY_VERSION"];

@@ -19,8 +19,9 @@ pub(crate) struct Printed {
     count: Mutex<usize>,
 }
 
+/// Whose it is, and what it is.
 #[derive(Serialize)]
-struct Secret<'a> {
+struct Of<'a> {
     realm: &'a RealmName,
     client_id: &'a ClientId,
     client_secret: &'a str,
@@ -39,7 +40,7 @@ impl Printed {
         match self.format {
             Format::Json => {
                 text.extend_from_slice(if *count == 0 { FIRST } else { NEXT });
-                let secret = Secret { realm, client_id, client_secret: secret.expose_client_secret() };
+                let secret = Of { realm, client_id, client_secret: secret.expose_client_secret() };
                 serde_json::to_writer(&mut *text, &secret).map_err(|error| error.to_string())?;
             }
             Format::Table => {

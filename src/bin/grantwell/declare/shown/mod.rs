@@ -2,11 +2,11 @@
 
 mod value;
 
-use std::env;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use grantwell::config;
 use grantwell::core::declaration::DeclarationName;
 use grantwell::core::management::plan::{Action, AdoptedFrom, MemberChange, Plan, Step, Target};
 use serde::Serialize;
@@ -269,9 +269,7 @@ struct Colours {
 
 impl Colours {
     fn of_stdout() -> Self {
-        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-        if is_set("NO_COLOR") || is_dumb || !io::stdout().is_terminal() {
+        if !config::allows_colour() || !io::stdout().is_terminal() {
             return Self { green: "", yellow: "", red: "", reset: "" };
         }
         Self { green: "\x1b[32m", yellow: "\x1b[33m", red: "\x1b[31m", reset: "\x1b[0m" }
