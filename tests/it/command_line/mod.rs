@@ -17,6 +17,7 @@ mod list;
 mod log;
 mod operator;
 mod realms;
+mod schema;
 mod secrets;
 mod stores;
 mod terminal;
