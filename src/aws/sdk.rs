@@ -67,7 +67,7 @@ pub async fn for_functions() -> SdkConfig {
 /// Its limits are wider, because the first call waits for the chain too, and a person at a terminal waits for the answer.
 pub async fn for_operators() -> SdkConfig {
     defaults(Env::from(config::environment_of_the_sdk()))
-        .retry_config(retries())
+        .retry_config(patient_retries())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(3))
@@ -225,6 +225,15 @@ fn retries() -> RetryConfig {
         // Short, because a client waits; the SDK adds jitter and gives up early when most calls fail.
         .with_initial_backoff(Duration::from_millis(50))
         .with_max_backoff(Duration::from_millis(400))
+}
+
+/// For a thousand changes at once, some of which go over what Secrets Manager makes in a second (50 secrets): nobody waits for a single
+/// one, and to give up one is to stop them all.
+fn patient_retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(6)
+        .with_initial_backoff(Duration::from_millis(100))
+        .with_max_backoff(Duration::from_secs(3))
 }
 
 /// What an operator can do about an error code.

@@ -332,6 +332,10 @@ pub trait Registrar: Send + Sync {
     /// A registration as it is stored now, never from a cache.
     async fn read(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, RegistrarError>;
 
+    /// These registrations as they are stored now, never from a cache, in any order. One that does not exist is not among them. For many of
+    /// them, wherever they are: a store that can answers several at a time.
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError>;
+
     /// Registrations of a realm in ascending order of client id, at most `limit`, those after `after`.
     async fn list(
         &self,

@@ -204,7 +204,8 @@ impl Realm {
     /// The realm as it is shown, under the members' own names. Null is what the realm leaves to the server, or to each client.
     pub fn information(&self) -> Members {
         let settings = Members::of(&self.settings).into_iter().filter(|(name, _)| *name != "longer_tokens_until");
-        [("realm", json!(self.name))].into_iter().chain(settings).collect()
+        let managed_by = [("managed_by", json!(self.managed_by))];
+        [("realm", json!(self.name))].into_iter().chain(settings).chain(managed_by).collect()
     }
 }
 

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from emulator import Emulator
+from emulator import Emulator, Ministack
 from loopback import LoopbackServer
 from stack import Statement
 
@@ -87,25 +87,28 @@ class AwsCalls(LoopbackServer):
     """Use as a context manager; `url` is the endpoint to give to a function.
 
     `throttled` names actions that AWS shall refuse for load, however often they are tried; `failing` gives actions an error
-    of their own. `after` is told of each call that AWS has done, before the function gets the answer.
+    of their own. `refuses` gives single calls an error. `after` is told of each call that AWS has done, before the function gets the answer.
     """
 
     def __init__(
         self,
-        emulator: Emulator,
+        emulator: Emulator | Ministack,
         policy: Iterable[Statement],
         *,
         throttled: frozenset[str] = frozenset(),
         failing: Mapping[str, str] | None = None,
+        refuses: Callable[[Call], str | None] = lambda call: None,
         after: Callable[[Call], None] = lambda call: None,
     ) -> None:
         self._emulator = emulator
         self._failing = {action: _THROTTLED for action in throttled} | dict(failing or {})
+        self._refuses = refuses
         self._after = after
         self._upstream = urlsplit(emulator.url)
         self._policy = tuple(policy)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
+        self._requests: list[str] = []
         self._keys: dict[str, dict[str, str]] = {}
         super().__init__(self._handler())
 
@@ -113,6 +116,12 @@ class AwsCalls(LoopbackServer):
     def calls(self) -> list[Call]:
         with self._lock:
             return list(self._calls)
+
+    @property
+    def requests(self) -> list[str]:
+        """The operations that were asked for: a batch once, whatever it is billed for."""
+        with self._lock:
+            return list(self._requests)
 
     @property
     def refused(self) -> list[Call]:
@@ -188,11 +197,15 @@ class AwsCalls(LoopbackServer):
                 needed = [*calls, *(implied for call in calls for implied in proxy._implied(call))]
                 with proxy._lock:
                     proxy._calls.extend(needed)
+                    proxy._requests.append(calls[0].action)
                 if not all(proxy._permits(each) for each in needed):
                     self._refuse("com.amazon.coral.service#AccessDeniedException")
                     return
                 if calls[0].action in proxy._failing:
                     self._refuse(proxy._failing[calls[0].action])
+                    return
+                if error := proxy._refuses(calls[0]):
+                    self._refuse(error)
                     return
                 upstream = HTTPConnection(proxy._upstream.hostname or "", proxy._upstream.port, timeout=30)
                 try:

@@ -241,7 +241,7 @@ async fn only_a_changed_registration_answers_to_its_realm() {
     assert!(matches!(refused, Some(ManagementError::Invalid(InvalidRegistration::ScopeOutsideRealm { .. }))));
     house.valid_after("c", TokensValidAfter::RevokeAll).await.expect("an emergency is not held up");
     let disabled = house.management.set_status(&root(), &id("c"), ClientStatus::Disabled).await.expect("stopped");
-    assert_eq!(disabled.status, ClientStatus::Disabled);
+    assert_eq!(disabled.record.status, ClientStatus::Disabled);
     house.management.delete(&root(), &id("c")).await.expect("removed");
     let gone = house.management.delete(&root(), &id("c")).await;
     assert_eq!(gone, Err(ManagementError::Unknown(subject("c"))));

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use grantwell::core::admin_log::Actor;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::declaration::ManagedBy;
 use grantwell::core::management::plan::{
-    Action, AdoptedFrom, Declaration, Exported, KeepSecret, Plan, PlanOptions, Problem, ProblemKind, Snapshot, Step,
-    Target,
+    Action, AdoptedFrom, CarriedOut, Declaration, Exported, KeepSecret, Plan, PlanOptions, Problem, ProblemKind,
+    Snapshot, Step, Target,
 };
-use grantwell::core::management::{ClientChange, Management, ManagementError, RealmChange, Registration};
+use grantwell::core::management::{ClientChange, Management, ManagementError, Notice, RealmChange, Registration};
+use grantwell::core::owner::Owner;
 use grantwell::core::port_error::PortError;
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::embedded::store::registry::SqliteRegistry;
@@ -20,7 +23,7 @@ use grantwell::system::{SystemClock, SystemRandom};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::logging::logging;
+use crate::support::logging::{logging_as, operator};
 
 #[tokio::test]
 async fn what_is_declared_is_created_and_planned_again_changes_nothing() {
@@ -128,6 +131,40 @@ async fn a_deletion_that_was_interrupted_after_disabling_is_finished_and_another
     house.update("alpha", "two", &|metadata| metadata.contacts = vec!["needs it".to_owned()]).await;
     assert!(matches!(house.apply(&plan).await, Err(ManagementError::Conflict(_))));
     assert_eq!(house.ids().await, ["alpha/two"], "the first was disabled as planned, the second is needed");
+}
+
+#[tokio::test]
+async fn a_registration_that_an_earlier_run_has_begun_and_not_ended_is_made_anew() {
+    let house = House::new();
+    house.apply_file(&team_a()).await;
+    let whole = house.snapshot().await;
+    let begun = |managed_by: &dyn Fn(&Client) -> Option<ManagedBy>| {
+        let clients = whole.clients().map(|client| match client.client_id.as_str() {
+            "one" => Client { managed_by: managed_by(client), ..client.begun() },
+            _ => client.clone(),
+        });
+        Snapshot::new(whole.realms().cloned(), clients)
+    };
+    let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
+    let ours = begun(&|client| client.managed_by.clone());
+    let plan = Plan::make(&declaration, &ours, PlanOptions::default()).expect("a plan");
+    let step = plan.steps.iter().find(|step| step.target == target("alpha", "one")).expect("a step");
+    assert_eq!((step.action, &step.base), (Action::Create, &None));
+    assert!(step.changes.iter().any(|change| change.member == "client_name"), "{step:?}");
+
+    let nobodys = begun(&|_| None);
+    let refused = Plan::make(&declaration, &nobodys, PlanOptions::default()).expect_err("perhaps it is being made");
+    assert!(matches!(refused.as_slice(), [Problem { kind: ProblemKind::NotOurs { of: None }, .. }]), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_plan_says_in_which_realms_it_has_not_searched_for_what_is_declared_no_longer() {
+    let house = House::new();
+    house.apply_file(&team_a()).await;
+    let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
+    let stored = house.snapshot().await.in_part([name("alpha")].into());
+    let plan = Plan::make(&declaration, &stored, PlanOptions::default()).expect("a plan");
+    assert_eq!((plan.has_changes(), plan.not_searched), (false, vec![name("alpha")]));
 }
 
 #[tokio::test]
@@ -307,8 +344,9 @@ fn files() -> impl Strategy<Value = Value> {
 }
 
 /// A registry of its own, and who keeps secrets.
-struct House {
-    management: Management,
+pub(crate) struct House {
+    pub(crate) management: Management,
+    store: Arc<SqliteRegistry>,
     kept: Kept,
 }
 
@@ -324,57 +362,85 @@ impl KeepSecret for Kept {
 }
 
 impl House {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = Arc::new(SqliteRegistry::in_memory().expect("a store"));
-        let logging = logging(Arc::clone(&store) as _);
-        let clock = Arc::new(SystemClock);
-        let management = Management::new(Arc::clone(&store) as _, store, logging, clock, Arc::new(SystemRandom));
-        Self { management, kept: Kept::default() }
+        Self { management: management_of(&store, operator()), store, kept: Kept::default() }
     }
 
-    async fn snapshot(&self) -> Snapshot {
+    /// The same registry, in the hands of somebody else.
+    pub(crate) fn as_of(&self, actor: Actor) -> Self {
+        let store = Arc::clone(&self.store);
+        Self { management: management_of(&store, actor), store, kept: Kept::default() }
+    }
+
+    /// The same, where secrets are rotated by schedule.
+    pub(crate) fn with_scheduled_rotation(self) -> Self {
+        Self { management: self.management.with_scheduled_rotation(), ..self }
+    }
+
+    pub(crate) async fn snapshot(&self) -> Snapshot {
         let realms: Vec<Realm> = self.management.realms().await.expect("realms");
         let mut clients = Vec::new();
         for realm in &realms {
             clients.extend(self.management.clients(&realm.name, None, 1000, 100).await.expect("clients").clients);
         }
-        Snapshot::new(realms, clients)
+        let owners = self.management.owners().await.expect("owners");
+        Snapshot::new(realms, clients).with_owners(owners)
     }
 
-    async fn exported(&self, name: &str) -> Value {
+    pub(crate) async fn exported(&self, name: &str) -> Value {
         let name = name.parse().expect("a name");
         serde_json::to_value(Exported::new(&name, &self.snapshot().await)).expect("JSON")
     }
 
-    async fn plan(&self, documents: &[Value], options: PlanOptions) -> Result<Plan, Vec<Problem>> {
+    pub(crate) async fn plan(&self, documents: &[Value], options: PlanOptions) -> Result<Plan, Vec<Problem>> {
         let documents: Vec<(String, Value)> =
             documents.iter().map(|document| ("a.yaml".to_owned(), document.clone())).collect();
         let declaration = Declaration::of(&documents).expect("a declaration");
         Plan::make(&declaration, &self.snapshot().await, options)
     }
 
-    async fn apply(&self, plan: &Plan) -> Result<(), ManagementError> {
+    pub(crate) async fn apply(&self, plan: &Plan) -> Result<(), ManagementError> {
         for step in &plan.steps {
             self.management.carry_out(step, &self.kept).await?;
         }
         Ok(())
     }
 
-    async fn apply_file(&self, file: &Value) {
+    pub(crate) async fn carry_out(&self, step: &Step) -> Result<CarriedOut, ManagementError> {
+        self.management.carry_out(step, &self.kept).await
+    }
+
+    /// All that is registered.
+    pub(crate) async fn state(&self) -> (Vec<Realm>, Vec<Owner>, Vec<Client>) {
+        let snapshot = self.snapshot().await;
+        (
+            snapshot.realms().cloned().collect(),
+            snapshot.owners().cloned().collect(),
+            snapshot.clients().cloned().collect(),
+        )
+    }
+
+    pub(crate) async fn apply_file(&self, file: &Value) {
         let plan = self.plan(std::slice::from_ref(file), PlanOptions::default()).await.expect("a plan");
         self.apply(&plan).await.expect("carried out");
     }
 
-    async fn client(&self, realm: &str, client_id: &str) -> Client {
+    pub(crate) async fn client(&self, realm: &str, client_id: &str) -> Client {
         self.management.client(&name(realm), &id(client_id)).await.expect("registered")
     }
 
-    async fn update(&self, realm: &str, client_id: &str, metadata: &(dyn Fn(&mut ClientMetadata) + Sync)) {
+    pub(crate) async fn update(
+        &self,
+        realm: &str,
+        client_id: &str,
+        metadata: &(dyn Fn(&mut ClientMetadata) + Sync),
+    ) -> Vec<Notice> {
         let change = ClientChange { metadata, ..ClientChange::NOTHING };
-        self.management.update(&name(realm), &id(client_id), &change).await.expect("changed");
+        self.management.update(&name(realm), &id(client_id), &change).await.expect("changed").notices
     }
 
-    async fn register(&self, realm: &str, client_id: &str) {
+    pub(crate) async fn register(&self, realm: &str, client_id: &str) {
         let registration = Registration {
             client_id: Some(id(client_id)),
             metadata: ClientMetadata::new(),
@@ -386,13 +452,19 @@ impl House {
         self.management.register(&name(realm), registration).await.expect("registered");
     }
 
-    async fn ids(&self) -> Vec<String> {
+    pub(crate) async fn ids(&self) -> Vec<String> {
         self.snapshot().await.clients().map(|client| format!("{}/{}", client.realm, client.client_id)).collect()
     }
 
-    fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         self.kept.0.lock().expect("not poisoned").iter().cloned().collect()
     }
+}
+
+fn management_of(store: &Arc<SqliteRegistry>, actor: Actor) -> Management {
+    let logging = logging_as(Arc::clone(store) as _, actor);
+    let (registry, keys) = (Arc::clone(store) as _, Arc::clone(store) as _);
+    Management::new(registry, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom))
 }
 
 fn team_a() -> Value {
@@ -406,7 +478,7 @@ fn team_a() -> Value {
     })
 }
 
-fn described(plan: &Plan) -> Vec<String> {
+pub(crate) fn described(plan: &Plan) -> Vec<String> {
     let describe = |step: &Step| {
         let members: Vec<&str> = step.changes.iter().map(|change| change.member.as_str()).collect();
         format!("{} {}: {}", step.action.as_str(), step.target, members.join(" "))
@@ -418,10 +490,10 @@ fn target(realm: &str, client_id: &str) -> Target {
     Target::Client { realm: name(realm), client_id: id(client_id) }
 }
 
-fn name(realm: &str) -> RealmName {
+pub(crate) fn name(realm: &str) -> RealmName {
     realm.parse().expect("a realm's name")
 }
 
-fn id(client_id: &str) -> ClientId {
+pub(crate) fn id(client_id: &str) -> ClientId {
     client_id.parse().expect("a client's id")
 }

@@ -386,6 +386,10 @@ impl Registrar for Reached {
         self.registry.read(realm, client_id).await
     }
 
+    async fn read_many(&self, ids: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError> {
+        self.registry.read_many(ids).await
+    }
+
     async fn list(
         &self,
         realm: &RealmName,

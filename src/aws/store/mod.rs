@@ -1,6 +1,7 @@
 //! What is stored in DynamoDB and in Secrets Manager.
 
 pub mod admin_log;
+mod batch;
 pub mod binding;
 pub(in crate::aws) mod described;
 pub mod keys;

@@ -1,13 +1,14 @@
 //! On which day clients were last used, in the token table: item `use#<registration_id>`, which expires 400 days after that day.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::batch::fetch_all;
+use super::registry::Consistency;
 use crate::aws::sdk::{DYNAMODB, corrupt, unavailable};
 use crate::core::client::Client;
 use crate::core::port_error::PortError;
@@ -24,35 +25,6 @@ impl DynamoUseMarks {
     /// Marks in the table of this name.
     pub fn new(dynamodb: DynamoDb, table: impl Into<String>) -> Self {
         Self { dynamodb, table: table.into() }
-    }
-
-    async fn read(&self, clients: &[Client], days: &mut HashMap<String, UnixSeconds>) -> Result<(), PortError> {
-        let key = |client: &Client| HashMap::from([("id".to_owned(), AttributeValue::S(id_of(client)))]);
-        let mut wanted: Vec<_> = clients.iter().map(key).collect();
-        for pause in PAUSES {
-            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).build();
-            let request = request.map_err(|error| corrupt(DYNAMODB, &error.to_string()))?;
-            let answer = self.dynamodb.batch_get_item().request_items(&self.table, request).send().await;
-            let answer = answer.map_err(|error| unavailable(DYNAMODB, "BatchGetItem", &error))?;
-            for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-                let number = item.get(DAY).and_then(|day| day.as_n().ok()).and_then(|day| day.parse().ok());
-                let (Some(id), Some(day)) = (text("id"), number) else {
-                    return Err(corrupt(DYNAMODB, "a mark of a client's use without a day"));
-                };
-                days.insert(id, UnixSeconds(day));
-            }
-            let left = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
-            wanted = left.map(|left| left.keys).unwrap_or_default();
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            tokio::time::sleep(pause).await;
-        }
-        Err(PortError::Unavailable {
-            service: DYNAMODB,
-            detail: "BatchGetItem answers too little at a time".to_owned(),
-        })
     }
 }
 
@@ -89,10 +61,15 @@ impl UseMarks for DynamoUseMarks {
     }
 
     async fn last_used(&self, clients: &[Client]) -> Result<Vec<Option<UnixSeconds>>, PortError> {
-        let mut days = HashMap::new();
-        for some in clients.chunks(MOST_KEYS) {
-            self.read(some, &mut days).await?;
-        }
+        let key = |client: &Client| HashMap::from([("id".to_owned(), AttributeValue::S(id_of(client)))]);
+        let keys = clients.iter().map(key).collect();
+        let items = fetch_all(&self.dynamodb, &self.table, keys, Consistency::Eventual).await?;
+        let mark = |item: HashMap<String, AttributeValue>| {
+            let id = item.get("id")?.as_s().ok()?.clone();
+            Some((id, UnixSeconds(item.get(DAY)?.as_n().ok()?.parse().ok()?)))
+        };
+        let days: Option<HashMap<_, _>> = items.into_iter().map(mark).collect();
+        let days = days.ok_or_else(|| corrupt(DYNAMODB, "a mark of a client's use without a day"))?;
         Ok(clients.iter().map(|client| days.get(&id_of(client)).copied()).collect())
     }
 
@@ -112,13 +89,3 @@ fn id_of(client: &Client) -> String {
 const DAY: &str = "last_used_on";
 /// Seconds that a mark outlives its day: longer than anybody asks about.
 const KEPT: u64 = 400 * 24 * 60 * 60;
-/// What DynamoDB takes at a time.
-const MOST_KEYS: usize = 100;
-/// How long to leave a table alone that answers a part only.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-];

@@ -456,9 +456,13 @@ fn advice(error: &NoKeys) -> &'static str {
 
 fn print(output: &OutputArguments, realm: &RealmName, issuer: &TrustedIssuer) -> Result<(), Failure> {
     output.print(&Shown { realm, issuer }, |Shown { realm, issuer }| {
-        let TrustedIssuer { name, issuer, kind, keys, algs, max_age, single_use, managed_by: _ } = issuer;
+        let TrustedIssuer { name, issuer, kind, keys, algs, max_age, single_use, managed_by } = issuer;
         let algs: Vec<&str> = algs.iter().map(|alg| alg.as_str()).collect();
-        output::record([
+        let file = managed_by.as_ref().map(|file| {
+            let file = serde_json::to_value(file).unwrap_or_default();
+            (output::MANAGED_BY, output::member_text(output::MANAGED_BY, &file, ""))
+        });
+        let rows = [
             ("realm", realm.to_string()),
             ("name", name.to_string()),
             ("issuer", issuer.to_string()),
@@ -467,7 +471,8 @@ fn print(output: &OutputArguments, realm: &RealmName, issuer: &TrustedIssuer) ->
             ("algs", if algs.is_empty() { "as each key allows".to_owned() } else { algs.join(" ") }),
             ("max_age", max_age.map_or_else(|| "until exp".to_owned(), |age| format!("{age} s"))),
             ("single_use", single_use.to_string()),
-        ])
+        ];
+        output::record(rows.into_iter().chain(file))
     })
 }
 

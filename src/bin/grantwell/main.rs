@@ -17,6 +17,7 @@ mod describe;
 mod document;
 mod duration;
 mod failure;
+mod import;
 mod issuer;
 mod key;
 mod log;
@@ -27,6 +28,7 @@ mod realm;
 mod report;
 mod restore;
 mod sample;
+mod schema;
 mod secret_storage;
 mod secrets;
 mod serve;
@@ -105,6 +107,18 @@ enum Command {
     Diff(declare::DiffArguments),
     /// Writes the registry as a file that declares it
     Export(declare::ExportArguments),
+    /// Writes the JSON Schema by which editors complete and check a file
+    ///
+    /// A file of `grantwell export` names it as declaration.schema.json, beside itself.
+    #[command(after_help = "Examples:
+  grantwell schema > declaration.schema.json
+  grantwell schema trust-rules > trust-rules.schema.json")]
+    Schema(schema::Arguments),
+    /// Makes a file of declarations of another product's export
+    ///
+    /// Of each member of each client it says what becomes of it: taken, changed, or left out, and why. It changes nothing; `grantwell
+    /// apply` does, with the file. No secret is taken over: apply makes a new one for each client that has one, and you hand it over.
+    Import(import::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
@@ -223,6 +237,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
         Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
         Command::Export(arguments) => Box::pin(declare::export(arguments)).await,
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
         Command::Trust(arguments) => trust::run(arguments).await,

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -142,7 +142,8 @@ pub(crate) fn member_rows<'a>(
     effective: Option<&'a EffectiveSettings>,
     unset: impl Fn(&str) -> &'static str + 'a,
 ) -> impl Iterator<Item = (&'static str, String)> + 'a {
-    members.iter().map(move |(name, value)| {
+    let is_row = |(name, value): &(&'static str, &Value)| *name != MANAGED_BY || !value.is_null();
+    members.iter().filter(is_row).map(move |(name, value)| {
         let unset = unset(name);
         let text = match effective {
             Some(effective) => effective_text(name, value, effective, unset),
@@ -186,10 +187,19 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
             values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")
         }
         Value::Object(_) if name == "jwks" => keys_text(value),
+        Value::Object(file) if name == MANAGED_BY => managed_by_text(file),
         Value::Object(members) => {
             members.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
         }
     }
+}
+
+/// The name of the file that declares a record, and what of it that file sets.
+fn managed_by_text(file: &Map<String, Value>) -> String {
+    let name = file.get("name").and_then(Value::as_str).unwrap_or_default();
+    let members = file.get("members").and_then(Value::as_array).into_iter().flatten();
+    let members: Vec<&str> = members.filter_map(Value::as_str).collect();
+    if members.is_empty() { name.to_owned() } else { format!("{name}: {}", members.join(" ")) }
 }
 
 /// Certificates by what tells them apart, one a line, as `openssl x509 -fingerprint -sha256` says it. JSON has them whole.
@@ -280,6 +290,8 @@ fn remark(kind: &str, sentence: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {sentence}");
 }
 
+/// The file that declares a record. People are told where there is one.
+pub(crate) const MANAGED_BY: &str = "managed_by";
 /// Characters of a key's name. One that is its thumbprint has 43.
 const LONG_NAME: usize = 30;
 

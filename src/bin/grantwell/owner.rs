@@ -195,7 +195,8 @@ impl Update {
 impl Delete {
     async fn run(self, store: &StoreName) -> Result<(), Failure> {
         let store = store.open(IfAbsent::Refuse).await?;
-        store.management().delete_owner(&self.id).await?;
+        let made_again = store.management().delete_owner(&self.id).await?;
+        words::tell(made_again.as_slice());
         output::note(&format!("owner '{}' was deleted", self.id));
         Ok(())
     }
@@ -233,7 +234,8 @@ impl OwnerList {
 fn print(output: &OutputArguments, owner: &Owner) -> Result<(), Failure> {
     output.print(&owner.information(), |members| {
         let unset = |value: &Value| if value.as_array().is_some_and(Vec::is_empty) { "none" } else { "not set" };
-        output::record(members.iter().map(|(name, value)| {
+        let rows = members.iter().filter(|(name, value)| *name != output::MANAGED_BY || !value.is_null());
+        output::record(rows.map(|(name, value)| {
             let text = output::member_text(name, value, unset(value));
             (name, if text.is_empty() { unset(value).to_owned() } else { text })
         }))

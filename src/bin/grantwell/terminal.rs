@@ -1,7 +1,7 @@
 //! The terminal that a person sits at: how wide it is, and typing without being seen.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
@@ -12,12 +12,16 @@ use tokio::task;
 
 /// How many characters a line of standard output may have; `None` where it is not a terminal.
 pub(crate) fn width() -> Option<usize> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
+    width_of(&io::stdout())
+}
+
+/// The same of another output.
+pub(crate) fn width_of(output: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    if !output.is_terminal() {
         return None;
     }
     // Some terminals, such as serial lines, do not know their size.
-    let known = termios::tcgetwinsize(stdout.as_fd()).ok().map(|size| usize::from(size.ws_col));
+    let known = termios::tcgetwinsize(output.as_fd()).ok().map(|size| usize::from(size.ws_col));
     Some(known.filter(|columns| *columns > 0).unwrap_or(NARROW).max(NARROWEST))
 }
 

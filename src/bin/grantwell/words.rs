@@ -40,6 +40,8 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::NewSecretEndsAt(_)
             | Notice::SecretLeftBehind { .. }
             | Notice::RotatedTwice { .. }
+            | Notice::SetBackByFile { .. }
+            | Notice::MadeAgainByFile { .. }
             | Notice::TokensCountAgain { .. } => output::warn(&sentence(notice)),
             Notice::SignsOncePublished(_)
             | Notice::FirstKeysMade(_)
@@ -381,6 +383,15 @@ pub(crate) fn sentence(notice: &Notice) -> String {
         ),
         Notice::NothingChanged(subject) => {
             format!("nothing was changed: {subject} already has the values that were given")
+        }
+        Notice::SetBackByFile { of, file, members } => {
+            format!(
+                "{of} is declared by '{file}': the next `grantwell apply` of that file sets {} back; change the file as well",
+                members.join(", ")
+            )
+        }
+        Notice::MadeAgainByFile { of, file } => {
+            format!("{of} is declared by '{file}': the next `grantwell apply` of that file makes it again; change the file as well")
         }
         Notice::FirstKeysMade(realm) => format!("realm '{realm}' had no keys to rotate, so its first ones were made"),
     }

@@ -22,7 +22,10 @@ pub struct ClientInformation<'a> {
 impl<'a> ClientInformation<'a> {
     /// A registration as it is, without its secret.
     pub fn of(client: &Client) -> Self {
-        let members = registered_members(client).chain([("tokens_valid_after", json!(client.tokens_valid_after))]);
+        let members = registered_members(client).chain([
+            ("tokens_valid_after", json!(client.tokens_valid_after)),
+            ("managed_by", json!(client.managed_by)),
+        ]);
         Self { members: members.collect(), secret: None }
     }
 
@@ -120,6 +123,7 @@ mod tests {
         assert_eq!((&shown["resources"], &shown["contacts"]), (&json!([]), &json!([])));
         assert_eq!(shown["access_token_claims"], json!({ "tier": "gold" }));
         assert_eq!(shown["tokens_valid_after"], 0);
+        assert_eq!(shown.get("managed_by"), Some(&Value::Null), "no file declares it");
         for kept in ["client_secret", "registration_id", "revision", "longer_tokens_until"] {
             assert_eq!(shown.get(kept), None, "{kept}");
         }

@@ -1,6 +1,7 @@
 //! Clients: registered, changed, stopped, removed.
 
 use super::hindrance::Hindrance;
+use super::managed;
 use super::operator::Management;
 use super::outcome::{
     Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
@@ -209,6 +210,9 @@ impl Management {
 
         let of_change = changed_in.iter().flat_map(|realm| notices_of(Some(&before), &client, realm));
         let mut notices: Vec<Notice> = notice.into_iter().chain(of_change).chain(published).chain(moved).collect();
+        if change.managed_by.is_none() {
+            notices.extend(managed::notice_of(Subject::client(realm, client_id), &before, &client));
+        }
         // Where it names what signs, its keys may have been made.
         if client == before && !change.names_signature {
             notices.push(Notice::NothingChanged(Subject::client(realm, client_id)));
@@ -267,7 +271,8 @@ impl Management {
             let realm = self.realm(realm).await?;
             client.metadata.check_change(&before.metadata, &realm)?;
             let record = self.replace(&before, client).await?;
-            let notices = notices_of(Some(&before), &record, &realm);
+            let by_hand = managed::notice_of(Subject::client(&realm.name, client_id), &before, &record);
+            let notices = notices_of(Some(&before), &record, &realm).into_iter().chain(by_hand).collect();
             Ok(Changed { record, notices })
         };
         again_after_conflict(change).await
@@ -283,11 +288,12 @@ impl Management {
         realm: &RealmName,
         client_id: &ClientId,
         status: ClientStatus,
-    ) -> Result<Client, ManagementError> {
+    ) -> Result<Changed<Client>, ManagementError> {
         let set = async || {
             let before = self.client(realm, client_id).await?;
-            let client = Client { status, ..before.clone() };
-            self.replace(&before, client).await
+            let record = self.replace(&before, Client { status, ..before.clone() }).await?;
+            let by_hand = managed::notice_of(Subject::client(realm, client_id), &before, &record);
+            Ok(Changed { record, notices: by_hand.into_iter().collect() })
         };
         again_after_conflict(set).await
     }

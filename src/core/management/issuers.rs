@@ -1,6 +1,7 @@
 //! Issuers that a realm trusts: registered, changed, removed. They stand in the realm's record, which every request reads.
 
 use super::issuer_rules::{InvalidIssuer, check};
+use super::managed;
 use super::operator::Management;
 use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict};
 use crate::core::client::auth_method::AuthMethod;
@@ -57,6 +58,7 @@ impl Management {
         name: &IssuerName,
         change: &IssuerChange<'_>,
     ) -> Result<Changed<TrustedIssuer>, ManagementError> {
+        let before = self.issuer(realm, name).await?;
         let update = |stored: &mut Realm| {
             let found = stored.settings.trusted_issuers.iter_mut().find(|issuer| issuer.name == *name);
             let issuer = found.ok_or_else(|| ManagementError::Unknown(Subject::issuer(realm, name)))?;
@@ -64,8 +66,13 @@ impl Management {
             Ok(())
         };
         let is_written = self.change_issuers(realm, update).await?;
-        let notices = if is_written { vec![] } else { vec![Notice::NothingChanged(Subject::issuer(realm, name))] };
-        Ok(Changed { record: self.issuer(realm, name).await?, notices })
+        let (record, subject) = (self.issuer(realm, name).await?, Subject::issuer(realm, name));
+        let notice = if is_written {
+            managed::notice_of(subject, &before, &record)
+        } else {
+            Some(Notice::NothingChanged(subject))
+        };
+        Ok(Changed { record, notices: notice.into_iter().collect() })
     }
 
     /// Has a realm trust an issuer no more. Refused where rules of clients need it, unless they `may_be_left` without: they admit nobody
@@ -89,7 +96,9 @@ impl Management {
             Ok(())
         };
         self.change_issuers(realm, remove).await?;
-        Ok(Changed { record: issuer, notices: Vec::new() })
+        let file = issuer.managed_by.as_ref().map(|managed_by| managed_by.name.clone());
+        let made_again = file.map(|file| Notice::MadeAgainByFile { of: Subject::issuer(realm, name), file });
+        Ok(Changed { record: issuer, notices: made_again.into_iter().collect() })
     }
 
     /// That no rule of a client needs the issuer.

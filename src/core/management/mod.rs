@@ -15,6 +15,7 @@ mod issuers;
 mod keys;
 mod last_use;
 mod log;
+mod managed;
 mod operator;
 mod outcome;
 mod owners;

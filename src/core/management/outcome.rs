@@ -9,6 +9,7 @@ use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::InvalidRegistration;
 use crate::core::client::secret_storage::SecretStorage;
+use crate::core::declaration::DeclarationName;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::keyring::KeyChangeError;
 use crate::core::owner::OwnerId;
@@ -174,6 +175,22 @@ pub enum Notice {
     FirstKeysMade(RealmName),
     /// The record had all the values that were named, so nothing was written.
     NothingChanged(Subject),
+    /// What was changed by hand, a file declares otherwise.
+    SetBackByFile {
+        /// The record.
+        of: Subject,
+        /// The name of the file.
+        file: DeclarationName,
+        /// Those of the changed members that it sets.
+        members: Vec<&'static str>,
+    },
+    /// What was removed by hand, a file declares.
+    MadeAgainByFile {
+        /// The record.
+        of: Subject,
+        /// The name of the file.
+        file: DeclarationName,
+    },
 }
 
 /// Why a request was refused, or not carried out.

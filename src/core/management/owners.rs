@@ -1,5 +1,6 @@
 //! Owners: made, changed, deleted, and given clients.
 
+use super::managed;
 use super::operator::Management;
 use super::outcome::{Changed, ManagementError, Notice, Subject, again_after_conflict};
 use crate::core::client::Client;
@@ -76,17 +77,22 @@ impl Management {
                 let subject = Subject::Owner(id.clone());
                 return Ok(Changed { record: owner, notices: vec![Notice::NothingChanged(subject)] });
             }
-            Ok(Changed { record: self.replace_owner(owner).await?, notices: Vec::new() })
+            let record = self.replace_owner(owner).await?;
+            let by_hand = managed::notice_of(Subject::Owner(id.clone()), &before, &record);
+            Ok(Changed { record, notices: by_hand.into_iter().collect() })
         };
         again_after_conflict(update).await
     }
 
-    /// Deletes an owner that owns nothing. It is disabled first, so that it is given no client while its clients are looked for.
+    /// Deletes an owner that owns nothing, and says where a file will make it again. It is disabled first, so that it is given no client while its clients are looked for.
     ///
     /// # Errors
     /// [`ManagementError::StillOwns`] where it owns clients, and then it stays as it was; [`ManagementError`] otherwise.
-    pub async fn delete_owner(&self, id: &OwnerId) -> Result<(), ManagementError> {
-        self.delete_as_it_is(self.owner(id).await?).await
+    pub async fn delete_owner(&self, id: &OwnerId) -> Result<Option<Notice>, ManagementError> {
+        let owner = self.owner(id).await?;
+        let file = owner.managed_by.as_ref().map(|managed_by| managed_by.name.clone());
+        self.delete_as_it_is(owner).await?;
+        Ok(file.map(|file| Notice::MadeAgainByFile { of: Subject::Owner(id.clone()), file }))
     }
 
     /// [`Self::delete_owner`], unless somebody else changes it meanwhile.

@@ -1,5 +1,6 @@
 //! Realms: made, changed, read.
 
+use super::managed;
 use super::operator::Management;
 use super::outcome::{
     Changed, ManagementError, Notice, Subject, again_after_conflict, notices_of_grants, notices_of_scopes,
@@ -106,6 +107,9 @@ impl Management {
         let of_change = notices_of(&before.settings, &realm);
         let mut notices: Vec<Notice> =
             notice.into_iter().chain(withdrawn).chain(stay).chain(of_change).chain(published).collect();
+        if change.managed_by.is_none() {
+            notices.extend(managed::notice_of(Subject::Realm(name.clone()), &before, &realm));
+        }
         // Where it names what signs, its keys may have been made.
         if !is_written && !change.names_signature {
             notices.push(Notice::NothingChanged(Subject::Realm(name.clone())));

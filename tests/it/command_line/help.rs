@@ -9,7 +9,7 @@ fn every_command_explains_itself_with_an_example() {
     let clients = client.map(|command| vec!["client", command]);
     let realms = ["set", "show", "list"].map(|command| vec!["realm", command]);
     let keys = ["list", "rotate", "revoke"].map(|command| vec!["key", command]);
-    let files = ["apply", "diff", "export"].map(|command| vec![command]);
+    let files = ["apply", "diff", "export", "import"].map(|command| vec![command]);
     let groups =
         [vec!["client"], vec!["realm"], vec!["key"], vec!["serve"], vec!["token", "get"]].into_iter().chain(files);
     for command in clients.into_iter().chain(realms).chain(keys).chain(groups) {

@@ -7,6 +7,7 @@ mod client_keys;
 mod completion;
 mod create;
 mod help;
+mod import;
 mod inspect;
 mod issuers;
 mod keys;

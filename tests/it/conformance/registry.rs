@@ -29,6 +29,7 @@ macro_rules! registry_suite {
             the_same_id_in_two_realms_is_two_clients,
             a_listing_pages_in_order_of_id,
             a_listing_is_of_one_realm,
+            many_are_read_as_each_is_alone_and_nobody_else,
             a_realm_is_created_and_changed,
             a_realm_is_deleted_at_its_revision,
             a_client_that_is_stopped_is_deleted_like_any_other,
@@ -206,6 +207,30 @@ pub(crate) async fn a_listing_is_of_one_realm(ports: &RegistryPorts) {
         assert_eq!(page.clients, expected, "{name}");
         assert_eq!(page.next, None, "{name}");
     }
+}
+
+/// More than DynamoDB reads at a time.
+pub(crate) async fn many_are_read_as_each_is_alone_and_nobody_else(ports: &RegistryPorts) {
+    let mut registered = Vec::new();
+    for (realm_name, id) in [("alpha", "c001"), ("alpha", "c150"), ("beta", "c001"), ("beta", "c260"), ("root", "c001")]
+    {
+        registered.push(ports.registered(&realm(realm_name), id).await.0);
+    }
+    ports.registered(&realm("gamma"), "c001").await;
+    assert_eq!(ports.registrar.read_many(&[]).await, Ok(vec![]));
+
+    let asked = (0..270).flat_map(|number| ["alpha", "beta", "root"].map(|realm| (realm, format!("c{number:03}"))));
+    let mut asked: Vec<_> = asked.map(|(realm, id)| (realm_name(realm), client_id(&id))).collect();
+    // Some twice, and one in another case.
+    asked.extend_from_within(..10);
+    asked.push((realm_name("alpha"), client_id("C001")));
+    let mut read = ports.registrar.read_many(&asked).await.expect("read");
+    read.sort_by_key(|client| (client.realm.clone(), client.client_id.clone()));
+    for (read, registered) in read.iter().zip(&registered) {
+        let alone = ports.registrar.read(&registered.realm, &registered.client_id).await;
+        assert_eq!(alone.as_ref(), Ok(read));
+    }
+    assert_eq!(read.len(), registered.len());
 }
 
 pub(crate) async fn a_realm_is_created_and_changed(ports: &RegistryPorts) {

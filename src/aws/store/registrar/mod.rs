@@ -2,7 +2,7 @@
 //! as digests, Secrets Manager has nothing of it.
 //!
 //! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
-//! disabled until its secret is written, and loses its registration before its secret.
+//! disabled and with revision 0 until its secret is written, and loses its registration before its secret.
 //!
 //! Names of secrets are no proof: another stack may have the same prefix. Nothing is written to a secret, or deleted, that does
 //! not carry the tags of this registry and of the very registration.
@@ -16,7 +16,7 @@ mod owners;
 mod secret;
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use self::written::{LeftBehindBy, SecretWritten, Written};
 use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailable};
 use crate::aws::store::admin_log::LOG_EXPIRES_AT;
+use crate::aws::store::batch::fetch_all;
 use crate::aws::store::described::describe;
 use crate::aws::store::new_secrets::NewSecrets;
 use crate::aws::store::registry::{
@@ -37,11 +38,11 @@ use crate::aws::store::registry::{
 };
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{AwsSecrets, PREVIOUS, secret_name, secret_string};
+use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::registered_secrets::RegisteredSecrets;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use crate::core::client::secret_storage::SecretStorage;
-use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
 use crate::core::owner::{Owner, OwnerId};
 use crate::core::port_error::PortError;
@@ -102,8 +103,7 @@ impl Registrar for AwsRegistrar {
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
         let registry = self.identity.require().await?;
         let write_id = self.write_id()?;
-        let pending = Client { status: ClientStatus::Disabled, ..client.clone() };
-        if let Written::Refused(_) = self.put_client(&pending, &write_id, &Condition::Absent).await? {
+        if let Written::Refused(_) = self.put_client(&client.begun(), &write_id, &Condition::Absent).await? {
             return Err(RegistrarError::AlreadyExists);
         }
 
@@ -274,6 +274,14 @@ impl Registrar for AwsRegistrar {
         let key = client_key(realm, client_id);
         let item = fetch(&self.dynamodb, &self.registry_table, key, Consistency::Strong).await?;
         Ok(read_client(item.ok_or(RegistrarError::NotFound)?, realm, client_id)?)
+    }
+
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError> {
+        // DynamoDB refuses a batch that has a key twice.
+        let clients: BTreeSet<_> = clients.iter().collect();
+        let keys = clients.iter().map(|(realm, client_id)| client_key(realm, client_id)).collect();
+        let items = fetch_all(&self.dynamodb, &self.registry_table, keys, Consistency::Strong).await?;
+        Ok(items.into_iter().map(|item| read_listed(item, CLIENT_PREFIX)).collect::<Result<_, _>>()?)
     }
 
     async fn list(

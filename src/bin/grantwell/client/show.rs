@@ -8,7 +8,7 @@ use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::secret::SecretDates;
 use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::client_auth;
-use grantwell::core::management::{EffectiveSettings, LastUse, Management};
+use grantwell::core::management::{EffectiveSettings, LastUse, Management, Notice, Subject};
 use grantwell::core::members;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
@@ -110,8 +110,9 @@ impl Show {
 
     pub(super) async fn set_status(self, place: &Place, status: ClientStatus) -> Result<(), Failure> {
         let store = place.open_existing().await?;
-        let client = store.management().set_status(&place.realm, self.client.id()?, status).await?;
-        print(&self.output, &client, store.management()).await
+        let changed = store.management().set_status(&place.realm, self.client.id()?, status).await?;
+        words::tell(&changed.notices);
+        print(&self.output, &changed.record, store.management()).await
     }
 }
 
@@ -119,7 +120,8 @@ impl Delete {
     pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
         let (store, client_id) = (place.open_existing().await?, self.client.id()?);
         // One that is not there may have left a secret, which goes without a question.
-        if store.management().client(&place.realm, client_id).await.is_ok() {
+        let found = store.management().client(&place.realm, client_id).await.ok();
+        if found.is_some() {
             let what = format!(
                 "delete client '{client_id}' of realm '{}' with its secrets, which ends its tokens and cannot be taken back",
                 place.realm
@@ -127,6 +129,10 @@ impl Delete {
             self.confirm.confirm(&what, Unattended::GoesOn)?;
         }
         store.management().delete(&place.realm, client_id).await?;
+        if let Some(file) = found.and_then(|client| client.managed_by).map(|managed_by| managed_by.name) {
+            let of = Subject::Client { realm: place.realm.clone(), client_id: client_id.clone() };
+            words::tell(&[Notice::MadeAgainByFile { of, file }]);
+        }
         let removal = Removal { client_id, realm: &place.realm, deleted: true };
         self.output.print(&removal, |removal| {
             format!("deleted client {} of realm {} and its secrets", removal.client_id, removal.realm)

@@ -93,7 +93,8 @@ fn has_end(text: &str) -> bool {
     is_json || text.trim_end().lines().next_back() == Some("...")
 }
 
-/// The files of a folder, and not those of folders in it. What is hidden is left out, as what editors and other tools keep beside files.
+/// The files of a folder, and not those of folders in it. What is hidden is left out, which editors and other tools keep beside
+/// files, and so is a JSON Schema.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -120,9 +121,10 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn has_our_name(file: &Path) -> bool {
-    let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_left_out = name.starts_with(b".") || name.ends_with(b".schema.json");
     let extension = file.extension().unwrap_or_default();
-    !is_hidden && ["yaml", "yml", "json"].iter().any(|ours| extension.eq_ignore_ascii_case(ours))
+    !is_left_out && ["yaml", "yml", "json"].iter().any(|ours| extension.eq_ignore_ascii_case(ours))
 }
 
 /// Far more than thousands of clients need.
@@ -149,9 +151,18 @@ mod tests {
     #[test]
     fn a_folder_is_its_files_in_order_without_what_is_hidden_and_without_folders() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in
-            ["b.yaml", "a.yml", "c.JSON", ".hidden.yaml", ".#b.yaml", "b.yaml~", "b.yaml.bak", "#b.yaml#", "README.md"]
-        {
+        for name in [
+            "b.yaml",
+            "a.yml",
+            "c.JSON",
+            ".hidden.yaml",
+            ".#b.yaml",
+            "b.yaml~",
+            "b.yaml.bak",
+            "#b.yaml#",
+            "declaration.schema.json",
+            "README.md",
+        ] {
             fs::write(folder.path().join(name), "name: a\n").expect("written");
         }
         fs::create_dir(folder.path().join("d.yaml")).expect("a folder");

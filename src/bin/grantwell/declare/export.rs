@@ -7,6 +7,7 @@ use grantwell::core::realm::RealmName;
 use super::registry;
 use crate::failure::Failure;
 use crate::output;
+use crate::schema;
 use crate::store::{IfAbsent, StoreArguments};
 
 /// `grantwell export`.
@@ -14,13 +15,15 @@ use crate::store::{IfAbsent, StoreArguments};
 #[command(after_help = "Examples:
   grantwell export --name team-a > realm.yaml
   grantwell apply -f realm.yaml --adopt
+  grantwell schema > declaration.schema.json
 
-The file has no secrets. To apply it changes nothing but to whose file the records belong.")]
+The file has no secrets. To apply it changes nothing but to whose file the records belong. With the schema beside it, editors complete and
+check it.")]
 pub(crate) struct Arguments {
     /// The name that the file has
     #[arg(long, value_name = "NAME", default_value = "exported")]
     name: DeclarationName,
-    /// Only this realm and its clients; may be repeated [default: every realm]
+    /// Only this realm with its issuers, its clients and their owners; may be repeated [default: every realm]
     #[arg(long, value_name = "NAME")]
     realm: Vec<RealmName>,
     /// How to print it
@@ -47,13 +50,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(unknown) = wanted.iter().find(|name| stored.realm(name).is_none()) {
         return Err(Failure::new(format!("realm '{unknown}' does not exist; list them with: grantwell realm list")));
     }
+    let stored = if wanted.is_empty() { stored } else { stored.without_idle_owners() };
     let document = Exported::new(&arguments.name, &stored);
     match arguments.output {
-        Language::Json => output::json(&document),
+        Language::Json => output::json(&WithSchema { schema: schema::DECLARATION, document }),
         Language::Yaml => {
             let yaml = serde_saphyr::to_string(&document)
                 .map_err(|error| Failure::new(format!("it could not be written as YAML: {error}")))?;
-            output::text(&format!("{}\n...", yaml.trim_end()))
+            let schema = schema::DECLARATION;
+            output::text(&format!("# yaml-language-server: $schema={schema}\n{}\n...", yaml.trim_end()))
         }
     }
+}
+
+/// A file that says by which schema editors complete it.
+#[derive(serde::Serialize)]
+struct WithSchema<'a> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    #[serde(flatten)]
+    document: Exported<'a>,
 }

@@ -1,6 +1,7 @@
-//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms, owners, issuers and clients; a plan says what has to change
-//! for the registry to be so, and is carried out as it was shown.
+//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms, owners, issuers and clients; a plan says
+//! what has to change for the registry to be so, and is carried out as it was shown.
 
+mod bar;
 mod documents;
 mod export;
 mod planned;

@@ -1,6 +1,5 @@
 //! A plan, carried out: several clients at a time, and as far as possible.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
@@ -9,6 +8,7 @@ use grantwell::core::management::plan::{Action, CarriedOut, Phase, Plan, Step, T
 use grantwell::core::management::{Management, ManagementError, Notice};
 use serde::Serialize;
 
+use super::bar::Bar;
 use super::secrets::Secrets;
 use crate::words;
 
@@ -42,7 +42,7 @@ pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secre
     let phases = plan.phases();
     let changes = phases.iter().filter(|phase| !phase.disables).flat_map(|phase| &phase.steps);
     let mut ran = Ran { changes: changes.map(|step| (*step, Outcome::NotDone)).collect(), stopped: None };
-    let bar = Bar { done: AtomicUsize::new(0), all: ran.changes.len(), is_seen: io::stderr().is_terminal() };
+    let made = Made { over: AtomicUsize::new(0), all: ran.changes.len(), bar: Bar::of_stderr() };
     let is_stopped = AtomicBool::new(false);
     let mut first = 0;
     for phase in &phases {
@@ -55,14 +55,14 @@ pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secre
                 is_stopped.store(true, Ordering::Relaxed);
             }
             if !phase.disables {
-                bar.advance();
+                made.one_more();
             }
             (position, Some(ended))
         });
         let mut running = stream::iter(begun).buffer_unordered(if phase.side_by_side { AT_ONCE } else { 1 });
         while let Some((position, ended)) = running.next().await {
             let (Some(ended), Some((step, outcome))) = (ended, ran.changes.get_mut(first + position)) else { continue };
-            bar.clear();
+            made.bar.clear();
             match ended {
                 Ok(carried_out) => {
                     *outcome = match (phase.disables, carried_out.was_done) {
@@ -86,7 +86,6 @@ pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secre
             first += phase.steps.len();
         }
     }
-    bar.clear();
     ran
 }
 
@@ -127,24 +126,18 @@ async fn carry_out_step(
     carried_out
 }
 
-/// One line on a terminal that says how far it is.
-struct Bar {
-    done: AtomicUsize,
+/// How many changes are over, for whoever waits.
+struct Made {
+    over: AtomicUsize,
     all: usize,
-    is_seen: bool,
+    bar: Bar,
 }
 
-impl Bar {
-    fn advance(&self) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_seen && self.all > FEW {
-            let _nobody_to_tell = write!(io::stderr(), "\r{done} of {} changes", self.all);
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_seen && self.all > FEW {
-            let _nobody_to_tell = write!(io::stderr(), "\r\x1b[K");
+impl Made {
+    fn one_more(&self) {
+        let over = self.over.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.all > FEW {
+            self.bar.show(&format!("{over} of {} changes", self.all));
         }
     }
 }

@@ -173,6 +173,15 @@ fn a_place_is_found_in_yaml_and_in_json() {
 
 proptest! {
     #[test]
+    fn a_text_that_is_written_is_read_as_the_same_text(
+        text in prop_oneof![any::<String>(), "[-+]?[0-9_.:eE]{1,8}", "(?i)(y|n|yes|no|on|off|true|false|null|~|<<|0x1f|0o7|[.]inf|[.]nan)",
+            "[-?:,\\[\\]{}#&*!|>'\"%@` a]{1,6}"]
+    ) {
+        let written = serde_saphyr::to_string(&json!({ "client_name": text, "contacts": [text] })).expect("YAML");
+        prop_assert_eq!(parse(&written), Ok(json!({ "client_name": text, "contacts": [text] })), "{}", written);
+    }
+
+    #[test]
     fn no_bytes_make_a_panic_and_no_fault_repeats_them(
         before in ".{0,40}",
         after in proptest::collection::vec(any::<u8>(), 0..60),

@@ -97,6 +97,10 @@ impl Registrar for LoggedRegistrar {
         self.registrar.read(realm, client_id).await
     }
 
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError> {
+        self.registrar.read_many(clients).await
+    }
+
     async fn list(
         &self,
         realm: &RealmName,

@@ -11,6 +11,7 @@ mod export;
 mod issuer;
 mod permitted;
 mod problem;
+mod reading;
 mod snapshot;
 mod step;
 

@@ -1,6 +1,6 @@
 //! What is registered, as far as a plan looks at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
@@ -13,6 +13,7 @@ pub struct Snapshot {
     realms: BTreeMap<RealmName, Realm>,
     owners: BTreeMap<OwnerId, Owner>,
     clients: BTreeMap<(RealmName, ClientId), Client>,
+    in_part: BTreeSet<RealmName>,
 }
 
 impl Snapshot {
@@ -25,6 +26,7 @@ impl Snapshot {
                 .into_iter()
                 .map(|client| ((client.realm.clone(), client.client_id.clone()), client))
                 .collect(),
+            in_part: BTreeSet::new(),
         }
     }
 
@@ -32,6 +34,25 @@ impl Snapshot {
     #[must_use]
     pub fn with_owners(mut self, owners: impl IntoIterator<Item = Owner>) -> Self {
         self.owners.extend(owners.into_iter().map(|owner| (owner.owner.clone(), owner)));
+        self
+    }
+
+    /// The same, of which these realms have clients that were not looked at, because nothing declares them.
+    #[must_use]
+    pub fn in_part(self, realms: BTreeSet<RealmName>) -> Self {
+        Self { in_part: realms, ..self }
+    }
+
+    /// The realms that have clients which were not looked at.
+    pub fn realms_in_part(&self) -> impl Iterator<Item = &RealmName> {
+        self.in_part.iter()
+    }
+
+    /// The same without owners that own none of the clients.
+    #[must_use]
+    pub fn without_idle_owners(mut self) -> Self {
+        let named: BTreeSet<&OwnerId> = self.clients.values().flat_map(|client| &client.metadata.owners).collect();
+        self.owners.retain(|id, _| named.contains(id));
         self
     }
 

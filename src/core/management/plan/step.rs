@@ -95,7 +95,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// How often it had been changed; of an issuer, how often its realm had, which is not compared: others change that, too.
+    /// How often it had been changed; 0 of an issuer, which has no count of its own, and whose realm's other issuers raise.
     pub revision: u64,
     /// What it was to the letter, of an owner or an issuer: one may be removed and made again with the same revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,8 +156,8 @@ impl Base {
     }
 
     /// What there is of an issuer in its realm.
-    pub(super) fn of_issuer(realm: &Realm, issuer: &TrustedIssuer) -> Self {
-        Self { revision: realm.revision, fingerprint: Some(Fingerprint::of(issuer)), registration_id: None }
+    pub(super) fn of_issuer(issuer: &TrustedIssuer) -> Self {
+        Self { revision: 0, fingerprint: Some(Fingerprint::of(issuer)), registration_id: None }
     }
 
     /// What there is of a client.

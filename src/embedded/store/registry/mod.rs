@@ -7,6 +7,7 @@ mod fault;
 mod rows;
 mod schema;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -325,6 +326,15 @@ impl Registrar for SqliteRegistry {
         let (realm, client_id) = (realm.clone(), client_id.clone());
         let client = self.read_with(move |connection| select_client(connection, &realm, &client_id)).await?;
         client.ok_or(RegistrarError::NotFound)
+    }
+
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError> {
+        let clients: BTreeSet<_> = clients.iter().cloned().collect();
+        let found = self.read_with(move |connection| {
+            let found = clients.iter().map(|(realm, client_id)| select_client(connection, realm, client_id));
+            found.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(found.await?)
     }
 
     async fn list(

@@ -194,6 +194,11 @@ fn text(plan: &Plan) -> String {
         0 => {}
         more => tell(format!("and {more} more are declared no longer")),
     }
+    for realm in &plan.not_searched {
+        tell(format!(
+            "realm {realm} has many clients: which of them are declared no longer was not looked for (--prune looks)"
+        ));
+    }
     let [create, change, delete] = [Action::Create, Action::Change, Action::Delete].map(|action| plan.count(action));
     tell(if plan.has_changes() {
         format!("Plan of {}: {create} to create, {change} to change, {delete} to delete.", plan.name)

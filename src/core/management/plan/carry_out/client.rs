@@ -24,6 +24,11 @@ impl Management {
     ) -> Result<CarriedOut, ManagementError> {
         let subject = Subject::client(realm, client_id);
         let is = match self.client(realm, client_id).await {
+            // Begun by an earlier run, and not ended: its secret, if it has come to have one, was told to nobody.
+            Ok(client) if client.is_incomplete() && may_replace(&client, step) => {
+                self.delete(realm, client_id).await?;
+                None
+            }
             Ok(client) => Some(client),
             Err(ManagementError::Unknown(Subject::Client { .. })) => None,
             Err(error) => return Err(error),
@@ -213,6 +218,12 @@ pub(in super::super) fn client_after(is: &Client, step: &Step) -> Result<Client,
 
 fn is_based_on(client: &Client, base: &Base) -> bool {
     client.revision == base.revision && base.registration_id.as_ref() == Some(&client.registration_id)
+}
+
+/// Whether the client is of the file that is applied, or taken over by it.
+fn may_replace(client: &Client, step: &Step) -> bool {
+    let of = |managed_by: &Option<ManagedBy>| managed_by.as_ref().map(|managed_by| managed_by.name.clone());
+    of(&client.managed_by) == of(&step.managed_by) || step.adopted_from.is_some()
 }
 
 fn is_done(

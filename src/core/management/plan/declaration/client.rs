@@ -48,9 +48,9 @@ fn as_registered(place: &str, members: Map<String, Value>) -> Result<Map<String,
         let of_member = || format!("{place}: {name}");
         let other_name = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, stored)| *stored);
         let (stored, value) = match (name.as_str(), value) {
-            (_, value @ (Value::String(_) | Value::Null)) if other_name.is_some() => {
-                let list = if value.is_null() { value } else { json!([value]) };
-                (other_name.unwrap_or(&name), list)
+            (name, one) if other_name.is_some() => {
+                let list = if one.is_null() { one } else { json!([one]) };
+                (other_name.unwrap_or(name), list)
             }
             ("jwks", keys @ Value::Object(_)) => (name.as_str(), registered_keys(&of_member(), &keys)?),
             ("trust", Value::Array(rules)) => (name.as_str(), rules_of(&of_member(), rules)?),

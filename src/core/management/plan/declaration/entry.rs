@@ -107,8 +107,8 @@ pub(super) fn check_member<T: DeserializeOwned + serde::Serialize>(
     record.insert(name.to_owned(), value.clone());
     read::<T>(&Value::Object(record)).map(|_| ()).map_err(|error| {
         let Malformed { place: within, why } = error.within(name);
-        let within = within.map(|within| format!(": {within}")).unwrap_or_default();
-        form(&format!("{place}: {name}{within}"), why)
+        let within = within.map(|within| if within.starts_with('[') { within } else { format!(": {within}") });
+        form(&format!("{place}: {name}{}", within.unwrap_or_default()), why)
     })
 }
 

@@ -65,7 +65,7 @@ impl Declaration {
         if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str()) && *name != SCHEMA) {
             return Err(form(file, unknown_member(unknown, &MEMBERS)));
         }
-        if members.get(SCHEMA).is_some_and(|schema| !schema.is_string()) {
+        if members.get(SCHEMA).is_some_and(|schema| !schema.is_string() && !schema.is_null()) {
             return Err(form(&format!("{file}: {SCHEMA}"), "has to be text: where the schema of this file is"));
         }
         let name = members.get("name").filter(|name| !name.is_null());
@@ -158,3 +158,6 @@ const NO_SECRETS: &str = "a file never has a secret: one is made when the client
                           others have seen the file";
 /// Which editors complete a file by.
 const SCHEMA: &str = "$schema";
+
+#[cfg(test)]
+mod tests;

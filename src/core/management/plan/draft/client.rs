@@ -58,6 +58,8 @@ impl Draft<'_> {
             Some(client) => self.adopted(client.managed_by.as_ref())?,
             None => None,
         };
+        // What an earlier run has begun and not ended is made anew.
+        let stored = stored.filter(|client| !client.is_incomplete());
         let forgotten = self.forgotten(entry, stored.and_then(|client| client.managed_by.as_ref()));
         let before = stored.map_or_else(ClientMetadata::new, |client| client.metadata.clone());
         let metadata: ClientMetadata = merged(&before, &ClientMetadata::new(), entry, &forgotten)?;

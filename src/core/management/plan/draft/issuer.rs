@@ -38,7 +38,7 @@ impl Draft<'_> {
     pub(super) fn former_issuers(&mut self) {
         for (realm, issuer) in self.undeclared_issuers() {
             let target = Target::from(&(realm.name.clone(), issuer.name.clone()));
-            if self.delete_or_leave(target.clone(), Base::of_issuer(realm, issuer), Vec::new()) {
+            if self.delete_or_leave(target.clone(), Base::of_issuer(issuer), Vec::new()) {
                 let needed = self.clients_that(|of, metadata| *of == realm.name && needs(metadata, issuer));
                 if !needed.is_empty() {
                     self.refuse_deletion(target, ProblemKind::IssuerIsUsed(needed));
@@ -68,7 +68,7 @@ impl Draft<'_> {
         let step = Step {
             target: Target::Issuer { realm: realm.name.clone(), name: name.clone() },
             action: action(stored.is_some(), &changes, &managed_by, stored.map(|issuer| &issuer.managed_by)),
-            base: stored_realm.as_ref().zip(stored).map(|(realm, issuer)| Base::of_issuer(realm, issuer)),
+            base: stored.map(Base::of_issuer),
             changes,
             managed_by: Some(managed_by.clone()),
             adopted_from,

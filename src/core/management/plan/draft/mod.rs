@@ -35,6 +35,9 @@ pub struct Plan {
     /// Records that the file has declared and does not any more, and that stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Target>,
+    /// Realms with so many clients that nobody has looked which of them the file has declared and does not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_searched: Vec<RealmName>,
 }
 
 /// What a plan may do besides.
@@ -89,7 +92,8 @@ impl Plan {
         if !draft.problems.is_empty() {
             return Err(draft.problems);
         }
-        Ok(Self { name: declaration.name.clone(), steps: draft.steps, left: draft.left })
+        let not_searched = stored.realms_in_part().cloned().collect();
+        Ok(Self { name: declaration.name.clone(), steps: draft.steps, left: draft.left, not_searched })
     }
 
     /// Whether anything has to happen.

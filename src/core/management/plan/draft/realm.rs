@@ -24,8 +24,8 @@ impl Draft<'_> {
     fn realm(&self, name: &RealmName, entry: &Entry) -> Result<(Realm, Step), ProblemKind> {
         let stored = self.stored.realm(name).filter(|realm| realm.revision > 0);
         let adopted_from = match &stored {
-            Some(realm) => self.adopted(realm.managed_by.as_ref())?,
-            None => None,
+            Some(realm) if !is_untouched_root(realm) => self.adopted(realm.managed_by.as_ref())?,
+            _ => None,
         };
         let before = stored.as_ref().map(|realm| realm.settings.clone()).unwrap_or_default();
         let forgotten = self.forgotten(entry, stored.as_ref().and_then(|realm| realm.managed_by.as_ref()));
@@ -50,4 +50,10 @@ impl Draft<'_> {
         realm.settings = settings;
         Ok((realm, step))
     }
+}
+
+/// The root realm always exists. Where its record has nothing but issuers, nobody has decided anything about the realm itself.
+fn is_untouched_root(realm: &Realm) -> bool {
+    let but_for_issuers = RealmSettings { trusted_issuers: Vec::new(), ..realm.settings.clone() };
+    realm.name.is_root() && realm.managed_by.is_none() && but_for_issuers == RealmSettings::default()
 }
