@@ -172,13 +172,8 @@ async fn an_issuer_is_registered_with_what_its_kind_says_and_rules_of_the_same_f
         ]
     );
     let plan = house.plan(&[json!({ "name": "team-a", "realms": file["realms"] })], PRUNE).await.expect("a plan");
-    let deletions: Vec<String> = plan
-        .phases()
-        .iter()
-        .filter(|phase| !phase.disables)
-        .flat_map(|phase| &phase.steps)
-        .map(|step| step.target.to_string())
-        .collect();
+    let deletes = plan.phases().into_iter().filter(|phase| !phase.disables).flat_map(|phase| phase.steps);
+    let deletions: Vec<String> = deletes.map(|step| step.target.to_string()).collect();
     assert_eq!(deletions, ["client 'deploy' of realm 'alpha'", "issuer 'github' of realm 'alpha'"]);
     house.apply(&plan).await.expect("carried out");
     assert!(house.management.realm(&name("alpha")).await.expect("there").settings.trusted_issuers.is_empty());
