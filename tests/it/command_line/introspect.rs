@@ -103,7 +103,8 @@ fn a_secret_is_taken_from_a_file_or_standard_input_and_sent_either_way() {
     }
     // The token by standard input, alone and as a header has it.
     let asked = ["token", "introspect", "--issuer", &issuer, "--client-id", "app", "--secret-file", "app"];
-    for text in [token.clone(), format!("Bearer {token}\n")] {
+    let header = format!("authorization: bearer {token}\r\n");
+    for text in [token.clone(), format!("Bearer {token}\n"), header, format!("\"{token}\"\n")] {
         assert_eq!(support.operator.fed(&asked, &text).json()["active"], true);
     }
     let both = ["token", "introspect", "--issuer", &issuer, "--client-id", "app", "--secret-file", "-"];

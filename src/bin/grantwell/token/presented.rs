@@ -74,10 +74,12 @@ impl PresentedToken {
             return Err(Failure::new("what was given is longer than 64 KiB, which no token is"));
         }
         let text = text.trim();
-        let answer: Option<Map<String, Value>> = serde_json::from_str(text).ok();
-        let token = match &answer {
-            Some(answer) => answer.get("access_token").and_then(Value::as_str).unwrap_or_default(),
-            None => text.strip_prefix("Bearer ").unwrap_or(text).trim_start(),
+        let json: Option<Value> = serde_json::from_str(text).ok();
+        let token = match &json {
+            Some(Value::Object(answer)) => answer.get("access_token").and_then(Value::as_str).unwrap_or_default(),
+            // As jq prints it without --raw-output.
+            Some(Value::String(token)) => token,
+            _ => without(without(text, "Authorization:"), "Bearer "),
         };
         if token.is_empty() {
             return Err(Failure::new(
@@ -107,6 +109,12 @@ impl PresentedToken {
             _ => Err(NotAJwt::Malformed),
         }
     }
+}
+
+/// A text without a beginning, in whatever case.
+fn without<'a>(text: &'a str, beginning: &str) -> &'a str {
+    let (head, rest) = text.split_at_checked(beginning.len()).unwrap_or(("", text));
+    if head.eq_ignore_ascii_case(beginning) { rest.trim_start() } else { text }
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, NotAJwt> {
