@@ -19,6 +19,8 @@ VENV_SAM := .venv/sam
 IAM := .venv/iam
 # OAuth clients in JavaScript that nobody here wrote; the same holds for them.
 NODE_CLIENTS := .venv/node-clients
+# What the JavaScript of examples/snippets imports.
+NODE_SNIPPETS := .venv/node-snippets
 SAM_BUILD := .sam-test/build
 SAM_BUILD_ARM64 := .sam-test/arm64
 # A command that makes a machine ready for `sam local` before test-sam looks at it; none by default.
@@ -58,7 +60,7 @@ clippy: ## Lints of everything
 
 .PHONY: lint-template
 lint-template: $(VENV)/.ready ## cfn-lint on each template
-	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml examples/retained-tables/template.yaml
+	$(VENV)/bin/cfn-lint template.yaml observability.yaml authorizer.yaml examples/protected-api/template.yaml examples/two-services/template.yaml examples/retained-tables/template.yaml
 
 .PHONY: test-rust
 test-rust: $(VENV)/.ready ## Unit and integration tests, the port suites on the AWS emulators included
@@ -74,6 +76,7 @@ build: ## The command and the function binaries, unoptimized
 test-aws: $(VENV)/.ready build ## The template, the functions behind a Lambda Runtime API, the deployed stack, a real OAuth client
 	@$(MAKE) --no-print-directory $(IAM)/.ready || echo 'test-aws: the policies are not evaluated (tests/aws/test_iam.py)' >&2
 	@$(MAKE) --no-print-directory $(NODE_CLIENTS)/.ready || echo 'test-aws: the clients of npm do not run (tests/aws/test_key_clients.py)' >&2
+	@$(MAKE) --no-print-directory $(NODE_SNIPPETS)/.ready || echo 'test-aws: the snippets in JavaScript do not run (tests/aws/test_snippets.py)' >&2
 	$(VENV)/bin/python -m pytest tests/aws --ignore=tests/aws/sam --ignore=tests/aws/arm64
 
 ##@ Tests of the tests
@@ -123,6 +126,10 @@ test-arm64: $(VENV)/.ready $(VENV_SAM)/.ready ## sam build for arm64, the defaul
 
 ##@ With a Docker engine
 
+# These functions are for containers on this machine, and test-arm64 runs those that are deployed: nothing here depends on how well a
+# function is optimized, which takes most of the time. `make test-sam SAM_LIGHTLY=` builds them as they are deployed.
+SAM_LIGHTLY ?= CARGO_LAMBDA_GLOBAL=$(abspath tests/aws/sam/cargo-lambda.toml) CARGO_PROFILE_RELEASE_OPT_LEVEL=1
+
 .PHONY: test-sam
 test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, sam local invoke for every file of events/, sam local start-api
 	$(if $(SAM_PREPARE),$(SAM_PREPARE))
@@ -134,7 +141,7 @@ test-sam: $(VENV)/.ready $(VENV_SAM)/.ready ## sam validate, sam build, sam loca
 	cargo build --bin grantwell --all-features --locked
 	PATH="$(abspath $(VENV_SAM))/bin:$$PATH" AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	for name in template authorizer; do \
-	  PATH="$(abspath $(VENV_SAM))/bin:$$PATH" sam build --template "$$name.yaml" \
+	  PATH="$(abspath $(VENV_SAM))/bin:$$PATH" $(SAM_LIGHTLY) sam build --template "$$name.yaml" \
 	    --parameter-overrides Architecture=x86_64 --build-dir "$(SAM_BUILD)/$$name"; \
 	done
 	SAM=$(abspath $(VENV_SAM))/bin/sam GRANTWELL_SAM_BUILD=$(abspath $(SAM_BUILD)) \
@@ -195,6 +202,9 @@ $(IAM)/.ready: tests/aws/iam/package.json tests/aws/iam/package-lock.json tests/
 
 $(NODE_CLIENTS)/.ready: tests/aws/node_clients/package.json tests/aws/node_clients/package-lock.json tests/aws/node_clients/walk.mjs
 	$(call npm_ci,$(NODE_CLIENTS),$^)
+
+$(NODE_SNIPPETS)/.ready: tests/aws/node_snippets/package.json tests/aws/node_snippets/package-lock.json
+	$(call npm_ci,$(NODE_SNIPPETS),$^)
 
 define npm_ci
 @command -v node >/dev/null && command -v npm >/dev/null || { echo 'test-aws: no node and npm' >&2; exit 1; }

@@ -38,7 +38,7 @@ class Service:
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
-        self._remembered: dict[tuple[str, bytes], bytes] = {}
+        self._remembered: dict[tuple[str, str], bytes] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -50,7 +50,9 @@ class Service:
                     headers[name.lower()] = value.strip()
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 target = headers.get("x-amz-target", "")
-                key = (target, b"" if target.rsplit(".", 1)[-1] in WRITES else body)
+                # The members of a key come in any order.
+                asked = "" if target.rsplit(".", 1)[-1] in WRITES else json.dumps(json.loads(body), sort_keys=True)
+                key = (target, asked)
                 if key not in self._remembered:
                     self._remembered[key] = await asyncio.to_thread(self._ask, headers, body)
                 writer.write(self._remembered[key])

@@ -213,6 +213,7 @@ fn record() -> AccessTokenRecord {
         jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
         audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
         claims: CustomClaims::default(),
+        trust_rule: None,
     }
 }
 

@@ -8,6 +8,7 @@ use axum::Router;
 
 use crate::cache::{
     CacheSettings, CachedRegistry, CachedRemoteKeys, CachedSecrets, CachedSigningKeys, CachedVerificationKeys,
+    ClientUses,
 };
 use crate::config::ServerConfig;
 use crate::core::access_token::validation::AccessTokenValidator;
@@ -19,7 +20,7 @@ use crate::core::introspection::IntrospectionEndpoint;
 use crate::core::metadata::MetadataEndpoint;
 use crate::core::ports::{
     ClientRegistry, Clock, Denylist, KeyCopies, QuotaCounter, RemoteKeys, ReplayGuard, SecretSource, SigningKeySource,
-    TokenStore, VerificationKeySource,
+    TokenStore, UseMarks, VerificationKeySource,
 };
 use crate::core::random::Random;
 use crate::core::realm::{PublicUrl, RealmName};
@@ -60,6 +61,9 @@ pub trait Adapters {
 
     /// What clients have used once to authenticate.
     fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, Self::Error>;
+
+    /// On which day clients were last used.
+    fn use_marks(&self) -> Result<Arc<dyn UseMarks>, Self::Error>;
 
     /// What the realms sign with.
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, Self::Error>;
@@ -115,6 +119,7 @@ pub struct App<A> {
     signing_keys: OnceLock<Arc<dyn SigningKeySource>>,
     verification_keys: OnceLock<Arc<dyn VerificationKeySource>>,
     remote_keys: OnceLock<Arc<dyn RemoteKeys>>,
+    uses: OnceLock<Arc<ClientUses>>,
 }
 
 impl Settings {
@@ -145,6 +150,7 @@ impl<A: Adapters> App<A> {
             signing_keys: OnceLock::new(),
             verification_keys: OnceLock::new(),
             remote_keys: OnceLock::new(),
+            uses: OnceLock::new(),
         }
     }
 
@@ -167,8 +173,15 @@ impl<A: Adapters> App<A> {
     /// # Errors
     /// That of the adapters.
     pub fn every_route(&self) -> Result<Router, A::Error> {
-        let every = [Self::token_routes, Self::introspection_routes, Self::revocation_routes, Self::metadata_routes];
-        every.into_iter().try_fold(Router::new(), |router, routes| Ok(router.merge(routes(self)?)))
+        Ok(self.client_routes()?.merge(self.metadata_routes()?))
+    }
+
+    /// The routes of every endpoint where a client authenticates.
+    ///
+    /// # Errors
+    /// That of the adapters.
+    pub fn client_routes(&self) -> Result<Router, A::Error> {
+        Ok(self.token_routes()?.merge(self.introspection_routes()?).merge(self.revocation_routes()?))
     }
 
     /// The routes of the token endpoint.
@@ -272,7 +285,16 @@ impl<A: Adapters> App<A> {
     pub fn authenticator(&self) -> Result<ClientAuthenticator, A::Error> {
         let authenticator = ClientAuthenticator::new(self.registry()?, self.secrets()?, self.adapters.clock());
         let authenticator = authenticator.guarded_by(self.adapters.replay_guard()?).fetching(self.remote_keys()?);
-        Ok(authenticator.limited_by(self.attempts.clone()))
+        let uses = once(&self.uses, || {
+            let (marks, clock) = (self.adapters.use_marks()?, self.adapters.clock());
+            Ok(Arc::new(ClientUses::new(marks, clock, self.settings.caches)))
+        })?;
+        Ok(authenticator.limited_by(self.attempts.clone()).noting(uses))
+    }
+
+    /// What marks clients as used, where an endpoint of this process authenticates any.
+    pub fn client_uses(&self) -> Option<&Arc<ClientUses>> {
+        self.uses.get()
     }
 
     /// The keys that the realms publish, as they are remembered.

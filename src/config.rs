@@ -16,6 +16,7 @@ use crate::aws::lambda::front::{Front, FrontKind, OriginSecret};
 #[cfg(feature = "aws")]
 use crate::aws::store::new_secrets::{KmsKeyArn, SecretTags};
 use crate::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
+use crate::core::admin_log::LogRetention;
 use crate::core::client_auth::attempts::AttemptLimits;
 use crate::core::realm::PublicUrl;
 #[cfg(feature = "aws")]
@@ -74,6 +75,12 @@ pub enum ConfigError {
     /// The variable is not set.
     #[error("{0} is not set; the stack's ExportBlock output has it ready to paste")]
     Missing(&'static str),
+    /// `GRANTWELL_PUBLIC_URL` is not set, where the gateway's own address is not the issuer's.
+    #[cfg(feature = "aws")]
+    #[error(
+        "{0} is not set: the issuer of the tokens is the API's, which the address of this function is not; it is the stack's output BaseUrl"
+    )]
+    MissingIssuer(&'static str),
     /// Neither a variable nor its member of `GRANTWELL_SETTINGS` is set.
     #[cfg(feature = "aws")]
     #[error("{variable} is not set, and GRANTWELL_SETTINGS has no {member}")]
@@ -121,8 +128,7 @@ impl ServerConfig {
         Ok(Self {
             public_url: parsed("GRANTWELL_PUBLIC_URL", from_text)?,
             realm_defaults: settings.realm_defaults()?,
-            signing_key_rotation_interval: settings.parsed(&SIGNING_KEY_ROTATION_DAYS, rotation_days)?.unwrap_or(30)
-                * DAY,
+            signing_key_rotation_interval: settings.signing_key_rotation_interval()?,
             attempt_limits: Some(limits).filter(|limits| limits.failures > 0),
             log_level: settings.parsed(&LOG_LEVEL, from_text)?.unwrap_or_default(),
             metrics: parsed("GRANTWELL_METRICS", from_text)?.unwrap_or_default(),
@@ -170,6 +176,22 @@ where
 /// [`ConfigError::Malformed`].
 pub fn realm_defaults() -> Result<RealmDefaults, ConfigError> {
     Settings::from_env()?.realm_defaults()
+}
+
+/// Reads how long a line of the admin log is kept (`GRANTWELL_ADMIN_LOG_RETENTION_DAYS`, or the member of `GRANTWELL_SETTINGS`).
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn admin_log_retention() -> Result<LogRetention, ConfigError> {
+    Ok(Settings::from_env()?.parsed(&ADMIN_LOG_RETENTION_DAYS, from_text)?.unwrap_or_default())
+}
+
+/// Reads after how many seconds a server with this environment replaces a realm's signing keys.
+///
+/// # Errors
+/// [`ConfigError::Malformed`].
+pub fn signing_key_rotation_interval() -> Result<u64, ConfigError> {
+    Settings::from_env()?.signing_key_rotation_interval()
 }
 
 /// Reads `GRANTWELL_REGISTRY_TABLE`.
@@ -244,6 +266,13 @@ pub fn environment_of_the_sdk() -> HashMap<String, String> {
     variables.filter(|(_, value)| !value.is_empty()).collect()
 }
 
+/// From whom sudo says that it has taken a command (`SUDO_USER`): the caller's word.
+#[cfg(feature = "embedded")]
+#[expect(clippy::disallowed_methods, reason = "the room that reads the environment")]
+pub fn sudo_user() -> Option<std::ffi::OsString> {
+    env::var_os("SUDO_USER")
+}
+
 /// What `GRANTWELL_SETTINGS` says, as texts by the members' names.
 #[derive(Debug, Default)]
 struct Settings(BTreeMap<&'static str, String>);
@@ -275,6 +304,10 @@ impl Settings {
             root_default_scope: self.parsed(&DEFAULT_SCOPE, from_text)?,
             access_token_lifetime: lifetime.unwrap_or(TokenLifetime::DEFAULT),
         })
+    }
+
+    fn signing_key_rotation_interval(&self) -> Result<u64, ConfigError> {
+        Ok(self.parsed(&SIGNING_KEY_ROTATION_DAYS, rotation_days)?.unwrap_or(30) * DAY)
     }
 
     /// A variable of its own wins over the member.
@@ -397,6 +430,8 @@ const FAILED_AUTH_LIMIT: Setting =
     Setting { variable: "GRANTWELL_FAILED_AUTH_LIMIT", member: "failed_auth_limit", form: Form::Number };
 const FAILED_AUTH_WINDOW: Setting =
     Setting { variable: "GRANTWELL_FAILED_AUTH_WINDOW", member: "failed_auth_window", form: Form::Number };
+const ADMIN_LOG_RETENTION_DAYS: Setting =
+    Setting { variable: "GRANTWELL_ADMIN_LOG_RETENTION_DAYS", member: "admin_log_retention_days", form: Form::Number };
 const LOG_LEVEL: Setting = Setting { variable: "GRANTWELL_LOG_LEVEL", member: "log_level", form: Form::Text };
 const ORIGIN_SECRET: Setting =
     Setting { variable: "GRANTWELL_ORIGIN_SECRET_SHA256", member: "origin_secret_sha256", form: Form::Text };
@@ -405,12 +440,13 @@ const ORIGIN_SECRET_PREVIOUS: Setting = Setting {
     member: "origin_secret_previous_sha256",
     form: Form::Text,
 };
-const ALL: [Setting; 8] = [
+const ALL: [Setting; 9] = [
     ACCESS_TOKEN_LIFETIME,
     DEFAULT_SCOPE,
     SIGNING_KEY_ROTATION_DAYS,
     FAILED_AUTH_LIMIT,
     FAILED_AUTH_WINDOW,
+    ADMIN_LOG_RETENTION_DAYS,
     LOG_LEVEL,
     ORIGIN_SECRET,
     ORIGIN_SECRET_PREVIOUS,
@@ -438,7 +474,7 @@ mod tests {
     #[test]
     fn what_is_not_a_setting_is_named_and_its_value_is_not() {
         let known = "access_token_lifetime, default_scope, signing_key_rotation_days, failed_auth_limit, failed_auth_window, \
-                     log_level, origin_secret_sha256, origin_secret_previous_sha256";
+                     admin_log_retention_days, log_level, origin_secret_sha256, origin_secret_previous_sha256";
         assert_eq!(
             refusal(r#"{"log_level":"info","AccessTokenLifetime":"canary"}"#),
             format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::core::port_error::PortError;
 use crate::core::ports::Clock;
 use crate::core::random::Random;
-use crate::core::time::{Moment, UnixSeconds};
+use crate::core::time::{Moment, UnixMillis, UnixSeconds};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +19,10 @@ pub struct SystemRandom;
 impl Clock for SystemClock {
     fn now(&self) -> UnixSeconds {
         UnixSeconds(since_1970().as_secs())
+    }
+
+    fn now_in_millis(&self) -> UnixMillis {
+        UnixMillis(u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX))
     }
 
     fn moment(&self) -> Moment {

@@ -1,14 +1,20 @@
 //! What each fuzz target does with an input, and what must hold of every input besides that nothing panics.
 
 mod assertion;
+mod identity;
+mod issuer;
 mod presented;
 mod records;
 mod report;
+mod trust;
 
 pub use assertion::assertion;
+pub use identity::identity;
+pub use issuer::issuer;
 pub use presented::{introspection, revocation};
 pub use records::records;
 pub use report::report;
+pub use trust::trust;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -47,6 +53,8 @@ use grantwell::core::realms::RealmDefaults;
 use grantwell::core::reason::Reason;
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
+use grantwell::core::trust::aws::AwsCaller;
+use grantwell::core::trust::caller::CallerByAws;
 use grantwell::embedded::adapters::EmbeddedAdapters;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::http::routes;
@@ -125,6 +133,26 @@ pub fn gateway(input: &[u8]) {
         let status = answer["statusCode"].as_u64().expect("a status");
         assert!([200, 400, 401, 404, 405, 413, 415, 429].contains(&status), "{answer}");
         assert!(is_known || status != 200, "a guess: {answer}");
+    }
+}
+
+/// What AWS says of a caller, in both payloads: whoever is a role is one to the letter, of whom everything in the event agrees.
+pub fn caller(input: &[u8]) {
+    let Ok(event) = std::str::from_utf8(input) else { return };
+    for CallerByAws(caller) in gateway::callers(event) {
+        let Ok(AwsCaller { partition, account, role, role_id, organization }) = caller else { continue };
+        let said: Value = serde_json::from_str(event).expect("JSON");
+        let context = &said["requestContext"];
+        let (iam, identity) = (&context["authorizer"]["iam"], &context["identity"]);
+        let session_of = format!("arn:{partition}:sts::{account}:assumed-role/{role}/");
+        let is_said = |facts: &Value, id: &str| {
+            let arn = facts["userArn"].as_str().and_then(|arn| arn.strip_prefix(&session_of));
+            let id = facts[id].as_str().and_then(|id| id.split_once(':'));
+            facts["accountId"] == account.as_str() && arn.is_some() && id == role_id.as_deref().zip(arn)
+        };
+        assert!(is_said(iam, "userId") || is_said(identity, "user"), "{event}");
+        assert!(!role.contains(['/', ':', '*', '?']) && account.len() == 12, "{event}");
+        assert!(organization.is_none_or(|id| id.starts_with("o-")), "{event}");
     }
 }
 

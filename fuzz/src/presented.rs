@@ -193,5 +193,6 @@ fn record(client: &Client, jti: String, now: UnixSeconds) -> AccessTokenRecord {
         jti,
         audit_tracking_id: "fuzz".to_owned(),
         claims: Default::default(),
+        trust_rule: None,
     }
 }

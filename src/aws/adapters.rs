@@ -6,23 +6,26 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 
-use super::sdk::ObservedCalls;
+use super::sdk::{LazySecretsManager, ObservedCalls};
+use super::store::admin_log::DynamoAdminLog;
 use super::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use super::store::new_secrets::{NewSecrets, SecretTags};
 use super::store::quotas::DynamoQuotas;
+use super::store::registrar::AwsRegistrar;
 use super::store::registry::DynamoRegistry;
 use super::store::registry_id::RegistryIdentity;
 use super::store::remote_keys::DynamoKeyCopies;
 use super::store::replay_guard::DynamoReplayGuard;
 use super::store::secrets::AwsSecrets;
 use super::store::tokens::DynamoTokens;
+use super::store::use_marks::DynamoUseMarks;
 use crate::app::Adapters;
 use crate::config::{self, ConfigError, RegistryConfig};
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
     ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    UseMarks, VerificationKeySource,
 };
 use crate::observe::Observer;
 use crate::observe::event::Service;
@@ -31,14 +34,24 @@ use crate::observe::event::Service;
 pub struct AwsAdapters {
     sdk: SdkConfig,
     dynamodb: OnceLock<DynamoDb>,
-    secrets_manager: OnceLock<SecretsManager>,
+    secrets_manager: LazySecretsManager,
     observer: Arc<Observer>,
 }
 
 impl AwsAdapters {
     /// Calls AWS as `sdk` says, and tells `observer` of it.
     pub(super) fn new(sdk: SdkConfig, observer: Arc<Observer>) -> Self {
-        Self { sdk, dynamodb: OnceLock::new(), secrets_manager: OnceLock::new(), observer }
+        let secrets_manager = LazySecretsManager::new({
+            let (sdk, observer) = (sdk.clone(), Arc::clone(&observer));
+            move || {
+                let mut config = aws_sdk_secretsmanager::config::Builder::from(&sdk);
+                if observer.counts() {
+                    config = config.interceptor(ObservedCalls::to(Service::SecretsManager, observer));
+                }
+                SecretsManager::from_conf(config.build())
+            }
+        });
+        Self { sdk, dynamodb: OnceLock::new(), secrets_manager, observer }
     }
 
     /// The registry for who changes what it says: it is never behind.
@@ -65,16 +78,32 @@ impl AwsAdapters {
         Ok(DynamoPublishedKeys::new(self.dynamodb(), config::registry_table()?))
     }
 
+    /// Where it is written down what a function changes by itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn admin_log(&self) -> Result<Arc<DynamoAdminLog>, ConfigError> {
+        Ok(Arc::new(DynamoAdminLog::new(self.dynamodb(), config::registry_table()?)))
+    }
+
+    /// The registry for who would change it, with the secrets under `secret_prefix`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub(super) fn registrar(&self, secret_prefix: &str) -> Result<Arc<AwsRegistrar>, ConfigError> {
+        let (dynamodb, secrets_manager, table) = (self.dynamodb(), self.secrets_manager(), config::registry_table()?);
+        Ok(Arc::new(AwsRegistrar::new(
+            dynamodb,
+            SecretsManager::clone(&secrets_manager),
+            table,
+            secret_prefix,
+            self.random(),
+        )))
+    }
+
     /// One client of a service serves all its adapters, and a function that asks for no secret makes none for them.
-    pub(super) fn secrets_manager(&self) -> SecretsManager {
-        let make = || {
-            let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-            if self.observer.counts() {
-                config = config.interceptor(ObservedCalls::to(Service::SecretsManager, self.observer()));
-            }
-            SecretsManager::from_conf(config.build())
-        };
-        self.secrets_manager.get_or_init(make).clone()
+    pub(super) fn secrets_manager(&self) -> LazySecretsManager {
+        self.secrets_manager.clone()
     }
 
     fn dynamodb(&self) -> DynamoDb {
@@ -127,6 +156,10 @@ impl Adapters for AwsAdapters {
 
     fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, ConfigError> {
         Ok(Arc::new(DynamoReplayGuard::new(self.dynamodb(), config::token_table()?, self.random())))
+    }
+
+    fn use_marks(&self) -> Result<Arc<dyn UseMarks>, ConfigError> {
+        Ok(Arc::new(DynamoUseMarks::new(self.dynamodb(), config::token_table()?)))
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, ConfigError> {

@@ -2,7 +2,8 @@
 //! a failure.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
@@ -11,6 +12,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -65,7 +67,7 @@ pub async fn for_functions() -> SdkConfig {
 /// Its limits are wider, because the first call waits for the chain too, and a person at a terminal waits for the answer.
 pub async fn for_operators() -> SdkConfig {
     defaults(Env::from(config::environment_of_the_sdk()))
-        .retry_config(retries())
+        .retry_config(patient_retries())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(3))
@@ -75,6 +77,32 @@ pub async fn for_operators() -> SdkConfig {
         )
         .load()
         .await
+}
+
+/// The client of Secrets Manager, made when something of it is first asked for: a function that issues tokens to clients whose secrets
+/// are on their registrations, or who have keys, never asks.
+#[derive(Clone)]
+pub struct LazySecretsManager(Arc<LazyLock<SecretsManager, Box<dyn FnOnce() -> SecretsManager + Send>>>);
+
+impl LazySecretsManager {
+    /// Made by `make`.
+    pub(super) fn new(make: impl FnOnce() -> SecretsManager + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+}
+
+impl Deref for LazySecretsManager {
+    type Target = SecretsManager;
+
+    fn deref(&self) -> &SecretsManager {
+        &self.0
+    }
+}
+
+impl From<SecretsManager> for LazySecretsManager {
+    fn from(made: SecretsManager) -> Self {
+        Self::new(|| made)
+    }
 }
 
 /// Tells of every attempt that reaches for a service, whoever makes the call: one that is repeated is paid for again.
@@ -134,7 +162,15 @@ pub(super) fn unavailable<E, R>(service: &'static str, operation: &str, error: &
 where
     E: ProvideErrorMetadata,
 {
-    let detail = match error {
+    PortError::Unavailable { service, detail: detail(service, operation, error) }
+}
+
+/// The detail alone, for calls that no port makes.
+pub(super) fn detail<E, R>(service: &str, operation: &str, error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata,
+{
+    match error {
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().map_or_else(|| "an error without a code".to_owned(), printable);
             match advice(service, &code) {
@@ -150,8 +186,7 @@ where
         }
         SdkError::ResponseError(_) => format!("{operation}: the answer was cut off or no answer of this service"),
         _ => format!("{operation}: the request could not be made (are there AWS credentials and a region?)"),
-    };
-    PortError::Unavailable { service, detail }
+    }
 }
 
 /// An item that this version cannot read. `what` says which kind of item; never one of its values.
@@ -190,6 +225,15 @@ fn retries() -> RetryConfig {
         // Short, because a client waits; the SDK adds jitter and gives up early when most calls fail.
         .with_initial_backoff(Duration::from_millis(50))
         .with_max_backoff(Duration::from_millis(400))
+}
+
+/// For a thousand changes at once, some of which go over what Secrets Manager makes in a second (50 secrets): nobody waits for a single
+/// one, and to give up one is to stop them all.
+fn patient_retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(6)
+        .with_initial_backoff(Duration::from_millis(100))
+        .with_max_backoff(Duration::from_secs(3))
 }
 
 /// What an operator can do about an error code.

@@ -181,6 +181,30 @@ where
         self.entries.entry(key).and_compute_with(amend).await;
     }
 
+    /// The moment of a load that begins now.
+    pub(super) fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    /// Whether what is remembered need not be loaded.
+    pub(super) async fn is_believed(&self, key: &K) -> bool {
+        self.entries.get(key).await.is_some_and(|entry| entry.is_believed(self.now()))
+    }
+
+    /// Remembers what the source said beside something else that it was asked at `asked_at`, where nothing fresh is remembered. It
+    /// is a miss like a load of its own.
+    pub(super) async fn keep_loaded(&self, key: K, value: V, asked_at: Moment) {
+        self.observer.tell(Event::CacheMiss(self.what));
+        let ttl = (self.ttl)(&self.settings, &value);
+        let keep = async |remembered: Option<Entry<K, BridgedEntry<V>>>| {
+            if remembered.is_some_and(|entry| entry.into_value().is_believed(self.now())) {
+                return Op::Nop;
+            }
+            Op::Put(BridgedEntry::loaded(value, asked_at, ttl))
+        };
+        self.entries.entry(key).and_compute_with(keep).await;
+    }
+
     /// Remembers `value` as if it had been loaded, where nothing fresh is remembered.
     pub(super) async fn keep_fresh(&self, key: &K, value: &V, ttl: Duration)
     where

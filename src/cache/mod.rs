@@ -7,6 +7,7 @@
 //! for any more: its clock is monotonic alone, and may stand still while a sandbox is frozen.
 
 mod bridged;
+mod client_uses;
 mod intervals;
 mod keys;
 mod registry;
@@ -17,6 +18,7 @@ mod strangers;
 #[cfg(test)]
 mod tests;
 
+pub use client_uses::ClientUses;
 pub use keys::{CachedSigningKeys, CachedVerificationKeys};
 pub use registry::CachedRegistry;
 pub use remote_keys::CachedRemoteKeys;

@@ -11,7 +11,7 @@ use super::strangers::Strangers;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::port_error::PortError;
-use crate::core::ports::{ClientRegistry, Clock};
+use crate::core::ports::{ClientBeside, ClientRegistry, Clock, RealmAndClient};
 use crate::core::realm::{Realm, RealmName};
 use crate::observe::Observer;
 use crate::observe::event::Remembered;
@@ -56,6 +56,31 @@ impl ClientRegistry for CachedRegistry {
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
         let load = |_| self.strangers.in_turn(name, None, self.source.realm(name));
         self.realms.get(name.clone(), Reload::IfStale, load).await
+    }
+
+    /// One read for both where neither is remembered; of whoever is remembered nothing is read.
+    async fn realm_and_client(&self, name: &RealmName, client_id: &ClientId) -> Result<RealmAndClient, PortError> {
+        let load = async |_| {
+            let client = (name.clone(), client_id.clone());
+            if self.clients.is_believed(&client).await {
+                return self.strangers.in_turn(name, None, self.source.realm(name)).await;
+            }
+            let load = async {
+                let asked_at = self.clients.now();
+                let RealmAndClient { realm, client: beside } = self.source.realm_and_client(name, client_id).await?;
+                // A realm that does not exist has no clients, and nobody will ask for this one. Root exists without a record.
+                if let ClientBeside::Said(found) = beside
+                    && (realm.is_some() || name.is_root())
+                {
+                    self.strangers.note((name.clone(), Some(client_id.clone())), found.is_some()).await;
+                    self.clients.keep_loaded(client, found, asked_at).await;
+                }
+                Ok(realm)
+            };
+            self.strangers.in_turn(name, None, load).await
+        };
+        let realm = self.realms.get(name.clone(), Reload::IfStale, load).await?;
+        Ok(RealmAndClient { realm, client: ClientBeside::NotSaid })
     }
 
     async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {

@@ -43,11 +43,17 @@ impl Strangers {
             Some((place, self.turns.acquire().await.map_err(|_closed| too_many_strangers())?))
         };
         let found = load.await?;
-        match found {
-            Some(_) => self.known.insert(name, ()).await,
-            None => self.known.invalidate(&name).await,
-        }
+        self.note(name, found.is_some()).await;
         Ok(found)
+    }
+
+    /// Takes note of whether a name is registered, who has just been asked for.
+    pub(super) async fn note(&self, name: (RealmName, Option<ClientId>), is_registered: bool) {
+        if is_registered {
+            self.known.insert(name, ()).await;
+        } else {
+            self.known.invalidate(&name).await;
+        }
     }
 }
 

@@ -18,7 +18,9 @@ use crate::core::keys::published::VerificationKeys;
 use crate::core::keys::retention::SIGNERS_MAX_AGE;
 use crate::core::keys::set::{KeySet, Signers};
 use crate::core::port_error::PortError;
-use crate::core::ports::{ClientRegistry, Clock, SecretSource, SigningKeySource, VerificationKeySource};
+use crate::core::ports::{
+    ClientBeside, ClientRegistry, Clock, RealmAndClient, SecretSource, SigningKeySource, VerificationKeySource,
+};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::time::{Moment, UnixSeconds};
 use crate::observe::Observer;
@@ -518,6 +520,124 @@ async fn a_flood_of_strangers_is_a_few_reads_at_once_and_holds_up_nobody_who_is_
     }
     assert_eq!((unknown, refused), (256, 744));
     assert!(ask(id("stranger-999")).await.expect("no panic").expect("its turn").is_none());
+}
+
+/// A registry that has a realm and a client of it in one answer, and counts its answers.
+struct Together {
+    realms: Vec<&'static str>,
+    says_clients: bool,
+    reads: Mutex<Vec<String>>,
+}
+
+impl Together {
+    fn of(realms: &[&'static str], says_clients: bool) -> (Arc<Self>, CachedRegistry, Arc<TestClock>) {
+        let source = Arc::new(Self { realms: realms.to_vec(), says_clients, reads: Mutex::default() });
+        let clock = Arc::new(TestClock::default());
+        (source.clone(), CachedRegistry::new(source, clock.clone(), FUNCTION_CACHES), clock)
+    }
+
+    fn note(&self, read: impl Into<String>) {
+        self.reads.lock().expect("not poisoned").push(read.into());
+    }
+
+    /// What has been read since the last look.
+    fn reads(&self) -> Vec<String> {
+        std::mem::take(&mut *self.reads.lock().expect("not poisoned"))
+    }
+
+    fn found(&self, name: &RealmName) -> Option<Arc<Realm>> {
+        self.realms.contains(&name.as_str()).then(|| Arc::new(Realm::new(name.clone())))
+    }
+}
+
+#[async_trait]
+impl ClientRegistry for Together {
+    async fn client(&self, _: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
+        self.note("client");
+        Ok((client_id.as_str() == "c").then(|| Arc::new(registered())))
+    }
+
+    async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError> {
+        self.note("realm");
+        Ok(self.found(name))
+    }
+
+    async fn realm_and_client(&self, name: &RealmName, client_id: &ClientId) -> Result<RealmAndClient, PortError> {
+        self.note("both");
+        let client = (client_id.as_str() == "c").then(|| Arc::new(registered()));
+        let client = if self.says_clients { ClientBeside::Said(client) } else { ClientBeside::NotSaid };
+        Ok(RealmAndClient { realm: self.found(name), client })
+    }
+}
+
+#[tokio::test]
+async fn a_realm_and_a_client_are_one_read_where_neither_is_remembered_and_none_where_both_are() {
+    let (source, cache, clock) = Together::of(&["root"], true);
+    for (id, is_known) in [(id("c"), true), (id("nobody"), false)] {
+        for reads in [&["both"][..], &[]] {
+            assert!(cache.realm_and_client(&root(), &id).await.expect("answers").realm.is_some());
+            assert_eq!(cache.client(&root(), &id).await.expect("answers").is_some(), is_known);
+            assert_eq!(source.reads(), reads, "{id}");
+        }
+        // The realm is remembered for longer than that there is no client, which then is read alone.
+        clock.advance(21);
+        cache.realm_and_client(&root(), &id).await.expect("answers");
+        assert_eq!(source.reads(), [""; 0]);
+        cache.client(&root(), &id).await.expect("answers");
+        assert_eq!(source.reads(), if is_known { &[][..] } else { &["client"] });
+        clock.advance(60);
+    }
+
+    // A client that is remembered is not read with its realm.
+    cache.client(&root(), &id("c")).await.expect("answers");
+    source.reads();
+    cache.realm_and_client(&root(), &id("c")).await.expect("answers");
+    assert_eq!(source.reads(), ["realm"]);
+}
+
+#[tokio::test]
+async fn what_is_said_beside_a_realm_is_believed_no_longer_and_for_no_other_than_what_is_read_alone() {
+    // Where the store does not say, nothing is remembered.
+    let (source, cache, _) = Together::of(&["root"], false);
+    cache.realm_and_client(&root(), &id("c")).await.expect("answers");
+    assert!(cache.client(&root(), &id("c")).await.expect("answers").is_some());
+    assert_eq!(source.reads(), ["both", "client"]);
+
+    // Nor of a realm that does not exist. Root does, with or without a record.
+    for (name, reads) in [("alpha", &["both", "client"][..]), ("root", &["both"])] {
+        let (source, cache, _) = Together::of(&[], true);
+        let name: RealmName = name.parse().expect("a name");
+        assert!(cache.realm_and_client(&name, &id("c")).await.expect("answers").realm.is_none());
+        cache.client(&name, &id("c")).await.expect("answers");
+        assert_eq!(source.reads(), reads, "{name}");
+    }
+
+    // From the moment of the question, as each load.
+    let (source, cache, clock) = Together::of(&["root"], true);
+    cache.realm_and_client(&root(), &id("c")).await.expect("answers");
+    clock.advance(59);
+    cache.client(&root(), &id("c")).await.expect("answers");
+    assert_eq!(source.reads(), ["both"]);
+    clock.advance(1);
+    cache.client(&root(), &id("c")).await.expect("answers");
+    assert_eq!(source.reads(), ["client"]);
+}
+
+#[tokio::test]
+async fn a_thousand_who_ask_for_a_realm_and_a_client_at_once_are_one_read() {
+    let (source, cache, _) = Together::of(&["root"], true);
+    let cache = Arc::new(cache);
+    let ask = |_| {
+        let cache = Arc::clone(&cache);
+        tokio::spawn(async move {
+            cache.realm_and_client(&root(), &id("c")).await.expect("answers");
+            cache.client(&root(), &id("c")).await.expect("answers")
+        })
+    };
+    for asked in (0..1000).map(ask).collect::<Vec<_>>() {
+        assert!(asked.await.expect("no panic").is_some());
+    }
+    assert_eq!(source.reads(), ["both"]);
 }
 
 /// A store of one realm's keys that answers as it is told.

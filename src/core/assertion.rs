@@ -57,6 +57,8 @@ pub enum AssertionProblem {
     NotYetValid,
     /// It would be good for too long, or was made too long ago.
     Lifetime,
+    /// It was made longer ago than its issuer's tokens may have been.
+    TooOld,
     /// The algorithm is not among those that the client is registered for, or not one of the key's.
     Algorithm,
     /// The client has no such key.
@@ -69,16 +71,18 @@ pub enum AssertionProblem {
     Replayed,
 }
 
-impl UnverifiedAssertion {
-    /// The most bytes of an assertion.
-    pub(crate) const MAX_BYTES: usize = 8 * 1024;
+impl Lifetime {
+    /// As long as its issuer says.
+    pub(crate) const OF_ITS_ISSUER: Self = Self { max: u64::MAX };
+}
 
-    /// Takes a text apart that is of one of `types`, by media type without `application/`, or says none.
+impl UnverifiedAssertion {
+    /// Takes a text of at most `max_bytes` apart that is of one of `types`, by media type without `application/`, or says none.
     ///
     /// # Errors
     /// [`AssertionProblem::Malformed`], and [`AssertionProblem::Algorithm`] where it says one that nobody verifies.
-    pub(crate) fn parse(text: &str, types: &[&str]) -> Result<Self, AssertionProblem> {
-        if text.len() > Self::MAX_BYTES {
+    pub(crate) fn parse(text: &str, types: &[&str], max_bytes: usize) -> Result<Self, AssertionProblem> {
+        if text.len() > max_bytes {
             return Err(AssertionProblem::Malformed);
         }
         let mut segments = text.split('.');
@@ -113,6 +117,11 @@ impl UnverifiedAssertion {
         let claims = object(payload)?;
         let (message, _signature) = text.rsplit_once('.').ok_or(AssertionProblem::Malformed)?;
         Ok(Self { alg, kid, message: Zeroizing::new(message.to_owned()), signature, claims })
+    }
+
+    /// All that it claims.
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
     }
 
     /// A claim that is a text and has to be there.
@@ -168,6 +177,14 @@ impl UnverifiedAssertion {
         Ok(Validity { over_at: exp.plus(SKEW) })
     }
 
+    /// When it was made, where it says so.
+    ///
+    /// # Errors
+    /// [`AssertionProblem::Claims`] where that is not a time.
+    pub(crate) fn issued_at(&self) -> Result<Option<UnixSeconds>, AssertionProblem> {
+        self.time("iat")
+    }
+
     /// How many bytes its signature has.
     pub(crate) fn signature_len(&self) -> usize {
         self.signature.len()
@@ -204,6 +221,22 @@ impl UnverifiedAssertion {
 }
 
 impl AssertionProblem {
+    /// Whether other keys than those it was verified with could make it right.
+    pub(crate) fn is_of_keys(self) -> bool {
+        match self {
+            Self::UnknownKey | Self::UnnamedKey | Self::Algorithm | Self::Signature => true,
+            Self::Malformed
+            | Self::Claims
+            | Self::Issuer
+            | Self::Audience
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::Lifetime
+            | Self::TooOld
+            | Self::Replayed => false,
+        }
+    }
+
     /// What the log and the metrics call it.
     pub fn reason(self) -> Reason {
         match self {
@@ -214,6 +247,7 @@ impl AssertionProblem {
             Self::Expired => Reason::AssertionExpired,
             Self::NotYetValid => Reason::AssertionNotYetValid,
             Self::Lifetime => Reason::AssertionLifetimeTooLong,
+            Self::TooOld => Reason::AssertionTooOld,
             Self::Algorithm => Reason::AssertionAlgorithmNotAllowed,
             Self::UnknownKey => Reason::AssertionKeyUnknown,
             Self::UnnamedKey => Reason::AssertionKeyNotNamed,
@@ -229,6 +263,13 @@ impl fmt::Display for AssertionProblem {
     }
 }
 
+/// What a text claims that may be an assertion. For a look at who should read it, and for nothing else.
+pub(crate) fn unverified_claims(text: &str, max_bytes: usize) -> Option<Map<String, Value>> {
+    let mut segments = text.split('.').skip(1);
+    let payload = segments.next().filter(|_| text.len() <= max_bytes)?;
+    object(payload).ok()
+}
+
 fn object(segment: &str) -> Result<Map<String, Value>, AssertionProblem> {
     let json = URL_SAFE_NO_PAD.decode(segment).map_err(|_| AssertionProblem::Malformed)?;
     unambiguous_object(&Zeroizing::new(json)).ok_or(AssertionProblem::Malformed)
@@ -240,6 +281,11 @@ fn is_one_of(typ: &str, types: &[&str]) -> bool {
     let name = prefix.and_then(|_| typ.get(APPLICATION.len()..)).unwrap_or(typ);
     types.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
+
+/// `client_assertion_type` of a JWT (RFC 7523 §2.2).
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// `client_assertion_type` of a SPIFFE JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+pub const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 
 /// Seconds that clocks may differ by. FAPI 2.0 has 10 s ahead accepted, and more than 60 s refused.
 pub(crate) const SKEW: u64 = 10;

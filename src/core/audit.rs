@@ -12,6 +12,7 @@ use super::realm::RealmName;
 use super::reason::Reason;
 use super::scope::Scope;
 use super::source::ClientSource;
+use super::trust::admission::Admission;
 
 /// Takes one event per decision. Never fails: a decision is not undone because its log line was lost.
 pub trait AuditSink: Send + Sync {
@@ -34,6 +35,8 @@ pub enum AuditEvent<'a> {
         expires_in: u64,
         /// What the client carries.
         format: AccessTokenFormat,
+        /// By what others have said of the caller, where that was its proof.
+        admission: Option<&'a Admission>,
         /// Ties the log lines of this token together.
         audit_tracking_id: &'a str,
     },

@@ -11,6 +11,8 @@ use super::port_error::PortError;
 use super::quota::QuotaState;
 use super::reason::Reason;
 use super::source::ClientSource;
+use super::trust::caller::CallerProblem;
+use super::trust::shortfalls::Shortfalls;
 
 /// Why a request was refused. Closed: a new variant does not compile until [`OAuthError::status`] has its row.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum OAuthError {
     /// Client authentication failed. Every reason has the same public answer.
     #[error("invalid_client: {0}")]
     InvalidClient(ClientAuthFailure),
+    /// The grant proves nothing (RFC 6749 §5.2, RFC 7521 §4.1.1). Every reason has the same public answer.
+    #[error("invalid_grant: {0}")]
+    InvalidGrant(ClientAuthFailure),
     /// The requested scope is malformed, unknown or beyond what the client registered.
     #[error("invalid_scope: {0}")]
     InvalidScope(&'static str),
@@ -60,7 +65,7 @@ pub enum OAuthError {
 
 /// The private reason of an `invalid_client`: for the audit log only. The answer is the same for all of them, so that a
 /// caller cannot learn which client ids exist (RFC 6749 §10.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuthFailure {
     /// Neither an Authorization header nor credentials in the body.
     NoCredentials,
@@ -75,12 +80,20 @@ pub enum ClientAuthFailure {
     /// The secret is right, and the client registered for another authentication method (a downgrade attempt, a wrong
     /// setting, or a client library that tries one after the other).
     MethodNotRegistered,
+    /// The client is not registered for the method, and nobody has looked whether the proof is right.
+    MethodNotTried,
     /// The client's secret has expired.
     SecretExpired,
     /// The secret is neither the current nor the previous one.
     WrongSecret,
     /// The assertion proves nothing.
     Assertion(AssertionProblem),
+    /// The realm does not trust the issuer of the token, or no rule of the client names it.
+    IssuerNotTrusted,
+    /// What others say of the caller is verified, and satisfies no rule of the client: what each rule lacks.
+    NoTrustRule(Shortfalls),
+    /// AWS says of the caller nothing that makes it a role.
+    AwsCaller(CallerProblem),
 }
 
 /// A refusal of a client's request, and whose name it came in.
@@ -112,6 +125,7 @@ impl OAuthError {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
             Self::InvalidClient(_) => "invalid_client",
+            Self::InvalidGrant(_) => "invalid_grant",
             Self::InvalidScope(_) => "invalid_scope",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -130,8 +144,9 @@ impl OAuthError {
                 description
             }
             Self::InvalidClient(_) => "client authentication failed",
+            Self::InvalidGrant(_) => "the assertion does not prove that the caller is the client",
             Self::UnauthorizedClient => "the client is not registered for this grant type",
-            Self::UnsupportedGrantType => "this server implements the client_credentials grant",
+            Self::UnsupportedGrantType => "this server implements the client_credentials and jwt-bearer grants",
             Self::InvalidAuthorizationDetails => "this server does not support authorization details",
             Self::UnknownRealm => "no such realm",
             Self::TooManyAttempts { .. } => "too many failed attempts to authenticate as this client, try again later",
@@ -145,6 +160,7 @@ impl OAuthError {
     pub fn status(&self) -> u16 {
         match self {
             Self::InvalidRequest(_)
+            | Self::InvalidGrant(_)
             | Self::InvalidScope(_)
             | Self::UnauthorizedClient
             | Self::InvalidTarget(_)
@@ -163,7 +179,7 @@ impl OAuthError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidRequest(_) => Reason::InvalidRequest,
-            Self::InvalidClient(failure) => failure.reason(),
+            Self::InvalidClient(failure) | Self::InvalidGrant(failure) => failure.reason(),
             Self::InvalidScope(_) => Reason::InvalidScope,
             Self::UnauthorizedClient => Reason::UnauthorizedClient,
             Self::UnsupportedGrantType => Reason::UnsupportedGrantType,
@@ -180,17 +196,20 @@ impl OAuthError {
 
 impl ClientAuthFailure {
     /// What the log and the metrics call it.
-    pub fn reason(self) -> Reason {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::NoCredentials => Reason::NoCredentials,
             Self::Malformed => Reason::MalformedCredentials,
             Self::MethodNotSupported => Reason::AuthMethodNotSupported,
             Self::UnknownClient => Reason::UnknownClient,
             Self::Disabled => Reason::ClientDisabled,
-            Self::MethodNotRegistered => Reason::AuthMethodNotRegistered,
+            Self::MethodNotRegistered | Self::MethodNotTried => Reason::AuthMethodNotRegistered,
             Self::SecretExpired => Reason::ClientSecretExpired,
             Self::WrongSecret => Reason::WrongSecret,
             Self::Assertion(problem) => problem.reason(),
+            Self::IssuerNotTrusted => Reason::IssuerNotTrusted,
+            Self::NoTrustRule(_) => Reason::NoTrustRule,
+            Self::AwsCaller(problem) => problem.reason(),
         }
     }
 }
@@ -227,6 +246,7 @@ mod tests {
         let quota = TokenQuota { limit: "1/hour".parse().expect("a limit"), mode: QuotaMode::Enforce };
         let errors = [
             OAuthError::InvalidClient(ClientAuthFailure::WrongSecret),
+            OAuthError::InvalidGrant(ClientAuthFailure::IssuerNotTrusted),
             OAuthError::UnauthorizedClient,
             OAuthError::UnsupportedGrantType,
             OAuthError::InvalidTarget("a resource"),

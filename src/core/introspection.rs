@@ -24,6 +24,7 @@ use super::reason::Reason;
 use super::resource::Audience;
 use super::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use super::time::UnixSeconds;
+use super::trust::rule::RuleName;
 
 /// The media type by which a caller asks for a signed answer (RFC 9701 §4), without `application/`.
 pub const SIGNED_TYP: &str = "token-introspection+jwt";
@@ -92,6 +93,9 @@ pub struct ActiveToken {
     expires_in: u64,
     #[serde(rename = "auditTrackingId")]
     audit_tracking_id: String,
+    /// The rule by which the caller was the client, where others have vouched for the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust_rule: Option<RuleName>,
     /// What the client's registration adds; none of it has a name of the members above.
     #[serde(flatten)]
     claims: CustomClaimMembers,
@@ -157,12 +161,14 @@ impl IntrospectionEndpoint {
     }
 
     async fn authenticate_and_introspect(&self, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
-        // 1. The realm, and the request's own form (§2.1).
-        let realm = self.tokens.realms.find(request.realm).await?;
+        // 1. The realm, and the request's own form (§2.1). Where the credentials are in order, the realm is read with the client.
+        let credentials = Credentials::from_request(request);
+        let named = Credentials::named_in(&credentials);
+        let realm = self.tokens.realms.find_with(request.realm, named.as_ref()).await?;
         let token = request.params.single("token")?;
         // A hint only helps a server to search (§2.1); this one needs no help.
         request.params.single("token_type_hint")?;
-        let credentials = Credentials::from_request(request)?;
+        let credentials = credentials?;
 
         // 2. The caller (§2.1), before any look-up of a token.
         let AuthenticatedClient { client: caller, .. } = self.clients.authenticate(&realm, &credentials).await?;
@@ -251,6 +257,7 @@ impl ActiveToken {
             realm: record.realm.path(),
             expires_in: record.expires_at.since(now),
             audit_tracking_id: record.audit_tracking_id,
+            trust_rule: record.trust_rule,
             claims: CustomClaimMembers(record.claims),
         }
     }

@@ -9,15 +9,10 @@ use serde_json::{Map, Value};
 
 /// A JSON value in which no object has two members of one name. What is nested too deeply is refused by the library, which stops
 /// at 128 levels.
-pub(crate) struct Unambiguous(pub(crate) Value);
-
-/// The value that the text is.
-///
-/// # Errors
-/// Where it is not JSON, and where an object says anything twice. The error has the place, and nothing of the text.
-pub fn unambiguous(text: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(text).map(|Unambiguous(value)| value)
-}
+pub struct Unambiguous(
+    /// The value.
+    pub Value,
+);
 
 /// The one object that the text is; `None` where it is not one, or says anything twice.
 pub(crate) fn unambiguous_object(text: &[u8]) -> Option<Map<String, Value>> {

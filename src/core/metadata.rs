@@ -14,7 +14,7 @@ use super::keys::SigningAlgorithm;
 use super::keys::jws_algorithm::JwsAlgorithm;
 use super::keys::published::Jwks;
 use super::ports::VerificationKeySource;
-use super::realm::{Issuer, RealmName};
+use super::realm::{Issuer, Realm, RealmName};
 use super::realms::Realms;
 use super::revocation::RevocationEndpoint;
 use super::token::TokenEndpoint;
@@ -48,7 +48,7 @@ pub struct Metadata {
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; JwsAlgorithm::NAMES.len()],
-    grant_types_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 2],
 }
 
 impl MetadataEndpoint {
@@ -71,9 +71,9 @@ impl MetadataEndpoint {
     /// # Errors
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
     pub async fn document(&self, realm: &RealmName, issuer: Issuer) -> Result<Metadata, OAuthError> {
-        self.require(realm, Self::DOCUMENT).await?;
+        let realm = self.require(realm, Self::DOCUMENT).await?;
         let url_of = |endpoint: Endpoint| format!("{issuer}/{}", endpoint.path);
-        let methods: Vec<_> = client_auth::listed_methods().collect();
+        let methods: Vec<_> = client_auth::methods_listed_in(&realm).collect();
         Ok(Metadata {
             token_endpoint: url_of(TokenEndpoint::ENDPOINT),
             token_endpoint_auth_methods_supported: methods.clone(),
@@ -86,7 +86,7 @@ impl MetadataEndpoint {
             revocation_endpoint: url_of(RevocationEndpoint::ENDPOINT),
             revocation_endpoint_auth_methods_supported: methods,
             revocation_endpoint_auth_signing_alg_values_supported: JwsAlgorithm::NAMES,
-            grant_types_supported: [GrantType::CLIENT_CREDENTIALS],
+            grant_types_supported: [GrantType::CLIENT_CREDENTIALS, GrantType::JWT_BEARER],
             issuer,
         })
     }
@@ -102,9 +102,9 @@ impl MetadataEndpoint {
         Ok(keys?.jwks().clone())
     }
 
-    async fn require(&self, realm: &RealmName, endpoint: Endpoint) -> Result<(), OAuthError> {
+    async fn require(&self, realm: &RealmName, endpoint: Endpoint) -> Result<Arc<Realm>, OAuthError> {
         let found = self.realms.find(realm).await;
         audit::refusal_of_document(self.audit.as_ref(), endpoint.name, realm, &found);
-        found.map(drop)
+        found
     }
 }

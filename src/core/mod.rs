@@ -4,10 +4,12 @@
 //! What they need from outside is in [`ports`]; who implements it is no concern of this module.
 
 pub mod access_token;
+pub mod admin_log;
 pub mod assertion;
 pub mod audience;
 pub mod audit;
 mod authorization;
+pub mod aws_principal;
 pub mod bearer;
 pub mod client;
 pub mod client_auth;
@@ -16,6 +18,7 @@ pub mod declaration;
 mod encoding;
 pub mod endpoint;
 pub mod error;
+pub mod form;
 pub mod introspection;
 pub mod jose;
 pub mod json;
@@ -23,6 +26,7 @@ pub mod keys;
 pub mod management;
 pub mod members;
 pub mod metadata;
+pub mod owner;
 pub mod params;
 pub mod port_error;
 pub mod ports;

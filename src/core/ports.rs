@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::access_token::TokenDigest;
 use super::access_token::record::{AccessTokenRecord, Revocation, StoredToken};
+use super::admin_log::{Actor, AdminLogLine, LogPage, LogRange, Outcome};
 use super::client::Client;
 use super::client::id::ClientId;
 use super::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
@@ -16,12 +17,15 @@ use super::keys::jwk_set::JwkSet;
 use super::keys::published::VerificationKeys;
 use super::keys::remote::JwksUri;
 use super::keys::set::{KeySet, Signers};
+use super::owner::{Owner, OwnerId};
 use super::port_error::PortError;
 use super::quota::QuotaPeriod;
 use super::realm::{Realm, RealmName};
 use super::replay::ReplayKey;
-use super::time::{Moment, UnixSeconds};
+use super::time::{Moment, UnixMillis, UnixSeconds};
 use super::trust::issuer::TrustedIssuer;
+use super::trust::key_address::KeyAddress;
+use super::trust::lookups::Lookups;
 
 /// Reads realms and registrations.
 #[async_trait]
@@ -32,11 +36,35 @@ pub trait ClientRegistry: Send + Sync {
     /// The realm's own record. The root realm exists even where this is `None`.
     async fn realm(&self, name: &RealmName) -> Result<Option<Arc<Realm>>, PortError>;
 
+    /// [`ClientRegistry::realm`], for who asks for this client of it next. A store that has both in one answer gives both, and what
+    /// remembers one remembers the other, so that asking for the client costs nothing more.
+    async fn realm_and_client(&self, name: &RealmName, _client_id: &ClientId) -> Result<RealmAndClient, PortError> {
+        Ok(RealmAndClient { realm: self.realm(name).await?, client: ClientBeside::NotSaid })
+    }
+
     /// [`ClientRegistry::client`] as the store has it now, past whatever is remembered. For who has been let look again
     /// ([`SecretSource::admits_another_look`]).
     async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         self.client(realm, client_id).await
     }
+}
+
+/// A realm, and what was said of a client of it in the same answer.
+#[derive(Debug)]
+pub struct RealmAndClient {
+    /// As [`ClientRegistry::realm`] says it.
+    pub realm: Option<Arc<Realm>>,
+    /// The client.
+    pub client: ClientBeside,
+}
+
+/// What an answer about a realm says of a client.
+#[derive(Debug)]
+pub enum ClientBeside {
+    /// Nothing: [`ClientRegistry::client`] has to be asked.
+    NotSaid,
+    /// What [`ClientRegistry::client`] says.
+    Said(Option<Arc<Client>>),
 }
 
 /// Reads the secrets of registered clients. Only ever asked for a client that the registry has just named: a miss is
@@ -113,6 +141,26 @@ pub trait QuotaCounter: Send + Sync {
     -> Result<Option<u64>, PortError>;
 }
 
+/// Keeps on which day clients were last used, for all processes together.
+#[async_trait]
+pub trait UseMarks: Send + Sync {
+    /// Marks this registration as used on the day that begins at `day`. An earlier day never replaces a later one.
+    async fn mark_used(&self, client: &Client, day: UnixSeconds) -> Result<(), PortError>;
+
+    /// The latest day on which each of these registrations was marked, in their order; `None` where it never was, or too long ago.
+    async fn last_used(&self, clients: &[Client]) -> Result<Vec<Option<UnixSeconds>>, PortError>;
+
+    /// Since when no mark has been lost.
+    async fn kept_since(&self) -> Result<UnixSeconds, PortError>;
+}
+
+/// Is told of each client that has authenticated where its realm has that recorded. It never fails, and never waits for a store.
+#[async_trait]
+pub trait ClientUse: Send + Sync {
+    /// Notes it, beside whatever is done next.
+    async fn used(&self, client: &Arc<Client>);
+}
+
 /// Remembers what has been used that may be used once, for all processes together.
 #[async_trait]
 pub trait ReplayGuard: Send + Sync {
@@ -145,19 +193,32 @@ pub trait RemoteKeys: Send + Sync {
     async fn issuer_keys_after_mismatch(&self, issuer: &TrustedIssuer) -> Result<Option<Arc<JwkSet>>, PortError> {
         self.issuer_keys(issuer).await.map(|_same| None)
     }
+
+    /// Called once a token of such an issuer has admitted a client. One of AWS STS that nobody has registered keeps its place from then
+    /// on: those that strangers name do not push out its keys, nor wait in front of it. A source that remembers nothing has nothing to note.
+    async fn confirm_issuer(&self, _issuer: &TrustedIssuer) {}
 }
 
 /// Keeps what was fetched from an address, for all processes together, and says who looks there next.
 #[async_trait]
 pub trait KeyCopies: Send + Sync {
     /// What is kept of `address`, read consistently with every finished write. May return what is too old to be used.
-    async fn kept_keys(&self, address: &JwksUri) -> Result<KeptKeys, PortError>;
+    async fn kept_keys(&self, address: KeyAddress<'_>) -> Result<KeptKeys, PortError>;
 
     /// Begins a look at `now`, unless somebody has begun one less than `interval` seconds ago. Of those who ask at once, one may look.
-    async fn begin_look(&self, address: &JwksUri, now: UnixSeconds, interval: u64) -> Result<bool, PortError>;
+    async fn begin_look(&self, address: KeyAddress<'_>, now: UnixSeconds, interval: u64) -> Result<bool, PortError>;
 
     /// Keeps `copy`, where it replaces what is kept ([`KeyCopy::replaces`]).
-    async fn keep(&self, address: &JwksUri, copy: &KeyCopy) -> Result<(), PortError>;
+    async fn keep(&self, address: KeyAddress<'_>, copy: &KeyCopy) -> Result<(), PortError>;
+
+    /// Notes that a token of this issuer has admitted a client, for as long as something is kept of it. Where nothing is, nothing happens.
+    async fn confirm(&self, address: KeyAddress<'_>) -> Result<(), PortError>;
+
+    /// The look-ups of issuers that nobody has registered, read consistently with every finished write.
+    async fn lookups(&self) -> Result<Lookups, PortError>;
+
+    /// Replaces look-ups whose stored revision is one less than `lookups.revision`. Of those who do so at once, one does; `false` for the others.
+    async fn replace_lookups(&self, lookups: &Lookups, now: UnixSeconds) -> Result<bool, PortError>;
 }
 
 /// Gives out the public keys of realms, for those who verify.
@@ -201,6 +262,9 @@ pub trait KeyStore: Send + Sync {
 
     /// Replaces keys whose stored revision is one less than `keys.revision`.
     async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError>;
+
+    /// Removes the keys of a realm, those that sign first, and says whether there were any. Run again it ends in the same state.
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError>;
 }
 
 /// Why keys were not stored.
@@ -268,6 +332,10 @@ pub trait Registrar: Send + Sync {
     /// A registration as it is stored now, never from a cache.
     async fn read(&self, realm: &RealmName, client_id: &ClientId) -> Result<Client, RegistrarError>;
 
+    /// These registrations as they are stored now, never from a cache, in any order. One that does not exist is not among them. For many of
+    /// them, wherever they are: a store that can answers several at a time.
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError>;
+
     /// Registrations of a realm in ascending order of client id, at most `limit`, those after `after`.
     async fn list(
         &self,
@@ -282,8 +350,53 @@ pub trait Registrar: Send + Sync {
     /// A realm's record as it is stored now; `None` where it has none.
     async fn read_realm(&self, name: &RealmName) -> Result<Option<Realm>, RegistrarError>;
 
+    /// Removes the record of a realm whose stored revision is that of `realm`. It is no error that it is gone already. A store that can see
+    /// both in one step leaves a realm with clients as it is, with [`RegistrarError::Conflict`].
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError>;
+
     /// Every realm that has a record, in ascending order of name.
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError>;
+
+    /// Creates an owner (revision 1) or replaces one whose stored revision is one less than `owner.revision`.
+    async fn put_owner(&self, owner: &Owner) -> Result<(), RegistrarError>;
+
+    /// Removes an owner whose stored revision is still the one of `owner`.
+    async fn delete_owner(&self, owner: &Owner) -> Result<(), RegistrarError>;
+
+    /// An owner's record as it is stored now; `None` where there is none.
+    async fn read_owner(&self, id: &OwnerId) -> Result<Option<Owner>, RegistrarError>;
+
+    /// Every owner, in ascending order of id.
+    async fn list_owners(&self) -> Result<Vec<Owner>, RegistrarError>;
+}
+
+/// Keeps the log of what operators change. A line is written ahead of its change, and told afterwards what became of it: so no change
+/// is without its line, on a store without transactions too.
+#[async_trait]
+pub trait AdminLog: Send + Sync {
+    /// Stores the line of a change that is about to be made. Returns only once it is as durable as the change will be.
+    async fn begin(&self, line: &AdminLogLine) -> Result<(), PortError>;
+
+    /// Says of a line that was begun what became of its change.
+    async fn finish(&self, line: &AdminLogLine, outcome: Outcome) -> Result<(), PortError>;
+
+    /// Lines, read consistently with every finished write.
+    async fn read_log(&self, range: &LogRange) -> Result<LogPage, PortError>;
+}
+
+/// Finds out who works here. The answer is never the caller's own word, but for what says so of itself.
+#[async_trait]
+pub trait ActorSource: Send + Sync {
+    /// Who it is.
+    async fn actor(&self) -> Result<Actor, PortError>;
+}
+
+/// Where it is known from the start.
+#[async_trait]
+impl ActorSource for Actor {
+    async fn actor(&self) -> Result<Actor, PortError> {
+        Ok(self.clone())
+    }
 }
 
 /// What became of secrets that were moved.
@@ -309,10 +422,41 @@ pub trait Clock: Send + Sync {
     /// Now, as calendars and tokens have it. Somebody may set it, back too.
     fn now(&self) -> UnixSeconds;
 
+    /// [`Clock::now`] to the millisecond, where the clock knows.
+    fn now_in_millis(&self) -> UnixMillis {
+        self.now().into()
+    }
+
     /// Now, to measure what has passed since. By default as if nobody ever set the clock.
     fn moment(&self) -> Moment {
         Moment::of(self.now())
     }
+}
+
+/// Why whoever acts for owners may not do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    /// Realms, signing keys and owners are an operator's.
+    #[error("only an operator may change realms, signing keys and owners")]
+    OperatorsOnly,
+    /// The client has other owners, or none.
+    #[error("the client belongs to other owners")]
+    AnothersClient,
+    /// A client that is registered has to have its owners among those that are acted for, and at least one.
+    #[error("a client has to be registered for the owner who registers it, and for nobody else")]
+    NotOwnersOwn,
+    /// Who owns a client is not its owner's to say.
+    #[error("only an operator may change who owns a client")]
+    OwnersChange,
+    /// What an operator has stopped stays so.
+    #[error("only an operator may enable a client")]
+    Enabling,
+    /// It would reach beyond the client's own tokens, or lift a limit.
+    #[error("only an operator may change {0} of a client")]
+    Member(&'static str),
+    /// It would let the client read others' tokens.
+    #[error("only an operator may give a client a scope that lets it introspect the tokens of others")]
+    IntrospectionScope,
 }
 
 /// Why a change to the registry was refused.
@@ -333,6 +477,9 @@ pub enum RegistrarError {
     /// Somebody else changed the record between reading and writing.
     #[error("somebody else changed the record in the meantime; read it again and repeat the change")]
     Conflict,
+    /// Whoever works here may not do this.
+    #[error(transparent)]
+    Denied(#[from] AccessDenied),
     /// The store could not do its work.
     #[error(transparent)]
     Port(#[from] PortError),

@@ -19,7 +19,7 @@ use super::members::Members;
 use super::quota::{QuotaMode, QuotaSetting};
 use super::scope::Scope;
 use super::time::UnixSeconds;
-use super::trust::issuer::TrustedIssuer;
+use super::trust::issuer::{IssuerName, IssuerUrl, TrustedIssuer};
 
 /// A realm's name: 1 to 64 characters of `[A-Za-z0-9_-]`, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct RealmSettings {
     /// Where a deployed stack keeps the secrets of clients that are registered from now on, where they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_storage: Option<SecretStorage>,
+    /// Since when it is recorded on which day each client was last used. Absent: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_use_recorded_since: Option<UnixSeconds>,
     /// Issuers whose tokens rules of its clients may name, in the order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_issuers: Vec<TrustedIssuer>,
@@ -178,9 +181,24 @@ impl FromStr for RealmName {
 text_conversions!(RealmName);
 
 impl Realm {
+    /// The most issuers that a realm trusts.
+    pub const MAX_ISSUERS: usize = 50;
+    /// The most bytes that they have in its record, which is read for many a request.
+    pub const MAX_ISSUERS_BYTES: usize = 64 * 1024;
+
     /// A realm that sets nothing itself.
     pub fn new(name: RealmName) -> Self {
         Self { name, settings: RealmSettings::default(), managed_by: None, revision: 0 }
+    }
+
+    /// The issuer that it trusts under exactly this identifier.
+    pub fn trusted_issuer(&self, issuer: &IssuerUrl) -> Option<&TrustedIssuer> {
+        self.settings.trusted_issuers.iter().find(|trusted| trusted.issuer == *issuer)
+    }
+
+    /// The issuer that its operators call so.
+    pub fn trusted_issuer_named(&self, name: &IssuerName) -> Option<&TrustedIssuer> {
+        self.settings.trusted_issuers.iter().find(|trusted| trusted.name == *name)
     }
 
     /// The realm as it is shown, under the members' own names. Null is what the realm leaves to the server, or to each client.

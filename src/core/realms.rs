@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::access_token::settings::TokenLifetime;
+use super::client::id::ClientId;
 use super::error::OAuthError;
 use super::keys::SigningAlgorithm;
 use super::ports::ClientRegistry;
@@ -47,12 +48,19 @@ impl Realms {
     /// # Errors
     /// [`OAuthError::UnknownRealm`], or [`OAuthError::Unavailable`] where the registry cannot be asked.
     pub async fn find(&self, name: &RealmName) -> Result<Arc<Realm>, OAuthError> {
-        let realm = match self.registry.realm(name).await? {
-            Some(realm) => realm,
-            None if name.is_root() => Arc::new(Realm::new(RealmName::root())),
-            None => return Err(OAuthError::UnknownRealm),
-        };
-        Ok(self.defaults.filled_in(realm))
+        self.filled_in(name, self.registry.realm(name).await?)
+    }
+
+    /// [`Realms::find`], for who asks for this client of it next: in a process that remembers neither, one read brings both. It
+    /// decides nothing about the client.
+    ///
+    /// # Errors
+    /// Those of [`Realms::find`].
+    pub async fn find_with(&self, name: &RealmName, client_id: Option<&ClientId>) -> Result<Arc<Realm>, OAuthError> {
+        match client_id {
+            Some(client_id) => self.filled_in(name, self.registry.realm_and_client(name, client_id).await?.realm),
+            None => self.find(name).await,
+        }
     }
 
     /// What the server's configuration says for realms that do not.
@@ -63,6 +71,15 @@ impl Realms {
     /// What signs for the realm where no client is concerned.
     pub fn signing_alg(realm: &Realm) -> SigningAlgorithm {
         realm.settings.access_token_signing_alg.unwrap_or_default()
+    }
+
+    fn filled_in(&self, name: &RealmName, found: Option<Arc<Realm>>) -> Result<Arc<Realm>, OAuthError> {
+        let realm = match found {
+            Some(realm) => realm,
+            None if name.is_root() => Arc::new(Realm::new(RealmName::root())),
+            None => return Err(OAuthError::UnknownRealm),
+        };
+        Ok(self.defaults.filled_in(realm))
     }
 }
 

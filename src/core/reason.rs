@@ -56,7 +56,7 @@ reasons! {
     Refusal NoCredentials = "no_credentials", "The request has neither an Authorization header nor credentials in its body.";
     Refusal MalformedCredentials = "malformed_credentials", "The credentials cannot be decoded.";
     Refusal AuthMethodNotSupported = "auth_method_not_supported", "The server does not implement this way to authenticate.";
-    Refusal AuthMethodNotRegistered = "auth_method_not_registered", "The secret is right, and the client is registered for another way to present it.";
+    Refusal AuthMethodNotRegistered = "auth_method_not_registered", "The client is registered for another method of authentication.";
     Refusal UnknownClient = "unknown_client", "The realm has no client of this id.";
     Refusal ClientDisabled = "client_disabled", "The client is disabled.";
     Refusal ClientSecretExpired = "client_secret_expired", "The secrets of the client have expired.";
@@ -72,7 +72,13 @@ reasons! {
     Refusal AssertionKeyUnknown = "assertion_key_unknown", "The client has no key of the assertion's kid, or none of its algorithm.";
     Refusal AssertionKeyNotNamed = "assertion_key_not_named", "The client has several keys of the assertion's algorithm, and the assertion has no kid.";
     Refusal AssertionSignatureInvalid = "assertion_signature_invalid", "The assertion was not signed with the client's key.";
+    Refusal AssertionTooOld = "assertion_too_old", "The token of an issuer was made longer ago than the issuer's max_age.";
     Refusal AssertionReplayed = "assertion_replayed", "The assertion has been used before.";
+    Refusal IssuerNotTrusted = "issuer_not_trusted", "The realm does not trust the token's issuer, or no trust rule of the client names it.";
+    Refusal AwsCallerMissing = "aws_caller_missing", "AWS says nothing of a caller: the address does not demand a signature, or the request is a test of the console.";
+    Refusal AwsCallerNotARole = "aws_caller_not_a_role", "The caller is a user, an account's root, a federated user or an identity of Cognito.";
+    Refusal AwsCallerMalformed = "aws_caller_malformed", "What AWS says of the caller has an unknown form, or contradicts itself.";
+    Refusal NoTrustRule = "no_trust_rule", "The caller is known, and satisfies none of the client's trust rules.";
     Refusal TooManyFailedAttempts = "too_many_failed_attempts", "The source has failed too often to authenticate as this client.";
     Refusal TokenQuotaExceeded = "token_quota_exceeded", "The client has been issued as many tokens as its quota allows.";
     Refusal InvalidRequest = "invalid_request", "A parameter, a header or the body is missing, repeated or malformed.";
@@ -80,7 +86,7 @@ reasons! {
     Refusal InvalidTarget = "invalid_target", "The resource is malformed or not the client's.";
     Refusal InvalidAuthorizationDetails = "invalid_authorization_details", "The server supports no authorization details.";
     Refusal UnauthorizedClient = "unauthorized_client", "The client is not registered for this grant type.";
-    Refusal UnsupportedGrantType = "unsupported_grant_type", "The server implements the client credentials grant only.";
+    Refusal UnsupportedGrantType = "unsupported_grant_type", "The server implements the client credentials grant and the jwt-bearer grant only.";
     Refusal UnknownRealm = "unknown_realm", "There is no such realm.";
     Refusal PayloadTooLarge = "payload_too_large", "The body is larger than 64 KiB.";
     Refusal RequestTimeout = "request_timeout", "The body did not arrive in time.";

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::client::id::RegistrationId;
 use super::encoding::base64url;
 use super::realm::RealmName;
+use super::trust::issuer::IssuerUrl;
 
 /// The name under which a use is remembered: a digest, so that it is of one length and says nothing of who used what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,11 @@ impl ReplayKey {
     /// client id, this says nothing.
     pub fn of_client(realm: &RealmName, registration_id: &RegistrationId, jti: &str) -> Self {
         Self::of("client", &[realm.as_str(), registration_id.as_str()], jti)
+    }
+
+    /// The `jti` of a token that an issuer made, whoever shows it: a token that is good once is good for one client.
+    pub fn of_issuer(realm: &RealmName, issuer: &IssuerUrl, jti: &str) -> Self {
+        Self::of("issuer", &[realm.as_str(), issuer.as_str()], jti)
     }
 
     fn of(kind: &str, whose: &[&str], jti: &str) -> Self {
@@ -56,6 +62,10 @@ mod tests {
                     assert_eq!(key, ReplayKey::of_client(realm, &RegistrationId::from_text(registration), jti));
                     assert!(keys.insert(key.to_text()), "{realm} {registration} {jti}");
                 }
+            }
+            for issuer in ["https://a.example", "https://a.example/"] {
+                let key = ReplayKey::of_issuer(realm, &issuer.parse().expect("an issuer"), "abc");
+                assert!(keys.insert(key.to_text()), "{realm} {issuer}");
             }
         }
     }

@@ -52,12 +52,14 @@ impl RevocationEndpoint {
     }
 
     async fn authenticate_and_revoke(&self, request: &ClientRequest<'_>) -> Result<(), Refused> {
-        // 1. The realm, and the request's own form (§2.1).
-        let realm = self.realms.find(request.realm).await?;
+        // 1. The realm, and the request's own form (§2.1). Where the credentials are in order, the realm is read with the client.
+        let credentials = Credentials::from_request(request);
+        let named = Credentials::named_in(&credentials);
+        let realm = self.realms.find_with(request.realm, named.as_ref()).await?;
         let token = request.params.single("token")?;
         // A hint only helps a server to search (§2.1); this one needs no help.
         request.params.single("token_type_hint")?;
-        let credentials = Credentials::from_request(request)?;
+        let credentials = credentials?;
 
         // 2. The client (§2.1).
         let AuthenticatedClient { client, .. } = self.clients.authenticate(&realm, &credentials).await?;

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct UnixSeconds(pub u64);
 
+/// Whole milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub u64);
+
 /// A date of the Gregorian calendar with its time of day, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UtcTime {
@@ -49,6 +54,19 @@ impl UnixSeconds {
     /// Seconds from `earlier` to `self`; 0 where `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl UnixMillis {
+    /// The second that it is in.
+    pub fn seconds(self) -> UnixSeconds {
+        UnixSeconds(self.0 / 1_000)
+    }
+}
+
+impl From<UnixSeconds> for UnixMillis {
+    fn from(UnixSeconds(time): UnixSeconds) -> Self {
+        Self(time.saturating_mul(1_000))
     }
 }
 

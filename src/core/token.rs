@@ -1,5 +1,5 @@
-//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1), with resource indicators (RFC 8707) and
-//! access tokens that are opaque or JWTs (RFC 9068).
+//! The token endpoint: the client credentials grant (RFC 6749 §3.2, §4.4, §5.1) and that of a token of another issuer (RFC 7523 §2.1),
+//! with resource indicators (RFC 8707) and access tokens that are opaque or JWTs (RFC 9068).
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ use super::realm::{Issuer, Realm};
 use super::realms::Realms;
 use super::scope::Scope;
 use super::time::UnixSeconds;
+use super::trust::admission::Admission;
 
 /// The token endpoint of every realm.
 pub struct TokenEndpoint {
@@ -87,7 +88,7 @@ impl TokenEndpoint {
         name: "token",
         path: TOKEN_PATH,
         method: Method::Post,
-        parameters: &["grant_type", "scope", "resource", "audience", "authorization_details"],
+        parameters: &["grant_type", "assertion", "scope", "resource", "audience", "authorization_details"],
     };
 
     /// Issues an access token.
@@ -100,8 +101,10 @@ impl TokenEndpoint {
     }
 
     async fn authenticate_and_issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Refused> {
-        // 1. The realm, and the request's own form (§3.2).
-        let realm = self.realms.find(request.realm).await?;
+        // 1. The realm, and the request's own form (§3.2). Where the credentials are in order, the realm is read with the client.
+        let credentials = credentials_of(request);
+        let named = Credentials::named_in(&credentials);
+        let realm = self.realms.find_with(request.realm, named.as_ref()).await?;
         let asked = Asked {
             grant_type: request.params.single("grant_type")?,
             scope: request.params.single("scope")?,
@@ -110,16 +113,28 @@ impl TokenEndpoint {
         };
         // Unlike a resource, an audience is one parameter, whatever it names.
         request.params.single("audience")?;
-        let credentials = Credentials::from_request(request)?;
+        let credentials = credentials?;
 
         // 2. The client (§2.3, §3.2.1). Before the grant, so that a stranger learns nothing about grants.
-        let AuthenticatedClient { client, .. } = self.clients.authenticate(&realm, &credentials).await?;
-        self.issue_to(&client, &realm, &asked).await.map_err(|error| Refused::of(&client, error))
+        let authenticated = self.clients.authenticate(&realm, &credentials).await;
+        let authenticated = authenticated.map_err(|Refused { named, error }| {
+            let error = if asked.grant_type == Some(GrantType::JWT_BEARER) { invalid_grant(error) } else { error };
+            Refused { named, error }
+        })?;
+        let issued = self.issue_to(&authenticated, &realm, &asked).await;
+        issued.map_err(|error| Refused::of(&authenticated.client, error))
     }
 
-    async fn issue_to(&self, client: &Client, realm: &Realm, asked: &Asked<'_>) -> Result<TokenResponse, OAuthError> {
+    async fn issue_to(
+        &self,
+        authenticated: &AuthenticatedClient,
+        realm: &Realm,
+        asked: &Asked<'_>,
+    ) -> Result<TokenResponse, OAuthError> {
+        let AuthenticatedClient { client, admission, .. } = authenticated;
+
         // 3. The grant (§4.4.2).
-        require_client_credentials(asked.grant_type, client, realm)?;
+        require_grant(asked.grant_type, client, realm)?;
 
         // 4. The scope (§3.3).
         let scope = grant_scope(asked.scope, client, realm)?;
@@ -149,7 +164,8 @@ impl TokenEndpoint {
             expires_at: now.plus(lifetime.seconds()),
             jti: random.jti(settings, client),
             audit_tracking_id: random.audit_tracking_id(),
-            claims: client.metadata.access_token_claims.clone(),
+            claims: client.metadata.access_token_claims.of_token(admission.as_ref().map(|admission| &admission.claims)),
+            trust_rule: admission.as_ref().map(|admission| admission.rule.clone()),
         };
         let access_token = self.mint(&record, settings, &random).await?;
 
@@ -159,7 +175,7 @@ impl TokenEndpoint {
         }
 
         // 9. The answer (§5.1).
-        self.record_issuance(&record, settings.format, counted.as_ref());
+        self.record_issuance(&record, settings.format, admission.as_ref(), counted.as_ref());
         let quota = counted.and_then(|counted| counted.told(now));
         Ok(TokenResponse { access_token, scope: record.scope, expires_in: lifetime.seconds(), quota })
     }
@@ -203,10 +219,24 @@ impl TokenEndpoint {
         }
     }
 
-    fn record_issuance(&self, record: &AccessTokenRecord, format: AccessTokenFormat, counted: Option<&Counted>) {
+    fn record_issuance(
+        &self,
+        record: &AccessTokenRecord,
+        format: AccessTokenFormat,
+        admission: Option<&Admission>,
+        counted: Option<&Counted>,
+    ) {
         let AccessTokenRecord { realm, client_id, scope, audit_tracking_id, .. } = record;
         let expires_in = record.expires_at.since(record.iat);
-        self.audit.record(&AuditEvent::TokenIssued { realm, client_id, scope, expires_in, format, audit_tracking_id });
+        self.audit.record(&AuditEvent::TokenIssued {
+            realm,
+            client_id,
+            scope,
+            expires_in,
+            format,
+            admission,
+            audit_tracking_id,
+        });
         if let Some(excess) = counted.filter(|counted| counted.is_excess()) {
             let (limit, counted) = (excess.quota.limit, excess.number);
             self.audit.record(&AuditEvent::QuotaExceededObserved {
@@ -284,6 +314,14 @@ impl AccessTokenSettings {
     }
 }
 
+/// What the client authenticates with, which may be its grant. Of a grant that is said twice there is nothing to find out.
+fn credentials_of(request: &ClientRequest<'_>) -> Result<Credentials, OAuthError> {
+    match request.params.single("grant_type") {
+        Ok(Some(GrantType::JWT_BEARER)) => Credentials::from_grant(request).map_err(invalid_grant),
+        _ => Credentials::from_request(request),
+    }
+}
+
 /// A client that asks for a narrower token than this server can make must not get a wider one without a word.
 fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
     if params.contains("authorization_details") {
@@ -307,18 +345,27 @@ fn require_valid_from(now: UnixSeconds, client: &Client, realm: &Realm) -> Resul
     )))
 }
 
+/// What is wrong with an assertion that is the grant (RFC 7521 §4.1.1).
+fn invalid_grant(error: OAuthError) -> OAuthError {
+    match error {
+        OAuthError::InvalidClient(failure) => OAuthError::InvalidGrant(failure),
+        other => other,
+    }
+}
+
 /// RFC 6749 §4.4.2 and the three errors of §5.2 that concern the grant.
-fn require_client_credentials(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
-    match grant_type {
-        None => Err(OAuthError::InvalidRequest("grant_type is missing")),
-        Some(GrantType::CLIENT_CREDENTIALS) => {
-            if client.allows_grant(&GrantType::client_credentials(), realm) {
-                Ok(())
-            } else {
-                Err(OAuthError::UnauthorizedClient)
-            }
-        }
-        Some(_) => Err(OAuthError::UnsupportedGrantType),
+fn require_grant(grant_type: Option<&str>, client: &Client, realm: &Realm) -> Result<(), OAuthError> {
+    let sufficient = match grant_type {
+        None => return Err(OAuthError::InvalidRequest("grant_type is missing")),
+        Some(GrantType::CLIENT_CREDENTIALS) => vec![GrantType::client_credentials()],
+        // It proves nothing that the same token could not prove beside the other grant, so whoever may use that may use this.
+        Some(GrantType::JWT_BEARER) => vec![GrantType::jwt_bearer(), GrantType::client_credentials()],
+        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+    };
+    if sufficient.iter().any(|grant| client.allows_grant(grant, realm)) {
+        Ok(())
+    } else {
+        Err(OAuthError::UnauthorizedClient)
     }
 }
 

@@ -10,12 +10,13 @@ use super::store::registry::SqliteRegistry;
 use super::store::remote_keys::MemoryKeyCopies;
 use super::store::replay_guard::MemoryReplayGuard;
 use super::store::tokens::SqliteTokens;
+use super::store::use_marks::MemoryUseMarks;
 use crate::app::Adapters;
 use crate::core::audit::AuditSink;
 use crate::core::keys::keyring::Keyring;
 use crate::core::ports::{
-    ClientRegistry, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource, TokenStore,
-    VerificationKeySource,
+    ClientRegistry, Clock as _, Denylist, KeyCopies, QuotaCounter, ReplayGuard, SecretSource, SigningKeySource,
+    TokenStore, UseMarks, VerificationKeySource,
 };
 use crate::observe::metrics::Counter;
 use crate::observe::{LogRefusalsSparingly, Observer};
@@ -30,6 +31,7 @@ pub struct EmbeddedAdapters {
     quotas: Arc<dyn QuotaCounter>,
     key_copies: Arc<dyn KeyCopies>,
     replay_guard: Arc<dyn ReplayGuard>,
+    use_marks: Arc<dyn UseMarks>,
     audit: Arc<dyn AuditSink>,
     observer: Arc<Observer>,
 }
@@ -46,16 +48,18 @@ impl EmbeddedAdapters {
 
     /// Everything in the files of `registry` and `tokens`.
     pub fn on_disk(registry: Arc<SqliteRegistry>, tokens: &Arc<SqliteTokens>) -> Self {
-        Self { replay_guard: tokens.replay_guard(), ..Self::over(registry, Arc::clone(tokens), tokens.quotas()) }
+        let (replay_guard, use_marks) = (tokens.replay_guard(), tokens.use_marks());
+        Self { replay_guard, use_marks, ..Self::over(registry, Arc::clone(tokens), tokens.quotas()) }
     }
 
-    /// Over any store of tokens, which remembers their ends too. What has been used once is remembered in memory.
+    /// Over any store of tokens, which remembers their ends too. What has been used once, and who was last used when, is remembered in memory.
     pub fn over(
         registry: Arc<SqliteRegistry>,
         tokens: Arc<impl TokenStore + Denylist + 'static>,
         quotas: Arc<dyn QuotaCounter>,
     ) -> Self {
         let replay_guard = Arc::new(MemoryReplayGuard::default());
+        let use_marks = Arc::new(MemoryUseMarks::new(SystemClock.now()));
         let observer: Arc<Observer> = Arc::default();
         let audit = Arc::clone(&observer) as _;
         Self {
@@ -64,6 +68,7 @@ impl EmbeddedAdapters {
             denylist: tokens,
             quotas,
             replay_guard,
+            use_marks,
             key_copies: Arc::new(MemoryKeyCopies::default()),
             audit,
             observer,
@@ -127,6 +132,10 @@ impl Adapters for EmbeddedAdapters {
 
     fn replay_guard(&self) -> Result<Arc<dyn ReplayGuard>, Infallible> {
         Ok(Arc::clone(&self.replay_guard))
+    }
+
+    fn use_marks(&self) -> Result<Arc<dyn UseMarks>, Infallible> {
+        Ok(Arc::clone(&self.use_marks))
     }
 
     fn signing_keys(&self) -> Result<Arc<dyn SigningKeySource>, Infallible> {

@@ -19,6 +19,7 @@ use crate::core::error::OAuthError;
 use crate::core::params::Params;
 use crate::core::realm::{Issuer, PublicUrl, RealmName};
 use crate::core::source::ClientSource;
+use crate::core::trust::caller::CallerByAws;
 
 /// The largest body that is read: 64 KiB. A larger one is refused before it is kept.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -40,6 +41,7 @@ pub struct FormRequest {
     params: Params,
     accept: Vec<HeaderValue>,
     source: Option<ClientSource>,
+    aws_caller: Option<CallerByAws>,
 }
 
 impl Addressed {
@@ -89,7 +91,8 @@ impl FormRequest {
             .collect();
         let accept = parts.headers.get_all(ACCEPT).iter().cloned().collect();
         let source = source(&parts.extensions);
-        Ok(Self { addressed, authorization, params, accept, source })
+        let aws_caller = parts.extensions.get().cloned();
+        Ok(Self { addressed, authorization, params, accept, source, aws_caller })
     }
 
     /// Whether the caller would rather have this media type than JSON: by the weights of Accept, and where both weigh the same by its
@@ -106,6 +109,7 @@ impl FormRequest {
         let request = ClientRequest {
             authorization: &authorization,
             source: self.source,
+            aws_caller: self.aws_caller.as_ref(),
             ..ClientRequest::new(&self.addressed.realm, &self.addressed.issuer, &self.params)
         };
         endpoint(&request).await

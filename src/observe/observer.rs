@@ -92,6 +92,7 @@ mod tests {
             scope: &"read".parse().expect("a scope"),
             expires_in: 3600,
             format: AccessTokenFormat::Opaque,
+            admission: None,
             audit_tracking_id: "a9ab2e1e-6a5a-4d8f-8e0d-4c1d5e0f2a3b",
         });
         let line = observer.metrics_line();

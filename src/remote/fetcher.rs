@@ -242,6 +242,11 @@ impl Service<Name> for GuardedResolver {
 }
 
 impl FetchError {
+    /// Whether the server has said that nothing is there, and not that it should be asked again.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Status(400..=499)) && !matches!(self, Self::Status(408 | 425 | 429))
+    }
+
     /// What an error of the HTTP client says, by the first of its causes that is known.
     fn of(error: &(dyn Error + 'static)) -> Self {
         let mut has_no_connection = false;

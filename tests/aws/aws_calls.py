@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from emulator import Emulator
 from loopback import LoopbackServer
 from stack import Statement
 
 _THROTTLED = "com.amazon.coral.availability#ThrottlingException"
+_WHO_CALLS = "sts:GetCallerIdentity"
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager"}
 
 
@@ -71,6 +73,10 @@ def _tags_once(tag: str, call: Call) -> bool:
     return asked.keys() == {tag} and has.get(tag, asked[tag]) == asked[tag]
 
 
+def _action_of_form(body: bytes) -> str:
+    return f"sts:{parse_qs(body.decode())['Action'][0]}"
+
+
 def _is_like(pattern: str, text: str) -> bool:
     """IAM's patterns: `*` and `?` are the only wildcards, and span slashes."""
     expression = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
@@ -81,7 +87,7 @@ class AwsCalls(LoopbackServer):
     """Use as a context manager; `url` is the endpoint to give to a function.
 
     `throttled` names actions that AWS shall refuse for load, however often they are tried; `failing` gives actions an error
-    of their own. `after` is told of each call that AWS has done, before the function gets the answer.
+    of their own. `refuses` gives single calls an error. `after` is told of each call that AWS has done, before the function gets the answer.
     """
 
     def __init__(
@@ -91,15 +97,18 @@ class AwsCalls(LoopbackServer):
         *,
         throttled: frozenset[str] = frozenset(),
         failing: Mapping[str, str] | None = None,
+        refuses: Callable[[Call], str | None] = lambda call: None,
         after: Callable[[Call], None] = lambda call: None,
     ) -> None:
         self._emulator = emulator
         self._failing = {action: _THROTTLED for action in throttled} | dict(failing or {})
+        self._refuses = refuses
         self._after = after
         self._upstream = urlsplit(emulator.url)
         self._policy = tuple(policy)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
+        self._requests: list[str] = []
         self._keys: dict[str, dict[str, str]] = {}
         super().__init__(self._handler())
 
@@ -109,31 +118,46 @@ class AwsCalls(LoopbackServer):
             return list(self._calls)
 
     @property
+    def requests(self) -> list[str]:
+        """The operations that were asked for: a batch once, whatever it is billed for."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
     def refused(self) -> list[Call]:
         return [call for call in self.calls if not self._permits(call)]
 
     def _permits(self, call: Call) -> bool:
-        return any(allows(statement, call) for statement in self._policy)
+        # No policy is asked, nor can one deny it.
+        return call.action == _WHO_CALLS or any(allows(statement, call) for statement in self._policy)
 
-    def _resolve(self, target: str, body: bytes) -> Call:
+    def _resolve(self, target: str, body: bytes) -> list[Call]:
+        """The call, or one for each item of a batch: so it is billed, and each has to be allowed."""
         service, operation = target.rsplit(".", 1)
         prefix = _SERVICES[service]
         given = json.loads(body)
         if prefix == "dynamodb":
-            table = given.get("TableName", "")  # a batch or a transaction names none here, and so matches no statement
-            resource = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table}" if table else "unknown"
-            item = given.get("Item") or given.get("Key") or {}
-            names = self._key_names(table) if item else {}
-            leading_key, sort_key = (item.get(names.get(kind), {}).get("S") for kind in ("HASH", "RANGE"))
-            consistent = given.get("ConsistentRead", False)
-            # What an expression says without a placeholder would be missed: this program has none of those.
-            attributes = frozenset((*item, *given.get("ExpressionAttributeNames", {}).values()))
-            return Call(f"{prefix}:{operation}", resource, leading_key, attributes, sort_key, consistent)
+            action = f"{prefix}:{operation}"
+            if operation == "BatchGetItem":
+                batches = given["RequestItems"].items()
+                return [self._of_item(action, table, {**batch, "Key": key}) for table, batch in batches for key in batch["Keys"]]
+            # A transaction names no table here, and so matches no statement.
+            return [self._of_item(action, given.get("TableName", ""), given)]
         # CreateSecret names what does not exist yet.
         arn, has = self._secret(given.get("SecretId") or given["Name"])
         asked = tuple((tag["Key"], tag["Value"]) for tag in given.get("Tags", ()))
         label = given.get("VersionStage")
-        return Call(f"{prefix}:{operation}", arn, version_stage=label, request_tags=asked, resource_tags=has)
+        return [Call(f"{prefix}:{operation}", arn, version_stage=label, request_tags=asked, resource_tags=has)]
+
+    def _of_item(self, action: str, table: str, given: Mapping[str, Any]) -> Call:
+        resource = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table}" if table else "unknown"
+        item = given.get("Item") or given.get("Key") or {}
+        names = self._key_names(table) if item else {}
+        leading_key, sort_key = (item.get(names.get(kind), {}).get("S") for kind in ("HASH", "RANGE"))
+        consistent = given.get("ConsistentRead", False)
+        # What an expression says without a placeholder would be missed: this program has none of those.
+        attributes = frozenset((*item, *given.get("ExpressionAttributeNames", {}).values()))
+        return Call(action, resource, leading_key, attributes, sort_key, consistent)
 
     def _implied(self, call: Call) -> list[Call]:
         """What AWS asks of a call beside its own action: who makes a secret with tags has to be allowed to tag it."""
@@ -167,15 +191,21 @@ class AwsCalls(LoopbackServer):
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                call = proxy._resolve(self.headers["X-Amz-Target"], body)
-                needed = [call, *proxy._implied(call)]
+                target = self.headers.get("X-Amz-Target")
+                # STS alone names what is asked in a form.
+                calls = proxy._resolve(target, body) if target else [Call(_action_of_form(body), "*")]
+                needed = [*calls, *(implied for call in calls for implied in proxy._implied(call))]
                 with proxy._lock:
                     proxy._calls.extend(needed)
+                    proxy._requests.append(calls[0].action)
                 if not all(proxy._permits(each) for each in needed):
                     self._refuse("com.amazon.coral.service#AccessDeniedException")
                     return
-                if call.action in proxy._failing:
-                    self._refuse(proxy._failing[call.action])
+                if calls[0].action in proxy._failing:
+                    self._refuse(proxy._failing[calls[0].action])
+                    return
+                if error := proxy._refuses(calls[0]):
+                    self._refuse(error)
                     return
                 upstream = HTTPConnection(proxy._upstream.hostname or "", proxy._upstream.port, timeout=30)
                 try:
@@ -183,7 +213,8 @@ class AwsCalls(LoopbackServer):
                     upstream.request("POST", self.path, body, dict(self.headers.items()))
                     answer = upstream.getresponse()
                     content = answer.read()
-                    proxy._after(call)
+                    for call in calls:
+                        proxy._after(call)
                     self._reply(answer.status, content, answer.getheader("Content-Type", ""))
                 finally:
                     upstream.close()

@@ -172,7 +172,7 @@ class Ministack:
             **without_aws(os.environ),
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
-            "SERVICES": "dynamodb,secretsmanager",
+            "SERVICES": "dynamodb,secretsmanager,sts",
             "LOG_LEVEL": "ERROR",
             "TMPDIR": self._state.name,
         }

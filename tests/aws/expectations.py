@@ -115,6 +115,11 @@ def unauthenticated() -> Expected:
     return rejected(401, "invalid_client", www_authenticate=CHALLENGE)
 
 
+def not_a_trusted_role() -> Expected:
+    """Where AWS verifies who calls, nobody is asked for a secret."""
+    return rejected(401, "invalid_client", www_authenticate="AWS4-HMAC-SHA256")
+
+
 OPAQUE = r"gwt_[A-Za-z0-9_-]{43}"
 JWT = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 
@@ -133,7 +138,7 @@ def counted(scope: str, form: str = OPAQUE) -> Expected:
     """Issued to a client with a quota of a million a day, which is told what is left."""
     left = {
         "ratelimit-policy": '"day";q=1000000;w=86400',
-        "ratelimit": text(r'"day";r=9999\d\d;t=[1-9]\d{0,4}'),
+        "ratelimit": text(r'"day";r=999\d{3};t=[1-9]\d{0,4}'),
     }
     answer = issued(scope, form)
     return Expected(answer.status, answer.body, {**answer.headers, **left})
@@ -174,7 +179,7 @@ def metadata(issuer: str) -> Expected:
         "revocation_endpoint": f"{issuer}/token/revoke",
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
     }
     return Expected(200, body, {"content-type": NO_STORE["content-type"], "cache-control": "public, max-age=300"})
 
@@ -224,6 +229,8 @@ EXPECTATIONS: dict[str, Expectation] = {
     "token/wrong-secret": unauthenticated(),
     "token/unknown-client": unauthenticated(),
     "token/private-key-jwt-expired": unauthenticated(),
+    "token/workload-identity-expired": unauthenticated(),
+    "token/jwt-bearer-expired": rejected(400, "invalid_grant"),
     "token/invalid-scope": rejected(400, "invalid_scope"),
     "token/unsupported-grant": rejected(400, "unsupported_grant_type"),
     "token/duplicate-parameter": rejected(400, "invalid_request"),
@@ -258,6 +265,26 @@ EXPECTATIONS: dict[str, Expectation] = {
     ),
     "rotate/unknown-step": UNKNOWN_EVENT,
     "rotate/proxy-request": UNKNOWN_EVENT,
+    "iam/function-url": counted("write", JWT),
+    "iam/http-api": counted("write", JWT),
+    "iam/rest-api-v1": counted("write", JWT),
+    "iam/another-session": counted("write", JWT),
+    "iam/introspect": INACTIVE,
+    "iam/revoke": REVOKED,
+    "iam/another-role": not_a_trusted_role(),
+    "iam/another-account": not_a_trusted_role(),
+    "iam/another-partition": not_a_trusted_role(),
+    "iam/contradiction": not_a_trusted_role(),
+    "iam/user": not_a_trusted_role(),
+    "iam/root": not_a_trusted_role(),
+    "iam/federated-user": not_a_trusted_role(),
+    "iam/cognito": not_a_trusted_role(),
+    "iam/test-invoke": not_a_trusted_role(),
+    "iam/unsigned": not_a_trusted_role(),
+    "iam/unknown-client": not_a_trusted_role(),
+    "iam/no-client-id": rejected(400, "invalid_request"),
+    "iam/secret-beside": rejected(400, "invalid_request"),
+    "iam/basic-beside": rejected(400, "invalid_request"),
     "authorizer/http-api-v2": passes(),
     "authorizer/http-api-v2-path-parameter": passes(),
     "authorizer/http-api-v2-no-header": stops("no_credentials"),
@@ -319,7 +346,7 @@ def items(*kinds: str) -> Json:
 
 
 # A mark keeps when the token would have expired and its audit id, so the function that writes it must not touch those.
-MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"]
+MARKED = ["id", "version", "realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims", "trust_rule"]
 
 
 def versions(*labels: str) -> Json:
@@ -357,6 +384,8 @@ FETCHED_KEYS: list[Grant] = [
     ("ReadFetchedKeys", "dynamodb:GetItem", TOKENS, items("fetched-jwks")),
     ("ShareFetchedKeys", "dynamodb:UpdateItem", TOKENS, items("fetched-jwks")),
 ]
+# Without it a realm and a client are read one after the other. Its control is test_without_a_read_of_several_items_each_is_read_alone.
+READ_TOGETHER = ["ReadRealmsWithClients", "dynamodb:BatchGetItem"]
 OF_PUBLISHED_KEYS = ["ReadFetchedKeys", "ShareFetchedKeys"]
 # The functions, in the order of the template; the last one has a template of its own. What each may touch is the security model.
 FUNCTIONS = {
@@ -365,49 +394,55 @@ FUNCTIONS = {
         work="token/quota",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
             ("ReadWholeSince", "dynamodb:GetItem", TOKENS, items("store")),
             *FETCHED_KEYS,
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
             ("CountTokens", "dynamodb:UpdateItem", TOKENS, items("quota")),
+            ("MarkUse", "dynamodb:UpdateItem", TOKENS, items("use")),
             ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["RememberAssertions", "ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
+        beyond_work=[*READ_TOGETHER, "MarkUse", "RememberAssertions", "ReadWholeSince", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS],
     ),
     "IntrospectFunction": Function(
         endpoints=("introspection",),
         work="introspect/signed",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
             *FETCHED_KEYS,
             ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            ("MarkUse", "dynamodb:UpdateItem", TOKENS, items("use")),
             ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
             *FIRST_KEYS,
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["RememberAssertions", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
+        beyond_work=[*READ_TOGETHER, "MarkUse", "RememberAssertions", *WHOLE_SINCE, *TAGGED, *OF_PUBLISHED_KEYS, "dynamodb:UpdateItem"],
     ),
     "RevokeFunction": Function(
         endpoints=("revocation",),
         work="revoke/own",
         grants=[
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
             *FETCHED_KEYS,
             (
                 *("MarkRevokedTokens", "dynamodb:UpdateItem", TOKENS),
                 items("token") | {"ForAllValues:StringEquals": {"dynamodb:Attributes": MARKED}},
             ),
             ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
+            ("MarkUse", "dynamodb:UpdateItem", TOKENS, items("use")),
             ("RememberAssertions", "dynamodb:PutItem", TOKENS, items("used")),
             ("ReadClientSecrets", "secretsmanager:GetSecretValue", CLIENT_SECRETS, USED_SECRETS),
         ],
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
-        beyond_work=["RememberAssertions", "EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS],
+        beyond_work=[*READ_TOGETHER, "MarkUse", "RememberAssertions", "EndStatelessTokens", "dynamodb:PutItem", *OF_PUBLISHED_KEYS],
     ),
     "MetadataFunction": Function(
         endpoints=("metadata", "jwks"),
@@ -421,6 +456,7 @@ FUNCTIONS = {
             ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
             ("ListRegistrations", "dynamodb:Query", REGISTRY, None),
             ("PublishKeys", "dynamodb:PutItem", REGISTRY, OWN_PARTITIONS),
+            ("WriteAdminLog", "dynamodb:PutItem", REGISTRY, items("log")),
             *rotation_of("ClientSecrets", CLIENT_SECRETS),
             *rotation_of("SigningKeys", SIGNING_KEYS),
             ("KeepFailedRuns", "sqs:SendMessage", {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}, None),
@@ -428,6 +464,27 @@ FUNCTIONS = {
         variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_SECRET_PREFIX"],
         # Lambda's own work, with the function's role, which no emulator here does.
         beyond_work=["KeepFailedRuns", "sqs:SendMessage"],
+    ),
+    # Its address is its own, and no route of the API leads to it.
+    "IamFunction": Function(
+        work="iam/function-url",
+        grants=[
+            ("ReadRegistrations", "dynamodb:GetItem", REGISTRY, None),
+            ("ReadRealmsWithClients", "dynamodb:BatchGetItem", REGISTRY, None),
+            ("StoreTokens", "dynamodb:PutItem", TOKENS, items("token", "store")),
+            ("ReadTokens", "dynamodb:GetItem", TOKENS, items("token", "revoked", "store")),
+            ("DateTokenTable", "dynamodb:DescribeTable", TOKENS, None),
+            ("CountTokens", "dynamodb:UpdateItem", TOKENS, items("quota")),
+            ("MarkUse", "dynamodb:UpdateItem", TOKENS, items("use")),
+            (
+                *("MarkRevokedTokens", "dynamodb:UpdateItem", TOKENS),
+                items("token") | {"ForAllValues:StringEquals": {"dynamodb:Attributes": MARKED}},
+            ),
+            ("EndStatelessTokens", "dynamodb:PutItem", TOKENS, items("revoked")),
+            *FIRST_KEYS,
+        ],
+        variables=["GRANTWELL_REGISTRY_TABLE", "GRANTWELL_PUBLIC_URL", "GRANTWELL_TOKEN_TABLE", "GRANTWELL_SECRET_PREFIX"],
+        beyond_work=[*READ_TOGETHER, "ReadTokens", "MarkUse", "MarkRevokedTokens", "EndStatelessTokens", *WHOLE_SINCE, *TAGGED],
     ),
     "AuthorizerFunction": Function(
         work="authorizer/http-api-v2",

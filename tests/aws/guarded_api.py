@@ -1,4 +1,5 @@
-"""What an HTTP API does with a Lambda authorizer, in front of a function of the API's own: for examples/protected-api.
+"""What an HTTP API does with a Lambda authorizer, in front of a function of the API's own: for examples/protected-api and
+examples/two-services.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html. Everything is read from the
 translated template: routes, identity sources, payload format, how long an answer is kept. The authorizer is a real function
@@ -33,6 +34,7 @@ class GuardedApi:
         self._functions = {
             name: _inline_handler(function["Properties"]["Code"]["ZipFile"])
             for name, function in sam.resources(translated, "AWS::Lambda::Function").items()
+            if "ZipFile" in function["Properties"]["Code"]
         }
         self._kept: dict[tuple[str, ...], tuple[float, Json]] = {}
 

@@ -1,4 +1,4 @@
-"""What the files under events/ assume: a realm, seven clients and four tokens with fixed, public values.
+"""What the files under events/ assume: a realm, ten clients, two issuers that it trusts and four tokens with fixed, public values.
 
 The realm and the clients are registered with the real command line; only the tokens are put into the table directly, since
 no endpoint issues a token of a chosen value. Everything can be seeded again at any time (`revoke/own` uses up its token).
@@ -55,6 +55,12 @@ class SeededClient:
     settings: tuple[str, ...] = ()
     # The key that it authenticates by, in place of a secret.
     public_jwk: dict[str, str] | None = None
+    # Who it is, as an issuer vouches for it, in place of both.
+    trust: tuple[dict[str, object], ...] = ()
+
+    @property
+    def has_secret(self) -> bool:
+        return self.public_jwk is None and not self.trust
 
     @property
     def secret(self) -> str:
@@ -88,10 +94,52 @@ MY_KEY_CLIENT_PUBLIC_JWK = {
     "kid": "hiRaaB6Y5mAKv-ZhxIM9CvIvnb8MkYF989P9fpE3AIY",
 }
 MY_KEY_CLIENT = SeededClient("myKeyClient", "private_key_jwt", "write", public_jwk=MY_KEY_CLIENT_PUBLIC_JWK)
+MY_ROLE = SeededClient(
+    *("myRole", "aws_iam", "write", ("--access-token-format", "jwt", "--token-quota", "1000000/day")),
+    trust=({"name": "orders", "aws": {"account": "111122223333", "role": "OrdersRole"}},),
+)
+# Two issuers whose tokens the realm trusts: of one each is good once, those of the other are files that are read again.
+PLATFORM = "https://idp.example.com"
+CLUSTER = "https://cluster.example.com"
+PLATFORM_PUBLIC_JWK = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "jHGk3DvV1iU61uFEZtclbONSdw3ad8BDjQv1QCZ-e_w",
+    "y": "YSsv5cey-vl2Dsc5P7iyHk-EiDVOL9QHQw6z8A4ByMM",
+    "alg": "ES256",
+    "use": "sig",
+    "kid": "bfUFxzt0AAqbUIk7w6QMeqsItmsjxkZKGcfKf88O_Sw",
+}
+MY_WORKLOAD = SeededClient(
+    "myWorkload",
+    "workload_identity",
+    "write",
+    ("--claims", json.dumps({"team": {"from": ["team"]}})),
+    trust=({"name": "service", "issuer": PLATFORM, "claims": [{"path": ["sub"], "equals": "service-1"}]},),
+)
+MY_POD = SeededClient(
+    "myPod",
+    "workload_identity",
+    "write",
+    trust=(
+        {"name": "pod", "issuer": CLUSTER, "claims": [{"path": ["sub"], "equals": "system:serviceaccount:orders:api"}]},
+    ),
+)
 # A rotation of its secret has begun; its clients work as before.
 ROTATED_CLIENT = OTHER_CLIENT
 PENDING_VERSION = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
-CLIENTS = (MY_CLIENT, MY_POST_CLIENT, MY_RESOURCE_SERVER, OTHER_CLIENT, MY_JWT_CLIENT, MY_QUOTA_CLIENT, MY_KEY_CLIENT)
+CLIENTS = (
+    MY_CLIENT,
+    MY_POST_CLIENT,
+    MY_RESOURCE_SERVER,
+    OTHER_CLIENT,
+    MY_JWT_CLIENT,
+    MY_QUOTA_CLIENT,
+    MY_KEY_CLIENT,
+    MY_WORKLOAD,
+    MY_POD,
+    MY_ROLE,
+)
 
 
 @dataclass(frozen=True)
@@ -164,6 +212,11 @@ def register_clients(
     """Runs the command line as an operator would, the secrets on standard input."""
     environment = operator_environment(url, credentials, registry_table, secret_prefix)
     _run(environment, grantwell, "realm", "set", REALM, "--store", "aws")
+    for name, issuer, preset in (("idp", PLATFORM, ()), ("cluster", CLUSTER, ("--preset", "kubernetes"))):
+        where = ("--store", "aws", "--realm", REALM)
+        if not _run(environment, grantwell, "issuer", "show", name, *where, may_fail=True):
+            keys = json.dumps({"keys": [PLATFORM_PUBLIC_JWK]})
+            _run(environment, grantwell, "issuer", "add", name, *where, "--issuer", issuer, *preset, "--jwks", "-", stdin=keys)
     for each in CLIENTS:
         settings = ("--scope", each.scope, "--default-scope", each.scope, "--token-lifetime", "3600", *each.settings)
         register_client(environment, grantwell, REALM, each, settings)
@@ -176,15 +229,20 @@ def register_client(
     where = ("--store", "aws", "--realm", realm)
     if _run(environment, grantwell, "client", "show", client.id, *where, may_fail=True):
         return
-    by_key = client.public_jwk is not None
+    if client.trust:
+        source, stdin = ("--trust", "-"), json.dumps(client.trust)
+    elif client.public_jwk:
+        source, stdin = ("--jwks", "-"), json.dumps({"keys": [client.public_jwk]})
+    else:
+        source, stdin = ("--secret-stdin",), client.secret + "\n"
     _run(
         environment,
         grantwell,
         *("client", "create", *where, "--id", client.id, "--name", f"Example {client.id}"),
-        *("--owner", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
+        *("--contact", "owner@example.com", "--redirect-uri", "https://www.example.com:443/callback"),
         *("--grant-type", "client_credentials", "--auth-method", client.auth_method, *settings),
-        *(("--jwks", "-") if by_key else ("--secret-stdin",)),
-        stdin=json.dumps({"keys": [client.public_jwk]}) if by_key else client.secret + "\n",
+        *source,
+        stdin=stdin,
     )
 
 

@@ -2,8 +2,8 @@
 translator, moto's CloudFormation, then only what the stacks themselves answer.
 
 Names, environments and roles are read back from the stack's resources, so that a test sees what a function on AWS would
-see. Two things that moto cannot do are kept apart, and said here: it does not know HTTP APIs (gateway.py reads the routes
-from the translated template, and the API's id is given here), and its IAM enforces actions only, wanting resource "*"
+see. Two things that moto cannot do are kept apart, and said here: it knows neither HTTP APIs (gateway.py reads the routes
+from the translated template) nor function URLs, whose id and address are given here; and its IAM enforces actions only, wanting resource "*"
 (aws_calls.py checks the ARNs and the conditions).
 """
 
@@ -130,9 +130,10 @@ class Stack:
             deployed = {each["FunctionName"]: each for each in emulator.client("lambda").list_functions()["Functions"]}
         self.functions: dict[str, DeployedFunction] = {}
         for template, ids in ((source, self._ids), (authorizer_source, own)):
-            for each in sam.functions(template):
+            # The door and its role are there only where a parameter says so.
+            for each in (each for each in sam.functions(template) if each.logical_id in ids):
                 self.functions[each.logical_id] = self._function(each, deployed[ids[each.logical_id]])
-            for logical_id in sam.resources(template, "AWS::IAM::Role"):
+            for logical_id in (each for each in sam.resources(template, "AWS::IAM::Role") if each in ids):
                 self._let_moto_enforce(ids[logical_id])
 
     def _create(
@@ -144,6 +145,7 @@ class Stack:
             StackName=name,
             TemplateBody=json.dumps(translated)
             .replace("${Api}", sam.API_ID)
+            .replace("${IamUrl.FunctionUrl}", sam.FUNCTION_URL)
             .replace('{"Ref": "Api"}', json.dumps(sam.API_ID)),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],

@@ -17,6 +17,8 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 # The id that AWS would have made up for the stack's API.
 API_ID = "grantwell0"
+# And the address of its function URL, which ends with a slash.
+FUNCTION_URL = "https://grantwelldoor.lambda-url.us-east-1.on.aws/"
 
 Json = dict[str, Any]
 
@@ -90,8 +92,11 @@ def translate(template: Json, *, bucket: str = "code", key: str = "bootstrap.zip
 
 
 def routes(translated: Json) -> Iterator[Route]:
-    """The HTTP API's routes, read from the OpenAPI document that the translator made."""
-    for api in resources(translated, "AWS::ApiGatewayV2::Api").values():
+    """The HTTP API's routes, read from the OpenAPI document that the translator made. Not those of the door for roles, which is an API of
+    its own."""
+    resources = translated["Resources"].items()
+    apis = [each for name, each in resources if each["Type"] == "AWS::ApiGatewayV2::Api" and name != "IamApi"]
+    for api in apis:
         for path, methods in api["Properties"]["Body"]["paths"].items():
             for method, operation in methods.items():
                 integration = operation["x-amazon-apigateway-integration"]

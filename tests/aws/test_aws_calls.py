@@ -22,10 +22,11 @@ import pytest
 
 import key_client
 import seed
+import workload_client
 from aws_calls import AwsCalls, Call
 from conftest import StartFunction
 from emulator import Emulator
-from expectations import UNAVAILABLE, assert_answer, assert_outcome, event, unauthenticated
+from expectations import EXPECTATIONS, UNAVAILABLE, assert_answer, assert_outcome, event, unauthenticated
 from runtime_api import Answer, LambdaRuntime
 from stack import Stack, Statement
 from template import ROOT, Json
@@ -43,7 +44,9 @@ DIGEST = seed.SeededClient("digestClient", "client_secret_basic", "write", ("--s
 DIGEST_RESOURCE_SERVER = seed.SeededClient(
     "digestResourceServer", "client_secret_basic", seed.MY_RESOURCE_SERVER.scope, ("--secret-storage", "digest")
 )
-REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED, DIGEST, DIGEST_RESOURCE_SERVER)
+# Is told by its role.
+ROLE = seed.SeededClient("countedRole", "aws_iam", "write", trust=seed.MY_ROLE.trust)
+REGISTERED = (STATELESS, COUNTED, OBSERVED, COUNTED_STATELESS, LIMITED, DIGEST, DIGEST_RESOURCE_SERVER, ROLE)
 # How the three kinds of token are asked for; the names are those of `grantwell cost`.
 ISSUERS = {"opaque": seed.MY_CLIENT, "stored jwt": seed.MY_JWT_CLIENT, "stateless jwt": STATELESS}
 COST_ARGUMENTS = {
@@ -55,6 +58,8 @@ COST_ARGUMENTS = {
 # What a process asks for once and then remembers for a minute, or for five.
 REALM = Counter({"GetItem realm": 1})
 CLIENT = Counter({"GetItem client": 1})
+# In one round trip, where a request names a client and neither is remembered.
+REALM_WITH_CLIENT = Counter({"BatchGetItem realm": 1, "BatchGetItem client": 1})
 SECRET = Counter({"GetSecretValue client": 2})
 SIGNING_KEYS = Counter({"GetSecretValue signing-keys": 1, "GetItem jwks consistent": 1})
 PUBLIC_KEYS = Counter({"GetItem jwks consistent": 1})
@@ -63,15 +68,20 @@ WHOLE_SINCE = Counter({"GetItem store consistent": 1, "DescribeTable": 1})
 NEW_SECRET = Counter({"GetItem client consistent": 1})
 # And what it asks for once in its life.
 REGISTRY = Counter({"GetItem registry consistent": 1})
-CALLER = REALM + CLIENT + SECRET + NEW_SECRET
+CALLER = REALM_WITH_CLIENT + SECRET + NEW_SECRET
 # A digest comes with the registration, and so does a public key.
-DIGEST_CALLER = REALM + CLIENT
-KEY_CALLER = REALM + CLIENT
+DIGEST_CALLER = REALM_WITH_CLIENT
+KEY_CALLER = REALM_WITH_CLIENT
+# The rules come with the registration, and the issuer, here with its keys, with the realm.
+IDENTITY_CALLER = REALM_WITH_CLIENT
+ROLE_CALLER = REALM_WITH_CLIENT
 
 ISSUED = Counter({"PutItem token": 1})
 # An assertion is used once, by whichever sandbox.
 USED = Counter({"PutItem used": 1})
 COUNT = Counter({"UpdateItem quota": 1})
+# A client of a realm that has its use recorded, once a day.
+MARKED_AS_USED = Counter({"UpdateItem use": 1})
 LOOKED_UP = Counter({"GetItem token consistent": 1})
 DENIAL_LOOKED_UP = Counter({"GetItem revoked consistent": 1})
 NOTHING: Calls = Counter()
@@ -133,14 +143,19 @@ class Counted:
 CountCalls = Callable[[str], Counted]
 
 
-@pytest.fixture
-def service(seeded: Stack, start: StartFunction, emulator: Emulator, binaries: Path) -> Service:
-    """The realm with a client for each kind of token; it has signed before."""
-    table, prefix = seeded.physical_id("RegistryTable"), seeded.parameters["SecretPrefix"]
+@pytest.fixture(scope="module")
+def clients(registered: Stack, emulator: Emulator, binaries: Path) -> None:
+    """A client for each kind of token. Nobody here changes them, and the command takes seconds for them all."""
+    table, prefix = registered.physical_id("RegistryTable"), registered.parameters["SecretPrefix"]
     operator = seed.operator_environment(emulator.url, emulator.operator, table, prefix)
     for each in REGISTERED:
         settings = ("--scope", each.scope, "--default-scope", each.scope, *each.settings)
         seed.register_client(operator, binaries / "grantwell", seed.REALM, each, settings)
+
+
+@pytest.fixture
+def service(clients: None, seeded: Stack, start: StartFunction) -> Service:
+    """The realm with a client for each kind of token; it has signed before."""
     service = Service(seeded, start(seeded.functions["TokenFunction"]))
     service.token("stored jwt")
     # The first token that is stored nowhere writes down since when the table is whole, and in that very second none is.
@@ -185,8 +200,21 @@ def token_request(client: seed.SeededClient, secret: str | None = None) -> Json:
     return form("token/basic", client, "grant_type=client_credentials", secret)
 
 
+def token_request_of_the_role() -> Json:
+    given = event("iam/function-url")
+    return {**given, "body": f"grant_type=client_credentials&client_id={ROLE.id}", "isBase64Encoded": False}
+
+
 def fresh(**claims: object) -> str:
     return key_client.assertion(int(time.time()), **claims)
+
+
+def fresh_token(**claims: object) -> str:
+    return workload_client.token(int(time.time()), **claims)
+
+
+def pod() -> str:
+    return fresh_token(issuer=seed.CLUSTER, sub="system:serviceaccount:orders:api")
 
 
 def claims(token: str) -> Json:
@@ -258,9 +286,16 @@ ROWS = {
     "token: opaque, by a key": Row(
         "TokenFunction", lambda service: key_client.event_with(fresh()), answers_200, USED + ISSUED, KEY_CALLER
     ),
+    "token: opaque, by a token of an issuer that is good once": Row(
+        "TokenFunction", lambda _: workload_client.event_with(fresh_token()), answers_200, USED + ISSUED, IDENTITY_CALLER
+    ),
+    "token: opaque, by a token of an issuer that is a file": Row(
+        "TokenFunction", lambda _: workload_client.event_with(pod(), client=seed.MY_POD.id), answers_200, ISSUED, IDENTITY_CALLER
+    ),
     "token: opaque, secret kept as a digest": Row(
         "TokenFunction", lambda service: token_request(DIGEST), answers_200, ISSUED, DIGEST_CALLER
     ),
+    "token: opaque, by a role of AWS": Row("IamFunction", lambda service: token_request_of_the_role(), answers_200, ISSUED, ROLE_CALLER),
     # --- introspection; the second client is the token's own ---
     "introspection: opaque": Row(
         "IntrospectFunction", introspection("opaque"), says_active, LOOKED_UP, CALLER + CLIENT
@@ -435,7 +470,7 @@ def test_guessing_at_a_secret_costs_one_reload_in_thirty_seconds(
     assert set(seen) <= set(CALLER) and seen["GetItem client"] <= reloads - 1, seen
     # The rightful client is served meanwhile, from what is remembered.
     assert answers_200(function.sandbox.invoke(form(REQUESTS[name], CALLERS[name], BODIES[name])))
-    assert function.calls() - REALM - CLIENT == WARM[name]
+    assert function.calls() - REALM_WITH_CLIENT - CLIENT == WARM[name]
 
 
 def test_a_flood_of_unknown_clients_costs_one_read_each_and_no_memory(service: Service, count: CountCalls) -> None:
@@ -446,8 +481,8 @@ def test_a_flood_of_unknown_clients_costs_one_read_each_and_no_memory(service: S
             stranger = seed.SeededClient(f"{number:0128}", "client_secret_basic", "write")
             assert function.sandbox.call(token_request(stranger)).status == 401
             calls = function.calls()
-            realm = calls.pop("GetItem realm", 0)  # once a minute
-            assert calls == Counter({"GetItem client": 1}) and realm <= 1, calls
+            realm = calls.pop("BatchGetItem realm", 0)  # once a minute
+            assert calls == Counter({"BatchGetItem client" if realm else "GetItem client": 1}) and realm <= 1, calls
 
     flood(0, 500)
     before = resident_kilobytes(function.sandbox.pid)
@@ -531,6 +566,7 @@ def test_grantwell_cost_computes_with_the_calls_that_are_counted(kind: str, quot
         "public_keys": PUBLIC_KEYS,
         "whole_since": WHOLE_SINCE,
         "registry": REGISTRY,
+        "use_mark": MARKED_AS_USED,
     }
     assert computed == {
         "token": billed(ROWS[f"token: {kind}{quota}"].warm),
@@ -553,6 +589,37 @@ def test_grantwell_cost_computes_with_the_calls_of_a_key(binaries: Path) -> None
     assert computed["token"] == billed(ROWS["token: opaque, by a key"].warm)
 
 
+def test_grantwell_cost_computes_with_the_calls_of_a_role(binaries: Path) -> None:
+    computed = cost(binaries, "opaque", "--secret-storage", "iam")["calls"]
+    assert computed["token"] == billed(ROWS["token: opaque, by a role of AWS"].warm)
+    assert computed["introspection"] == billed(LOOKED_UP)
+    assert computed["load"]["client_secret"] == computed["load"]["new_secret"] == billed(NOTHING)
+
+
+USED_BY = [("TokenFunction", "token: opaque"), ("IntrospectFunction", "introspection: opaque, by its own client")]
+
+
+@pytest.mark.parametrize(("name", "row"), USED_BY)
+def test_the_use_of_a_client_is_recorded_by_one_write_a_day(
+    name: str, row: str, service: Service, count: CountCalls, emulator: Emulator, binaries: Path
+) -> None:
+    stack, each = service.stack, ROWS[row]
+    operator = seed.operator_environment(
+        emulator.url, emulator.operator, stack.physical_id("RegistryTable"), stack.parameters["SecretPrefix"]
+    )
+    command = [binaries / "grantwell", "realm", "set", seed.REALM, "--record-use", "on", "--store", "aws"]
+    subprocess.run(command, env=operator, check=True, capture_output=True)
+    function, request = count(name), each.request(service)
+    assert each.succeeded(function.sandbox.invoke(request))
+    assert function.calls() == each.loads + each.warm + MARKED_AS_USED
+    assert each.succeeded(function.sandbox.invoke(request))
+    assert function.calls() == each.warm
+    # Another sandbox's write changes nothing, and is billed.
+    other = count(name)
+    assert each.succeeded(other.sandbox.invoke(request))
+    assert other.calls()["UpdateItem use"] == 1
+
+
 def test_a_replay_is_one_call_and_a_wrong_signature_none(service: Service, count: CountCalls) -> None:
     function = count("TokenFunction")
     used = key_client.event_with(fresh())
@@ -573,6 +640,29 @@ def test_a_replay_is_one_call_and_a_wrong_signature_none(service: Service, count
     for other in (fresh(aud="https://other.example.com"), key_client.assertion(int(time.time()) - 600)):
         assert_answer(function.sandbox.call(key_client.event_with(other)), unauthenticated())
         assert function.calls() == NOTHING
+
+
+def test_a_token_of_an_issuer_that_proves_nothing_costs_a_look_at_the_registration_in_thirty_seconds(
+    service: Service, count: CountCalls
+) -> None:
+    function = count("TokenFunction")
+    used = workload_client.event_with(fresh_token())
+    assert function.sandbox.call(used).status == 200
+    function.calls()
+    refused = EXPECTATIONS["token/jwt-bearer-expired"]
+    for _ in range(3):
+        assert_outcome(function.sandbox, used, refused)
+        assert function.calls() == USED
+    wrong = [fresh_token(sub="service-2"), fresh_token(issuer="https://idp.example.org"), fresh_token()[:-8] + "AAAAAAAA"]
+    assert_outcome(function.sandbox, workload_client.event_with(wrong[0]), refused)
+    assert function.calls() == NEW_SECRET
+    for text in (*wrong, fresh_token(aud="https://other.example.com"), workload_client.token(int(time.time()) - 700)):
+        assert_outcome(function.sandbox, workload_client.event_with(text), refused)
+        assert function.calls() == NOTHING
+    # Somebody whom nobody knows costs a read of the registry, once.
+    for expected in (CLIENT, NOTHING):
+        assert_outcome(function.sandbox, workload_client.event_with(fresh_token(), client="nobody"), refused)
+        assert function.calls() == expected
 
 
 def test_guessing_at_a_digest_costs_one_read_in_thirty_seconds(service: Service, count: CountCalls) -> None:
@@ -620,7 +710,7 @@ def unit(name: str) -> str:
     operation = name.split()[0]
     if operation == "GetSecretValue":
         return "secrets_manager"
-    if operation == "GetItem":
+    if operation in ("GetItem", "BatchGetItem"):
         return "consistent_reads" if name.endswith(" consistent") else "eventual_reads"
     assert operation in ("PutItem", "UpdateItem", "DeleteItem"), name
     return "writes"

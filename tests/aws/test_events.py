@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 import key_client
+import workload_client
 import seed
 import tables
 from conftest import StartFunction
@@ -94,10 +95,24 @@ def test_a_fresh_assertion_is_good_for_one_request_to_whichever_function(seeded:
     assert_outcome(issuing[1], key_client.event_with(key_client.assertion(int(time.time()))), issued("write"))
 
 
+def test_a_fresh_token_of_a_platform_is_good_once_in_whichever_place(seeded: Stack, start: StartFunction) -> None:
+    issuing = [start(seeded.functions["TokenFunction"]) for _ in range(2)]
+    for place, other in (("grant", "assertion"), ("assertion", "grant")):
+        text = workload_client.token(int(time.time()))
+        assert_outcome(issuing[0], workload_client.event_with(text, place), issued("write"))
+        refused = EXPECTATIONS[f"token/{workload_client.EVENTS[other].stem}"]
+        assert_outcome(issuing[1], workload_client.event_with(text, other), refused)
+    # A file that is read again.
+    pod = {"issuer": seed.CLUSTER, "sub": "system:serviceaccount:orders:api", "iat": int(time.time()) - 3000}
+    text = workload_client.token(int(time.time()), **pod)
+    for function in issuing:
+        assert_outcome(function, workload_client.event_with(text, client=seed.MY_POD.id), issued("write"))
+
+
 def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded: Stack, start: StartFunction) -> None:
     secrets = {"wrong secret": "not-a-secret-someoneElse-0123456789", "password": "not-a-password-0123456789"}
     for client in seed.CLIENTS:
-        if client.public_jwk:
+        if not client.has_secret:
             continue
         secrets[f"secret of {client.id}"] = client.secret
         secrets[f"Basic credential of {client.id}"] = client.basic.rstrip("=")
@@ -116,6 +131,9 @@ def test_no_log_line_holds_a_credential_even_at_the_most_talkative_level(seeded:
         if given.get("body"):
             secrets[f"body of {name}"] = given["body"]
         authorization = (given.get("headers") or {}).get("authorization", "")
+        session = (given.get("headers") or {}).get("x-amz-security-token", "")
+        if session:
+            secrets[f"session of {name}"] = session
         if authorization:
             secrets[f"Authorization of {name}"] = authorization.removeprefix("Basic ").rstrip("=")
         if not isinstance(EXPECTATIONS[name], Expected):

@@ -336,6 +336,12 @@ class Work:
                     assert not sandboxes.is_active(token), "a revocation that was not done"
 
                 return [Try(revocation(token, owner), REVOKED, gone)]
+            case "IamFunction":
+
+                def issued_at_the_door(answer: Answer) -> None:
+                    assert sandboxes.is_active(answer.json["access_token"]), "a token that is not stored"
+
+                return [Try(event("iam/function-url"), EXPECTATIONS["iam/function-url"], issued_at_the_door)]
             case "AuthorizerFunction":
                 alive, *dead = sandboxes.tokens(self.form)
                 facts = {"client_id": owner.id, "sub": owner.id, "scope": "write"}
@@ -346,7 +352,7 @@ class Work:
         return [Try(event("metadata/jwks"), keys), Try(event(name), EXPECTATIONS[name])]
 
 
-_CLIENT = ("GetItem realm", "GetItem client", "GetSecretValue clients")
+_CLIENT = ("BatchGetItem", "GetItem client", "GetSecretValue clients")
 _OWNER = ("GetItem realm", "GetItem client")
 _KEYS = ("GetSecretValue signing-keys", "GetItem registry", "GetItem jwks")
 WORK = {
@@ -354,6 +360,7 @@ WORK = {
     "issue JWT": Work("TokenFunction", "JWT", _KEYS, ("PutItem token",)),
     "issue stateless": Work("TokenFunction", "stateless", (*_CLIENT, *_KEYS)),
     "issue counted": Work("TokenFunction", "counted", (), ("UpdateItem quota", "PutItem token")),
+    "issue to a role": Work("IamFunction", "JWT", ("BatchGetItem", *_KEYS), ("UpdateItem quota", "PutItem token")),
     "introspect opaque": Work("IntrospectFunction", "opaque", _CLIENT, ("GetItem token",)),
     "introspect JWT": Work("IntrospectFunction", "JWT", ("GetItem jwks",), ("GetItem token",)),
     "introspect stateless": Work("IntrospectFunction", "stateless", ("GetItem jwks",), ("GetItem revoked",)),

@@ -225,7 +225,7 @@ def test_without_its_publisher_a_new_sandbox_uses_the_copy_and_without_the_copy_
     running = start(function)
     for _ in range(3):
         assert_outcome(running, client.request("TokenFunction"), UNAVAILABLE["TokenFunction"])
-    (line,) = [line for line in running.log_lines() if line["message"] == "a client's keys could not be fetched"]
+    (line,) = [line for line in running.log_lines() if line["message"] == "public keys could not be fetched"]
     assert line["level"] == "WARN" and "127.0.0.1" in line["error"] and client.id not in line["error"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,9 +43,13 @@ TOKEN_TABLE: dict[tuple[str, str], set[str]] = {
     ("IntrospectFunction", "PutItem"): {"used"},
     ("RevokeFunction", "UpdateItem"): {"token"},
     ("RevokeFunction", "PutItem"): {"revoked", "used"},
+    ("IamFunction", "GetItem"): {"token", "revoked", "store"},
+    ("IamFunction", "PutItem"): {"token", "store", "revoked"},
+    ("IamFunction", "UpdateItem"): {"quota", "token"},
     ("AuthorizerFunction", "GetItem"): {"token", "revoked", "store"},
 }
-WRITE_KEYS = ("TokenFunction", "IntrospectFunction", "RotateFunction")
+MAKE_KEYS = ("TokenFunction", "IntrospectFunction", "IamFunction")
+WRITE_KEYS = (*MAKE_KEYS, "RotateFunction")
 # Which versions of which secrets.
 LABELS = ("AWSCURRENT", "AWSPREVIOUS", "AWSPENDING", "custom")
 SECRETS: dict[tuple[str, str, str], set[str]] = {
@@ -55,6 +60,7 @@ SECRETS: dict[tuple[str, str, str], set[str]] = {
     ("RotateFunction", "UpdateSecretVersionStage", "clients"): {"AWSCURRENT", "AWSPENDING"},
     ("TokenFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
     ("IntrospectFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
+    ("IamFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT"},
     ("RotateFunction", "GetSecretValue", "signing-keys"): {"AWSCURRENT", "AWSPENDING"},
     ("RotateFunction", "UpdateSecretVersionStage", "signing-keys"): {"AWSCURRENT", "AWSPENDING"},
 }
@@ -87,7 +93,7 @@ def evaluate(simulations: list[sam.Json]) -> list[bool]:
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
     assert len(answers) == len(simulations)
-    assert set(answers) <= {"Allowed", "ImplicitlyDenied"}, answers
+    assert set(answers) <= {"Allowed", "ImplicitlyDenied", "ExplicitlyDenied"}, answers
     return [answer == "Allowed" for answer in answers]
 
 
@@ -158,7 +164,7 @@ def test_revocation_marks_a_token_and_can_neither_make_one_nor_give_it_more_time
 
     def requests() -> Iterable[Request]:
         for function in stack.functions.values():
-            revokes = function.logical_id == "RevokeFunction"
+            revokes = function.logical_id in ("RevokeFunction", "IamFunction")
             for attributes, may in (
                 (MARKED, True),
                 (["id", "version"], True),
@@ -175,16 +181,18 @@ def test_revocation_marks_a_token_and_can_neither_make_one_nor_give_it_more_time
     assert_evaluated(requests())
 
 
-def test_public_keys_are_all_that_a_function_writes_into_the_registry(stack: Stack) -> None:
+def test_public_keys_and_lines_of_the_log_are_all_that_a_function_writes_into_the_registry(stack: Stack) -> None:
     table = table_arn(stack, "RegistryTable")
     assert_evaluated(
         Request(function, f"dynamodb:{action}", table, context, is_allowed)
         for function, action in product(stack.functions.values(), ("PutItem", "UpdateItem", "DeleteItem"))
         for context, is_allowed in (
             (keys("keys#alpha"), action == "PutItem" and function.logical_id in WRITE_KEYS),
+            (keys("log#admin"), action == "PutItem" and function.logical_id == "RotateFunction"),
             (keys("alpha"), False),
             (keys("root"), False),
             (keys("keys#alpha", "root"), False),
+            (keys("log#admin", "root"), False),
             (keys(), False),
         )
     )
@@ -216,7 +224,7 @@ def test_each_function_reads_and_moves_the_versions_of_secrets_that_it_uses_and_
 
 def test_a_function_tags_what_it_makes_with_its_registry_and_changes_no_tag(stack: Stack) -> None:
     """Whether a request that makes a tagged secret has the tag in aws:ResourceTag already, IAM's reference leaves open: either way."""
-    tag, other, makers = "grantwell:registry", "grantwell:registration", ("TokenFunction", "IntrospectFunction")
+    tag, other, makers = "grantwell:registry", "grantwell:registration", MAKE_KEYS
     keys, client = secret_arn(stack, "signing-keys"), secret_arn(stack, "clients/myClient")
 
     def asking(asked: dict[str, str], has: dict[str, str]) -> Context:
@@ -344,7 +352,7 @@ def test_a_secret_gets_its_registrys_tag_when_it_is_made_and_no_function_gives_i
 
     def requests() -> Iterable[Request]:
         for function, name in product(stack.functions.values(), ("clients/myClient", "signing-keys")):
-            tags = name == "signing-keys" and function.logical_id in ("TokenFunction", "IntrospectFunction")
+            tags = name == "signing-keys" and function.logical_id in MAKE_KEYS
             for context, is_allowed in (
                 ({asked_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
                 ({asked_key: owner, has_key: owner, "aws:TagKeys": ["grantwell:registry"]}, tags),
@@ -357,3 +365,98 @@ def test_a_secret_gets_its_registrys_tag_when_it_is_made_and_no_function_gives_i
                 yield Request(function, "secretsmanager:TagResource", secret_arn(stack, name), context, is_allowed)
 
     assert_evaluated(requests())
+
+
+# --- the door for roles of AWS: who reaches its function, by the permissions of the template and the policies that the documents advise ---
+
+DOOR = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:grantwell-IamFunction-1"
+BY_ADDRESS: Context = {"lambda:InvokedViaFunctionUrl": "true"}
+URL: Context = {"lambda:FunctionUrlAuthType": "AWS_IAM"}
+OURS, OTHERS = f"arn:aws:iam::{ACCOUNT}:role/OrdersRole", "arn:aws:iam::444455556666:role/OrdersRole"
+ADMINISTRATOR = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def advised(sid: str) -> sam.Json:
+    """The policy of docs/operations.md that has this text, for our function."""
+    page = (sam.ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    (found,) = (block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if sid in block)
+    policy: sam.Json = json.loads(found.replace("FUNCTION_ARN", DOOR).replace("ACCOUNT:role", f"{ACCOUNT}:role"))
+    return policy
+
+
+def permissions(organization: str | None) -> sam.Json:
+    """What Lambda makes of the template's two permissions."""
+    statements = []
+    resources = sam.translate(sam.load())["Resources"]
+    for name in ("IamUrlPermission", "IamInvokePermission"):
+        given = resources[name]["Properties"]
+        condition: sam.Json = {}
+        if given.get("FunctionUrlAuthType"):
+            condition["StringEquals"] = {"lambda:FunctionUrlAuthType": given["FunctionUrlAuthType"]}
+        if given.get("InvokedViaFunctionUrl"):
+            condition["Bool"] = {"lambda:InvokedViaFunctionUrl": "true"}
+        principal: sam.Json | str = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        if organization:
+            condition.setdefault("StringEquals", {})["aws:PrincipalOrgID"] = organization
+            principal = "*"
+        statements.append(
+            {"Sid": name, "Effect": "Allow", "Principal": principal, "Action": given["Action"], "Resource": DOOR, "Condition": condition}
+        )
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+@pytest.mark.parametrize(
+    ("principal", "identity", "organization", "of_organization", "context", "by_address", "by_hand"),
+    [
+        # By its own policy, in the account: through the address, and never by an event of its own.
+        (OURS, "caller", None, None, {}, True, False),
+        (OURS, None, None, None, {}, False, False),
+        # What no permission of the function can deny.
+        (OURS, "administrator", None, None, {}, True, True),
+        # Unless the organization does.
+        (OURS, "administrator", None, "own", {}, True, False),
+        # With an organization: everybody of it in the account, and elsewhere whoever may by a policy there.
+        (OURS, None, "o-a1b2c3d4e5", None, {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}, True, False),
+        (OTHERS, None, "o-a1b2c3d4e5", None, {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}, False, False),
+        (OTHERS, "caller", "o-a1b2c3d4e5", None, {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}, True, False),
+        (OTHERS, "administrator", "o-a1b2c3d4e5", None, {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}, True, False),
+        # Another organization, and none.
+        (OTHERS, "administrator", "o-a1b2c3d4e5", None, {"aws:PrincipalOrgID": "o-zzzzzzzzzz"}, False, False),
+        (OTHERS, "administrator", None, None, {}, False, False),
+    ],
+)
+def test_the_door_is_reached_by_its_address_and_by_whom_its_permissions_name(
+    principal: str,
+    identity: str | None,
+    organization: str | None,
+    of_organization: str | None,
+    context: Context,
+    by_address: bool,
+    by_hand: bool,
+) -> None:
+    policies = {"caller": advised("lambda:InvokeFunctionUrl\", \"Resource"), "administrator": ADMINISTRATOR, None: None}
+    control = advised("TheDoorIsReachedByItsAddress") if of_organization else None
+
+    def asked(action: str, resource: str, more: Context) -> sam.Json:
+        return {
+            "resourcePolicy": permissions(organization),
+            **({"identityPolicy": policies[identity]} if policies[identity] else {}),
+            **({"organizationPolicy": control} if control else {}),
+            "principal": principal,
+            "action": action,
+            "resource": resource,
+            "account": ACCOUNT,
+            "context": {**context, **more},
+        }
+
+    url, through, direct, qualified = evaluate(
+        [
+            asked("lambda:InvokeFunctionUrl", DOOR, URL),
+            asked("lambda:InvokeFunction", DOOR, BY_ADDRESS),
+            asked("lambda:InvokeFunction", DOOR, {}),
+            asked("lambda:InvokeFunction", f"{DOOR}:$LATEST", {}),
+        ]
+    )
+    # AWS asks for both.
+    assert (url and through) is by_address
+    assert (direct, qualified) == (by_hand, by_hand)

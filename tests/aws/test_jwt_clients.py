@@ -90,7 +90,7 @@ class Served:
         name = f"{algorithm.lower()}-{uuid.uuid4().hex[:8]}"
         self.run("realm", "set", name, "--access-token-format", "jwt", "--signing-alg", algorithm)
         self.run(
-            *("client", "create", "--realm", name, "--id", "reader", "--name", "Reader", "--owner", "o@example.com"),
+            *("client", "create", "--realm", name, "--id", "reader", "--name", "Reader", "--contact", "o@example.com"),
             *("--scope", "write read", "--default-scope", "write", "--grant-type", "client_credentials"),
             *("--auth-method", "client_secret_basic", "--secret-stdin"),
             *("--access-token-persistence", persistence, "--resource", RESOURCE, "--claims", '{"tier":"gold"}'),

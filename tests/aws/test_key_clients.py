@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from cryptography.hazmat.primitives import serialization
-from joserfc import jwk
+from joserfc import jwk, jwt
 
 import seed
 import template as sam
+import workload_client
 from command_line import RunCommand, command_line
 from conftest import StartFunction
 from emulator import Emulator, without_aws
@@ -70,7 +72,7 @@ class Served:
         """A new client of a realm, by its base URL."""
         self.run(
             *("client", "create", "--realm", base.rpartition("/")[2], "--id", client_id, "--name", client_id),
-            *("--owner", "owner@example.com", "--scope", f"write {READS_ALL}", "--default-scope", "write", *options),
+            *("--contact", "owner@example.com", "--scope", f"write {READS_ALL}", "--default-scope", "write", *options),
             stdin=stdin,
         )
 
@@ -169,6 +171,14 @@ def test_npm_clients_walk_the_whole_way_by_a_secret(served: Served) -> None:
     assert_walked(walked({**document, "keys": [], "secret": SECRET}), ("secret",))
 
 
+def test_npm_clients_walk_the_whole_way_by_the_token_of_a_cluster(served: Served) -> None:
+    base = served.realm()
+    trust_platform(served, base, "by-identity", "--preset", "kubernetes")
+    document = {"issuer": served.issuer(base), "reached_at": base, "client_id": "by-identity", "scope": "write"}
+    results = walked({**document, "keys": [], "presented": platform_token(served, base, POD)})
+    assert_walked(results, ("assertion", "grant"))
+
+
 FORMS = {
     "PKCS#8": serialization.PrivateFormat.PKCS8,
     # SEC 1 for elliptic curves and PKCS#1 for RSA, as openssl has written them for decades; Ed25519 has no such form.
@@ -264,3 +274,43 @@ def test_authlib_gets_a_token_by_a_key_where_its_realm_takes_its_audience(
             with pytest.raises(OAuthError) as refused:
                 caller.fetch_token(**fetch)
             assert refused.value.error == "invalid_client"
+
+
+@pytest.mark.parametrize("place", ["grant", "assertion"])
+def test_authlib_gets_tokens_by_the_token_of_an_issuer_and_nothing_else(served: Served, place: str) -> None:
+    base = served.realm()
+    trust_platform(served, base, "by-identity")
+
+    def fetch(text: str) -> dict[str, Any]:
+        # A public client as far as Authlib can see: it has nothing but its name, which it sends in the body.
+        caller = OAuth2Session("by-identity", token_endpoint_auth_method="none", scope="write")
+        form = workload_client.form(text, place, "by-identity")
+        del form["client_id"]
+        fetched: dict[str, Any] = caller.fetch_token(f"{base}/access_token", **form)
+        return fetched
+
+    fetched = fetch(platform_token(served, base, POD))
+    assert (fetched["token_type"], fetched["scope"]) == ("Bearer", "write")
+    with pytest.raises(OAuthError) as refused:
+        fetch(platform_token(served, base, "system:serviceaccount:orders:default"))
+    assert refused.value.error == ("invalid_grant" if place == "grant" else "invalid_client")
+
+
+PLATFORM = "https://cluster.example.com"
+POD = "system:serviceaccount:orders:api"
+
+
+def trust_platform(served: Served, base: str, client_id: str, *settings: str) -> None:
+    """Has a realm trust an issuer, and registers a client that is one of its workloads."""
+    keys = json.dumps({"keys": [KEYS["ES256"].as_dict(private=False)]})
+    realm = base.rpartition("/")[2]
+    served.run("issuer", "add", "cluster", "--realm", realm, "--issuer", PLATFORM, *settings, "--jwks", "-", stdin=keys)
+    rule = {"name": "pod", "issuer": PLATFORM, "claims": [{"path": ["sub"], "equals": POD}]}
+    served.client(base, client_id, "--auth-method", "workload_identity", "--trust", "-", stdin=json.dumps(rule))
+
+
+def platform_token(served: Served, base: str, sub: str) -> str:
+    """A fresh token of that issuer."""
+    now = int(time.time())
+    named = {"iss": PLATFORM, "sub": sub, "aud": served.issuer(base), "jti": str(uuid.uuid4())}
+    return jwt.encode({"alg": "ES256", "kid": KEYS["ES256"].kid}, {**named, "iat": now, "exp": now + 300}, KEYS["ES256"])

@@ -43,7 +43,7 @@ def local_server(binaries: Path, tmp_path: Path) -> Iterator[str]:
     grantwell, store = binaries / "grantwell", tmp_path / "data"
     run = command_line(grantwell, without_aws(os.environ), f"file:{store}")
     run("realm", "set", "alpha")
-    for each in (client for client in seed.CLIENTS if not client.public_jwk):
+    for each in (client for client in seed.CLIENTS if client.has_secret):
         run(
             *(
                 "client",
@@ -54,7 +54,7 @@ def local_server(binaries: Path, tmp_path: Path) -> Iterator[str]:
                 each.id,
                 "--name",
                 each.id,
-                "--owner",
+                "--contact",
                 "owner@example.com",
             ),
             *("--scope", each.scope, "--default-scope", each.scope, "--grant-type", "client_credentials"),

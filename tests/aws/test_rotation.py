@@ -24,6 +24,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 import seed
+from admin_log import lines
 from aws_calls import AwsCalls, Call, allows
 from conftest import StartFunction
 from emulator import Emulator
@@ -360,13 +361,16 @@ def test_the_function_works_with_its_role_and_uses_all_of_it(
     due: Stack, start: StartFunction, emulator: Emulator, secrets: Secrets, client: seed.SeededClient
 ) -> None:
     role = due.functions["RotateFunction"]
-    before = secrets.version(secrets.keys, "AWSCURRENT")
+    before, told = secrets.version(secrets.keys, "AWSCURRENT"), len(lines(due, emulator))
     with AwsCalls(emulator, role.statements) as aws:
         everything(start(role, endpoint=aws.url), secrets, client)
         assert aws.refused == []
         unused = [s.sid for s in data(role.statements) if not any(allows(s, call) for call in aws.calls)]
         assert set(unused) == {*FUNCTIONS["RotateFunction"].beyond_work} - {"sqs:SendMessage"}
     assert secrets.version(secrets.keys, "AWSCURRENT") != before
+    written = [line for line in lines(due, emulator)[told:] if line["face"] == "rotation"]
+    assert {line["action"] for line in written} == {"client.rotate_secret", "keys.rotate", "keys.update"}
+    assert {(line["actor"]["kind"], line["outcome"]) for line in written} == {("schedule", "done")}
 
 
 @pytest.mark.parametrize(
@@ -376,7 +380,7 @@ def test_without_one_statement_a_step_fails_and_nothing_becomes_current(
     sid: str, due: Stack, start: StartFunction, emulator: Emulator, secrets: Secrets, client: seed.SeededClient
 ) -> None:
     role = due.functions["RotateFunction"]
-    of_client = sid.endswith("ClientSecrets") or sid == "ReadRegistrations"
+    of_client = sid.endswith("ClientSecrets") or sid in ("ReadRegistrations", "WriteAdminLog")
     concerned = secrets.of(client) if of_client else secrets.keys
     before = secrets.version(concerned, "AWSCURRENT")
     reduced = [statement for statement in role.statements if statement.sid != sid]

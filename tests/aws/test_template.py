@@ -78,7 +78,8 @@ def test_no_function_has_an_event_of_the_api_which_a_guided_deployment_would_ask
 
 
 def test_the_api_may_call_each_function_that_has_a_route_and_no_other(translated: sam.Json) -> None:
-    permissions = [each["Properties"] for each in sam.resources(translated, "AWS::Lambda::Permission").values()]
+    everything = sam.resources(translated, "AWS::Lambda::Permission")
+    permissions = [each["Properties"] for name, each in everything.items() if not name.startswith("Iam")]
     arn = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"
     assert [each for each in permissions if each["Principal"] == "apigateway.amazonaws.com"] == [
         {
@@ -198,7 +199,9 @@ def test_beyond_its_own_policy_a_role_gets_only_what_a_parameter_asks_for(path: 
                 via = {"Fn::Sub": f"{service}.${{AWS::Region}}.amazonaws.com"}
                 assert condition == {"StringEquals": {"kms:ViaService": via}}
             granted.append((statement["Action"], statement["Resource"], service))
-        roles = [each["Ref"].removesuffix("Role") for each in policy["Properties"]["Roles"]]
+        # What is there on a condition is among them on the same one.
+        present = [each["Fn::If"][1] if each.get("Fn::If", [None])[0] == "HasIam" else each for each in policy["Properties"]["Roles"]]
+        roles = [each["Ref"].removesuffix("Role") for each in present]
         found[name] = (policy["Condition"], roles, granted)
     assert found == OPTIONAL_POLICIES[path]
     conditions = template["Conditions"]
@@ -307,7 +310,8 @@ def test_the_registry_can_be_recovered_and_outlives_the_stack(translated: sam.Js
     properties = table["Properties"]
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert properties["DeletionProtectionEnabled"] is True
-    assert "TimeToLiveSpecification" not in properties
+    # By an attribute that lines of the admin log alone have: test_admin_log.py looks at what is stored.
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "log_expires_at", "Enabled": True}
     assert properties["KeySchema"] == [
         {"AttributeName": "realm", "KeyType": "HASH"},
         {"AttributeName": "item", "KeyType": "RANGE"},
@@ -336,7 +340,7 @@ def test_the_tables_that_a_new_stack_imports_are_the_ones_that_it_then_has(trans
 
 def test_a_runbook_compares_a_number_of_the_access_log_as_a_number_and_a_text_as_a_text(translated: sam.Json) -> None:
     """CloudWatch compares a number with a JSON number only: of a quoted one the filter finds nothing, and says so to nobody."""
-    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    stage = stage_of_the_api(translated)
     written = json.dumps(stage["Properties"]["AccessLogSettings"])
     operations = (sam.ROOT / "docs/operations.md").read_text(encoding="utf-8")
     filters = re.findall(r"/aws/vendedlogs/apis/[^`]*--filter-pattern '\{ ([^}]+) \}'", operations)
@@ -380,19 +384,25 @@ def test_the_api_writes_an_access_log_only_where_an_operator_says_how_long_it_is
         "Fn::Not": [{"Fn::Equals": [{"Fn::Select": [0, parameter]}, {"Fn::Join": [",", parameter]}]}]
     }
     assert translated["Resources"]["ApiLogGroup"]["Condition"] == "HasAccessLog"
-    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    stage = stage_of_the_api(translated)
     condition, _, otherwise = stage["Properties"]["AccessLogSettings"]["Fn::If"]
     assert (condition, otherwise) == ("HasAccessLog", {"Ref": "AWS::NoValue"})
 
 
 def test_the_api_is_throttled_and_each_route_of_tokens_and_introspection_by_itself(translated: sam.Json) -> None:
-    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    stage = stage_of_the_api(translated)
     assert stage["Properties"]["StageName"] == "$default"
     assert stage["Properties"]["DefaultRouteSettings"] == throttle(4)
     # The keys are the routes' own, or API Gateway would refuse the stage: for no route may one be missing or left over.
     own = {f"ANY {path}": throttle(0) for path in ROUTES["TokenFunction"]}
     own |= {f"ANY {path}": throttle(2) for path in ROUTES["IntrospectFunction"]}
     assert stage["Properties"]["RouteSettings"] == own
+
+
+def stage_of_the_api(translated: sam.Json) -> sam.Json:
+    """The door for roles of AWS may have an API of its own."""
+    (stage,) = (each for name, each in sam.resources(translated, "AWS::ApiGatewayV2::Stage").items() if name != "IamStage")
+    return stage
 
 
 def throttle(first: int) -> sam.Json:
@@ -420,11 +430,15 @@ def test_a_functions_concurrency_is_reserved_only_where_the_operator_says_so(
 ) -> None:
     name = logical_id.removesuffix("Function")
     reserved = translated["Resources"][logical_id]["Properties"]["ReservedConcurrentExecutions"]
-    own = {"Fn::Select": [place, {"Ref": "ReservedConcurrency"}]}
+    given: sam.Json = {"Ref": "ReservedConcurrency"}
+    own: sam.Json = {"Fn::Select": [place, given]}
+    if logical_id == "IamFunction":
+        # Stacks from before it say nothing of it.
+        own = {"Fn::Select": [place, {"Fn::Split": [",", {"Fn::Join": [",", [{"Fn::Join": [",", given]}, "none"]]}]}]}
     assert reserved == {"Fn::If": [f"Reserves{name}", own, {"Ref": "AWS::NoValue"}]}
     assert translated["Conditions"][f"Reserves{name}"] == {"Fn::Not": [{"Fn::Equals": [own, "none"]}]}
     # Lambda refuses what leaves fewer than 100 unreserved, and a new account has 10.
-    assert source["Parameters"]["ReservedConcurrency"]["Default"].split(",") == ["none"] * (len(FUNCTIONS) - 1)
+    assert source["Parameters"]["ReservedConcurrency"]["Default"].split(",") == ["none"] * (len(FUNCTIONS) - 2)
 
 
 def test_the_authorizers_concurrency_is_reserved_only_where_the_operator_says_so(
@@ -446,17 +460,18 @@ def test_every_function_is_given_the_settings(everything: sam.Json) -> None:
 def test_every_function_with_a_route_is_told_what_stands_in_front_and_no_other(everything: sam.Json) -> None:
     for name in FUNCTIONS:
         variables = everything["Resources"][name]["Properties"]["Environment"]["Variables"]
-        assert variables.get("GRANTWELL_FRONT") == ({"Ref": "Front"} if name in ROUTES else None), name
+        front = {"Fn::Select": [0, {"Fn::Split": ["+", {"Ref": "Front"}]}]}
+        assert variables.get("GRANTWELL_FRONT") == (front if name in ROUTES else None), name
 
 
 def test_a_custom_domain_closes_the_apis_own_address_and_nothing_else_does(source: sam.Json, translated: sam.Json) -> None:
-    assert source["Parameters"]["Front"]["AllowedValues"] == ["none", "custom-domain", "cloudfront"]
     assert source["Parameters"]["Front"]["Default"] == "none"
-    ((_, api),) = sam.resources(translated, "AWS::ApiGatewayV2::Api").items()
+    api = translated["Resources"]["Api"]
     (server,) = api["Properties"]["Body"]["servers"]
     closes = {"disableExecuteApiEndpoint": {"Fn::If": ["HasCustomDomain", True, False]}}
     assert server == {"x-amazon-apigateway-endpoint-configuration": closes}
-    assert translated["Conditions"]["HasCustomDomain"] == {"Fn::Equals": [{"Ref": "Front"}, "custom-domain"]}
+    front = {"Fn::Select": [0, {"Fn::Split": ["+", {"Ref": "Front"}]}]}
+    assert translated["Conditions"]["HasCustomDomain"] == {"Fn::Equals": [front, "custom-domain"]}
 
 
 def test_a_front_without_a_name_and_cloudfront_without_any_settings_are_refused(translated: sam.Json) -> None:
@@ -467,15 +482,20 @@ def test_a_front_without_a_name_and_cloudfront_without_any_settings_are_refused(
         json.dumps(rule["RuleCondition"]): [each["Assert"] for each in rule["Assertions"]]
         for rule in translated["Rules"].values()
     }
+
+    def one_of(*fronts: str) -> str:
+        known = [f"{front}{door}" for front in fronts for door in ("", "+iam-url", "+iam-api")]
+        return json.dumps({"Fn::Contains": [known, {"Ref": "Front"}]})
+
     assert rules == {
-        json.dumps({"Fn::Not": [given("Front", "none")]}): [{"Fn::Not": [given("PublicUrl", "")]}],
-        json.dumps(given("Front", "cloudfront")): [{"Fn::Not": [given("Settings", "{}")]}],
+        one_of("custom-domain", "cloudfront"): [{"Fn::Not": [given("PublicUrl", "")]}],
+        one_of("cloudfront"): [{"Fn::Not": [given("Settings", "{}")]}],
     }
 
 
 def test_the_access_log_names_safe_fields_only(translated: sam.Json) -> None:
     """An allow-list: a path, a query, a header or a user agent is where a clumsy client leaves its credential."""
-    (stage,) = sam.resources(translated, "AWS::ApiGatewayV2::Stage").values()
+    stage = stage_of_the_api(translated)
     written = stage["Properties"]["AccessLogSettings"]["Fn::If"][1]["Format"]
     named = set(re.findall(r"\$[A-Za-z.{}]+", written))
     assert named == {
@@ -505,10 +525,114 @@ def test_the_prefix_of_the_secrets_is_the_stacks_name_unless_the_operator_says_a
     assert translated["Conditions"]["HasSecretPrefix"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecretPrefix"}, ""]}]}
     functions = sam.resources(translated, "AWS::Lambda::Function").values()
     told = [f["Properties"]["Environment"]["Variables"].get("GRANTWELL_SECRET_PREFIX") for f in functions]
-    assert [each for each in told if each is not None] == [PREFIX] * 4
+    assert [each for each in told if each is not None] == [PREFIX] * 5
     # Whatever else would name the parameter would be empty by default.
     assert json.dumps(translated).count('"SecretPrefix"') == json.dumps(translated).count(json.dumps(PREFIX)) + 2
     assert "${SecretPrefix}" not in json.dumps(translated)
+
+
+# ---- the door for roles of AWS ----
+
+DOOR = ("IamFunction", "IamRole", "IamLogGroup", "IamFunctionName", "IamBaseUrl")
+BY_URL = ("IamUrl", "IamUrlPermission", "IamInvokePermission")
+BY_API = ("IamApi", "IamIntegration", "IamRoute", "IamStage", "IamApiPermission")
+
+
+def resolved(value: object, given: dict[str, str], conditions: sam.Json) -> object:
+    """What CloudFormation makes of the functions that the door's conditions and permissions are written with."""
+
+    def of(each: object) -> object:
+        return resolved(each, given, conditions)
+
+    match value:
+        case {"Ref": name}:
+            return given.get(name, name)
+        case {"Condition": name}:
+            return of(conditions[name])
+        case {"Fn::Equals": [one, other]}:
+            return of(one) == of(other)
+        case {"Fn::Not": [one]}:
+            return not of(one)
+        case {"Fn::Or": ones}:
+            return any(of(one) for one in ones)
+        case {"Fn::If": [name, yes, no]}:
+            return of(yes if of(conditions[name]) else no)
+        case {"Fn::Join": [between, parts]}:
+            return between.join(str(of(part)) for part in parts)
+        case {"Fn::Split": [between, text]}:
+            return str(of(text)).split(between)
+        case {"Fn::Select": [place, parts]}:
+            chosen = of(parts)
+            assert isinstance(chosen, list)
+            return chosen[place]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("front", "there", "principal", "organization"),
+    [
+        ("none", [], None, None),
+        ("custom-domain", [], None, None),
+        ("none+iam-url", [*DOOR, *BY_URL], "AWS::AccountId", "AWS::NoValue"),
+        ("cloudfront+iam-url+o-a1b2c3d4e5", [*DOOR, *BY_URL], "*", "o-a1b2c3d4e5"),
+        ("none+iam-api", [*DOOR, *BY_API], None, None),
+    ],
+)
+def test_the_door_for_roles_is_off_unless_front_names_it_and_open_to_whom_front_names(
+    translated: sam.Json, front: str, there: list[str], principal: str | None, organization: str | None
+) -> None:
+    conditions, given = translated["Conditions"], {"Front": front}
+    everything = {**translated["Resources"], **translated["Outputs"]}
+    own = {name: each for name, each in everything.items() if name.startswith("Iam")}
+    assert own.keys() == {*DOOR, *BY_URL, *BY_API}
+    assert [name for name, each in own.items() if resolved({"Condition": each["Condition"]}, given, conditions)] == [
+        name for name in own if name in there
+    ]
+    if principal:
+        for name in ("IamUrlPermission", "IamInvokePermission"):
+            permission = own[name]["Properties"]
+            assert resolved(permission["Principal"], given, conditions) == principal
+            assert resolved(permission["PrincipalOrgID"], given, conditions) == organization
+    nobody = {each["Condition"] for each in translated["Resources"].values() if str(each.get("Condition")).startswith("HasIam")}
+    assert nobody == {"HasIam", "HasIamUrl", "HasIamApi"}
+
+
+def test_the_door_is_behind_iam_and_both_of_its_permissions_are_for_its_address_alone(translated: sam.Json) -> None:
+    resources = translated["Resources"]
+    function = {"Fn::GetAtt": ["IamFunction", "Arn"]}
+    assert resources["IamUrl"]["Properties"] == {
+        "TargetFunctionArn": function,
+        "AuthType": "AWS_IAM",
+        "InvokeMode": "BUFFERED",
+    }
+    assert resources["IamRoute"]["Properties"]["AuthorizationType"] == "AWS_IAM"
+    assert resources["IamRoute"]["Properties"]["RouteKey"] == "ANY /{proxy+}"
+    (integration,) = sam.resources(translated, "AWS::ApiGatewayV2::Integration").values()
+    assert integration["Properties"]["PayloadFormatVersion"] == "2.0"
+    assert resources["IamStage"]["Properties"]["DefaultRouteSettings"] == throttle(0)
+    allowed = {
+        name: {key: value for key, value in each["Properties"].items() if not key.startswith("Principal")}
+        for name, each in sam.resources(translated, "AWS::Lambda::Permission").items()
+        if each["Properties"]["FunctionName"] in (function, {"Ref": "IamFunction"})
+    }
+    arn = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${IamApi}/*"
+    assert allowed == {
+        "IamUrlPermission": {"FunctionName": function, "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "AWS_IAM"},
+        "IamInvokePermission": {"FunctionName": function, "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+        "IamApiPermission": {"FunctionName": function, "Action": "lambda:InvokeFunction", "SourceArn": {"Fn::Sub": arn}},
+    }
+    assert resources["IamApiPermission"]["Properties"]["Principal"] == "apigateway.amazonaws.com"
+
+
+def test_the_doors_issuer_is_the_apis_and_its_address_has_no_slash_at_its_end(source: sam.Json, translated: sam.Json) -> None:
+    variables = translated["Resources"]["IamFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["GRANTWELL_PUBLIC_URL"] == translated["Outputs"]["BaseUrl"]["Value"]
+    condition, by_url, by_api = source["Outputs"]["IamBaseUrl"]["Value"]["Fn::If"]
+    assert condition == "HasIamUrl"
+    place, parts = by_url["Fn::Select"]
+    address = parts["Fn::Split"][1]["Fn::Sub"].replace("${IamUrl.FunctionUrl}", "https://id.lambda-url.eu-west-1.on.aws/")
+    assert address.split(parts["Fn::Split"][0])[place] == "https://id.lambda-url.eu-west-1.on.aws"
+    assert by_api == {"Fn::Sub": "https://${IamApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
 
 
 # What a parent or the outputs of the main stack say.
@@ -540,6 +664,7 @@ def test_the_nested_stack_is_given_what_it_asks_for(translated: sam.Json, observ
     assert observability["Parameters"].keys() - given.keys() == {"Dashboard"}
     own = {"Fn::If": ["WritesMetrics", "emf", "off"]}
     assert (given.pop("Name"), given.pop("Metrics")) == ({"Ref": "AWS::StackName"}, own)
+    assert given.pop("IamFunction") == {"Fn::If": ["HasIam", {"Ref": "IamFunction"}, "none"]}
     assert given.pop("ScheduleFailures") == {"Fn::GetAtt": ["ScheduleFailures", "QueueName"]}
     assert given == {name: {"Ref": name} for name in given}
     topic = "AllowedPattern"
@@ -566,6 +691,17 @@ def test_what_the_authorizer_has_to_know_is_an_output_of_the_stack(source: sam.J
             ["http://a", "https://a/", "https://a/?q"],
         ),
         # Of a list, each element.
+        (
+            *("template.yaml", "Front"),
+            [
+                *("none", "custom-domain", "cloudfront", "none+iam-url", "cloudfront+iam-api", "custom-domain+iam-url"),
+                *("none+iam-url+o-a1b2c3d4e5", "cloudfront+iam-url+o-a1b2c3d4e5"),
+            ],
+            [
+                *("", "iam-url", "+iam-url", "none+", "none+iam", "none+iam-url+", "none+iam-url+iam-api", "none,iam-url"),
+                *("none+o-a1b2c3d4e5", "none+iam-api+o-a1b2c3d4e5", "none+iam-url+o-a", "none+iam-url+*", "none+iam-url+111122223333"),
+            ],
+        ),
         ("template.yaml", "Throttle", ["1", "200", "10000"], ["", "0", "-1", "05", "1.5", "five", "123456"]),
         ("template.yaml", "ReservedConcurrency", ["none", "0", "5", "900"], ["", "-1", "05", "1.5", "five", "123456"]),
         (
@@ -624,6 +760,10 @@ def longest(value: object, parameters: sam.Json) -> str | None:
             return max(longest(yes, parameters), longest(no, parameters), key=lambda text: len(json.dumps(text)))
         case {"Ref": "AWS::StackName"}:
             return "x" * 128
+        case {"Fn::Select": [0, {"Fn::Split": ["+", {"Ref": "Front"}]}]}:
+            return "custom-domain"
+        case {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}:
+            return "x" * 128
         case {"Ref": "RegistryTable" | "TokenTable"}:
             return "x" * 255
         case {"Ref": name} if "AllowedValues" in parameters[name]:
@@ -651,6 +791,7 @@ AWS_METRICS = {
     ("AWS/ApiGateway", "Latency"): ["ApiId"],
     ("AWS/Lambda", "Errors"): ["FunctionName"],
     ("AWS/Lambda", "Throttles"): ["FunctionName"],
+    ("AWS/Lambda", "Url5xxCount"): ["FunctionName"],
     ("AWS/DynamoDB", "ReadThrottleEvents"): ["TableName"],
     ("AWS/DynamoDB", "WriteThrottleEvents"): ["TableName"],
     ("AWS/DynamoDB", "SystemErrors"): ["TableName", "Operation"],
@@ -681,7 +822,7 @@ ALARMS = {
     "observability.yaml": {
         *("ApiFaultsAlarm", "LatencyAlarm", "FunctionErrorsAlarm", "FunctionThrottlesAlarm", "TableThrottlesAlarm"),
         *("TableErrorsAlarm", "UnavailableAlarm", "WrongSecretsAlarm", "RotationErrorsAlarm", "SigningKeysOverdueAlarm"),
-        "ScheduleFailedAlarm",
+        *("ScheduleFailedAlarm", "IamFunctionAlarm"),
     },
     "authorizer.yaml": {"ThrottlesAlarm", "UndecidedAlarm"},
 }
@@ -702,7 +843,8 @@ def test_every_alarm_looks_at_metrics_that_there_are_and_says_where_to_read_on(p
             for value in dimensions.values():
                 assert isinstance(value, str) or value["Ref"] in {**template["Resources"], **template["Parameters"]}  # type: ignore[index]
         own = any(namespace == "Grantwell" for namespace, _, _ in metrics)
-        assert alarm["Condition"] == ("HasMetricAlarms" if own else "HasAlarms"), name
+        of_the_door = name == "IamFunctionAlarm"
+        assert alarm["Condition"] == ("HasMetricAlarms" if own else "HasIamAlarms" if of_the_door else "HasAlarms"), name
         description = " ".join(properties["AlarmDescription"].split())
         (chapter,) = re.findall(r"docs/operations\.md, ([^.]+)\.$", description)
         assert chapter in headings, f"{name} sends its reader to a chapter that there is not: {chapter}"

@@ -9,7 +9,9 @@
 )]
 
 mod access_token;
+mod admin_log;
 mod architecture;
+mod aws_iam;
 mod client_auth;
 #[cfg(target_os = "linux")] // elsewhere no clock is shifted by preloading
 mod clocks;
@@ -27,6 +29,8 @@ mod faults;
 mod health;
 mod introspection;
 mod introspection_signed;
+mod issuer_keys;
+mod issuers;
 mod jwks_uri;
 mod jwt_forms;
 mod keys;
@@ -38,6 +42,7 @@ mod metrics;
 mod parameters;
 mod persistence;
 mod plan;
+mod plan_faults;
 mod private_key_jwt;
 mod quota;
 mod registry;
@@ -51,3 +56,5 @@ mod scope;
 mod support;
 mod timing;
 mod token;
+mod trust;
+mod workload_identity;

@@ -13,20 +13,23 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::jwk::KeyId;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::published::PublishedKeys;
-use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use grantwell::core::keys::set::{KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use grantwell::core::management::DeletedRealm;
 use grantwell::core::management::Hindrance;
 use grantwell::core::management::RealmChange;
 use grantwell::core::management::TokensValidAfter;
 use grantwell::core::management::{ClientChange, Registered, Registration};
 use grantwell::core::management::{Management, ManagementError, Notice, Subject};
 use grantwell::core::management::{PreviousLifetime, Rotation, SecretLifetime};
-use grantwell::core::ports::{Clock, SecretSource as _};
+use grantwell::core::ports::{Clock, KeyStore as _, Registrar as _, SecretSource as _};
 use grantwell::core::realm::{RealmName, RealmSettings};
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemRandom;
 use tokio::runtime::Handle;
+
+use crate::support::logging::logging;
 
 /// A registry in memory, what is done with it, and the time.
 struct House {
@@ -108,6 +111,7 @@ async fn a_rotation_by_schedule_is_refused_where_there_is_none_and_one_that_is_r
         management: Management::new(
             Arc::clone(&stack.registry) as _,
             Arc::clone(&stack.registry) as _,
+            logging(Arc::clone(&stack.registry) as _),
             Arc::clone(&stack.clock) as _,
             Arc::new(SystemRandom),
         ),
@@ -565,6 +569,83 @@ impl Rival {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_goes_with_its_clients_only_where_they_may_go_too() {
+    let house = House::new();
+    let (alpha, beta) = (realm_of("alpha"), realm_of("beta"));
+    for realm in [&alpha, &beta] {
+        house.management.set_realm(realm, &RealmChange::NOTHING).await.expect("made");
+        house.management.rotate_keys(realm).await.expect("keys");
+        for number in 0..3 {
+            let registration = registration(Some(&format!("c{number}")), ClientMetadata::new());
+            house.management.register(realm, registration).await.expect("registered");
+        }
+    }
+    let delete = async |realm: &RealmName, with_clients| house.management.delete_realm(realm, with_clients).await;
+    assert_eq!(delete(&root(), true).await, Err(ManagementError::RootStays));
+    let gamma = realm_of("gamma");
+    assert_eq!(delete(&gamma, true).await, Err(ManagementError::Unknown(Subject::Realm(gamma))));
+    let first = [id("c0"), id("c1"), id("c2")].to_vec();
+    assert_eq!(
+        delete(&alpha, false).await,
+        Err(ManagementError::RealmHasClients { realm: alpha.clone(), count: 3, first }),
+    );
+    let still = house.management.client(&alpha, &id("c0")).await.expect("nothing was changed");
+    assert_eq!(still.status, ClientStatus::Active);
+    assert_eq!(house.management.deletion_of_realm(&alpha, true).await, Ok(3));
+
+    assert_eq!(delete(&alpha, true).await, Ok(DeletedRealm { clients: 3, had_keys: true }));
+    assert_eq!(house.names().await, ["root", "beta"]);
+    assert_eq!(delete(&alpha, true).await, Err(ManagementError::Unknown(Subject::Realm(alpha.clone()))));
+    assert!(house.registry.read_keys(&alpha).await.expect("read").is_none());
+    assert!(house.registry.list(&alpha, None, 10).await.expect("listed").clients.is_empty());
+    assert_eq!(house.registry.list(&beta, None, 10).await.expect("listed").clients.len(), 3, "another realm's stay");
+    assert!(!house.management.keys(&beta).await.expect("read").keys.is_empty());
+
+    // Another one of the name is a new one: a token names the registration that it was issued to.
+    house.management.set_realm(&alpha, &RealmChange::NOTHING).await.expect("made");
+    let registered = house.management.register(&alpha, registration(Some("c0"), ClientMetadata::new())).await;
+    assert_ne!(registered.expect("registered").client.registration_id, still.registration_id);
+    assert!(house.management.keys(&alpha).await.expect("read").keys.is_empty());
+    house.management.delete(&alpha, &id("c0")).await.expect("deleted");
+    assert_eq!(delete(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: false }), "without clients");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deletion_of_a_realm_has_left_goes_with_the_next_one_and_never_comes_back() {
+    let house = House::new();
+    let alpha = realm_of("alpha");
+    house.management.set_realm(&alpha, &RealmChange::NOTHING).await.expect("made");
+    let registration = |id| registration(Some(id), ClientMetadata::new());
+    house.management.register(&alpha, registration("c")).await.expect("registered");
+
+    // As an interruption leaves it: all disabled, one deleted, the keys gone, the record there.
+    house.management.register(&alpha, registration("d")).await.expect("registered");
+    house.management.set_status(&alpha, &id("c"), ClientStatus::Disabled).await.expect("disabled");
+    house.management.delete(&alpha, &id("d")).await.expect("deleted");
+    let deleted = house.management.delete_realm(&alpha, true).await;
+    assert_eq!(deleted, Ok(DeletedRealm { clients: 1, had_keys: false }));
+
+    // A server that had not heard of it makes keys, and the realm that is made next has none of them.
+    let stray = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
+    house.registry.create_keys(&alpha, &stray).await.expect("stored");
+    house.management.set_realm(&alpha, &RealmChange::NOTHING).await.expect("made");
+    assert!(house.management.keys(&alpha).await.expect("read").keys.is_empty());
+    // That is of a realm that is made, not of one that is changed.
+    house.management.rotate_keys(&alpha).await.expect("keys");
+    house.management.set_realm(&alpha, &RealmChange::NOTHING).await.expect("changed");
+    assert!(!house.management.keys(&alpha).await.expect("read").keys.is_empty());
+
+    // Keys alone can be deleted, too.
+    house.management.delete_realm(&alpha, false).await.expect("deleted");
+    house.registry.create_keys(&alpha, &stray).await.expect("stored");
+    assert_eq!(house.management.delete_realm(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: true }));
+    // Keys of the root realm, which has no record, are nobody's leftover.
+    house.management.rotate_keys(&root()).await.expect("keys");
+    house.set_realm(&|settings| settings.default_scope = "a".parse().ok()).await.expect("its first record");
+    assert!(!house.keys().await.is_empty());
+}
+
 impl House {
     fn new() -> Self {
         let registry = Arc::new(SqliteRegistry::in_memory().expect("a store"));
@@ -572,6 +653,7 @@ impl House {
         let management = Management::new(
             Arc::clone(&registry) as _,
             Arc::clone(&registry) as _,
+            logging(Arc::clone(&registry) as _),
             Arc::clone(&clock) as _,
             Arc::new(SystemRandom),
         );
@@ -642,6 +724,10 @@ fn registration(id: Option<&str>, metadata: ClientMetadata) -> Registration {
 
 fn named(name: &str) -> ClientMetadata {
     ClientMetadata { client_name: Some(name.to_owned()), ..ClientMetadata::new() }
+}
+
+fn realm_of(name: &str) -> RealmName {
+    name.parse().expect("a name")
 }
 
 fn id(text: &str) -> ClientId {

@@ -46,7 +46,7 @@ fn expected(issuer: &str) -> Value {
         "revocation_endpoint": format!("{issuer}/token/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
     })
 }
 

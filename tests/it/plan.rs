@@ -8,6 +8,7 @@ use grantwell::core::client::id::ClientId;
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::{Client, ClientStatus};
+use grantwell::core::declaration::ManagedBy;
 use grantwell::core::management::plan::{
     Action, AdoptedFrom, Declaration, Exported, KeepSecret, Plan, PlanOptions, Problem, ProblemKind, Snapshot, Step,
     Target,
@@ -19,6 +20,8 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::{SystemClock, SystemRandom};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::support::logging::logging;
 
 #[tokio::test]
 async fn what_is_declared_is_created_and_planned_again_changes_nothing() {
@@ -129,6 +132,40 @@ async fn a_deletion_that_was_interrupted_after_disabling_is_finished_and_another
 }
 
 #[tokio::test]
+async fn a_registration_that_an_earlier_run_has_begun_and_not_ended_is_made_anew() {
+    let house = House::new();
+    house.apply_file(&team_a()).await;
+    let whole = house.snapshot().await;
+    let begun = |managed_by: &dyn Fn(&Client) -> Option<ManagedBy>| {
+        let clients = whole.clients().map(|client| match client.client_id.as_str() {
+            "one" => Client { managed_by: managed_by(client), ..client.begun() },
+            _ => client.clone(),
+        });
+        Snapshot::new(whole.realms().cloned(), clients)
+    };
+    let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
+    let ours = begun(&|client| client.managed_by.clone());
+    let plan = Plan::make(&declaration, &ours, PlanOptions::default()).expect("a plan");
+    let step = plan.steps.iter().find(|step| step.target == target("alpha", "one")).expect("a step");
+    assert_eq!((step.action, &step.base), (Action::Create, &None));
+    assert!(step.changes.iter().any(|change| change.member == "client_name"), "{step:?}");
+
+    let nobodys = begun(&|_| None);
+    let refused = Plan::make(&declaration, &nobodys, PlanOptions::default()).expect_err("perhaps it is being made");
+    assert!(matches!(refused.as_slice(), [Problem { kind: ProblemKind::NotOurs { of: None }, .. }]), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_plan_says_in_which_realms_it_has_not_searched_for_what_is_declared_no_longer() {
+    let house = House::new();
+    house.apply_file(&team_a()).await;
+    let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
+    let stored = house.snapshot().await.in_part([name("alpha")].into());
+    let plan = Plan::make(&declaration, &stored, PlanOptions::default()).expect("a plan");
+    assert_eq!((plan.has_changes(), plan.not_searched), (false, vec![name("alpha")]));
+}
+
+#[tokio::test]
 async fn a_record_of_somebody_else_is_taken_over_only_when_that_is_said_and_it_is_said_from_whom() {
     let house = House::new();
     house.apply_file(&json!({ "name": "team-b", "clients": [{ "client_id": "theirs", "scope": "read" }] })).await;
@@ -213,17 +250,20 @@ async fn what_cannot_be_is_said_of_every_record_before_anything_is_done() {
 fn a_file_that_is_not_of_its_form_is_refused_with_the_place() {
     for (document, expected) in [
         (Value::Null, "a.yaml is empty: it has to say at least its name"),
-        (json!([]), "a.yaml: it is an object with the members name, realms, clients"),
+        (json!([]), "a.yaml: it has to be an object with the members name, realms, owners, issuers, clients"),
         (json!({}), "a.yaml: it has to say its name, such as \"name\": \"team-a\""),
         (json!({ "name": "team a" }), "a.yaml: name: a name has 1 to 64 characters of A-Z, a-z, 0-9, _, . and -"),
-        (json!({ "name": "a", "client": [] }), "a.yaml: there is no member 'client'; there are name, realms, clients"),
-        (json!({ "name": "a", "clients": {} }), "a.yaml: clients: it is a list"),
-        (json!({ "name": "a", "clients": ["one"] }), "a.yaml: clients[0]: it is an object with the record's members"),
+        (json!({ "name": "a", "client": [] }), "a.yaml: there is no member 'client'; did you mean 'clients'?"),
+        (json!({ "name": "a", "clients": {} }), "a.yaml: clients: has to be a list"),
+        (
+            json!({ "name": "a", "clients": ["one"] }),
+            "a.yaml: clients[0]: has to be an object with the members of the record",
+        ),
         (json!({ "name": "a", "clients": [{}] }), "a.yaml: clients[0]: it has to say its client_id"),
         (json!({ "name": "a", "realms": [{}] }), "a.yaml: realms[0]: it has to say its realm"),
         (
             json!({ "name": "a", "clients": [{ "client_id": "x", "client_secret": "0123456789abcdef" }] }),
-            "a.yaml: clients[0]: client_secret: a file never has a secret: one is made when the client is registered",
+            "a.yaml: clients[0]: client_secret: a file never has a secret: one is made when the client is registered; take it out, and replace the secret if others have seen the file",
         ),
         (
             json!({ "name": "a", "clients": [{ "client_id": "x" }, { "realm": "root", "client_id": "x" }] }),
@@ -321,7 +361,9 @@ impl KeepSecret for Kept {
 impl House {
     fn new() -> Self {
         let store = Arc::new(SqliteRegistry::in_memory().expect("a store"));
-        let management = Management::new(Arc::clone(&store) as _, store, Arc::new(SystemClock), Arc::new(SystemRandom));
+        let logging = logging(Arc::clone(&store) as _);
+        let clock = Arc::new(SystemClock);
+        let management = Management::new(Arc::clone(&store) as _, store, logging, clock, Arc::new(SystemRandom));
         Self { management, kept: Kept::default() }
     }
 

@@ -5,12 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, thread};
 
 use async_trait::async_trait;
-use aws_lc_rs::rand::SystemRandom as LibraryRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantwell::core::client::Client;
@@ -36,91 +31,14 @@ use serde_json::{Value, json};
 
 use crate::support::cli::{Registered, Store};
 use crate::support::http::{GRANT, Request, form_endpoints};
+use crate::support::jws::{ClockAt, Signer, with, without};
 use crate::support::server::{Server, Start};
 use crate::support::shared::{ALPHA, issuer, shared};
 use crate::support::{NOTICED_WITHIN, poll};
 
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const NOW: u64 = 1_795_415_820;
 const ISSUER: &str = "https://auth.example.com/oauth2/realms/root/realms/alpha";
-
-/// A key of a client.
-enum Signer {
-    Es256(EcdsaKeyPair),
-    Es384(EcdsaKeyPair),
-    EdDsa(Ed25519KeyPair),
-    Rsa(Arc<RsaKeyPair>, &'static str),
-}
-
-impl Signer {
-    fn new(alg: &'static str) -> Self {
-        match alg {
-            "ES256" => Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")),
-            "ES384" => Self::Es384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key")),
-            "EdDSA" => Self::EdDsa(Ed25519KeyPair::generate().expect("a key")),
-            _ => Self::Rsa(Arc::new(RsaKeyPair::generate(KeySize::Rsa2048).expect("a key")), alg),
-        }
-    }
-
-    fn alg(&self) -> &'static str {
-        match self {
-            Self::Es256(_) => "ES256",
-            Self::Es384(_) => "ES384",
-            Self::EdDsa(_) => "EdDSA",
-            Self::Rsa(_, alg) => alg,
-        }
-    }
-
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let random = LibraryRandom::new();
-        match self {
-            Self::Es256(pair) | Self::Es384(pair) => pair.sign(&random, message).expect("signed").as_ref().to_vec(),
-            Self::EdDsa(pair) => pair.sign(message).as_ref().to_vec(),
-            Self::Rsa(pair, alg) => {
-                let padding = if *alg == "PS256" { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(padding, &random, message, &mut signature).expect("signed");
-                signature
-            }
-        }
-    }
-
-    /// Without a kid and without an alg.
-    fn jwk(&self) -> Value {
-        let text = |octets: &[u8]| json!(URL_SAFE_NO_PAD.encode(octets));
-        match self {
-            Self::Es256(pair) | Self::Es384(pair) => {
-                let (x, y) = pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
-                json!({ "kty": "EC", "crv": if x.len() == 32 { "P-256" } else { "P-384" }, "x": text(x), "y": text(y) })
-            }
-            Self::EdDsa(pair) => json!({ "kty": "OKP", "crv": "Ed25519", "x": text(pair.public_key().as_ref()) }),
-            Self::Rsa(pair, _) => {
-                let key = jsonwebtoken::DecodingKey::from_rsa_der(pair.public_key().as_ref());
-                serde_json::to_value(jsonwebtoken::jwk::Jwk::from_decoding_key(&key, None).expect("a JWK"))
-                    .expect("JSON")
-            }
-        }
-    }
-
-    fn named(&self, kid: &str) -> Value {
-        with(self.jwk(), "kid", json!(kid))
-    }
-
-    /// An assertion of any header and any claims.
-    fn jws(&self, header: &Value, claims: &Value) -> String {
-        self.jws_of_texts(&header.to_string(), &claims.to_string())
-    }
-
-    fn jws_of_texts(&self, header: &str, claims: &str) -> String {
-        let message = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
-        let signature = URL_SAFE_NO_PAD.encode(self.sign(message.as_bytes()));
-        format!("{message}.{signature}")
-    }
-
-    fn assertion(&self, claims: &Value) -> String {
-        self.jws(&json!({ "alg": self.alg() }), claims)
-    }
-}
 
 /// Authentication as the endpoints do it, at a time that a test sets.
 struct World {
@@ -130,14 +48,6 @@ struct World {
     clock: Arc<ClockAt>,
 }
 
-struct ClockAt(AtomicU64);
-
-impl Clock for ClockAt {
-    fn now(&self) -> UnixSeconds {
-        UnixSeconds(self.0.load(Ordering::Relaxed))
-    }
-}
-
 impl World {
     fn new() -> Self {
         Self::guarded_by(Arc::new(MemoryReplayGuard::default()))
@@ -145,7 +55,7 @@ impl World {
 
     fn guarded_by(guard: Arc<dyn ReplayGuard>) -> Self {
         let registry = Arc::new(SqliteRegistry::in_memory().expect("opened"));
-        let clock = Arc::new(ClockAt(AtomicU64::new(NOW)));
+        let clock = Arc::new(ClockAt::new(NOW));
         let authenticator =
             ClientAuthenticator::new(Arc::clone(&registry) as _, Arc::clone(&registry) as _, Arc::clone(&clock) as _);
         let realm = Realm::new("alpha".parse().expect("a name"));
@@ -181,7 +91,7 @@ impl World {
     }
 
     fn set_time(&self, now: u64) {
-        self.clock.0.store(now, Ordering::Relaxed);
+        self.clock.set(now);
     }
 
     /// `ok` and the client, or the status and the private reason of the refusal.
@@ -212,16 +122,6 @@ impl World {
             },
         }
     }
-}
-
-fn with(mut object: Value, member: &str, value: Value) -> Value {
-    object[member] = value;
-    object
-}
-
-fn without(mut object: Value, member: &str) -> Value {
-    object.as_object_mut().expect("an object").remove(member);
-    object
 }
 
 /// What a client claims that does everything right, with a `jti` of its own each time.
@@ -808,7 +708,7 @@ fn now() -> u64 {
     SystemClock.now().0
 }
 
-fn fresh(id: &str, audience: &str) -> Value {
+pub(crate) fn fresh(id: &str, audience: &str) -> Value {
     let now = now();
     let claims = with(with(claims(id), "exp", json!(now + 60)), "iat", json!(now));
     with(claims, "aud", json!(audience))

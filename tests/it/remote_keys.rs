@@ -13,6 +13,8 @@ use grantwell::core::keys::remote::JwksUri;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{Clock, KeyCopies, RemoteKeys as _};
 use grantwell::core::time::UnixSeconds;
+use grantwell::core::trust::key_address::KeyAddress;
+use grantwell::core::trust::lookups::Lookups;
 use grantwell::embedded::store::remote_keys::MemoryKeyCopies;
 use grantwell::remote::fetcher::{FetchError, Fetched, Fetcher};
 use grantwell::remote::keys::{Fetch, SharedKeys};
@@ -181,7 +183,7 @@ async fn keys_that_their_issuer_has_withdrawn_are_not_used_as_old_ones() {
         world.pass(3_600);
         assert_eq!(world.kids(&one).await, Vec::<String>::new(), "{withdrawn}");
         // What everybody can read and sign with is kept nowhere.
-        let kept = world.copies.kept_keys(&world.address).await.expect("read").copy.expect("a copy");
+        let kept = world.copies.kept_keys((&world.address).into()).await.expect("read").copy.expect("a copy");
         assert_eq!(kept.jwks, r#"{"keys":[]}"#);
     }
 }
@@ -348,15 +350,27 @@ impl Fetch for Issuer {
 
 #[async_trait]
 impl KeyCopies for NoStore {
-    async fn kept_keys(&self, _address: &JwksUri) -> Result<KeptKeys, PortError> {
+    async fn kept_keys(&self, _address: KeyAddress<'_>) -> Result<KeptKeys, PortError> {
         Err(PortError::Unavailable { service: "the table", detail: "away".to_owned() })
     }
 
-    async fn begin_look(&self, _address: &JwksUri, _now: UnixSeconds, _interval: u64) -> Result<bool, PortError> {
+    async fn begin_look(&self, _address: KeyAddress<'_>, _now: UnixSeconds, _interval: u64) -> Result<bool, PortError> {
         Err(PortError::Unavailable { service: "the table", detail: "away".to_owned() })
     }
 
-    async fn keep(&self, _address: &JwksUri, _copy: &KeyCopy) -> Result<(), PortError> {
+    async fn keep(&self, _address: KeyAddress<'_>, _copy: &KeyCopy) -> Result<(), PortError> {
+        Err(PortError::Unavailable { service: "the table", detail: "away".to_owned() })
+    }
+
+    async fn confirm(&self, _address: KeyAddress<'_>) -> Result<(), PortError> {
+        Err(PortError::Unavailable { service: "the table", detail: "away".to_owned() })
+    }
+
+    async fn lookups(&self) -> Result<Lookups, PortError> {
+        Err(PortError::Unavailable { service: "the table", detail: "away".to_owned() })
+    }
+
+    async fn replace_lookups(&self, _lookups: &Lookups, _now: UnixSeconds) -> Result<bool, PortError> {
         Err(PortError::Unavailable { service: "the table", detail: "away".to_owned() })
     }
 }

@@ -633,6 +633,7 @@ async fn a_protected_api_lets_nothing_pass_that_was_withdrawn_since_the_token_wa
         jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
         audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
         claims: CustomClaims::default(),
+        trust_rule: None,
     };
     let token = format!("gwt_{}", "A".repeat(43));
     tokens.put(&opaque::digest_of_presented(&token).expect("a token"), &record).await.expect("stored");

@@ -1,4 +1,5 @@
-//! Unknown client, disabled client and wrong secret take equal time (SECURITY.md), measured where nothing but the
+//! Unknown client, disabled client and wrong secret take equal time (SECURITY.md), and so do an unknown client and a wrong signature
+//! of the same algorithm, measured where nothing but the
 //! authentication is in the way: in this process, on stores in memory, warm.
 //!
 //! What is compared is by how much they differ, as a share of the time of a refusal, and not whether a difference is
@@ -15,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use grantwell::app::FUNCTION_CACHES;
 use grantwell::cache::{CacheSettings, CachedRegistry, CachedSecrets};
+use grantwell::core::assertion::AssertionProblem;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::{ClientId, RegistrationId};
 use grantwell::core::client::metadata::ClientMetadata;
@@ -23,21 +25,30 @@ use grantwell::core::client::{Client, ClientStatus};
 use grantwell::core::client_auth::attempts::{AttemptLimits, FailedAttempts};
 use grantwell::core::client_auth::{ClientAuthenticator, ClientRequest, Credentials};
 use grantwell::core::error::{ClientAuthFailure, OAuthError, Refused};
+use grantwell::core::keys::jwk_set::JwkSet;
 use grantwell::core::params::Params;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{ClientRegistry, Clock as _, Registrar as _, SecretSource};
 use grantwell::core::realm::{Issuer, PublicUrl, Realm, RealmName};
 use grantwell::core::source::ClientSource;
 use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::replay_guard::MemoryReplayGuard;
 use grantwell::observe::Observer;
 use grantwell::observe::log::LogLevel;
 use grantwell::observe::metrics::Metrics;
 use grantwell::system::{SystemClock, SystemRandom};
 
+use crate::private_key_jwt::{ASSERTION_TYPE, fresh};
+use crate::support::jws::Signer;
+
 const SECRET: &str = "a-secret-of-the-timing-test-01234567";
 /// Attempts of each kind in one round.
 const SAMPLES: usize = 2000;
 const ROUNDS: usize = 9;
+/// The same where each has a signature to verify.
+const ASSERTIONS: usize = 150;
+/// Counted, and never refused: a refusal is another answer.
+const NO_LIMIT: AttemptLimits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
 /// Half the times of a kind differ by less than this share of one refusal's own time: nobody can tell them apart through a
 /// network.
 const ALIKE: f64 = 0.08;
@@ -52,6 +63,28 @@ enum Kind {
     Disabled,
     OtherMethod,
     WithoutSecret,
+}
+
+/// Whom an assertion names that is signed by nobody's key. All ids have the same length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asserts {
+    WrongSignature,
+    Unknown,
+    Disabled,
+    /// Its key is of another algorithm.
+    OtherAlgorithm,
+    /// It has a secret.
+    WithoutKey,
+}
+
+/// [`Subject`] for clients with keys of one algorithm.
+struct Asserted {
+    runtime: Runtime,
+    realm: Realm,
+    registry: Arc<dyn ClientRegistry>,
+    clients: ClientAuthenticator,
+    signer: Signer,
+    answers_early: bool,
 }
 
 /// Authentication as the server does it, or as it must not do it.
@@ -138,14 +171,7 @@ impl Subject {
                     .expect("registered");
             }
         });
-        let settings = CacheSettings {
-            // Warm: nothing is loaded anew during the measurement.
-            registration_ttl: Duration::from_hours(1),
-            absence_ttl: Duration::from_hours(1),
-            secret_ttl: Duration::from_hours(1),
-            mismatch_interval: Duration::from_hours(1),
-            ..FUNCTION_CACHES
-        };
+        let settings = remembering();
         let cached = CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), settings);
         let secrets: Arc<dyn SecretSource> = match secrets {
             Secrets::Cached => Arc::new(cached),
@@ -157,12 +183,9 @@ impl Subject {
         };
         let registry: Arc<dyn ClientRegistry> =
             Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), settings));
-        // Counted, and never refused: a refusal is another answer.
-        let limits = AttemptLimits { failures: 100_000_000, window_seconds: 3600 };
         let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
-            .limited_by(Some(Arc::new(FailedAttempts::new(limits))));
-        let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
-        Self { runtime, realm, issuer, registry, clients, answers_early }
+            .limited_by(Some(Arc::new(FailedAttempts::new(NO_LIMIT))));
+        Self { runtime, realm, issuer: issuer(), registry, clients, answers_early }
     }
 
     /// Seconds from a form to its refusal.
@@ -173,10 +196,10 @@ impl Subject {
         let elapsed = started.elapsed();
         assert!(
             matches!(
-                (kind, refused),
+                (kind, &refused),
                 (Kind::WrongSecret | Kind::OtherMethod | Kind::WithoutSecret, ClientAuthFailure::WrongSecret)
-            ) || matches!((kind, refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
-                || matches!((kind, refused), (Kind::Disabled, ClientAuthFailure::Disabled))
+            ) || matches!((kind, &refused), (Kind::Unknown, ClientAuthFailure::UnknownClient))
+                || matches!((kind, &refused), (Kind::Disabled, ClientAuthFailure::Disabled))
         );
         elapsed.as_secs_f64()
     }
@@ -198,34 +221,151 @@ impl Subject {
         }
     }
 
-    /// By how much of a refusal's own time `other` is slower or faster than a wrong secret.
-    fn difference(&self, other: Kind, order: &mut Order) -> f64 {
-        let (mut wrong, mut differences) = (Vec::with_capacity(SAMPLES), Vec::with_capacity(SAMPLES));
-        for _ in 0..SAMPLES {
-            // One right after the other, so that a machine that becomes busy is busy for both.
-            let (a, b) = if order.flip() {
-                let a = self.time(Kind::WrongSecret);
-                (a, self.time(other))
-            } else {
-                let b = self.time(other);
-                (self.time(Kind::WrongSecret), b)
-            };
-            wrong.push(a);
-            differences.push(b - a);
-        }
-        median(differences).abs() / median(wrong)
+    fn rounds(&self, other: Kind) -> Vec<f64> {
+        rounds(SAMPLES, || self.time(Kind::WrongSecret), || self.time(other))
+    }
+}
+
+impl Asserted {
+    fn new(alg: &'static str, answers_early: bool) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let registry = Arc::new(SqliteRegistry::in_memory().expect("a registry"));
+        let realm = Realm::new(RealmName::root());
+        runtime.block_on(async {
+            for kind in [Asserts::WrongSignature, Asserts::Disabled, Asserts::OtherAlgorithm, Asserts::WithoutKey] {
+                let key = match kind {
+                    Asserts::OtherAlgorithm if alg == "ES256" => Some(Signer::new("EdDSA")),
+                    Asserts::OtherAlgorithm => Some(Signer::new("ES256")),
+                    Asserts::WithoutKey => None,
+                    _ => Some(Signer::new(alg)),
+                };
+                let jwks = key.map(|key| JwkSet::parse(key.jwk().to_string().as_bytes()).expect("a key"));
+                let methods = match &jwks {
+                    Some(_) => [AuthMethod::PrivateKeyJwt].into(),
+                    None => [AuthMethod::ClientSecretBasic].into(),
+                };
+                let metadata = ClientMetadata { jwks, token_endpoint_auth_methods: methods, ..ClientMetadata::new() };
+                let registration_id = RegistrationId::generate(&SystemRandom).expect("random bytes");
+                let mut client =
+                    Client::register(kind.client_id(), &realm, metadata, registration_id, SystemClock.now())
+                        .expect("valid");
+                if kind == Asserts::Disabled {
+                    client.status = ClientStatus::Disabled;
+                }
+                let secret = ClientSecret::given(SECRET, false).expect("long enough");
+                let secret = Some(&secret).filter(|_| kind == Asserts::WithoutKey);
+                registry.register(&client, secret).await.expect("registered");
+            }
+        });
+        let secrets = Arc::new(CachedSecrets::new(Arc::new(OneSecret), Arc::new(SystemClock), remembering()));
+        let registry: Arc<dyn ClientRegistry> =
+            Arc::new(CachedRegistry::new(registry, Arc::new(SystemClock), remembering()));
+        let clients = ClientAuthenticator::new(Arc::clone(&registry), secrets, Arc::new(SystemClock))
+            .guarded_by(Arc::new(MemoryReplayGuard::default()))
+            .limited_by(Some(Arc::new(FailedAttempts::new(NO_LIMIT))));
+        // Nobody's: each assertion is well formed, for us, of now, and signed by a key that no client has.
+        Self { runtime, realm, registry, clients, signer: Signer::new(alg), answers_early }
     }
 
-    fn rounds(&self, other: Kind) -> Vec<f64> {
-        let mut order = Order(0x9e37_79b9_7f4a_7c15);
-        for kind in [Kind::WrongSecret, other] {
-            for _ in 0..500 {
-                self.time(kind);
+    fn form(&self, kind: Asserts) -> String {
+        let id = kind.client_id();
+        let assertion = self.signer.assertion(&fresh(id.as_str(), issuer().as_str()));
+        format!("client_assertion_type={ASSERTION_TYPE}&client_assertion={assertion}")
+    }
+
+    /// Seconds from a form to its refusal.
+    fn time(&self, kind: Asserts, form: &str) -> f64 {
+        let started = Instant::now();
+        let refused = self.runtime.block_on(self.refuse(kind, form));
+        let elapsed = started.elapsed();
+        let expected = match kind {
+            Asserts::WrongSignature => ClientAuthFailure::Assertion(AssertionProblem::Signature),
+            Asserts::Unknown => ClientAuthFailure::UnknownClient,
+            Asserts::Disabled => ClientAuthFailure::Disabled,
+            Asserts::OtherAlgorithm | Asserts::WithoutKey => ClientAuthFailure::Assertion(AssertionProblem::UnknownKey),
+        };
+        assert_eq!(refused, expected, "{kind:?}");
+        elapsed.as_secs_f64()
+    }
+
+    async fn refuse(&self, kind: Asserts, form: &str) -> ClientAuthFailure {
+        let params = Params::parse(form.as_bytes()).expect("a form");
+        let (source, issuer) = (Some(ClientSource::of([192, 0, 2, 1].into())), issuer());
+        let request = ClientRequest { source, ..ClientRequest::new(&self.realm.name, &issuer, &params) };
+        let credentials = Credentials::from_request(&request).expect("credentials");
+        if self.answers_early {
+            let client = self.registry.client(&self.realm.name, &kind.client_id()).await.expect("answers");
+            if client.is_none() {
+                return ClientAuthFailure::UnknownClient;
             }
         }
-        let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| self.difference(other, &mut order)).collect();
-        rounds.sort_by(f64::total_cmp);
-        rounds
+        match self.clients.authenticate(&self.realm, &credentials).await {
+            Err(Refused { error: OAuthError::InvalidClient(failure), .. }) => failure,
+            other => panic!("{kind:?}: {other:?}"),
+        }
+    }
+
+    fn rounds(&self, other: Asserts) -> Vec<f64> {
+        let forms = [Asserts::WrongSignature, other].map(|kind| self.form(kind));
+        let [wrong, compared] = &forms;
+        rounds(ASSERTIONS, || self.time(Asserts::WrongSignature, wrong), || self.time(other, compared))
+    }
+}
+
+/// By how much of its own time what is compared is slower or faster than what is wrong, in each round, the least first.
+fn rounds(samples: usize, wrong: impl Fn() -> f64, compared: impl Fn() -> f64) -> Vec<f64> {
+    let mut order = Order(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..samples / 4 {
+        wrong();
+        compared();
+    }
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| difference(samples, &wrong, &compared, &mut order)).collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds
+}
+
+fn difference(samples: usize, wrong: impl Fn() -> f64, compared: impl Fn() -> f64, order: &mut Order) -> f64 {
+    let (mut times, mut differences) = (Vec::with_capacity(samples), Vec::with_capacity(samples));
+    for _ in 0..samples {
+        // One right after the other, so that a machine that becomes busy is busy for both.
+        let (a, b) = if order.flip() {
+            let a = wrong();
+            (a, compared())
+        } else {
+            let b = compared();
+            (wrong(), b)
+        };
+        times.push(a);
+        differences.push(b - a);
+    }
+    median(differences).abs() / median(times)
+}
+
+fn issuer() -> Issuer {
+    "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2")
+}
+
+/// Warm: nothing is loaded anew during the measurement.
+fn remembering() -> CacheSettings {
+    CacheSettings {
+        registration_ttl: Duration::from_hours(1),
+        absence_ttl: Duration::from_hours(1),
+        secret_ttl: Duration::from_hours(1),
+        mismatch_interval: Duration::from_hours(1),
+        ..FUNCTION_CACHES
+    }
+}
+
+impl Asserts {
+    fn client_id(self) -> ClientId {
+        let id = match self {
+            Self::WrongSignature => "asserts-by-somebodies-key",
+            Self::Unknown => "asserts-unknown-to-anybody",
+            Self::Disabled => "asserts-disabled-by-anyone",
+            Self::OtherAlgorithm => "asserts-by-key-of-another",
+            Self::WithoutKey => "asserts-though-it-has-none",
+        };
+        id.get(..25).and_then(|id| id.parse().ok()).expect("an id")
     }
 }
 
@@ -280,5 +420,34 @@ fn an_unknown_client_that_is_answered_early_or_without_a_look_at_the_secrets_wou
         eprintln!("{what}: {rounds:.3?}");
         assert!(rounds[0] >= ALIKE, "{what}: the test above would not fail: {rounds:?}");
         assert!(rounds[ROUNDS / 2] > DIFFERENT, "{what}: the test above would hardly fail: {rounds:?}");
+    }
+}
+
+#[test]
+fn an_assertion_of_an_unknown_client_and_a_wrong_signature_of_the_same_algorithm_take_equal_time() {
+    // What else may be wrong is looked for before the algorithm matters.
+    let others = [Asserts::Unknown, Asserts::Disabled, Asserts::OtherAlgorithm, Asserts::WithoutKey];
+    for (alg, compared) in [
+        ("ES256", &others[..]),
+        ("ES384", &others[..1]),
+        ("EdDSA", &others[..1]),
+        ("RS256", &others[..1]),
+        ("PS256", &others[..1]),
+    ] {
+        let server = Asserted::new(alg, false);
+        for &other in compared {
+            let rounds = server.rounds(other);
+            eprintln!("{alg} {other:?}: {rounds:.3?}");
+            assert!(rounds[0] < ALIKE, "{alg}: {other:?} can be told from a wrong signature: {rounds:?}");
+        }
+    }
+}
+
+#[test]
+fn an_assertion_of_an_unknown_client_that_is_answered_without_a_verification_would_be_noticed() {
+    for alg in ["ES256", "EdDSA", "RS256"] {
+        let rounds = Asserted::new(alg, true).rounds(Asserts::Unknown);
+        eprintln!("{alg}: {rounds:.3?}");
+        assert!(rounds[0] > DIFFERENT, "{alg}: the test above would not fail: {rounds:?}");
     }
 }

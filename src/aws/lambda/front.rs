@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -17,6 +19,8 @@ pub enum Front {
     Gateway,
     /// CloudFront, which proves itself by this.
     CloudFront(OriginSecret),
+    /// AWS's own check of the signature of each request: a function URL or an API that demands IAM. Who called is in the event.
+    Iam,
 }
 
 /// SHA-256 of the secret that CloudFront sends: of the one in use, and while that is being changed of the one before.
@@ -54,7 +58,14 @@ pub struct HexDigest([u8; 32]);
 impl Front {
     /// Whether the request came through what stands in front. Takes the secret out of the headers: nobody behind has a use for it.
     pub(super) fn admits(&self, headers: &mut HeaderMap) -> bool {
-        let Self::CloudFront(secret) = self else { return true };
+        let secret = match self {
+            Self::Gateway => return true,
+            Self::CloudFront(secret) => secret,
+            Self::Iam => {
+                take_signature(headers);
+                return true;
+            }
+        };
         let mut sent = headers.get_all(&ORIGIN_HEADER).iter();
         let admitted = match (sent.next(), sent.next()) {
             (Some(presented), None) => secret.is(presented.as_bytes()),
@@ -67,7 +78,7 @@ impl Front {
     /// Whom the request comes from, where the gateway took it from `peer`. CloudFront adds its caller's address to the end of
     /// X-Forwarded-For, and the gateway that of CloudFront; what stands before is a caller's own word.
     pub(super) fn source(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        if matches!(self, Self::Gateway) {
+        if matches!(self, Self::Gateway | Self::Iam) {
             return peer;
         }
         let lists = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
@@ -76,6 +87,17 @@ impl Front {
             elements.pop();
         }
         elements.last().and_then(|viewer| viewer.parse().ok()).or(peer)
+    }
+
+    /// The answer with the challenge of those who are admitted here (RFC 9110 §11.6.1). Where AWS verifies who calls, no secret is
+    /// taken, and a client must not be asked for one.
+    pub(super) fn challenging(&self, mut answer: Response) -> Response {
+        if matches!(self, Self::Iam)
+            && let Some(challenge) = answer.headers_mut().get_mut(WWW_AUTHENTICATE)
+        {
+            *challenge = HeaderValue::from_static("AWS4-HMAC-SHA256");
+        }
+        answer
     }
 }
 
@@ -123,8 +145,28 @@ impl FromStr for HexDigest {
     }
 }
 
+/// Takes AWS's signature out of the headers, and the session that belongs to it: AWS has verified both, and an HTTP API passes them
+/// on. What else is in an Authorization header stays: a credential of another kind is a second method of authentication.
+fn take_signature(headers: &mut HeaderMap) {
+    if headers.get_all(AUTHORIZATION).iter().all(|value| is_signature(value.as_bytes())) {
+        headers.remove(AUTHORIZATION);
+    }
+    headers.remove(&SECURITY_TOKEN);
+}
+
+/// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`, and nothing beside: the gateway joins repeated headers by a comma.
+fn is_signature(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let Some((algorithm, elements)) = text.trim().split_once(' ') else { return false };
+    let mut names: Vec<_> = elements.split(',').map(|each| each.trim().split_once('=').map(|(name, _)| name)).collect();
+    names.sort_unstable();
+    algorithm.starts_with("AWS4-") && names == [Some("Credential"), Some("Signature"), Some("SignedHeaders")]
+}
+
 /// The header in which CloudFront sends the secret.
 static ORIGIN_HEADER: HeaderName = HeaderName::from_static("x-grantwell-origin");
+/// The header in which a caller with temporary credentials sends the session that they belong to.
+static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 #[cfg(test)]
@@ -142,6 +184,42 @@ mod tests {
         }
         assert_eq!(" 0".repeat(32).parse::<HexDigest>().err(), Some(MalformedDigest));
         assert_eq!("+0".repeat(32).parse::<HexDigest>().err(), Some(MalformedDigest));
+    }
+
+    #[test]
+    fn aws_own_signature_is_taken_out_of_the_headers_and_nothing_else() {
+        let after = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, value.parse().expect("a value"));
+            }
+            headers.insert(&SECURITY_TOKEN, "session".parse().expect("a value"));
+            assert!(Front::Iam.admits(&mut headers));
+            assert!(!headers.contains_key(&SECURITY_TOKEN));
+            headers.get_all(AUTHORIZATION).iter().count()
+        };
+        let signature = "Credential=ASIAEXAMPLE/20261128/eu-west-1/lambda/aws4_request, SignedHeaders=host;x-amz-date, Signature=00ff";
+        let [whole, regional] =
+            ["AWS4-HMAC-SHA256 ", "AWS4-ECDSA-P256-SHA256 "].map(|scheme| format!("{scheme}{signature}"));
+        let dense = whole.replace(", ", ",");
+        let turned = "AWS4-HMAC-SHA256 Signature=00ff, Credential=ASIAEXAMPLE/x, SignedHeaders=host";
+        let alone: [&[&str]; 6] = [&[], &[&whole], &[&regional], &[&dense], &[turned], &[&whole, &regional]];
+        for values in alone {
+            assert_eq!(after(values), 0, "{values:?}");
+        }
+        for others in [
+            "Basic bXlDbGllbnQ6c2VjcmV0",
+            "Bearer AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA256 Basic bXlDbGllbnQ6c2VjcmV0",
+            &format!("{whole},Basic bXlDbGllbnQ6c2VjcmV0"),
+            &format!("{whole}, "),
+            &format!("Basic bXlDbGllbnQ6c2VjcmV0,{whole}"),
+            &format!("{whole}, Credential=another"),
+        ] {
+            assert_eq!(after(&[others]), 1, "{others}");
+            assert_eq!(after(&[&whole, others]), 2, "{others}");
+        }
     }
 
     #[test]

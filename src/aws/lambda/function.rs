@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
+use aws_sdk_secretsmanager::Client as SecretsManager;
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 
 use super::authorizer::{self, Authorizer};
+use super::front::Front;
 use super::gateway;
 use super::rotation::{self, Rotation, RotationStores};
 use crate::app::{Adapters as _, App, Settings};
 use crate::aws::adapters::AwsAdapters;
 use crate::aws::sdk;
 use crate::config::{self, AuthorizerConfig, ConfigError, RegistryConfig, ServerConfig};
+use crate::core::admin_log::{Actor, Face};
+use crate::core::management::{Logbook, Logging};
 use crate::core::realms::Realms;
 use crate::http::routes;
 use crate::observe::metrics::{Metrics, MetricsFormat};
@@ -50,13 +56,45 @@ impl Function {
         self,
         routes_of: impl FnOnce(&App<AwsAdapters>) -> Result<Router, ConfigError>,
     ) -> Result<(), ConfigError> {
+        let routes = routes_of(&self.app)?;
+        // A sandbox is frozen after its answer: what was begun beside it has to be at its end.
+        let routes = match self.app.client_uses().cloned() {
+            Some(uses) => routes.layer(middleware::from_fn(move |request: Request, next: Next| {
+                let uses = Arc::clone(&uses);
+                async move {
+                    let response = next.run(request).await;
+                    uses.settle().await;
+                    response
+                }
+            })),
+            None => routes,
+        };
         gateway::serve(
-            routes::finish(routes_of(&self.app)?),
+            routes::finish(routes),
             self.config.public_url,
             config::front()?,
             self.app.adapters().observer(),
         )
         .await;
+        Ok(())
+    }
+
+    /// Answers requests whose signature AWS has verified before they come here, by these routes. Its own address is not an issuer: the
+    /// tokens are those of the API at `GRANTWELL_PUBLIC_URL`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that is missing or cannot be read, [`ConfigError::MissingIssuer`] for that one.
+    pub async fn serve_signed(
+        self,
+        routes_of: impl FnOnce(&App<AwsAdapters>) -> Result<Router, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let Some(public_url) = self.config.public_url else {
+            let error = ConfigError::MissingIssuer("GRANTWELL_PUBLIC_URL");
+            tracing::error!(%error, "the function does not start");
+            return Err(error);
+        };
+        let routes = routes::finish(routes_of(&self.app)?);
+        gateway::serve(routes, Some(public_url), Front::Iam, self.app.adapters().observer()).await;
         Ok(())
     }
 
@@ -84,9 +122,18 @@ impl Function {
     pub async fn rotate(self) -> Result<(), ConfigError> {
         let adapters = self.app.adapters();
         let registry = adapters.consistent_registry()?;
+        let secret_prefix = RegistryConfig::from_env()?.secret_prefix;
+        let logging = Logging {
+            log: adapters.admin_log()?,
+            actors: Arc::new(Actor::Schedule),
+            face: Face::ROTATION,
+            retention: config::admin_log_retention()?,
+        };
+        let registrar = adapters.registrar(&secret_prefix)?;
         let stores = RotationStores {
-            secrets_manager: adapters.secrets_manager(),
-            secret_prefix: RegistryConfig::from_env()?.secret_prefix,
+            secrets_manager: SecretsManager::clone(&adapters.secrets_manager()),
+            secret_prefix,
+            book: Logbook::new(logging, registrar, adapters.clock(), adapters.random()),
             published: adapters.published_keys()?,
             realms: Realms::new(Arc::clone(&registry) as _, self.config.realm_defaults),
             identity: adapters.identity()?,

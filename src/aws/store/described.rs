@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretError;
 use aws_sdk_secretsmanager::types::Tag;
 
@@ -65,6 +66,19 @@ pub(in crate::aws) async fn take_label(
         Ok(_) => Ok(()),
         Err(error) if label_has_moved(error.as_service_error()) => Ok(()),
         Err(error) => Err(unavailable(SECRETS_MANAGER, "UpdateSecretVersionStage", &error)),
+    }
+}
+
+/// Deletes a secret, by its ARN if it must not be one that was made anew under its name.
+pub(super) async fn delete(secrets_manager: &SecretsManager, id: &str) -> Result<(), PortError> {
+    // Without the recovery window: whoever deletes a client or a realm does not want its secret back, and a secret that waits for its
+    // deletion blocks the name for weeks.
+    match secrets_manager.delete_secret().secret_id(id).force_delete_without_recovery(true).send().await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.as_service_error() {
+            Some(DeleteSecretError::ResourceNotFoundException(_)) => Ok(()),
+            _ => Err(unavailable(SECRETS_MANAGER, "DeleteSecret", &error)),
+        },
     }
 }
 

@@ -6,23 +6,25 @@
 //! that its public halves are published, so a crash between the two steps heals with the next signature.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::described::{describe, tags, take_label};
+use super::described::{delete, describe, tags, take_label};
 use super::new_secrets::NewSecrets;
 use super::registry::{Consistency, ITEM, fetch, published_keys_key};
 use super::registry_id::{BIND, REGISTRY_ID, RegistryId, RegistryIdentity};
 use super::secrets::{CURRENT, PENDING, label_has_moved, signing_keys_name};
-use crate::aws::sdk::{DYNAMODB, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable};
+use crate::aws::sdk::{
+    DYNAMODB, LazySecretsManager, SECRETS_MANAGER, corrupt, foreign, from_item, to_item, unavailable,
+};
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
 use crate::core::keys::set::KeySet;
 use crate::core::port_error::PortError;
@@ -38,7 +40,7 @@ pub struct DynamoPublishedKeys {
 
 /// The private keys of every realm, in Secrets Manager.
 pub struct SecretsManagerKeys {
-    secrets_manager: SecretsManager,
+    secrets_manager: LazySecretsManager,
     prefix: String,
     published: DynamoPublishedKeys,
     identity: Arc<RegistryIdentity>,
@@ -111,6 +113,17 @@ impl DynamoPublishedKeys {
         }
     }
 
+    /// Withdraws what a realm publishes; whether there was anything.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    async fn withdraw(&self, realm: &RealmName) -> Result<bool, PortError> {
+        let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(published_keys_key(realm)));
+        let answer = request.return_values(ReturnValue::AllOld).send().await;
+        let answer = answer.map_err(|error| unavailable(DYNAMODB, "DeleteItem", &error))?;
+        Ok(answer.attributes.is_some_and(|item| !item.is_empty()))
+    }
+
     /// Returns once every key that signs in `keys` is published.
     pub(in crate::aws) async fn ensure(&self, realm: &RealmName, keys: &KeySet) -> Result<(), PortError> {
         let published = self.read(realm).await?;
@@ -139,12 +152,18 @@ impl SecretsManagerKeys {
     /// Keeps the keys in secrets whose names start with `prefix`, which has no slash at its end, as those of the registry that
     /// `identity` names, and publishes them in `published`.
     pub fn new(
-        secrets_manager: SecretsManager,
+        secrets_manager: impl Into<LazySecretsManager>,
         prefix: impl Into<String>,
         published: DynamoPublishedKeys,
         identity: Arc<RegistryIdentity>,
     ) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), published, identity, new_secrets: NewSecrets::default() }
+        Self {
+            secrets_manager: secrets_manager.into(),
+            prefix: prefix.into(),
+            published,
+            identity,
+            new_secrets: NewSecrets::default(),
+        }
     }
 
     /// Has the secrets that it makes be made so.
@@ -187,23 +206,45 @@ impl KeyStore for SecretsManagerKeys {
 
     async fn create_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
         let registry = self.identity.require().await?;
-        let created = self
-            .secrets_manager
-            .create_secret()
-            .name(signing_keys_name(&self.prefix, realm))
-            .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
-            .set_tags(Some(self.new_secrets.with_tags(tags(&registry, None))))
-            .set_kms_key_id(self.new_secrets.kms_key_id())
-            .secret_string(key_set_text(keys, &registry)?.as_str())
-            .send()
-            .await;
-        match created {
-            Ok(_) => Ok(self.published.publish(realm, keys).await?),
-            Err(error) => match error.as_service_error() {
-                Some(CreateSecretError::ResourceExistsException(_)) => Err(KeyStoreError::Conflict),
-                _ => Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error).into()),
-            },
+        let (name, text) = (signing_keys_name(&self.prefix, realm), key_set_text(keys, &registry)?);
+        let mut pauses = DELETION_PAUSES.iter();
+        loop {
+            let created = self
+                .secrets_manager
+                .create_secret()
+                .name(&name)
+                .description("The signing keys of an OAuth 2.0 realm, managed by grantwell")
+                .set_tags(Some(self.new_secrets.with_tags(tags(&registry, None))))
+                .set_kms_key_id(self.new_secrets.kms_key_id())
+                .secret_string(text.as_str())
+                .send()
+                .await;
+            let Err(error) = created else { return Ok(self.published.publish(realm, keys).await?) };
+            // A deleted secret keeps its name occupied for a while, even if its deletion was forced.
+            let is_being_deleted = match error.as_service_error() {
+                Some(CreateSecretError::ResourceExistsException(_)) => self.current_version(&name).await?.is_none(),
+                Some(CreateSecretError::InvalidRequestException(_)) => true,
+                _ => return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error).into()),
+            };
+            if !is_being_deleted {
+                return Err(KeyStoreError::Conflict);
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(unavailable(SECRETS_MANAGER, "CreateSecret", &error).into());
+            };
+            tokio::time::sleep(*pause).await;
         }
+    }
+
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError> {
+        let secret = describe(&self.secrets_manager, &signing_keys_name(&self.prefix, realm)).await?;
+        if let Some(secret) = &secret {
+            secret.require_registry(&self.identity.require().await?)?;
+            // By its ARN: keys that are made anew under this name are another secret.
+            delete(&self.secrets_manager, secret.id()).await?;
+        }
+        let were_published = self.published.withdraw(realm).await?;
+        Ok(secret.is_some() || were_published)
     }
 
     async fn replace_keys(&self, realm: &RealmName, keys: &KeySet) -> Result<(), KeyStoreError> {
@@ -310,6 +351,8 @@ pub(super) fn registry_of(text: &str) -> Result<Option<String>, PortError> {
     Ok(claimed.registry_id)
 }
 
+/// How long to wait for Secrets Manager to let go of a name. A request for a token waits, too.
+const DELETION_PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 const PUBLISHED: &str = "a realm's public keys";
 const NO_KEYS: &str = "what is not a set of signing keys of this server";
 /// The label of a version between steps 3 and 5 of a replacement.

@@ -2,22 +2,24 @@
 //! them.
 //!
 //! A client of realm alpha is `alpha` / `client#myClient`. A realm is a child of root, so alpha itself is
-//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`. Which registry
-//! it is, is `root` / `registry`.
+//! `root` / `realm#alpha`, and root's own record `root` / `realm#root`. Its public keys are `keys#alpha` / `jwks`. Owners belong to no
+//! realm and are beside them: `root` / `owner#alice`. Which registry it is, is `root` / `registry`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client as DynamoDb;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use crate::aws::sdk::{DYNAMODB, corrupt, from_item, unavailable};
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::keys::retention::Retention;
+use crate::core::owner::OwnerId;
 use crate::core::port_error::PortError;
-use crate::core::ports::ClientRegistry;
+use crate::core::ports::{ClientBeside, ClientRegistry, RealmAndClient};
 use crate::core::realm::{Realm, RealmName};
 
 /// Reads registrations and realms for the functions.
@@ -92,6 +94,28 @@ impl ClientRegistry for DynamoRegistry {
         item.map(|item| read_realm(item, name).map(Arc::new)).transpose()
     }
 
+    /// In one round trip instead of two, at the price of both.
+    async fn realm_and_client(&self, name: &RealmName, client_id: &ClientId) -> Result<RealmAndClient, PortError> {
+        let keys = [realm_key(name), client_key(name, client_id)];
+        let Some(mut found) = fetch_both(&self.dynamodb, &self.table, keys, self.consistency).await? else {
+            return Ok(RealmAndClient { realm: self.realm(name).await?, client: ClientBeside::NotSaid });
+        };
+        let mut take = |item: String| found.items.remove(&item);
+        let realm = match take(format!("{REALM_PREFIX}{name}")) {
+            Some(item) => Some(Arc::new(read_realm(item, name)?)),
+            None if found.is_whole => None,
+            None => self.realm(name).await?,
+        };
+        let client = match take(format!("{CLIENT_PREFIX}{client_id}")) {
+            // One that cannot be read is whoever's trouble who needs it.
+            Some(item) => read_client(item, name, client_id)
+                .map_or(ClientBeside::NotSaid, |client| ClientBeside::Said(Some(Arc::new(client)))),
+            None if found.is_whole => ClientBeside::Said(None),
+            None => ClientBeside::NotSaid,
+        };
+        Ok(RealmAndClient { realm, client })
+    }
+
     /// Consistent, whatever else is: a registration that was changed before a secret was made is read as it was changed.
     async fn client_anew(&self, realm: &RealmName, client_id: &ClientId) -> Result<Option<Arc<Client>>, PortError> {
         let item = fetch(&self.dynamodb, &self.table, client_key(realm, client_id), Consistency::Strong).await?;
@@ -122,6 +146,40 @@ pub(super) async fn fetch(
         .await
         .map_err(|error| unavailable(DYNAMODB, "GetItem", &error))?;
     Ok(answer.item)
+}
+
+/// What one read of several items brought.
+struct Fetched {
+    /// By their sort keys.
+    items: HashMap<String, HashMap<String, AttributeValue>>,
+    /// Whether what is not among them is not in the table, either: DynamoDB may leave out what it could not read in time.
+    is_whole: bool,
+}
+
+/// Two items of the registry table that have different sort keys. `None` where that may not be read so: a role of an earlier
+/// version, which a deployment that is rolled back has for some seconds, reads items one by one.
+async fn fetch_both(
+    dynamodb: &DynamoDb,
+    table: &str,
+    keys: [HashMap<String, AttributeValue>; 2],
+    consistency: Consistency,
+) -> Result<Option<Fetched>, PortError> {
+    let keys = KeysAndAttributes::builder()
+        .set_keys(Some(keys.into()))
+        .consistent_read(consistency == Consistency::Strong)
+        .build()
+        .map_err(|_| corrupt(DYNAMODB, "a read of no keys"))?;
+    let answer = match dynamodb.batch_get_item().request_items(table, keys).send().await {
+        Ok(answer) => answer,
+        Err(error) if error.code() == Some(NOT_PERMITTED) => return Ok(None),
+        Err(error) => return Err(unavailable(DYNAMODB, "BatchGetItem", &error)),
+    };
+    let items = answer.responses.unwrap_or_default().into_values().flatten();
+    let by_sort_key = |item: HashMap<String, AttributeValue>| Some((item.get(ITEM)?.as_s().ok()?.to_owned(), item));
+    Ok(Some(Fetched {
+        items: items.filter_map(by_sort_key).collect(),
+        is_whole: answer.unprocessed_keys.is_none_or(|left| left.is_empty()),
+    }))
 }
 
 /// At most `limit` items of a realm whose sort key starts with `prefix` and that `filter` lets through, in ascending order,
@@ -213,6 +271,10 @@ pub(super) fn client_key(realm: &RealmName, client_id: &ClientId) -> HashMap<Str
     key(realm, format!("{CLIENT_PREFIX}{client_id}"))
 }
 
+pub(super) fn owner_key(id: &OwnerId) -> HashMap<String, AttributeValue> {
+    key(&RealmName::root(), format!("{OWNER_PREFIX}{id}"))
+}
+
 pub(super) fn realm_key(name: &RealmName) -> HashMap<String, AttributeValue> {
     key(&RealmName::root(), format!("{REALM_PREFIX}{name}"))
 }
@@ -243,6 +305,8 @@ pub(super) const REALM: &str = "realm";
 pub(super) const ITEM: &str = "item";
 /// Start of a client's sort key.
 pub(super) const CLIENT_PREFIX: &str = "client#";
+/// What AWS answers where no statement of the role allows a call.
+const NOT_PERMITTED: &str = "AccessDeniedException";
 /// Lets only those clients through whose registration says how often their secrets are rotated.
 const HAS_SECRET_ROTATION: &str = "attribute_exists(client_secret_rotation_days)";
 /// Start of the partition key of a realm's public keys.
@@ -251,6 +315,8 @@ const KEYS_PREFIX: &str = "keys#";
 const JWKS: &str = "jwks";
 /// The sort key of the registry's own item.
 const REGISTRY: &str = "registry";
+/// Start of an owner's sort key.
+pub(super) const OWNER_PREFIX: &str = "owner#";
 /// Start of a realm's sort key.
 pub(super) const REALM_PREFIX: &str = "realm#";
 

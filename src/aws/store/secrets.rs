@@ -11,7 +11,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::registry_id::BIND;
-use crate::aws::sdk::{SECRETS_MANAGER, corrupt, foreign, unavailable};
+use crate::aws::sdk::{LazySecretsManager, SECRETS_MANAGER, corrupt, foreign, unavailable};
 use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::client::registered_secrets::RegisteredSecrets;
@@ -33,7 +32,7 @@ use crate::core::time::UnixSeconds;
 
 /// Reads the clients' secrets for the functions. Those that a registration keeps itself are read with it.
 pub struct AwsSecrets {
-    secrets_manager: SecretsManager,
+    secrets_manager: LazySecretsManager,
     prefix: String,
     registry: Arc<dyn ClientRegistry>,
 }
@@ -47,8 +46,12 @@ struct Version {
 
 impl AwsSecrets {
     /// Reads the secrets whose names start with `prefix`, which has no slash at its end, of clients of this registry.
-    pub fn new(secrets_manager: SecretsManager, prefix: impl Into<String>, registry: Arc<dyn ClientRegistry>) -> Self {
-        Self { secrets_manager, prefix: prefix.into(), registry }
+    pub fn new(
+        secrets_manager: impl Into<LazySecretsManager>,
+        prefix: impl Into<String>,
+        registry: Arc<dyn ClientRegistry>,
+    ) -> Self {
+        Self { secrets_manager: secrets_manager.into(), prefix: prefix.into(), registry }
     }
 
     /// The secrets of a client that have been moved to its registration since that was read, which somebody has remembered.

@@ -181,7 +181,8 @@ pub fn read_token(attributes: &serde_json::Value) -> Option<StoredToken> {
 
 /// What a mark has no more of. The role of the function that revokes may touch these attributes, the key and the version, and no other: so it
 /// cannot make a token, nor give one more time.
-const FORGOTTEN: [&str; 9] = ["realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims"];
+const FORGOTTEN: [&str; 10] =
+    ["realm", "client_id", "registration_id", "scope", "iss", "aud", "iat", "jti", "claims", "trust_rule"];
 const RECORD: &str = "a token record";
 const VERSION: &str = "version";
 
@@ -208,6 +209,7 @@ mod tests {
             jti: "identifier".into(),
             audit_tracking_id: "tracking".into(),
             claims: CustomClaims::default(),
+            trust_rule: Some("orders".parse().expect("a name")),
         }
     }
 
@@ -219,7 +221,8 @@ mod tests {
         assert_eq!(item["expires_at"], AttributeValue::N("1795419420".into()));
         assert_eq!(item["scope"], AttributeValue::S("read write".into()));
         assert_eq!(item["iss"], AttributeValue::S("https://auth.example.com/oauth2".into()));
-        assert_eq!(item.len(), 10);
+        assert_eq!(item["trust_rule"], AttributeValue::S("orders".into()));
+        assert_eq!(item.len(), 11);
         assert_eq!(token_of(item), Ok(live(&record)));
 
         let resources = ["https://a.example", "https://b.example"].map(|text| text.parse().expect("a resource"));
@@ -267,7 +270,11 @@ mod tests {
         ] {
             assert!(matches!(with(name, value.clone()), Err(PortError::Corrupt { .. })), "{name}: {value:?}");
         }
-        for name in item.keys().filter(|name| *name != "version") {
+        let mut of_no_rule = item.clone();
+        of_no_rule.remove("trust_rule");
+        let record = AccessTokenRecord { trust_rule: None, ..record };
+        assert_eq!(token_of(of_no_rule), Ok(live(&record)));
+        for name in item.keys().filter(|name| !["version", "trust_rule"].contains(&name.as_str())) {
             let mut less = item.clone();
             less.remove(name);
             assert!(matches!(token_of(less), Err(PortError::Corrupt { .. })), "without {name}");

@@ -123,7 +123,8 @@ fn next_error(error: Option<&OAuthError>) -> Option<OAuthError> {
     let Some(error) = error else { return Some(OAuthError::InvalidRequest("")) };
     Some(match error {
         OAuthError::InvalidRequest(_) => OAuthError::InvalidClient(ClientAuthFailure::NoCredentials),
-        OAuthError::InvalidClient(_) => OAuthError::InvalidScope(""),
+        OAuthError::InvalidClient(_) => OAuthError::InvalidGrant(ClientAuthFailure::IssuerNotTrusted),
+        OAuthError::InvalidGrant(_) => OAuthError::InvalidScope(""),
         OAuthError::InvalidScope(_) => OAuthError::UnauthorizedClient,
         OAuthError::UnauthorizedClient => OAuthError::UnsupportedGrantType,
         OAuthError::UnsupportedGrantType => OAuthError::InvalidTarget(""),

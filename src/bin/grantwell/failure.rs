@@ -102,7 +102,7 @@ impl From<InvalidRedirectUri> for Failure {
 impl From<PortError> for Failure {
     fn from(error: PortError) -> Self {
         let advice = match &error {
-            PortError::Unavailable { service: "DynamoDB" | "Secrets Manager", .. } => {
+            PortError::Unavailable { service: "DynamoDB" | "Secrets Manager" | "AWS STS", .. } => {
                 "try again; if the problem stays, check the AWS credentials and region, and that the variables of the \
                  export block belong to this stack"
             }

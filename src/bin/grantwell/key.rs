@@ -9,6 +9,7 @@ use grantwell::core::keys::set::JWKS_MAX_AGE;
 use grantwell::core::realm::RealmName;
 use grantwell::core::time::UnixSeconds;
 
+use crate::confirm::{ConfirmArguments, Unattended};
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
 use crate::store::{Place, PlaceArguments};
@@ -69,6 +70,8 @@ struct Revoke {
     #[arg(value_name = "KID", allow_hyphen_values = true)]
     kid: String,
     #[command(flatten)]
+    confirm: ConfirmArguments,
+    #[command(flatten)]
     output: OutputArguments,
 }
 
@@ -118,8 +121,14 @@ impl Rotate {
 
 impl Revoke {
     async fn run(self, place: &Place) -> Result<(), Failure> {
-        let store = place.open_existing().await?;
-        let keys = store.management().revoke_key(&place.realm, &KeyId::from(self.kid.as_str())).await?;
+        let (store, kid) = (place.open_existing().await?, KeyId::from(self.kid.as_str()));
+        // Whoever has mistyped it is told so, and not asked.
+        if store.management().keys(&place.realm).await?.keys.iter().any(|key| key.jwk.kid == kid) {
+            let what =
+                format!("take out key {kid} of realm '{}', which ends every token that it has signed", place.realm);
+            self.confirm.confirm(&what, Unattended::GoesOn)?;
+        }
+        let keys = store.management().revoke_key(&place.realm, &kid).await?;
         output::warn(&format!(
             "tokens signed with this key are inactive at introspection from now on. A local server follows within seconds; a deployed \
              stack follows within 5 minutes and signs with the key until then, so that some clients have to ask for a new token. \

@@ -1,32 +1,42 @@
-//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, what its log says
+//! The `grantwell` command: the local server, its demonstration, the registry of clients, realms and their keys, who has changed it, what its log says
 //! of its clients, and what a month on AWS costs.
 
 mod access_token;
+mod backup;
+mod ca_file;
+mod check;
 mod client;
 mod columns;
 mod completion;
+mod confirm;
 mod cost;
 mod count;
 mod declare;
 mod demo;
 mod describe;
+mod document;
 mod duration;
 mod failure;
 mod import;
-mod input;
+mod issuer;
 mod key;
+mod log;
 mod output;
+mod owner;
 mod quota;
 mod realm;
 mod report;
+mod restore;
 mod sample;
 mod secret_storage;
 mod secrets;
 mod serve;
 mod service_manager;
 mod store;
+mod store_identity;
 mod terminal;
 mod token;
+mod trust;
 mod valid_after;
 mod words;
 
@@ -75,10 +85,19 @@ enum Command {
     Client(client::Arguments),
     /// Creates realms and changes their settings
     Realm(realm::Arguments),
+    /// Has realms trust issuers whose tokens stand for clients
+    Issuer(issuer::Arguments),
+    /// Makes owners of clients, and changes them
+    Owner(owner::Arguments),
     /// Shows the keys that sign JWTs, and replaces them
     Key(key::Arguments),
     /// Marks the secrets of an existing stack as its own
     Secrets(secrets::Arguments),
+    /// Lists who has changed what of clients, realms, owners and keys, the newest first
+    ///
+    /// Each change has a line, which is written before the change and says afterwards how it ended: done, refused or failed. A line
+    /// that still says started belongs to a command that did not come to its end.
+    Log(log::Arguments),
     /// Makes the registry as a reviewed file declares it
     ///
     /// Only what the file mentions is set, and nothing is deleted without --prune. The file never has a secret.
@@ -94,6 +113,37 @@ enum Command {
     Import(import::Arguments),
     /// Gets an access token as a client does, to try a registration
     Token(token::Arguments),
+    /// Says why a caller is a client or is not, by the client's trust rules
+    Trust(trust::Arguments),
+    /// Copies the registry of a data directory to a file, while its server runs
+    ///
+    /// The copy has realms, clients, digests of secrets and signing keys, so keep it as safe as the original; nobody else can read the file.
+    /// It is read again before it gets its name, and the answer says what it has. It does not have tokens: an old copy of them would not know
+    /// which were revoked since.
+    #[command(after_help = "Examples:
+  grantwell backup --store file:/var/lib/grantwell --to /var/backups/grantwell
+  grantwell backup --to registry.db --overwrite")]
+    Backup(backup::Arguments),
+    /// Puts a backup back into a data directory whose server is stopped
+    ///
+    /// The registry that is there stays beside it under another name. Every token ends, so that none comes back that was revoked after the
+    /// backup was made. What else was changed since is listed, because it has to be done again. A backup that is damaged, empty or of another
+    /// program is refused, and a command that was interrupted can be run again.
+    #[command(after_help = "Example:
+  grantwell restore /var/backups/grantwell/registry.db \\
+      --store file:/var/lib/grantwell")]
+    Restore(restore::Arguments),
+    /// Looks at a data directory, while its server runs or not, and changes nothing
+    ///
+    /// Whose its files are and who can read them, whether both databases are whole, which records cannot be read, how much space is left,
+    /// whether a server runs, how old signing keys are, and which clients can never get a token.
+    ///
+    /// The exit status is 0 where all is well, 3 where there are only warnings, and 1 where something is broken or cannot be looked at.
+    #[command(after_help = "Examples:
+  grantwell check --store file:/var/lib/grantwell
+  grantwell check --output json
+  grantwell check --backup /var/backups/grantwell/registry.db")]
+    Check(check::Arguments),
     /// Lists what a server's log says about its clients
     Report(report::Arguments),
     /// Computes what a month on AWS costs
@@ -172,6 +222,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Client(arguments) => Box::pin(client::run(arguments)).await,
         Command::Realm(arguments) => Box::pin(realm::run(arguments)).await,
+        Command::Issuer(arguments) => Box::pin(issuer::run(arguments)).await,
+        Command::Owner(arguments) => Box::pin(owner::run(arguments)).await,
+        Command::Log(arguments) => Box::pin(log::run(arguments)).await,
         Command::Key(arguments) => Box::pin(key::run(arguments)).await,
         Command::Apply(arguments) => Box::pin(declare::apply(arguments)).await,
         Command::Diff(arguments) => Box::pin(declare::diff(arguments)).await,
@@ -179,6 +232,10 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Import(arguments) => import::run(&arguments),
         Command::Secrets(arguments) => Box::pin(secrets::run(arguments)).await,
         Command::Token(arguments) => token::run(arguments).await,
+        Command::Trust(arguments) => trust::run(arguments).await,
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => Box::pin(restore::run(arguments)).await,
+        Command::Check(arguments) => check::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Cost(arguments) => cost::run(arguments),
         Command::Completion(arguments) => completion::run(&arguments, CommandLine::command()),

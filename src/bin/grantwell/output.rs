@@ -2,9 +2,12 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use grantwell::core::keys::jwk_set::{JwkSet, VerifyingKey};
@@ -15,6 +18,7 @@ use grantwell::core::time::{UnixSeconds, UtcTime};
 
 use crate::failure::Failure;
 use crate::terminal;
+use crate::trust::file;
 
 /// `--output`.
 #[derive(Debug, clap::Args)]
@@ -155,6 +159,9 @@ pub(crate) fn record(rows: impl IntoIterator<Item = (&'static str, String)>) -> 
     if let Some(name) = table.column_mut(0) {
         name.set_constraint(ColumnConstraint::ContentWidth);
     }
+    if let Some(value) = table.column_mut(1) {
+        value.set_padding((0, 1));
+    }
     table.trim_fmt()
 }
 
@@ -164,7 +171,16 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
         Value::Null => unset.to_owned(),
         Value::Bool(yes) => yes.to_string(),
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), |number| number_text(name, number)),
+        Value::String(pem) if name == "jwks_uri_ca" => authorities_text(pem),
         Value::String(text) => text.clone(),
+        Value::Array(_) if name == "trust" => file::lines(value),
+        Value::Array(issuers) if name == "trusted_issuers" => {
+            let text = |issuer: &Value, member: &str| {
+                issuer.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let line = |issuer: &Value| format!("{}: {}", text(issuer, "name"), text(issuer, "issuer"));
+            issuers.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
         Value::Array(values) if values.is_empty() && name == "grant_types" => "none".to_owned(),
         Value::Array(values) => {
             values.iter().map(|value| member_text(name, value, unset)).collect::<Vec<_>>().join("\n")
@@ -176,14 +192,31 @@ pub(crate) fn member_text(name: &str, value: &Value, unset: &str) -> String {
     }
 }
 
-/// A client's keys, one a line: by what name an assertion refers to it, what it may sign with, and which key it is.
-fn keys_text(jwks: &Value) -> String {
+/// Certificates by what tells them apart, one a line, as `openssl x509 -fingerprint -sha256` says it. JSON has them whole.
+fn authorities_text(pem: &str) -> String {
+    let blocks =
+        pem.split("-----BEGIN CERTIFICATE-----").filter_map(|rest| rest.split_once("-----END CERTIFICATE-----"));
+    let line = |(base64, _): (&str, &str)| {
+        let base64: String = base64.split_whitespace().collect();
+        let digest = Sha256::digest(STANDARD.decode(base64).ok()?);
+        let (quarters, _) = digest.as_slice().as_chunks::<4>();
+        // In words, so that a terminal breaks none of them.
+        let words: Vec<String> = quarters.iter().map(|bytes| format!("{:08x}", u32::from_be_bytes(*bytes))).collect();
+        Some(format!("certificate of SHA-256 {}", words.join(" ")))
+    };
+    blocks.filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Public keys: by what name an assertion refers to it, what it may sign with, and which key it is. A long name and a thumbprint
+/// have lines of their own, which eighty columns do not break.
+pub(crate) fn keys_text(jwks: &Value) -> String {
     let Ok(keys) = serde_json::from_value::<JwkSet>(jwks.clone()) else { return String::new() };
     let line = |key: &VerifyingKey| {
         let algorithms: Vec<&str> = key.algorithms().map(JwsAlgorithm::as_str).collect();
         let thumbprint = key.kid().filter(|kid| *kid != key.thumbprint()).map(|_| key.thumbprint());
-        let thumbprint = thumbprint.map_or_else(String::new, |text| format!(" (thumbprint {text})"));
-        format!("{}: {}{thumbprint}", key.name(), algorithms.join(" or "))
+        let thumbprint = thumbprint.map_or_else(String::new, |text| format!(", thumbprint\n{text}"));
+        let separator = if key.name().chars().count() < LONG_NAME { ": " } else { "\n  " };
+        format!("{}{separator}{}{thumbprint}", key.name(), algorithms.join(" or "))
     };
     keys.keys().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -208,7 +241,7 @@ fn number_text(name: &str, number: u64) -> String {
     match name.rsplit('_').next() {
         Some("at") if number == 0 => "never".to_owned(),
         Some("after") if number == 0 => "not set".to_owned(),
-        Some("at" | "after") => utc(UnixSeconds(number)),
+        Some("at" | "after" | "since") => utc(UnixSeconds(number)),
         Some("lifetime") => format!("{number} s"),
         Some("days") => format!("{number} days"),
         _ => number.to_string(),
@@ -247,6 +280,9 @@ fn remark(kind: &str, sentence: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {sentence}");
 }
 
+/// Characters of a key's name. One that is its thumbprint has 43.
+const LONG_NAME: usize = 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +297,27 @@ mod tests {
         ] {
             assert_eq!(utc(UnixSeconds(seconds)), expected);
         }
+    }
+
+    #[test]
+    fn a_key_that_is_named_by_its_thumbprint_is_not_broken_at_eighty_columns() {
+        let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let key: Value = serde_json::from_str(jwk).expect("JSON");
+        let thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+        let shown = record([
+            ("token_endpoint_auth_signing_alg", String::new()),
+            ("jwks", member_text("jwks", &serde_json::json!({ "keys": [key] }), "")),
+        ]);
+        assert!(shown.contains(thumbprint) && shown.contains("EdDSA"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    }
+
+    #[test]
+    fn an_authority_is_shown_by_its_fingerprint() {
+        let pem = "-----BEGIN CERTIFICATE-----\nYW\nJj\n-----END CERTIFICATE-----\n".repeat(2);
+        let shown = member_text("jwks_uri_ca", &pem.into(), "");
+        let of_abc = "certificate of SHA-256 ba7816bf 8f01cfea 414140de 5dae2223 b00361a3 96177a9c b410ff61 f20015ad";
+        assert_eq!(shown, [of_abc; 2].join("\n"));
     }
 
     #[test]

@@ -11,13 +11,16 @@ use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::management::{EffectiveSettings, Management, RealmChange};
 use grantwell::core::members::Members;
+use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{
     AssertionAudience, AssertionLifetime, InvalidAssertionLifetime, Realm, RealmName, RealmSettings,
 };
 use grantwell::core::realms::RealmDefaults;
 use grantwell::core::scope::{MalformedScope, Scope};
+use grantwell::system::SystemClock;
 
 use crate::access_token::{AccessTokenArguments, Setting, apply, setting};
+use crate::confirm::{ConfirmArguments, Unattended};
 use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
@@ -50,6 +53,15 @@ enum Command {
   grantwell realm set alpha --access-token-format jwt --signing-alg EdDSA
   grantwell realm set alpha --token-quota 1k/hour --token-quota-mode observe")]
     Set(Box<Set>),
+    /// Deletes a realm without clients, or with them
+    ///
+    /// Its clients are disabled and then deleted with their secrets, then its signing keys, and at last the realm. All of its tokens are
+    /// inactive from then on, also if you make a realm of the same name again. If the command is interrupted, run it again. The root realm
+    /// stays. A running server follows within a minute.
+    #[command(after_help = "Examples:
+  grantwell realm delete alpha
+  grantwell realm delete alpha --with-clients --yes")]
+    Delete(Delete),
     /// Shows a realm's settings
     #[command(after_help = "Example:
   grantwell realm show alpha")]
@@ -98,8 +110,14 @@ struct Set {
     /// (assertion_max_lifetime) [default: 300]
     #[arg(long, value_name = "DURATION", value_parser = assertion_lifetime)]
     assertion_max_lifetime: Option<Setting<AssertionLifetime>>,
+    /// Records on which day each client was last used, for `client list --unused`: on, or off. Costs a write a client and day
+    /// (client_use_recorded_since) [default: off]
+    #[arg(long, value_name = "on|off", value_enum)]
+    record_use: Option<Switch>,
     #[command(flatten)]
     valid_after: ValidAfterArguments,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -110,6 +128,28 @@ struct Show {
     realm: WhichRealm,
     #[command(flatten)]
     output: OutputArguments,
+}
+
+#[derive(Debug, clap::Args)]
+struct Delete {
+    /// The realm's name
+    #[arg(value_name = "NAME")]
+    name: RealmName,
+    /// Deletes its clients, too
+    #[arg(long)]
+    with_clients: bool,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, Serialize)]
+struct Removal<'a> {
+    realm: &'a RealmName,
+    deleted: bool,
+    clients_deleted: usize,
+    signing_keys_deleted: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -136,6 +176,13 @@ impl WhichRealm {
     fn name(&self) -> Result<RealmName, Failure> {
         realm_or_of_environment(self.positional.clone().or_else(|| self.named.clone()))
     }
+}
+
+/// A value of `--record-use`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// A value of `--grant-type`.
@@ -173,6 +220,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let store = store.name()?;
     match command {
         Command::Set(set) => set.run(&store).await,
+        Command::Delete(delete) => delete.run(&store).await,
         Command::Show(show) => show.run(&store).await,
         Command::List(list) => list.run(&store).await,
     }
@@ -247,6 +295,7 @@ impl Set {
             tokens_valid_after: self.valid_after.change(),
             ..RealmChange::NOTHING
         };
+        self.valid_after.confirm(&self.confirm, &format!("realm '{name}'"))?;
         let store = store.open(IfAbsent::Create).await?;
         let changed = store.management().set_realm(&name, &change).await;
         let (changed, store) = store.settle(changed).await?;
@@ -278,6 +327,44 @@ impl Set {
         self.quota.apply(&mut settings.token_quota, &mut settings.token_quota_mode);
         apply(self.assertion_audience, &mut settings.assertion_audience);
         apply(self.assertion_max_lifetime, &mut settings.assertion_max_lifetime);
+        match self.record_use {
+            // Whoever says so again does not begin anew.
+            Some(Switch::On) => {
+                settings.client_use_recorded_since.get_or_insert_with(|| SystemClock.now());
+            }
+            Some(Switch::Off) => settings.client_use_recorded_since = None,
+            None => {}
+        }
+    }
+}
+
+impl Delete {
+    async fn run(self, store: &StoreName) -> Result<(), Failure> {
+        let Self { name, with_clients, confirm, output } = self;
+        let store = store.open(IfAbsent::Refuse).await?;
+        let clients = store.management().deletion_of_realm(&name, with_clients).await?;
+        let with = match clients {
+            0 => "its signing keys".to_owned(),
+            1 => "its client, that client's secrets and its signing keys".to_owned(),
+            more => format!("its {more} clients, their secrets and its signing keys"),
+        };
+        confirm.confirm(
+            &format!("delete realm '{name}' with {with}, which ends its tokens and cannot be taken back"),
+            Unattended::Ends,
+        )?;
+        let deleted = store.management().delete_realm(&name, with_clients).await?;
+        let answer = Removal {
+            realm: &name,
+            deleted: true,
+            clients_deleted: deleted.clients,
+            signing_keys_deleted: deleted.had_keys,
+        };
+        output.print(&answer, |Removal { realm, clients_deleted, signing_keys_deleted, .. }| {
+            let clients =
+                if *clients_deleted == 1 { "1 client".to_owned() } else { format!("{clients_deleted} clients") };
+            let keys = if *signing_keys_deleted { "its signing keys" } else { "no signing keys, because it had none" };
+            format!("deleted realm {realm}, {clients} and {keys}")
+        })
     }
 }
 
@@ -334,7 +421,8 @@ fn unset(member: &str) -> &'static str {
     match member {
         "default_scope" => "not set",
         "allowed_scope" | "grant_types" => "any",
-        "token_quota" => "none",
+        "token_quota" | "trusted_issuers" => "none",
+        "client_use_recorded_since" => "not recorded",
         "token_quota_mode" => "enforce",
         _ => "the server's",
     }

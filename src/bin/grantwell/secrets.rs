@@ -3,6 +3,10 @@
 #[cfg(feature = "aws")]
 use grantwell::aws::store::binding::{BoundSecret, Outcome};
 #[cfg(feature = "aws")]
+use grantwell::core::management::ChangeToLog;
+#[cfg(feature = "aws")]
+use grantwell::core::ports::RegistrarError;
+#[cfg(feature = "aws")]
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -69,9 +73,15 @@ struct Answer<'a> {
 #[cfg(feature = "aws")]
 impl Bind {
     async fn run(self) -> Result<(), Failure> {
-        let binding = crate::store::open_binding().await?;
-        let secrets = binding.bind(self.dry_run).await.map_err(|error| match error {
-            grantwell::core::ports::RegistrarError::Port(error) => error.into(),
+        let (binding, book) = crate::store::open_binding().await?;
+        let bound = if self.dry_run {
+            binding.bind(true).await
+        } else {
+            book.carry_out_as_operator(ChangeToLog::of_bound_secrets(), Box::pin(binding.bind(false))).await
+        };
+        let secrets = bound.map_err(|error| match error {
+            RegistrarError::Port(error) => error.into(),
+            RegistrarError::Denied(denied) => denied.into(),
             other => Failure::new(other.to_string()),
         })?;
         let registry_id = binding.registry_id().await?;

@@ -6,16 +6,22 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "aws")]
+use grantwell::aws::store::use_marks::DynamoUseMarks;
 use grantwell::config;
-use grantwell::core::management::{Management, ManagementError};
-use grantwell::core::ports::{KeyStore, Registrar};
+use grantwell::core::admin_log::Face;
+use grantwell::core::management::{Logging, Management, ManagementError};
+use grantwell::core::ports::{KeyStore, Registrar, UseMarks};
 use grantwell::core::realm::{MalformedRealmName, RealmName};
+use grantwell::embedded::os_user::OsUser;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::registry::SqliteRegistry;
+use grantwell::embedded::store::use_marks::UseMarksOnDisk;
 use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
 use crate::output;
+use crate::store_identity::StoreIdentity;
 
 /// `--store` of the commands that manage a registry.
 #[derive(Debug, clap::Args)]
@@ -115,6 +121,24 @@ pub(crate) struct Store {
     file: Option<(Arc<SqliteRegistry>, PathBuf)>,
     /// What this command has made to have a registry.
     made: Option<Made>,
+    marks: Marks,
+    whose: Whose,
+}
+
+/// What says which store it is.
+enum Whose {
+    Directory(PathBuf),
+    #[cfg(feature = "aws")]
+    Table(String, grantwell::aws::store::registry_id::RegistryIdentity),
+}
+
+/// Where it is kept on which day clients were last used.
+enum Marks {
+    /// In the token database of a local server.
+    OnDisk(PathBuf),
+    /// In the token table of a stack, whose name is asked for when it is needed.
+    #[cfg(feature = "aws")]
+    InDynamoDb(aws_sdk_dynamodb::Client),
 }
 
 /// What was not there before: the registry, and the directories on the way to it, the outermost first.
@@ -243,9 +267,40 @@ impl FromStr for RealmChoice {
 }
 
 impl Store {
+    /// Which store it is.
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "the build with AWS awaits here"))]
+    pub(crate) async fn identity(&self) -> Result<StoreIdentity, Failure> {
+        match &self.whose {
+            Whose::Directory(directory) => StoreIdentity::of_directory(directory),
+            #[cfg(feature = "aws")]
+            Whose::Table(table, identity) => {
+                let registry = identity.find().await?.map(|id| id.as_str().to_owned());
+                Ok(StoreIdentity::Aws { table: table.clone(), registry })
+            }
+        }
+    }
+
     /// The use cases over the registry.
     pub(crate) fn management(&self) -> &Management {
         &self.management
+    }
+
+    /// Whether there is none, and this is taken for it ([`IfAbsent::TakeForEmpty`]).
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.whose, Whose::Directory(_)) && self.file.is_none()
+    }
+
+    /// On which day clients were last used.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(clippy::unnecessary_wraps, reason = "the build with AWS needs the name of a table")
+    )]
+    pub(crate) fn use_marks(&self) -> Result<Arc<dyn UseMarks>, Failure> {
+        match &self.marks {
+            Marks::OnDisk(path) => Ok(Arc::new(UseMarksOnDisk::at(path))),
+            #[cfg(feature = "aws")]
+            Marks::InDynamoDb(dynamodb) => Ok(Arc::new(DynamoUseMarks::new(dynamodb.clone(), config::token_table()?))),
+        }
     }
 
     /// Passes on what became of the first change. A registry that was made for it is spoken of, because its place may be a mistyped one;
@@ -310,8 +365,8 @@ pub(crate) fn suggest_here(command: &str) -> String {
     }
 }
 
-/// Opens `registry.db` only: the tokens belong to the server, which may be running.
-fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
+/// The data directory with a registry that a command reads first.
+pub(crate) fn find_registry(directory: &Path) -> Result<DataDir, Failure> {
     let nothing_there = |what: &str| {
         Failure::new(format!(
             "{what} {}; name the directory of your server with --store file:DIR, or register a first client with: {}",
@@ -319,6 +374,12 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             suggest_here("client create")
         ))
     };
+    let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
+    if found.has_registry()? { Ok(found) } else { Err(nothing_there("there is no registry in")) }
+}
+
+/// Opens `registry.db` only: the tokens belong to the server, which may be running.
+fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
     let mut made = None;
     let data = match if_absent {
         IfAbsent::Create => {
@@ -331,30 +392,28 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
             data
         }
         IfAbsent::TakeForEmpty if !DataDir::find(directory)?.map_or(Ok(false), |found| found.has_registry())? => {
-            output::note(&format!("there is no store in {}; everything would be new", directory.display()));
-            return Ok(Store {
-                management: management_over(Arc::new(SqliteRegistry::in_memory()?)),
-                file: None,
-                made: None,
-            });
+            let management = management_over(Arc::new(SqliteRegistry::in_memory()?))?;
+            let (marks, whose) = (Marks::OnDisk(directory.join("tokens.db")), Whose::Directory(directory.to_owned()));
+            return Ok(Store { management, file: None, made: None, marks, whose });
         }
-        IfAbsent::Refuse | IfAbsent::TakeForEmpty => {
-            let found = DataDir::find(directory)?.ok_or_else(|| nothing_there("there is no data directory"))?;
-            if !found.has_registry()? {
-                return Err(nothing_there("there is no registry in"));
-            }
-            found
-        }
+        IfAbsent::Refuse | IfAbsent::TakeForEmpty => find_registry(directory)?,
     };
     let path = data.registry_path();
     let registry = Arc::new(SqliteRegistry::open(&path)?);
-    let management = management_over(Arc::clone(&registry));
-    Ok(Store { management, file: Some((registry, path)), made })
+    let management = management_over(Arc::clone(&registry))?;
+    let (marks, whose) = (Marks::OnDisk(data.tokens_path()), Whose::Directory(directory.to_owned()));
+    Ok(Store { management, file: Some((registry, path)), made, marks, whose })
 }
 
-fn management_over(registry: Arc<SqliteRegistry>) -> Management {
+fn management_over(registry: Arc<SqliteRegistry>) -> Result<Management, Failure> {
+    let logging = Logging {
+        log: Arc::clone(&registry) as _,
+        actors: Arc::new(OsUser::current(config::sudo_user())),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    };
     let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) = (Arc::clone(&registry) as _, registry);
-    Management::new(registrar, keys, Arc::new(SystemClock), Arc::new(SystemRandom))
+    Ok(Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom)))
 }
 
 #[cfg(feature = "aws")]
@@ -376,6 +435,10 @@ async fn open_aws() -> Result<Store, Failure> {
     let identity = Arc::new(identity.made_of(Arc::new(SystemRandom)));
     let keys = SecretsManagerKeys::new(secrets_manager.clone(), config.secret_prefix.clone(), published, identity);
     let keys = keys.making(new_secrets.clone());
+    let logging = aws_logging(&sdk_config, &config.registry_table)?;
+    let marks = Marks::InDynamoDb(dynamodb.clone());
+    let table = config.registry_table.clone();
+    let whose = Whose::Table(table.clone(), RegistryIdentity::new(dynamodb.clone(), table));
     let registrar = AwsRegistrar::new(
         dynamodb,
         secrets_manager,
@@ -385,8 +448,8 @@ async fn open_aws() -> Result<Store, Failure> {
     )
     .making(new_secrets);
     let management =
-        Management::new(Arc::new(registrar), Arc::new(keys), Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None })
+        Management::new(Arc::new(registrar), Arc::new(keys), logging, Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok(Store { management: management.with_scheduled_rotation(), file: None, made: None, marks, whose })
 }
 
 #[cfg(not(feature = "aws"))]
@@ -404,24 +467,43 @@ pub(crate) fn no_aws() -> Failure {
     )
 }
 
-/// What binds the secrets of the deployed stack.
+/// Where changes of the deployed stack are logged, and whom AWS says that they are of.
 #[cfg(feature = "aws")]
-pub(crate) async fn open_binding() -> Result<grantwell::aws::store::binding::SecretBinding, Failure> {
+fn aws_logging(sdk_config: &aws_config::SdkConfig, registry_table: &str) -> Result<Logging, Failure> {
+    use grantwell::aws::actor::AwsActor;
+    use grantwell::aws::store::admin_log::DynamoAdminLog;
+
+    let dynamodb = aws_sdk_dynamodb::Client::new(sdk_config);
+    Ok(Logging {
+        log: Arc::new(DynamoAdminLog::new(dynamodb, registry_table)),
+        actors: Arc::new(AwsActor::of(sdk_config)),
+        face: Face::COMMAND_LINE,
+        retention: config::admin_log_retention()?,
+    })
+}
+
+/// What binds the secrets of the deployed stack, and where that is logged.
+#[cfg(feature = "aws")]
+pub(crate) async fn open_binding()
+-> Result<(grantwell::aws::store::binding::SecretBinding, Arc<grantwell::core::management::Logbook>), Failure> {
     use grantwell::aws::sdk;
     use grantwell::aws::store::binding::SecretBinding;
+    use grantwell::aws::store::registrar::AwsRegistrar;
     use grantwell::config::RegistryConfig;
+    use grantwell::core::management::Logbook;
     use grantwell::core::random::Random;
 
     let config = RegistryConfig::from_env()?;
     let sdk_config = sdk::for_operators().await;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    Ok(SecretBinding::new(
-        &aws_sdk_dynamodb::Client::new(&sdk_config),
-        aws_sdk_secretsmanager::Client::new(&sdk_config),
-        &config.registry_table,
-        config.secret_prefix,
-        &random,
-    ))
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
+    let secrets_manager = aws_sdk_secretsmanager::Client::new(&sdk_config);
+    let (table, prefix) = (config.registry_table, config.secret_prefix);
+    let registrar =
+        AwsRegistrar::new(dynamodb.clone(), secrets_manager.clone(), &table, prefix.clone(), Arc::clone(&random));
+    let logging = aws_logging(&sdk_config, &table)?;
+    let book = Logbook::new(logging, Arc::new(registrar), Arc::new(SystemClock), Arc::clone(&random));
+    Ok((SecretBinding::new(&dynamodb, secrets_manager, &table, prefix, &random), book))
 }
 
 /// The store that the command line names. A process has one command line, and every sentence that suggests a command needs this, in

@@ -8,6 +8,9 @@ use grantwell::core::ports::Clock as _;
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
+use crate::confirm::{ConfirmArguments, Unattended};
+use crate::failure::Failure;
+
 /// Which tokens count.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ValidAfterArguments {
@@ -31,6 +34,15 @@ impl ValidAfterArguments {
             None if self.revoke_tokens => TokensValidAfter::RevokeAll,
             None => TokensValidAfter::Unchanged,
         }
+    }
+
+    /// Asks whether every token of `whose` is to end.
+    pub(crate) fn confirm(&self, confirm: &ConfirmArguments, whose: &str) -> Result<(), Failure> {
+        if !self.revoke_tokens {
+            return Ok(());
+        }
+        let what = format!("end every token of {whose} that was issued so far");
+        confirm.confirm(&what, Unattended::GoesOn)
     }
 
     /// Returns once tokens can be issued again, which is within a second of having revoked those before. A token issued earlier

@@ -6,9 +6,11 @@ use grantwell::core::client::secret::WeakSecret;
 use grantwell::core::keys::keyring::KeyChangeError;
 use grantwell::core::keys::set::{PUBLISHED_BEFORE_SIGNING, RotationRefused};
 use grantwell::core::management::{Hindrance, ManagementError, Notice, Subject};
+use grantwell::core::ports::AccessDenied;
 use grantwell::core::realm::RealmName;
 use grantwell::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM};
 use grantwell::core::time::UnixSeconds;
+use grantwell::core::trust::rule::RuleName;
 
 use crate::failure::Failure;
 use crate::output;
@@ -25,6 +27,10 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::CommaInScope(_)
             | Notice::QuotaModeWithoutQuota(_)
             | Notice::KeysWithoutMethod { .. }
+            | Notice::TrustWithoutMethod { .. }
+            | Notice::MethodWithoutTrust { .. }
+            | Notice::RuleForWholeOrganization { .. }
+            | Notice::NoIssuerOfAws { .. }
             | Notice::SecretSleeps(_)
             | Notice::SecretWorksAgain(_)
             | Notice::PersistenceOfOpaqueTokens(_)
@@ -49,7 +55,13 @@ pub(crate) fn tell(notices: &[Notice]) {
     }
 }
 
+fn rules_text(rules: &[RuleName]) -> String {
+    let names: Vec<String> = rules.iter().map(|rule| format!("'{rule}'")).collect();
+    format!("{} {}", if names.len() == 1 { "rule" } else { "the rules" }, names.join(", "))
+}
+
 impl From<ManagementError> for Failure {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each error, and nothing else")]
     fn from(error: ManagementError) -> Self {
         Self::new(match error {
             ManagementError::Unknown(subject) => unknown(&subject),
@@ -74,6 +86,14 @@ impl From<ManagementError> for Failure {
             ManagementError::DefaultScopeOutsideRealm { .. } => {
                 format!("{error}; add it with --allowed-scope, or leave it out")
             }
+            ManagementError::InvalidIssuer(error) => error.to_string(),
+            ManagementError::IssuerIsUsed { realm, issuer, count, first } => format!(
+                "rules of {of_clients} of realm '{realm}' need the issuer '{issuer}', so it stays: {names}; change them with `{}`, or add \
+                 --force, and those rules admit nobody by its tokens",
+                suggest("client update ID --trust FILE", &realm),
+                of_clients = clients(count),
+                names = names(&first, count),
+            ),
             ManagementError::NothingRotatesSecrets(of) => format!(
                 "only a deployed stack rotates secrets on a schedule, and this store is a local one; leave out --secret-rotation-days, and \
                  rotate the secret when it is time with `{}`",
@@ -142,10 +162,43 @@ impl From<ManagementError> for Failure {
                     change(&of, "--secret-lifetime SECONDS")
                 )
             }
+            ManagementError::RootStays => {
+                "the root realm cannot be deleted, because every server has it; delete its clients one by one"
+                    .to_owned()
+            }
+            ManagementError::RealmHasClients { realm, count, first } => format!(
+                "realm '{realm}' has {}: {}; delete them first, or with the realm: {}",
+                clients(count),
+                names(&first, count),
+                suggest_here(&format!("realm delete {realm} --with-clients"))
+            ),
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
+            ManagementError::Denied(denied) => return denied.into(),
+            ManagementError::NoSuchOwner(id) => format!(
+                "there is no active owner '{id}'; see the owners with `{}`, or make one with `{}`; a name or an address that is not an \
+                 owner's id is a --contact",
+                suggest_here("owner list"),
+                suggest_here(&format!("owner create {id}"))
+            ),
+            ManagementError::StillOwns { owner, count, first } => format!(
+                "owner '{owner}' still owns {of_clients} and was not deleted: {}; give them other owners, or stop the owner with `{}`",
+                owned(&first, count),
+                change(&Subject::Owner(owner.clone()), "--status disabled"),
+                of_clients = clients(count),
+            ),
+            error @ ManagementError::TooManyPrincipals => error.to_string(),
             ManagementError::Invalid(error) => return error.into(),
             ManagementError::Port(error) => return error.into(),
         })
+    }
+}
+
+impl From<AccessDenied> for Failure {
+    fn from(denied: AccessDenied) -> Self {
+        Self::new(format!(
+            "{denied}; these AWS credentials belong to an owner's principal (see whose with `{}`), and nothing was changed",
+            suggest_here("owner list")
+        ))
     }
 }
 
@@ -170,8 +223,9 @@ impl From<WeakSecret> for Failure {
     }
 }
 
+/// A notice in words.
 #[expect(clippy::too_many_lines, reason = "a sentence for each notice, and nothing else")]
-fn sentence(notice: &Notice) -> String {
+pub(crate) fn sentence(notice: &Notice) -> String {
     match notice {
         Notice::GrantTypeNotImplemented(grant_type) => format!(
             "this server implements only client_credentials; '{grant_type}' is recorded, but no client can get a token with it"
@@ -210,6 +264,29 @@ fn sentence(notice: &Notice) -> String {
                 change(of, &methods.join(" "))
             )
         }
+        Notice::TrustWithoutMethod { of, methods } => {
+            let methods: Vec<String> = methods.iter().map(|method| format!("--auth-method {}", method.as_str())).collect();
+            format!(
+                "{of} has trust rules that nothing looks at; let it authenticate by them with `{}`, or with aws_iam for roles that come \
+                 through the IAM door",
+                change(of, &format!("{} --auth-method workload_identity", methods.join(" ")))
+            )
+        }
+        Notice::MethodWithoutTrust { of, method } => format!(
+            "{of} may authenticate by {}, and no trust rule says who it is, so nobody can; name the rules with `{}`",
+            method.as_str(),
+            change(of, "--trust FILE")
+        ),
+        Notice::RuleForWholeOrganization { of, rules } => format!(
+            "any administrator of any account of the organization can make a role that satisfies {} of {of}, with every name and tag that \
+             it demands; add an account, or an organization_path with an organizational unit",
+            rules_text(rules)
+        ),
+        Notice::NoIssuerOfAws { of, rules } => format!(
+            "no token can satisfy {} of {of}: the realm trusts no issuer of AWS. Register that of the account with `grantwell issuer add`, \
+             or let the client come through the IAM door with --auth-method aws_iam",
+            rules_text(rules)
+        ),
         Notice::SecretSleeps(of) => format!(
             "the secret of {of} no longer works, and is still stored: it works again if a method that uses a secret is named again. If it is to \
              be gone, as after a leak, rotate it twice before you take its method away"
@@ -220,7 +297,7 @@ fn sentence(notice: &Notice) -> String {
             client_command("rotate-secret", of, " --revoke-previous")
         ),
         Notice::NoSecretMade(of) => {
-            format!("{of} has no client secret: it authenticates with its private key")
+            format!("{of} has no client secret: none of its authentication methods uses one")
         }
         Notice::PersistenceOfOpaqueTokens(of @ Subject::Realm(_)) => format!(
             "the tokens of {of} are opaque and always stored, so --access-token-persistence applies only to clients that have JWTs of \
@@ -351,6 +428,15 @@ fn names(first: &[ClientId], count: usize) -> String {
     format!("{}{more}", names.join(", "))
 }
 
+/// The first of `count` clients, of whatever realms.
+fn owned(first: &[(RealmName, ClientId)], count: usize) -> String {
+    let name = |(realm, client_id): &(RealmName, ClientId)| format!("'{client_id}' in realm '{realm}'");
+    let names: Vec<String> = first.iter().map(name).collect();
+    let more = count.saturating_sub(first.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
+}
+
 fn span(seconds: u64) -> String {
     match seconds {
         1 => "1 second".to_owned(),
@@ -368,6 +454,13 @@ fn unknown(subject: &Subject) -> String {
             "realm '{realm}' has no client '{client_id}'; list its clients with: {}",
             suggest("client list", realm)
         ),
+        Subject::Issuer { realm, name } => {
+            format!(
+                "realm '{realm}' trusts no issuer '{name}'; list its issuers with: {}",
+                suggest("issuer list", realm)
+            )
+        }
+        Subject::Owner(id) => format!("there is no owner '{id}'; see the owners with: {}", suggest_here("owner list")),
     }
 }
 
@@ -378,6 +471,13 @@ fn exists(subject: &Subject) -> String {
             "realm '{realm}' already has a client '{client_id}', which stays as it is; change it with `{}`, or choose another --id",
             client_command("update", subject, "")
         ),
+        Subject::Issuer { realm, name } => format!(
+            "realm '{realm}' already trusts an issuer '{name}', which stays as it is; change it with `{}`, or choose another name",
+            suggest(&format!("issuer update {name}"), realm)
+        ),
+        Subject::Owner(_) => {
+            format!("{subject} exists already and stays as it is; change it with `{}`", change(subject, ""))
+        }
     }
 }
 
@@ -404,10 +504,11 @@ fn keys_not_changed(error: &KeyChangeError, realm: &RealmName) -> String {
     }
 }
 
-fn realm_of(subject: &Subject) -> &RealmName {
+fn realm_of(subject: &Subject) -> RealmName {
     match subject {
-        Subject::Realm(name) => name,
-        Subject::Client { realm, .. } => realm,
+        Subject::Realm(name) => name.clone(),
+        Subject::Client { realm, .. } | Subject::Issuer { realm, .. } => realm.clone(),
+        Subject::Owner(_) => RealmName::root(),
     }
 }
 
@@ -416,6 +517,8 @@ fn show(subject: &Subject) -> String {
     match subject {
         Subject::Realm(name) => suggest_here(&format!("realm show {name}")),
         Subject::Client { .. } => client_command("show", subject, ""),
+        Subject::Issuer { realm, name } => suggest(&format!("issuer show {name}"), realm),
+        Subject::Owner(id) => suggest_here(&format!("owner show {id}")),
     }
 }
 
@@ -424,12 +527,17 @@ fn change(subject: &Subject, options: &str) -> String {
     match subject {
         Subject::Realm(name) => suggest_here(&format!("realm set {name} {options}")),
         Subject::Client { realm, client_id } => suggest(&format!("client update {client_id} {options}"), realm),
+        Subject::Issuer { realm, name } => suggest(&format!("issuer update {name} {options}"), realm),
+        Subject::Owner(id) => suggest_here(format!("owner update {id} {options}").trim_end()),
     }
 }
 
 fn client_command(command: &str, subject: &Subject, options: &str) -> String {
     match subject {
-        Subject::Realm(name) => suggest(&format!("client {command} ID{options}"), name),
+        Subject::Realm(realm) | Subject::Issuer { realm, .. } => {
+            suggest(&format!("client {command} ID{options}"), realm)
+        }
         Subject::Client { realm, client_id } => suggest(&format!("client {command} {client_id}{options}"), realm),
+        Subject::Owner(_) => suggest_here(&format!("client {command} ID{options}")),
     }
 }

@@ -31,6 +31,14 @@ pub enum InvalidClaims {
     /// Too much for a header that carries the token.
     #[error("the claims have more than {max} bytes of JSON together", max = CustomClaims::MAX_BYTES)]
     TooLarge,
+    /// Too many facts of its callers: every token carries them.
+    #[error("a client takes at most {max} claims from its callers", max = CustomClaims::MAX_FACTS)]
+    TooManyFacts,
+    /// A way to a fact that leads nowhere.
+    #[error(
+        "\"from\" of the claim '{0}' is a list of 1 to 8 names, such as [\"https://sts.amazonaws.com/\", \"principal_tags\", \"team\"]"
+    )]
+    From(String),
     /// An empty name, or one with characters that would forge a log line.
     #[error("a claim's name has 1 to 64 printable characters")]
     Name,
@@ -39,11 +47,13 @@ pub enum InvalidClaims {
 impl CustomClaims {
     /// The most bytes of JSON text: every token carries them.
     pub const MAX_BYTES: usize = 2048;
+    /// The most claims that a client takes from its callers.
+    pub const MAX_FACTS: usize = 8;
 
     /// Names that cannot be registered: those the server sets, those that limit a token in JWT (RFC 7519 §4.1), introspection
     /// (RFC 7662 §2.2, RFC 9701 §5) and access tokens (RFC 9068 §2.2), and those that bind or delegate it (RFC 7800, RFC 8693,
     /// RFC 9396).
-    pub const RESERVED: [&str; 25] = [
+    pub const RESERVED: [&str; 26] = [
         "iss",
         "sub",
         "aud",
@@ -69,6 +79,7 @@ impl CustomClaims {
         "nonce",
         "events",
         "cts",
+        "trust_rule",
     ];
 
     /// Whether there are none.
@@ -76,10 +87,27 @@ impl CustomClaims {
         self.0.is_empty()
     }
 
-    /// Leaves only the claims that `registered` has, too, and with the same value: a role that was taken away, say, is said of no
-    /// token any more.
-    pub fn retain_those_of(&mut self, registered: &Self) {
-        self.0.retain(|name, value| registered.0.get(name) == Some(value));
+    /// The claims that are taken from what is verified of the caller, and the names on the way to each: `{"from": ["a", "b"]}`.
+    pub fn facts(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), source(value)?.ok()?)))
+    }
+
+    /// What a token says: the static claims, and these facts of its caller.
+    #[must_use]
+    pub fn of_token(&self, facts: Option<&Map<String, Value>>) -> Self {
+        let mut claims = self.0.clone();
+        claims.retain(|_, value| source(value).is_none());
+        claims.extend(facts.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+        Self(claims)
+    }
+
+    /// Leaves only the claims that `registered` has, too: static ones with the same value, so that a role that was taken away, say, is
+    /// said of no token any more, and those of a caller under the names that are still taken from callers.
+    pub fn retain_those_of(&mut self, registered: &Self, have_facts: bool) {
+        self.0.retain(|name, value| match registered.0.get(name) {
+            Some(registered) if source(registered).is_some() => have_facts,
+            registered => registered == Some(value),
+        });
     }
 
     /// The claims by name.
@@ -99,6 +127,17 @@ impl TryFrom<Map<String, Value>> for CustomClaims {
             if !(1..=64).contains(&name.chars().count()) || name.chars().any(char::is_control) {
                 return Err(InvalidClaims::Name);
             }
+        }
+        let mut facts = 0;
+        for (name, value) in &claims {
+            match source(value) {
+                Some(Ok(_)) => facts += 1,
+                Some(Err(NoWay)) => return Err(InvalidClaims::From(name.clone())),
+                None => {}
+            }
+        }
+        if facts > Self::MAX_FACTS {
+            return Err(InvalidClaims::TooManyFacts);
         }
         let claims = Self(claims);
         if String::from(claims.clone()).len() > Self::MAX_BYTES { Err(InvalidClaims::TooLarge) } else { Ok(claims) }
@@ -131,6 +170,18 @@ impl From<CustomClaims> for String {
     fn from(claims: CustomClaims) -> Self {
         if claims.is_empty() { Self::new() } else { Value::Object(claims.0).to_string() }
     }
+}
+
+/// There is no way to a fact.
+struct NoWay;
+
+/// The names on the way to the fact that a claim is taken from: an object of nothing but `from`, which has to be a list. Any other object is a
+/// static claim.
+fn source(value: &Value) -> Option<Result<Vec<&str>, NoWay>> {
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    let Some(names) = members.get("from")?.as_array() else { return Some(Err(NoWay)) };
+    let names: Option<Vec<&str>> = names.iter().map(|name| name.as_str().filter(|name| !name.is_empty())).collect();
+    Some(names.filter(|names| (1..=8).contains(&names.len())).ok_or(NoWay))
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -181,7 +232,43 @@ mod tests {
         }
         assert_eq!(r#"{"":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
         assert_eq!(r#"{"a\n":1}"#.parse::<CustomClaims>(), Err(InvalidClaims::Name));
+        let way = |way: &str| format!(r#"{{"a":{{"from":{way}}}}}"#).parse::<CustomClaims>();
+        for wrong in
+            ["\"org\"", "7", "[]", "[1]", r#"[""]"#, r#"["a",["b"]]"#, r#"["1","2","3","4","5","6","7","8","9"]"#]
+        {
+            assert_eq!(way(wrong), Err(InvalidClaims::From("a".into())), "{wrong}");
+        }
+        let facts = |count: usize| {
+            let claims = (0..count).map(|number| format!(r#""c{number}":{{"from":["a"]}}"#)).collect::<Vec<_>>();
+            format!("{{{}}}", claims.join(",")).parse::<CustomClaims>()
+        };
+        assert!(facts(CustomClaims::MAX_FACTS).is_ok());
+        assert_eq!(facts(CustomClaims::MAX_FACTS + 1), Err(InvalidClaims::TooManyFacts));
         let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(CustomClaims::MAX_BYTES));
         assert_eq!(large.parse::<CustomClaims>(), Err(InvalidClaims::TooLarge));
+    }
+    #[test]
+    fn w_39_a_fact_is_said_as_long_as_it_is_registered_of_who_has_facts() {
+        let claims = |text: &str| text.parse::<CustomClaims>().expect("claims");
+        let registered = claims(r#"{"tier":"gold","team":{"from":["a.b","team"]},"span":{"from":"1","to":"2"}}"#);
+        assert_eq!(registered.facts().collect::<Vec<_>>(), [("team", vec!["a.b", "team"])]);
+        let facts = claims(r#"{"team":"billing"}"#).0;
+        let of_token = registered.of_token(Some(&facts));
+        assert_eq!(of_token, claims(r#"{"tier":"gold","team":"billing","span":{"from":"1","to":"2"}}"#));
+        assert_eq!(registered.of_token(None), claims(r#"{"tier":"gold","span":{"from":"1","to":"2"}}"#));
+
+        let left = |registered: &str, have_facts: bool| {
+            let mut left = of_token.clone();
+            left.retain_those_of(&claims(registered), have_facts);
+            left
+        };
+        assert_eq!(left(r#"{"team":{"from":["a.b","team"]}}"#, true), claims(r#"{"team":"billing"}"#));
+        // What a static claim said before is not what somebody has verified.
+        assert_eq!(
+            left(r#"{"team":{"from":["a.b","team"]},"tier":{"from":["tier"]}}"#, false),
+            CustomClaims::default()
+        );
+        assert_eq!(left(r#"{"team":"shipping","tier":"gold"}"#, true), claims(r#"{"tier":"gold"}"#));
+        assert_eq!(left("{}", true), CustomClaims::default());
     }
 }

@@ -23,6 +23,7 @@ use crate::core::reason::Reason;
 use crate::core::resource::Audience;
 use crate::core::scope::Scope;
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::RuleName;
 
 /// The media type in the header, without `application/` (RFC 9068 §2.1).
 pub const TYP: &str = "at+jwt";
@@ -50,6 +51,8 @@ struct Claims<'a> {
     realm: String,
     #[serde(rename = "auditTrackingId")]
     audit_tracking_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust_rule: Option<&'a RuleName>,
     #[serde(flatten)]
     custom: &'a Map<String, Value>,
 }
@@ -75,6 +78,8 @@ struct VerifiedClaims {
     realm: String,
     #[serde(rename = "auditTrackingId")]
     audit_tracking_id: String,
+    #[serde(default)]
+    trust_rule: Option<RuleName>,
     #[serde(flatten)]
     custom: Members,
 }
@@ -119,6 +124,7 @@ pub(crate) fn sign(record: &AccessTokenRecord, signer: &Signer) -> Result<Access
         scope: &record.scope,
         realm: record.realm.path(),
         audit_tracking_id: &record.audit_tracking_id,
+        trust_rule: record.trust_rule.as_ref(),
         custom: record.claims.as_object(),
     };
     Ok(AccessToken(Zeroizing::new(jose::sign(signer, TYP, &claims)?)))
@@ -178,6 +184,7 @@ impl<'a> UnverifiedJwt<'a> {
             jti: claims.jti,
             audit_tracking_id: claims.audit_tracking_id,
             claims: claims.custom.0.try_into().map_err(|_| Reason::UnknownToken)?,
+            trust_rule: claims.trust_rule,
         })))
     }
 }
@@ -224,6 +231,7 @@ mod tests {
             jti: "stateless.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw".to_owned(),
             audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
             claims: r#"{"tier":"gold","limits":{"rate":1.0,"regions":["eu"]}}"#.parse().expect("claims"),
+            trust_rule: Some("orders".parse().expect("a name")),
         }
     }
 
@@ -263,6 +271,7 @@ mod tests {
                     "realm": "/alpha",
                     "auditTrackingId": "00010203-0405-4607-8809-0a0b0c0d0e0f",
                     "tier": "gold",
+                    "trust_rule": "orders",
                     "limits": {"rate": 1.0, "regions": ["eu"]},
                 })
             );

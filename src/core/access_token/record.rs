@@ -12,6 +12,7 @@ use crate::core::reason::Reason;
 use crate::core::resource::{Audience, spoken_audience};
 use crate::core::scope::Scope;
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::RuleName;
 
 /// The facts of an access token that introspection reports (RFC 7662 §2.2). Holds no part of the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +38,12 @@ pub struct AccessTokenRecord {
     pub jti: String,
     /// Ties the log lines of this token together.
     pub audit_tracking_id: String,
-    /// What the client's registration adds. Where a store has lost it, nothing.
+    /// What the client's registration adds, of its own or from what was verified of its caller. Where a store has lost it, nothing.
     #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
     pub claims: CustomClaims,
+    /// The rule by which its caller was the client, where others have vouched for the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_rule: Option<RuleName>,
 }
 
 /// A presented text that has the form of a token of this server and, where it is a JWT, the signature: where its facts are.
@@ -116,7 +120,7 @@ impl AccessTokenRecord {
             return Err(Inactive { reason: Reason::ResourceWithdrawn, audit_tracking_id });
         };
         self.aud = aud;
-        self.claims.retain_those_of(&client.metadata.access_token_claims);
+        self.claims.retain_those_of(&client.metadata.access_token_claims, self.trust_rule.is_some());
         Ok(self)
     }
 

@@ -12,18 +12,25 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// An assertion that the client signs with its private key (RFC 7523 §2.2, RFC 7591 §2).
     PrivateKeyJwt,
+    /// A token of an issuer that the realm trusts, which a rule of the client names (RFC 7521 §3).
+    WorkloadIdentity,
+    /// By the role of AWS whose credentials have signed the request (trust rules say which).
+    AwsIam,
 }
 
 impl AuthMethod {
     /// Every method that this server implements; `client_auth` has a row for each.
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+    pub const ALL: [Self; 5] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::WorkloadIdentity, Self::AwsIam];
 
-    /// The registered name (RFC 7591 §2).
+    /// The registered name (RFC 7591 §2), or ours where there is none.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::WorkloadIdentity => "workload_identity",
+            Self::AwsIam => "aws_iam",
         }
     }
 

@@ -17,12 +17,25 @@ pub struct GrantType(String);
 pub struct UnknownGrantType(String);
 
 impl GrantType {
-    /// The grant this server implements (RFC 6749 §4.4).
+    /// The grant that clients are registered for (RFC 6749 §4.4).
     pub const CLIENT_CREDENTIALS: &str = "client_credentials";
 
-    /// The grant this server implements.
+    /// The grant whose assertion is all that its client authenticates with (RFC 7523 §2.1).
+    pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+    /// The grant that clients are registered for.
     pub fn client_credentials() -> Self {
         Self(Self::CLIENT_CREDENTIALS.to_owned())
+    }
+
+    /// The grant whose assertion is all that its client authenticates with.
+    pub fn jwt_bearer() -> Self {
+        Self(Self::JWT_BEARER.to_owned())
+    }
+
+    /// Whether a client can get a token by it.
+    pub fn is_implemented(&self) -> bool {
+        matches!(self.as_str(), Self::CLIENT_CREDENTIALS | Self::JWT_BEARER)
     }
 
     /// The name as text.

@@ -15,6 +15,7 @@ use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::jwk_set::{InvalidJwks, JwkSet, VerifyingKey};
 use crate::core::keys::jws_algorithm::JwsAlgorithm;
 use crate::core::keys::remote::JwksUri;
+use crate::core::owner::OwnerId;
 use crate::core::quota::{QuotaMode, QuotaSetting};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::resource::{MalformedResource, ResourceUri};
@@ -37,7 +38,10 @@ pub struct ClientMetadata {
     /// Human-readable name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// Owners: people responsible for the application.
+    /// Who owns the client, by their ids.
+    #[serde(default)]
+    pub owners: BTreeSet<OwnerId>,
+    /// People responsible for the application, as free text.
     #[serde(default)]
     pub contacts: Vec<String>,
     /// Every scope the client can be granted.
@@ -139,7 +143,7 @@ pub enum InvalidRegistration {
         "a secret that is kept as a digest is not rotated on a schedule, because its application could not read the new one anywhere"
     )]
     RotatedDigest,
-    /// A name or owner is empty, too long or has control characters.
+    /// A name or contact is empty, too long or has control characters.
     #[error("the {0} is empty, longer than 256 characters, or has control characters")]
     Text(&'static str),
     /// Values that are too long together.
@@ -172,6 +176,7 @@ impl ClientMetadata {
     pub fn new() -> Self {
         Self {
             client_name: None,
+            owners: BTreeSet::new(),
             contacts: Vec::new(),
             redirect_uris: Vec::new(),
             scope: Scope::empty(),
@@ -196,7 +201,7 @@ impl ClientMetadata {
         }
     }
 
-    /// The most owners, sign-in URLs, scope tokens or grant types of one client.
+    /// The most owners, contacts, sign-in URLs, scope tokens or grant types of one client.
     pub const MAX_VALUES: usize = 200;
     /// The most bytes of all of them together; DynamoDB's items end at 400 KB.
     pub const MAX_BYTES: usize = 64 * 1024;
@@ -221,7 +226,8 @@ impl ClientMetadata {
     /// The first rule broken.
     pub fn check_change(&self, before: &Self, realm: &Realm) -> Result<(), InvalidRegistration> {
         for (what, count) in [
-            ("owners", self.contacts.len()),
+            ("owners", self.owners.len()),
+            ("contacts", self.contacts.len()),
             ("sign-in URLs", self.redirect_uris.len()),
             ("scopes", self.scope.tokens().count()),
             ("grant types", self.grant_types.len()),
@@ -242,14 +248,16 @@ impl ClientMetadata {
         if let Some(name) = &self.client_name {
             check_text("name", name)?;
         }
-        for owner in &self.contacts {
-            check_text("owner", owner)?;
+        for contact in &self.contacts {
+            check_text("contact", contact)?;
         }
         if self.token_endpoint_auth_methods.is_empty() {
             return Err(InvalidRegistration::NoAuthMethod);
         }
         self.check_keys()?;
-        self.trust.check(&realm.settings.trusted_issuers)?;
+        if self.trust != before.trust {
+            self.trust.check(&realm.settings.trusted_issuers)?;
+        }
         if self.client_secret_storage == Some(SecretStorage::Digest) && self.client_secret_rotation_days.is_some() {
             return Err(InvalidRegistration::RotatedDigest);
         }
@@ -364,6 +372,7 @@ mod tests {
         let uris = |count| numbered(count).map(|uri| uri.parse().expect("a URL")).collect::<Vec<RedirectUri>>();
         let resources = |count| numbered(count).map(|uri| uri.parse().expect("a URI")).collect::<Vec<ResourceUri>>();
         let scope = |count: usize| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+        let owners = |count: usize| (0..count).map(|number| format!("o{number}").parse().expect("an id")).collect();
         let grants = |count: usize| (0..count).map(|number| format!("urn:ietf:params:oauth:grant-type:{number}"));
         let grants = |count| grants(count).map(|name| name.parse().expect("a grant type")).collect::<BTreeSet<_>>();
         let most = ClientMetadata::MAX_VALUES;
@@ -378,7 +387,8 @@ mod tests {
                 let expected = if too_many { Err(InvalidRegistration::TooMany { what }) } else { Ok(()) };
                 assert_eq!(with(change), expected, "{count} {what}");
             };
-            checked("owners", &|metadata| metadata.contacts = vec!["a".into(); count]);
+            checked("contacts", &|metadata| metadata.contacts = vec!["a".into(); count]);
+            checked("owners", &|metadata| metadata.owners = owners(count));
             checked("sign-in URLs", &|metadata| metadata.redirect_uris = uris(count));
             checked("scopes", &|metadata| metadata.scope = scope(count).parse().expect("well formed"));
             checked("grant types", &|metadata| metadata.grant_types = grants(count));
@@ -404,7 +414,7 @@ mod tests {
     #[test]
     fn a_registration_fits_into_an_item_to_the_byte() {
         let most = ClientMetadata::MAX_BYTES;
-        // Owners of 256 characters of four bytes each, and a name that takes what is left.
+        // Contacts of 256 characters of four bytes each, and a name that takes what is left.
         let mut metadata = ClientMetadata { contacts: vec!["\u{1f980}".repeat(256); 63], ..ClientMetadata::new() };
         let bytes = |metadata: &ClientMetadata| serde_json::to_vec(metadata).expect("serializes").len();
         metadata.client_name = Some("n".into());

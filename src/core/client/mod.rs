@@ -54,7 +54,7 @@ pub struct Client {
     /// The file that declares it, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<ManagedBy>,
-    /// Counts the changes; a write that names an older one is refused.
+    /// Counts the changes; a write that names an older one is refused. 0 while its secret is not stored yet ([`Self::is_incomplete`]).
     pub revision: u64,
 }
 
@@ -94,6 +94,18 @@ impl Client {
             managed_by: None,
             revision: 1,
         })
+    }
+
+    /// The same, as a store keeps it that writes a secret apart from its registration, until the secret is there.
+    #[must_use]
+    pub fn begun(&self) -> Self {
+        Self { status: ClientStatus::Disabled, revision: 0, ..self.clone() }
+    }
+
+    /// Whether its registration was begun and has not ended: an interruption in between leaves it so, disabled, with a secret that nobody
+    /// has seen or with none. Whoever registers it again may do as if it were not there.
+    pub fn is_incomplete(&self) -> bool {
+        self.revision == 0
     }
 
     /// Whether the client is active.

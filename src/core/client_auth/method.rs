@@ -39,6 +39,8 @@ pub enum Carrier {
     Authorization,
     /// Parameters of the body, besides `client_id`.
     Parameters(&'static [&'static str]),
+    /// What AWS says of the caller, at an address where AWS has verified who that is.
+    AwsCaller,
 }
 
 /// What a request presents, decoded.
@@ -69,17 +71,17 @@ pub(super) trait Proof: Send + Sync {
 
     /// Called when it does not, and with why: whether the registration, and what belongs to it, may be looked at past all that is
     /// remembered. So seldom that guessing costs nothing.
-    async fn admits_another_look(&self, client: &Client, failure: ClientAuthFailure, stores: &Stores) -> bool;
+    async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool;
 }
 
 /// By what a proof is right.
 pub(super) enum Proven {
-    /// By something that the registration has.
-    ByRegistration,
-    /// By these secrets, which may be newer than the registration.
-    BySecrets(ClientSecrets),
-    /// By what others say of the caller.
-    ByIdentity(Admission),
+    /// Something that the registration has.
+    Registration,
+    /// These secrets, which may be newer than the registration.
+    Secrets(ClientSecrets),
+    /// What others say of the caller.
+    Identity(Admission),
 }
 
 /// In what a proof is verified, besides what it is verified against.
@@ -114,7 +116,7 @@ impl Carrier {
     /// The parameters that it consists of.
     pub(super) fn parameters(self) -> &'static [&'static str] {
         match self {
-            Self::Authorization => &[],
+            Self::Authorization | Self::AwsCaller => &[],
             Self::Parameters(names) => names,
         }
     }
@@ -124,6 +126,7 @@ impl Carrier {
         match self {
             Self::Authorization => authorization::spoken(request.authorization).next().is_some(),
             Self::Parameters(names) => names.iter().any(|name| request.params.contains(name)),
+            Self::AwsCaller => request.aws_caller.is_some(),
         }
     }
 }

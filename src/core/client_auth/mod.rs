@@ -12,14 +12,19 @@
 //! Unknown client, disabled client and wrong secret are one path: every proof is verified, whether or not there is anything
 //! to verify it against, and every failure has the same public answer.
 
+mod admission;
 pub mod attempts;
+mod aws_iam;
 mod client_secret_basic;
 mod client_secret_post;
+pub mod examination;
 pub mod method;
 mod nobody;
 mod private_key_jwt;
 mod request;
 mod secret;
+mod signature;
+mod workload_identity;
 
 use std::sync::Arc;
 
@@ -33,7 +38,7 @@ use super::client::metadata::ClientMetadata;
 use super::client::secret::ClientSecrets;
 use super::error::{ClientAuthFailure, OAuthError, Refused};
 use super::params::Params;
-use super::ports::{ClientRegistry, Clock, RemoteKeys, ReplayGuard, SecretSource};
+use super::ports::{ClientRegistry, ClientUse, Clock, RemoteKeys, ReplayGuard, SecretSource};
 use super::realm::{Realm, RealmName};
 use super::source::ClientSource;
 use super::time::UnixSeconds;
@@ -43,8 +48,13 @@ use method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Sto
 use secret::CLIENT_SECRET;
 
 /// Every method that this server implements, as metadata documents list them.
-pub const METHODS: [Method; AuthMethod::ALL.len()] =
-    [client_secret_basic::METHOD, client_secret_post::METHOD, private_key_jwt::METHOD];
+pub const METHODS: [Method; AuthMethod::ALL.len()] = [
+    client_secret_basic::METHOD,
+    client_secret_post::METHOD,
+    private_key_jwt::METHOD,
+    workload_identity::METHOD,
+    aws_iam::METHOD,
+];
 
 /// What a request presents to authenticate its client, decoded but not verified.
 pub struct Credentials {
@@ -59,6 +69,7 @@ pub struct ClientAuthenticator {
     stores: Stores,
     clock: Arc<dyn Clock>,
     attempts: Option<Arc<FailedAttempts>>,
+    uses: Option<Arc<dyn ClientUse>>,
 }
 
 /// A client that has proved who it is.
@@ -72,9 +83,12 @@ pub struct AuthenticatedClient {
     pub admission: Option<Admission>,
 }
 
-/// The names under which metadata documents list the methods.
-pub fn listed_methods() -> impl Iterator<Item = &'static str> {
-    METHODS.into_iter().filter(|method| method.is_listed).map(|method| method.name.as_str())
+/// The names under which the metadata documents of a realm list the methods. Tokens of other issuers have a registered name of their own
+/// where they are those of SPIFFE; the others are client assertions like those of `private_key_jwt`, as far as a client's library can see.
+pub fn methods_listed_in(realm: &Realm) -> impl Iterator<Item = &'static str> {
+    let listed = METHODS.into_iter().filter(|method| method.is_listed).map(|method| method.name.as_str());
+    let trusts_spiffe = realm.settings.trusted_issuers.iter().any(|issuer| issuer.issuer.is_spiffe());
+    listed.chain(trusts_spiffe.then_some(workload_identity::SPIFFE_METHOD))
 }
 
 /// Parameters by which a client identifies itself in the request body.
@@ -124,6 +138,26 @@ impl Credentials {
         Err(OAuthError::InvalidClient(ClientAuthFailure::MethodNotSupported))
     }
 
+    /// What a request presents whose grant is the token of another issuer (RFC 7523 §2.1): that is all its client authenticates with.
+    ///
+    /// # Errors
+    /// As [`Self::from_request`]; [`OAuthError::InvalidRequest`] for an authentication beside the grant.
+    pub fn from_grant(request: &ClientRequest<'_>) -> Result<Self, OAuthError> {
+        parameters().try_for_each(|name| request.params.single(name).map(drop))?;
+        if carriers().any(|carrier| carrier.is_used_by(request)) {
+            return Err(OAuthError::InvalidRequest(
+                "the assertion of the jwt-bearer grant authenticates the client by itself",
+            ));
+        }
+        let presented = workload_identity::presented_as_grant(request)?;
+        Ok(Self { method: AuthMethod::WorkloadIdentity, presented, source: request.source })
+    }
+
+    /// The client that they name, whether or not there is one. Of credentials that are refused it is nobody.
+    pub fn named_in(found: &Result<Self, OAuthError>) -> Option<ClientId> {
+        found.as_ref().ok()?.presented.unverified_client_id.parse().ok()
+    }
+
     /// What a client presents that authenticates by `method` with this secret.
     ///
     /// # Errors
@@ -151,7 +185,7 @@ impl ClientAuthenticator {
     /// Verifies against these stores.
     pub fn new(registry: Arc<dyn ClientRegistry>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         let stores = Stores { secrets, replay_guard: None, remote_keys: None };
-        Self { registry, stores, clock, attempts: None }
+        Self { registry, stores, clock, attempts: None, uses: None }
     }
 
     /// With what remembers assertions that have been used. Without it none is accepted.
@@ -166,6 +200,12 @@ impl ClientAuthenticator {
     pub fn fetching(mut self, remote_keys: Arc<dyn RemoteKeys>) -> Self {
         self.stores.remote_keys = Some(remote_keys);
         self
+    }
+
+    /// With the use of clients recorded, where their realm wants that.
+    #[must_use]
+    pub fn noting(self, uses: Arc<dyn ClientUse>) -> Self {
+        Self { uses: Some(uses), ..self }
     }
 
     /// With failures counted, and their sources refused when there are too many.
@@ -203,6 +243,11 @@ impl ClientAuthenticator {
                 Err(_) => {}
             }
         }
+        if let (Ok(authenticated), Some(uses)) = (&result, &self.uses)
+            && realm.settings.client_use_recorded_since.is_some()
+        {
+            uses.used(&authenticated.client).await;
+        }
         result
     }
 
@@ -220,7 +265,7 @@ impl ClientAuthenticator {
         // 4. The proof, for which a store is asked only where the client may authenticate.
         let verified = proof.verify(standing.as_deref().ok(), Look::Remembered, &self.stores, circumstances).await;
         if let (Ok(client), Err(OAuthError::InvalidClient(failure))) = (&standing, &verified)
-            && proof.admits_another_look(client, *failure, &self.stores).await
+            && proof.admits_another_look(client, failure, &self.stores).await
         {
             return self.verify_anew(client, credentials, circumstances).await;
         }
@@ -264,9 +309,9 @@ impl ClientAuthenticator {
         let (client, admission) = match verified {
             // A proof that is wrong by any method is a guess.
             Err(error) => return Err(Refused::of(&client, error)),
-            Ok(Proven::ByRegistration) => (client, None),
-            Ok(Proven::BySecrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
-            Ok(Proven::ByIdentity(admission)) => (client, Some(admission)),
+            Ok(Proven::Registration) => (client, None),
+            Ok(Proven::Secrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
+            Ok(Proven::Identity(admission)) => (client, Some(admission)),
         };
         let method = credentials.method;
         if client.allows_method(method) {
@@ -347,7 +392,9 @@ fn is_guess(error: &OAuthError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::assertion::JWT_BEARER;
     use crate::core::realm::PublicUrl;
+    use crate::core::trust::caller::{CallerByAws, CallerProblem};
 
     #[test]
     fn every_method_has_one_row_in_the_order_of_the_names() {
@@ -363,22 +410,34 @@ mod tests {
                 let found = found_in(&[*one, *other]);
                 assert!(matches!(found, Err(OAuthError::InvalidRequest(_))), "{one:?} {other:?}");
             }
-            assert!(matches!(found_in(&[*one]), Err(OAuthError::InvalidClient(_))), "{one:?}");
+            let alone = found_in(&[*one]);
+            match one {
+                // Which client is meant is a parameter, and no carrier's.
+                Carrier::AwsCaller => assert!(matches!(alone, Err(OAuthError::InvalidRequest(_))), "{alone:?}"),
+                Carrier::Authorization | Carrier::Parameters(_) => {
+                    assert!(matches!(alone, Err(OAuthError::InvalidClient(_))), "{alone:?}");
+                }
+            }
         }
     }
 
     /// What a request comes to that uses these carriers, and nothing in them is a credential.
     fn found_in(carriers: &[Carrier]) -> Result<(), OAuthError> {
-        let value = |name: &str| if name == "client_assertion_type" { private_key_jwt::ASSERTION_TYPE } else { "x" };
+        let value = |name: &str| if name == "client_assertion_type" { JWT_BEARER } else { "x" };
         let form: Vec<String> = carriers
             .iter()
             .flat_map(|carrier| carrier.parameters())
             .map(|name| format!("{name}={}", value(name)))
             .collect();
         let headers: &[&[u8]] = if carriers.contains(&Carrier::Authorization) { &[b"x"] } else { &[] };
+        let caller = CallerByAws(Err(CallerProblem::Missing));
         let (realm, params) = (RealmName::root(), Params::parse(form.join("&").as_bytes()).expect("a form"));
         let issuer = "https://auth.example.com".parse::<PublicUrl>().expect("a URL").issuer("/oauth2");
-        let request = ClientRequest { authorization: headers, ..ClientRequest::new(&realm, &issuer, &params) };
+        let request = ClientRequest {
+            authorization: headers,
+            aws_caller: carriers.contains(&Carrier::AwsCaller).then_some(&caller),
+            ..ClientRequest::new(&realm, &issuer, &params)
+        };
         Credentials::from_request(&request).map(drop)
     }
 }

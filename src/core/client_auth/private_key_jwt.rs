@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::method::{Carrier, Circumstances, Look, Method, Presented, Proof, Proven, Stores};
-use super::nobody;
 use super::request::ClientRequest;
-use crate::core::assertion::{AssertionProblem, Lifetime, UnverifiedAssertion};
+use super::{signature, workload_identity};
+use crate::core::assertion::{AssertionProblem, JWT_BEARER, Lifetime, UnverifiedAssertion};
 use crate::core::client::Client;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::endpoint::TOKEN_PATH;
 use crate::core::error::{ClientAuthFailure, OAuthError};
-use crate::core::keys::jwk_set::{JwkSet, KeyChoice, PreparedKey};
+use crate::core::keys::jwk_set::JwkSet;
 use crate::core::port_error::PortError;
 use crate::core::realm::{AssertionAudience, Issuer};
 use crate::core::replay::ReplayKey;
@@ -35,18 +35,21 @@ struct PresentedAssertion {
 }
 
 fn find(request: &ClientRequest<'_>) -> Result<Option<Presented>, OAuthError> {
+    if workload_identity::is_carried_by(request)? {
+        return Ok(None);
+    }
     let text = request.params.single("client_assertion")?;
     let kind = request.params.single("client_assertion_type")?;
     let Some(kind) = kind else {
         return Err(OAuthError::InvalidRequest("client_assertion_type is missing beside client_assertion"));
     };
-    if kind != ASSERTION_TYPE {
+    if kind != JWT_BEARER {
         return Err(OAuthError::InvalidRequest("this server does not support the client_assertion_type"));
     }
     let text = text.ok_or(OAuthError::InvalidRequest("client_assertion is missing beside client_assertion_type"))?;
 
     // Who it says it is: nobody has signed anything yet.
-    let assertion = UnverifiedAssertion::parse(text, &TYPES).map_err(failure)?;
+    let assertion = UnverifiedAssertion::parse(text, &TYPES, MAX_BYTES).map_err(failure)?;
     let unverified_client_id = Zeroizing::new(assertion.text("sub").map_err(failure)?.to_owned());
     let proof = Box::new(PresentedAssertion { assertion, issuer: request.issuer.clone() });
     Ok(Some(Presented { unverified_client_id, proof }))
@@ -87,29 +90,15 @@ impl Proof for PresentedAssertion {
             detail: "this process takes no assertions".to_owned(),
         })?;
         if guard.first_use(&key, circumstances.now, over_at).await? {
-            Ok(Proven::ByRegistration)
+            Ok(Proven::Registration)
         } else {
             Err(failure(AssertionProblem::Replayed))
         }
     }
 
-    async fn admits_another_look(&self, client: &Client, failure: ClientAuthFailure, stores: &Stores) -> bool {
+    async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {
         // The registration, or what is at its jwks_uri, may have another key since: under another name, or the same.
-        let ClientAuthFailure::Assertion(problem) = failure else { return false };
-        let may_be_newer = match problem {
-            AssertionProblem::UnknownKey
-            | AssertionProblem::UnnamedKey
-            | AssertionProblem::Algorithm
-            | AssertionProblem::Signature => true,
-            AssertionProblem::Malformed
-            | AssertionProblem::Claims
-            | AssertionProblem::Issuer
-            | AssertionProblem::Audience
-            | AssertionProblem::Expired
-            | AssertionProblem::NotYetValid
-            | AssertionProblem::Lifetime
-            | AssertionProblem::Replayed => false,
-        };
+        let may_be_newer = matches!(failure, ClientAuthFailure::Assertion(problem) if problem.is_of_keys());
         may_be_newer && stores.secrets.admits_another_look(client).await
     }
 }
@@ -149,37 +138,10 @@ impl PresentedAssertion {
         keys: Option<&JwkSet>,
         now: UnixSeconds,
     ) -> Result<(), AssertionProblem> {
-        let problem = match self.key_among(client, keys, now) {
-            Ok(key) if self.assertion.may_be_signed_by(key) => {
-                return if self.assertion.is_signed_by(key) { Ok(()) } else { Err(AssertionProblem::Signature) };
-            }
-            Ok(_of_another_size) => AssertionProblem::Signature,
-            Err(problem) => problem,
-        };
-        if let Some(key) = nobody::key(self.assertion.alg, self.assertion.signature_len()) {
-            self.assertion.is_signed_by_nobody(key);
-        }
-        Err(problem)
-    }
-
-    fn key_among<'a>(
-        &self,
-        client: Option<&Client>,
-        keys: Option<&'a JwkSet>,
-        now: UnixSeconds,
-    ) -> Result<&'a PreparedKey, AssertionProblem> {
-        let (Some(client), Some(keys)) = (client, keys) else { return Err(AssertionProblem::UnknownKey) };
-        // By the registration, never by the header alone (RFC 8725 §3.1).
-        let registered = &client.metadata.token_endpoint_auth_signing_algs;
-        if !registered.is_empty() && !registered.contains(&self.assertion.alg) {
-            return Err(AssertionProblem::Algorithm);
-        }
-        match keys.choose(self.assertion.alg, self.assertion.kid.as_deref(), now) {
-            KeyChoice::One(key) => Ok(key),
-            KeyChoice::Unknown => Err(AssertionProblem::UnknownKey),
-            KeyChoice::OfOtherAlgorithm => Err(AssertionProblem::Algorithm),
-            KeyChoice::Several => Err(AssertionProblem::UnnamedKey),
-        }
+        let by = client
+            .zip(keys)
+            .map(|(client, keys)| signature::By { keys, algs: &client.metadata.token_endpoint_auth_signing_algs });
+        signature::check(&self.assertion, by, now)
     }
 }
 
@@ -228,7 +190,7 @@ fn failure(problem: AssertionProblem) -> OAuthError {
     OAuthError::InvalidClient(ClientAuthFailure::Assertion(problem))
 }
 
-/// The one type of assertion that is taken (RFC 7523 §2.2).
-pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// The most bytes of an assertion.
+const MAX_BYTES: usize = 8 * 1024;
 /// What an assertion may say that it is (rfc7523bis §4).
 const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];

@@ -5,6 +5,7 @@ use crate::core::error::{OAuthError, Refused};
 use crate::core::params::Params;
 use crate::core::realm::{Issuer, RealmName};
 use crate::core::source::ClientSource;
+use crate::core::trust::caller::CallerByAws;
 
 /// A request of a client as HTTP delivered it.
 #[derive(Clone, Copy)]
@@ -19,12 +20,14 @@ pub struct ClientRequest<'a> {
     pub params: &'a Params,
     /// Where it came from, as whoever took the connection says; `None` where nobody can say.
     pub source: Option<ClientSource>,
+    /// Whom AWS says it comes from; `None` wherever AWS does not verify who calls.
+    pub aws_caller: Option<&'a CallerByAws>,
 }
 
 impl<'a> ClientRequest<'a> {
     /// A request that says nothing of who sends it.
     pub fn new(realm: &'a RealmName, issuer: &'a Issuer, params: &'a Params) -> Self {
-        Self { realm, issuer, authorization: &[], params, source: None }
+        Self { realm, issuer, authorization: &[], params, source: None, aws_caller: None }
     }
 
     /// Records why `endpoint` refused the request, if it did, and in whose name it came.

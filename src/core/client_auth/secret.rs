@@ -50,13 +50,13 @@ impl Proof for PresentedSecret {
         // One comparison for everybody, known or not.
         if ClientSecrets::verify(secrets.as_ref(), self, circumstances.now) {
             let newer = secrets.filter(|secrets| secrets.may_be_newer);
-            Ok(newer.map_or(Proven::ByRegistration, Proven::BySecrets))
+            Ok(newer.map_or(Proven::Registration, Proven::Secrets))
         } else {
             Err(OAuthError::InvalidClient(ClientAuthFailure::WrongSecret))
         }
     }
 
-    async fn admits_another_look(&self, client: &Client, _failure: ClientAuthFailure, stores: &Stores) -> bool {
+    async fn admits_another_look(&self, client: &Client, _failure: &ClientAuthFailure, stores: &Stores) -> bool {
         stores.secrets.admits_another_look(client).await
     }
 }

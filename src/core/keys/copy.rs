@@ -5,12 +5,12 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::core::encoding::base64url;
-use crate::core::keys::remote::JwksUri;
 use crate::core::time::UnixSeconds;
+use crate::core::trust::key_address::KeyAddress;
 
-/// What names the copy of an address: the address, and everything that an operator has allowed on the way there. Keys that were
-/// fetched from a private network, or from a server that some private authority vouches for, are no keys for a client whose
-/// operator has allowed neither.
+/// What names the copy of an address: the address, how keys are found there, and everything that an operator has allowed on the way.
+/// Keys that were fetched from a private network, or from a server that some private authority vouches for, are not keys for a client whose
+/// operator has allowed neither. And a key has its name among those of its address: two issuers may use one name for two keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CopyId([u8; 32]);
 
@@ -32,17 +32,24 @@ pub struct KeptKeys {
     pub copy: Option<KeyCopy>,
     /// When somebody last began to fetch, whatever came of it.
     pub looked_at: Option<UnixSeconds>,
+    /// Whether a token that they verify has admitted a client, where the issuer is one that nobody has registered.
+    pub is_confirmed: bool,
 }
 
 impl CopyId {
     /// The name of the copy of `address`.
-    pub fn of(address: &JwksUri) -> Self {
+    pub fn of(address: KeyAddress<'_>) -> Self {
         let mut hash = Sha256::new();
-        hash.update([u8::from(address.allow_private_network), u8::from(address.ca.is_some())]);
+        match address {
+            KeyAddress::JwksUri(_) => {}
+            KeyAddress::SpiffeBundle(_) => hash.update(b"spiffe\0"),
+            KeyAddress::Discovery { .. } => hash.update(b"discovery\0"),
+        }
+        hash.update([u8::from(address.allow_private_network()), u8::from(address.ca().is_some())]);
         // A URL has no zero byte, so no two pairs make one text.
-        hash.update(address.uri.as_str());
+        hash.update(address.url());
         hash.update([0]);
-        hash.update(address.ca.as_ref().map_or("", |ca| ca.as_pem()));
+        hash.update(address.ca().map_or("", |ca| ca.as_pem()));
         Self(hash.finalize().into())
     }
 }
@@ -86,6 +93,8 @@ pub const MARGIN_OF_CLOCKS: u64 = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::keys::remote::JwksUri;
+    use crate::core::trust::issuer::IssuerUrl;
 
     #[test]
     fn a_copy_is_named_by_the_address_and_what_is_allowed_of_it() {
@@ -101,13 +110,20 @@ mod tests {
             JwksUri { ca: ca("MIIC"), ..plain.clone() },
             JwksUri { allow_private_network: true, ca: ca("MIIB"), ..plain.clone() },
         ];
-        let ids: Vec<String> =
-            std::iter::once(&plain).chain(&others).map(|address| CopyId::of(address).to_string()).collect();
+        let issuers: Vec<IssuerUrl> =
+            ["https://a.example/k", "https://a.example/k/"].map(|issuer| issuer.parse().expect("an issuer")).into();
+        let discovered = |allow_private_network: bool| {
+            issuers.iter().map(move |issuer| KeyAddress::Discovery { issuer, allow_private_network, ca: None })
+        };
+        let addresses = std::iter::once(&plain).chain(&others).map(KeyAddress::JwksUri);
+        let addresses =
+            addresses.chain([KeyAddress::SpiffeBundle(&plain)]).chain(discovered(false)).chain(discovered(true));
+        let ids: Vec<String> = addresses.map(|address| CopyId::of(address).to_string()).collect();
         for (index, id) in ids.iter().enumerate() {
             assert_eq!(id.len(), 43, "{id}");
             assert!(!ids[index + 1..].contains(id), "{index}");
         }
-        assert_eq!(CopyId::of(&plain.clone()).to_string(), ids[0]);
+        assert_eq!(CopyId::of(KeyAddress::JwksUri(&plain.clone())).to_string(), ids[0]);
     }
 
     #[test]

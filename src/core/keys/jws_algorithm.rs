@@ -28,7 +28,7 @@ pub enum JwsAlgorithm {
 
 /// The text names no algorithm that this server verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client's signature is ES256, ES384, PS256, EdDSA (or Ed25519, which is the same) or RS256")]
+#[error("a signature is ES256, ES384, PS256, EdDSA (or Ed25519, which is the same) or RS256")]
 pub struct UnknownJwsAlgorithm;
 
 impl JwsAlgorithm {

@@ -179,6 +179,18 @@ impl Keyring {
         self.replace(realm, keys.without(kid, self.clock.now())?).await
     }
 
+    /// Removes all keys of a realm that is deleted; whether there were any.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn delete(&self, realm: &RealmName) -> Result<bool, PortError> {
+        let were_there = self.store.delete_keys(realm).await?;
+        if were_there {
+            tracing::info!(%realm, "signing keys deleted");
+        }
+        Ok(were_there)
+    }
+
     async fn replace(&self, realm: &RealmName, keys: KeySet) -> Result<KeySet, KeyChangeError> {
         match self.store.replace_keys(realm, &keys).await {
             Ok(()) => {

@@ -19,6 +19,7 @@ use crate::core::keys::jwk_set::JwkSet;
 use crate::core::ports::{ClientPage, MovedSecrets, RegistrarError};
 use crate::core::realm::{Realm, RealmName};
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::TrustRule;
 
 /// A client to register.
 pub struct Registration {
@@ -88,11 +89,13 @@ impl Management {
             None => None,
         };
         self.refuse_rotation_days(None, &metadata, &subject)?;
+        self.require_owners(None, &metadata, managed_by.as_ref()).await?;
         let registration_id = RegistrationId::generate(self.random.as_ref())?;
         let client = Client::register(client_id, &realm, metadata, registration_id, now)?;
         let client = Client { status, managed_by, ..client };
         let published = self.publish_for_new(&client, &realm).await?;
         self.registrar.register(&client, secret.as_ref()).await.map_err(|error| subject.refused(error))?;
+        self.withdraw_where_realm_is_gone(&client).await?;
 
         let mut notices = notices_of(None, &client, &realm);
         notices.extend(secret.as_ref().and_then(secrets::notice_of));
@@ -188,6 +191,7 @@ impl Management {
                 &Subject::client(&realm.name, client_id),
             )?;
         }
+        self.require_owners(Some(&before.metadata), &client.metadata, change.managed_by.as_ref()).await?;
         client.keep_longer_tokens_of(&before, now);
         let subject = Subject::client(realm, client_id);
         let (valid_after, notice) = change.tokens_valid_after.replaces(before.tokens_valid_after, subject, now)?;
@@ -397,6 +401,7 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
         let methods = new.token_endpoint_auth_methods.iter().copied().chain([AuthMethod::PrivateKeyJwt]).collect();
         notices.push(Notice::KeysWithoutMethod { of: subject(), methods });
     }
+    notices.extend(notices_of_trust(old, client, realm));
     match old.map(|old| (uses_secret(old), uses_secret(new))) {
         Some((true, false)) => notices.push(Notice::SecretSleeps(subject())),
         Some((false, true)) => notices.push(Notice::SecretWorksAgain(subject())),
@@ -418,6 +423,38 @@ fn notices_of(before: Option<&Client>, client: &Client, realm: &Realm) -> Vec<No
     let why = Hindrance::of_registration(client, realm);
     if !why.is_empty() && before.is_none_or(|before| Hindrance::of_registration(before, realm) != why) {
         notices.push(Notice::NeverGetsToken { of: subject(), why });
+    }
+    notices
+}
+
+/// What the operator should know of rules and of the methods that look at them, where either is new.
+fn notices_of_trust(old: Option<&ClientMetadata>, client: &Client, realm: &Realm) -> Vec<Notice> {
+    let new = &client.metadata;
+    let of = || Subject::client(&client.realm, &client.client_id);
+    let methods = &new.token_endpoint_auth_methods;
+    let is_as_before = |old: &ClientMetadata| old.trust == new.trust && old.token_endpoint_auth_methods == *methods;
+    if old.is_some_and(is_as_before) {
+        return Vec::new();
+    }
+    let mut notices = Vec::new();
+    let looks_at_rules = |method: &&AuthMethod| matches!(method, AuthMethod::AwsIam | AuthMethod::WorkloadIdentity);
+    match methods.iter().find(looks_at_rules) {
+        None if !new.trust.is_empty() => {
+            notices.push(Notice::TrustWithoutMethod { of: of(), methods: methods.iter().copied().collect() });
+        }
+        Some(method) if new.trust.is_empty() => notices.push(Notice::MethodWithoutTrust { of: of(), method: *method }),
+        _ => {}
+    }
+    let names = |rules: Vec<&TrustRule>| rules.into_iter().map(|rule| rule.name.clone()).collect::<Vec<_>>();
+    let open = names(new.trust.of_whole_organizations().collect());
+    if !open.is_empty() {
+        notices.push(Notice::RuleForWholeOrganization { of: of(), rules: open });
+    }
+    let by_account = names(new.trust.of_registered_issuers_of_aws().collect());
+    let has_issuer = realm.settings.trusted_issuers.iter().any(|trusted| trusted.issuer.is_sts());
+    let takes_tokens = methods.contains(&AuthMethod::WorkloadIdentity) && !methods.contains(&AuthMethod::AwsIam);
+    if takes_tokens && !by_account.is_empty() && !has_issuer {
+        notices.push(Notice::NoIssuerOfAws { of: of(), rules: by_account });
     }
     notices
 }

@@ -32,15 +32,20 @@ pub enum Hindrance {
 impl Hindrance {
     /// What hinders a client by its registration.
     pub(super) fn of_registration(client: &Client, realm: &Realm) -> Vec<Self> {
-        let grant = GrantType::client_credentials();
-        let has_grant = client.metadata.grant_types.contains(&grant);
+        // The assertion of the other grant is a token of an issuer.
+        let by_assertion = client.allows_method(AuthMethod::WorkloadIdentity).then(GrantType::jwt_bearer);
+        let grants = [Some(GrantType::client_credentials()), by_assertion];
+        let mut registered =
+            grants.iter().flatten().filter(|grant| client.metadata.grant_types.contains(*grant)).peekable();
+        let has_grant = registered.peek().is_some();
+        let is_allowed = registered.any(|grant| client.allows_grant(grant, realm));
         let methods = &client.metadata.token_endpoint_auth_methods;
         let needs_key = methods.iter().all(|method| *method == AuthMethod::PrivateKeyJwt);
         let hindrances = [
             (client.metadata.scope.is_empty(), Self::NoScope),
             (!client.metadata.scope.is_empty() && client.grantable_scope(realm).is_empty(), Self::NoScopeAllowed),
             (!has_grant, Self::NoGrant),
-            (has_grant && !client.allows_grant(&grant, realm), Self::NoGrantAllowed),
+            (has_grant && !is_allowed, Self::NoGrantAllowed),
             (needs_key && client.metadata.jwks.is_none() && client.metadata.jwks_uri.is_none(), Self::NoKey),
         ];
         hindrances.into_iter().filter_map(|(is_so, hindrance)| is_so.then_some(hindrance)).collect()

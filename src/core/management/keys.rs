@@ -1,7 +1,7 @@
 //! Signing keys of realms: published before they sign, replaced, taken out.
 
 use super::operator::Management;
-use super::outcome::{Changed, ManagementError, Notice};
+use super::outcome::{Changed, ManagementError, Notice, Subject};
 use crate::core::access_token::settings::AccessTokenFormat;
 use crate::core::client::Client;
 use crate::core::keys::SigningAlgorithm;
@@ -28,6 +28,7 @@ impl Management {
     /// [`ManagementError`].
     pub async fn rotate_keys(&self, realm: &RealmName) -> Result<Changed<PublishedKeys>, ManagementError> {
         let realm = self.realm(realm).await?;
+        self.require_operator(&realm.name).await?;
         let alg = Realms::signing_alg(&realm);
         if self.keyring.read(&realm.name).await?.is_none() {
             let first = self.keyring.read_or_create(&realm.name, &[alg]).await?;
@@ -44,6 +45,7 @@ impl Management {
     /// [`ManagementError`].
     pub async fn revoke_key(&self, realm: &RealmName, kid: &KeyId) -> Result<PublishedKeys, ManagementError> {
         self.realm(realm).await?;
+        self.require_operator(realm).await?;
         let mut revoked = self.keyring.revoke(realm, kid).await;
         // The key is to be gone whatever else has become of the set. A rotation is not repeated: somebody else's may be the one
         // that was wanted.
@@ -82,6 +84,11 @@ impl Management {
         self.add_algorithms(&realm.name, algs).await.map_err(not_made)?;
         let has_to_wait = before.is_some_and(|keys| !has_algorithm(&keys, alg));
         Ok(has_to_wait.then_some(Notice::SignsOncePublished(alg)))
+    }
+
+    /// Whoever acts for owners has keys made for the tokens of their clients, and does nothing else to them.
+    pub(super) async fn require_operator(&self, realm: &RealmName) -> Result<(), ManagementError> {
+        self.book.require_operator().await.map_err(|error| Subject::Realm(realm.clone()).refused(error))
     }
 
     /// Adding what is there already changes nothing, so it is simply tried again where somebody else was quicker.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::log::book::{Logbook, Logging};
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::keyring::Keyring;
-use crate::core::ports::{Clock, KeyStore, Registrar};
+use crate::core::ports::{AdminLog, Clock, KeyStore, Registrar};
 use crate::core::random::Random;
 
 /// The use cases over one registry and the keys of its realms.
 pub struct Management {
+    pub(super) book: Arc<Logbook>,
+    pub(super) log: Arc<dyn AdminLog>,
     pub(super) registrar: Arc<dyn Registrar>,
     pub(super) keyring: Keyring,
     pub(super) clock: Arc<dyn Clock>,
@@ -17,15 +20,18 @@ pub struct Management {
 }
 
 impl Management {
-    /// The use cases over `registrar`, whose realms sign with the keys in `keys`.
+    /// The use cases over `registrar`, whose realms sign with the keys in `keys`. Each change leaves a line in the log of `logging`.
     pub fn new(
         registrar: Arc<dyn Registrar>,
         keys: Arc<dyn KeyStore>,
+        logging: Logging,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        let keyring = Keyring::new(keys, Arc::clone(&clock));
-        Self { registrar, keyring, clock, random, rotates_secrets: false }
+        let log = Arc::clone(&logging.log);
+        let book = Logbook::new(logging, registrar, Arc::clone(&clock), Arc::clone(&random));
+        let keyring = Keyring::new(book.key_store(keys), Arc::clone(&clock));
+        Self { registrar: book.registrar(), keyring, book, log, clock, random, rotates_secrets: false }
     }
 
     /// Where the secrets of a client are kept that does not say, and was registered when its realm did not.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::hindrance::Hindrance;
+use super::issuer_rules::InvalidIssuer;
 use crate::core::client::auth_method::AuthMethod;
 use crate::core::client::grant_type::GrantType;
 use crate::core::client::id::ClientId;
@@ -10,11 +11,14 @@ use crate::core::client::metadata::InvalidRegistration;
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::SigningAlgorithm;
 use crate::core::keys::keyring::KeyChangeError;
+use crate::core::owner::OwnerId;
 use crate::core::port_error::PortError;
-use crate::core::ports::RegistrarError;
+use crate::core::ports::{AccessDenied, RegistrarError};
 use crate::core::realm::RealmName;
 use crate::core::scope::{INTROSPECT_ALL_TOKENS, INTROSPECT_ALL_TOKENS_ANY_REALM, Scope};
 use crate::core::time::UnixSeconds;
+use crate::core::trust::issuer::IssuerName;
+use crate::core::trust::rule::RuleName;
 
 /// A record as it is stored after a change, and what to know about it.
 #[derive(Debug)]
@@ -37,6 +41,15 @@ pub enum Subject {
         /// Its id.
         client_id: ClientId,
     },
+    /// An issuer that a realm trusts.
+    Issuer {
+        /// The realm.
+        realm: RealmName,
+        /// Its name.
+        name: IssuerName,
+    },
+    /// An owner.
+    Owner(OwnerId),
 }
 
 /// What stops nothing and is worth knowing.
@@ -63,6 +76,34 @@ pub enum Notice {
         of: Subject,
         /// Its methods, and the one that it lacks.
         methods: Vec<AuthMethod>,
+    },
+    /// The client has trust rules, and is not registered for a method that looks at them.
+    TrustWithoutMethod {
+        /// The client.
+        of: Subject,
+        /// Its methods.
+        methods: Vec<AuthMethod>,
+    },
+    /// The client is registered for a method that looks at trust rules, and has none.
+    MethodWithoutTrust {
+        /// The client.
+        of: Subject,
+        /// The method.
+        method: AuthMethod,
+    },
+    /// A rule names neither an account nor an organizational unit of AWS.
+    RuleForWholeOrganization {
+        /// The client.
+        of: Subject,
+        /// The rules.
+        rules: Vec<RuleName>,
+    },
+    /// Rules name an account of AWS, and the realm trusts no issuer of AWS whose tokens could satisfy them.
+    NoIssuerOfAws {
+        /// The client.
+        of: Subject,
+        /// The rules.
+        rules: Vec<RuleName>,
     },
     /// No method of the client uses its secret any more; it is still there.
     SecretSleeps(Subject),
@@ -138,7 +179,7 @@ pub enum Notice {
 /// Why a request was refused, or not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManagementError {
-    /// There is no such realm or client.
+    /// There is no such realm, client or owner.
     #[error("{0} does not exist")]
     Unknown(Subject),
     /// There is one of this name already, and it stays as it is.
@@ -156,6 +197,38 @@ pub enum ManagementError {
     /// The client has no key of this name.
     #[error("{0} has no key of this kid")]
     NoSuchKey(Subject),
+    /// Whoever works here may not do this.
+    #[error(transparent)]
+    Denied(#[from] AccessDenied),
+    /// A client was to have an owner that there is not, or that is disabled.
+    #[error("there is no active owner '{0}'")]
+    NoSuchOwner(OwnerId),
+    /// An owner was to be deleted that still has clients.
+    #[error("owner '{owner}' still owns clients")]
+    StillOwns {
+        /// The owner.
+        owner: OwnerId,
+        /// How many clients it has.
+        count: usize,
+        /// The first of them, each with its realm.
+        first: Vec<(RealmName, ClientId)>,
+    },
+    /// More principals act for an owner than may.
+    #[error("an owner has at most {max} AWS principals", max = crate::core::owner::Owner::MAX_PRINCIPALS)]
+    TooManyPrincipals,
+    /// The root realm is always there.
+    #[error("the root realm cannot be deleted")]
+    RootStays,
+    /// The realm was to be deleted, and not its clients.
+    #[error("realm '{realm}' has clients")]
+    RealmHasClients {
+        /// The realm.
+        realm: RealmName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
+    },
     /// The registration breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),
@@ -166,6 +239,21 @@ pub enum ManagementError {
         scope: String,
         /// What the realm allows.
         allowed: Scope,
+    },
+    /// An issuer cannot be trusted so.
+    #[error(transparent)]
+    InvalidIssuer(#[from] InvalidIssuer),
+    /// Rules of clients name the issuer that was to be removed.
+    #[error("rules of clients of realm '{realm}' need the issuer '{issuer}'")]
+    IssuerIsUsed {
+        /// Their realm.
+        realm: RealmName,
+        /// The issuer.
+        issuer: IssuerName,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: Vec<ClientId>,
     },
     /// The client's secret was to be rotated by schedule, and nothing does that in this registry.
     #[error("nothing rotates the secret of {0} by schedule")]
@@ -256,6 +344,10 @@ impl Subject {
         Self::Client { realm: realm.clone(), client_id: client_id.clone() }
     }
 
+    pub(super) fn issuer(realm: &RealmName, name: &IssuerName) -> Self {
+        Self::Issuer { realm: realm.clone(), name: name.clone() }
+    }
+
     /// Why the registry did not do what was asked for.
     pub(super) fn refused(self, error: RegistrarError) -> ManagementError {
         match error {
@@ -264,6 +356,7 @@ impl Subject {
             RegistrarError::Conflict => ManagementError::Conflict(self),
             RegistrarError::NoSecret => ManagementError::NoSecret(self),
             RegistrarError::SuppliedSecret => ManagementError::SuppliedSecretInUse(self),
+            RegistrarError::Denied(denied) => ManagementError::Denied(denied),
             RegistrarError::Port(error) => ManagementError::Port(error),
         }
     }
@@ -274,6 +367,8 @@ impl fmt::Display for Subject {
         match self {
             Self::Realm(name) => write!(formatter, "realm '{name}'"),
             Self::Client { client_id, .. } => write!(formatter, "client '{client_id}'"),
+            Self::Issuer { name, .. } => write!(formatter, "issuer '{name}'"),
+            Self::Owner(id) => write!(formatter, "owner '{id}'"),
         }
     }
 }
@@ -311,6 +406,6 @@ pub(super) fn notices_of_scopes<'a>(
 pub(super) fn notices_of_grants<'a>(
     grant_types: impl IntoIterator<Item = &'a GrantType>,
 ) -> impl Iterator<Item = Notice> {
-    let others = grant_types.into_iter().filter(|grant_type| grant_type.as_str() != GrantType::CLIENT_CREDENTIALS);
+    let others = grant_types.into_iter().filter(|grant_type| !grant_type.is_implemented());
     others.cloned().map(Notice::GrantTypeNotImplemented)
 }

@@ -82,6 +82,11 @@ impl Management {
         let (valid_after, notice) = change.tokens_valid_after.replaces(stored, subject, now)?;
         realm.settings.tokens_valid_after = valid_after;
         realm.keep_longer_tokens_of(&before, now);
+        let is_new = before.revision == 0 && !name.is_root();
+        if is_new {
+            self.require_operator(name).await?;
+            self.remove_keys_left_behind(name).await?;
+        }
         let published = if change.names_signature { self.publish_in_advance(&realm, None).await? } else { None };
 
         let withdrawn = self.scopes_withdrawn(&before, &realm).await?;
@@ -151,7 +156,7 @@ impl Management {
     }
 
     /// How many clients of the realm are such, and the first of them.
-    async fn count_clients(
+    pub(super) async fn count_clients(
         &self,
         realm: &RealmName,
         is_such: impl Fn(&Client) -> bool,
@@ -173,7 +178,7 @@ impl Management {
         }
     }
 
-    async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
+    pub(super) async fn find_realm(&self, name: &RealmName) -> Result<Option<Realm>, ManagementError> {
         let stored = self.registrar.read_realm(name).await;
         let stored = stored.map_err(|error| Subject::Realm(name.clone()).refused(error))?;
         Ok(stored.or_else(|| name.is_root().then(|| Realm::new(RealmName::root()))))
@@ -207,7 +212,7 @@ fn notices_of(before: &RealmSettings, realm: &Realm) -> Vec<Notice> {
     let mut notices: Vec<Notice> = notices_of_grants(settings.grant_types.iter().flatten().filter(is_new)).collect();
     let stops_all = |settings: &RealmSettings| {
         let named = settings.grant_types.as_ref();
-        named.is_some_and(|named| named.iter().all(|named| named.as_str() != GrantType::CLIENT_CREDENTIALS))
+        named.is_some_and(|named| !named.iter().any(GrantType::is_implemented))
     };
     // A grant type that is not implemented has been spoken of.
     if notices.is_empty() && stops_all(settings) && !stops_all(before) {

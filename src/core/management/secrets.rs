@@ -210,6 +210,14 @@ impl Management {
         }
     }
 
+    /// Whether this is the secret that a client has now.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub async fn is_secret_of(&self, client: &Client, secret: &ClientSecret) -> Result<bool, ManagementError> {
+        Ok(matches!(self.standing_of(secret, client).await?, Standing::Current))
+    }
+
     /// What a secret is to the client already. What is stored and cannot be read is nothing that was given: a good one corrects it.
     async fn standing_of(&self, secret: &ClientSecret, client: &Client) -> Result<Standing, ManagementError> {
         let stored = match self.registrar.stored_secrets(client).await {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::aws::AwsCaller;
 use super::issuer::TrustedIssuer;
+use super::sts::STS_CLAIMS;
 use crate::core::time::UnixSeconds;
 
 /// Who vouches for a caller, and what they say of it.
@@ -24,6 +25,34 @@ pub struct IssuerToken<'a> {
     pub claims: &'a Map<String, Value>,
     /// How many seconds ago it was made, where it says when.
     pub age: Option<u64>,
+}
+
+impl Identity<'_> {
+    /// What is verified of the caller at the end of a path of names, which never goes through a list. What AWS has said before our code
+    /// ran is where its tokens have it, as far as it is known: the role without its path is not the token's `principal_id`.
+    pub fn fact(&self, path: &[&str]) -> Option<Value> {
+        match self {
+            Self::AwsCaller(caller) => {
+                let [STS_CLAIMS, name] = path else { return None };
+                let fact = match *name {
+                    "aws_account" => Some(&caller.account),
+                    "org_id" => caller.organization.as_ref(),
+                    "role" => Some(&caller.role),
+                    "role_id" => caller.role_id.as_ref(),
+                    _ => None,
+                };
+                fact.cloned().map(Value::String)
+            }
+            Self::Token(token) => {
+                let (first, rest) = path.split_first()?;
+                // Only AWS speaks for AWS, and of what it says the tags of the request are the caller's own words.
+                if *first == STS_CLAIMS && (!token.issuer.issuer.is_sts() || rest.first() == Some(&"request_tags")) {
+                    return None;
+                }
+                rest.iter().try_fold(token.claims.get(*first)?, |value, name| value.as_object()?.get(*name)).cloned()
+            }
+        }
+    }
 }
 
 impl IssuerToken<'_> {

@@ -3,7 +3,25 @@
 
 pub mod admission;
 pub mod aws;
+pub mod caller;
 pub mod claim_test;
+pub mod demand;
+pub mod discovery;
+mod glob;
 pub mod identity;
 pub mod issuer;
+pub mod key_address;
+pub mod limits;
+pub mod lookups;
+pub mod name;
+mod owner;
+pub mod problem;
+pub mod role_arn;
 pub mod rule;
+pub mod shortfalls;
+pub mod sts;
+pub mod suggestion;
+pub mod written;
+
+#[cfg(test)]
+mod tests;

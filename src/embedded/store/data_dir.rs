@@ -1,9 +1,11 @@
 //! The data directory of a local server: `registry.db` and `tokens.db`, of the user who runs it and readable by nobody else.
 
-use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::geteuid;
 
@@ -12,6 +14,44 @@ use super::fault::StoreError;
 /// A data directory that exists, belongs to the user of this process, and that nobody else can read.
 #[derive(Clone, Debug)]
 pub struct DataDir(PathBuf);
+
+/// That no other process serves from a directory, or puts another registry there, for as long as this is kept.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "the lock is there while the file is open")] File);
+
+impl DirectoryLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process has it; [`StoreError::Refused`].
+    pub fn take(directory: &Path) -> Result<Self, StoreError> {
+        let of_io = |error| StoreError::of_io(directory, &error);
+        let lock = File::open(directory).map_err(of_io)?;
+        // Whoever only looks whether somebody has it holds it for a moment.
+        for attempt in 0.. {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: directory.to_owned() }),
+                Err(TryLockError::Error(error)) => return Err(of_io(error)),
+            }
+        }
+        Ok(Self(lock))
+    }
+
+    /// Whether another process has it, which is a server as a rule.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub fn is_taken(directory: &Path) -> Result<bool, StoreError> {
+        let of_io = |error| StoreError::of_io(directory, &error);
+        match File::open(directory).map_err(of_io)?.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(of_io(error)),
+        }
+    }
+}
 
 impl DataDir {
     /// Opens the directory, creating it (mode 0700) where it does not exist. It may be named by a symbolic link; its files may be
@@ -211,6 +251,9 @@ fn restrict(path: &Path, found: &Metadata, mode: u32) -> Result<(), StoreError> 
     }
 }
 
+/// How often a lock is tried to be taken again, and after how long.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 const RESERVE: &str = "reserve";
 /// An index of 32 KiB for each of two databases, and what is written to see whether a disk is full.
 const RESERVE_BYTES: u64 = 192 * 1024;

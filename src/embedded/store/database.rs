@@ -4,7 +4,7 @@
 //! opened at the start: a server that has no file descriptor left reads and writes on. After a fault the next transaction tries
 //! again, and where nobody asks for one, the writer does once a second.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::cause::StorageCause;
 use super::checkpoints::{BUSY_TIMEOUT, Checkpoints, checkpoint};
-use super::data_dir::create_private_file;
+use super::data_dir::{DirectoryLock, create_private_file};
 use super::fault::StoreError;
 use super::outage::{LOOKS_EVERY, Outage};
 use crate::core::port_error::PortError;
@@ -46,7 +46,7 @@ pub(super) struct Database {
     /// Dropped after everything else that has it open: closing any descriptor of a file lets go SQLite's locks on it (POSIX).
     file: Arc<File>,
     /// Of the directory, for as long as the database is open.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// What the writer does beside what it is asked to.
@@ -71,7 +71,7 @@ impl Database {
         let of_sqlite = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
         let of_io = |error: io::Error| StoreError::of_io(path, &error);
         // 1. One server. It locks the directory, and leaves the locks of the file to SQLite.
-        let lock = lock_directory(path.parent().unwrap_or(Path::new(".")))?;
+        let lock = DirectoryLock::take(path.parent().unwrap_or(Path::new(".")))?;
 
         // 2. The file, and every connection to it that there will be.
         create_private_file(path)?;
@@ -317,16 +317,6 @@ impl<U: Upkeep> Writer<U> {
     /// Looked for once for an outage: those who ask during it are not worth another trial.
     fn cause(&self, error: &rusqlite::Error) -> StorageCause {
         self.outage.cause().unwrap_or_else(|| StorageCause::of_sqlite_at(&self.path, error))
-    }
-}
-
-fn lock_directory(directory: &Path) -> Result<File, StoreError> {
-    let of_io = |error| StoreError::of_io(directory, &error);
-    let lock = File::open(directory).map_err(of_io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(of_io(error)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The decisions of the endpoints. Each line says how it was answered, and in what time; the id of its request and where that came from
 //! are added to every line ([`crate::observe::request`]).
 
+use std::fmt;
+
 use tracing::field::{DisplayValue, display};
 
 use super::sinks::{Sinks, line};
@@ -8,7 +10,7 @@ use super::untrusted::Untrusted;
 use crate::core::access_token::facts::TokenFacts;
 use crate::core::audit::AuditEvent;
 use crate::core::client::id::ClientId;
-use crate::core::error::OAuthError;
+use crate::core::error::{ClientAuthFailure, OAuthError};
 use crate::core::realm::RealmName;
 use crate::core::reason::Reason;
 use crate::observe::metrics::Metric;
@@ -17,11 +19,13 @@ use crate::observe::request::duration_ms;
 /// What comes of a decision.
 pub(in crate::observe) fn tell(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
     match event {
-        AuditEvent::TokenIssued { realm, client_id, scope, expires_in, format, audit_tracking_id } => {
+        AuditEvent::TokenIssued { realm, client_id, scope, expires_in, format, admission, audit_tracking_id } => {
             let format = format.as_str();
+            let trust_rule = admission.map(|admission| admission.rule.as_str());
+            let subject = admission.map(|admission| display(Subject(&admission.subject)));
             line!(
-                sinks, INFO, %realm, %client_id, %scope, expires_in_seconds = expires_in, format, audit_tracking_id,
-                status = 200, duration_ms = duration_ms(), "token issued"
+                sinks, INFO, %realm, %client_id, %scope, expires_in_seconds = expires_in, format, trust_rule, subject,
+                audit_tracking_id, status = 200, duration_ms = duration_ms(), "token issued"
             );
             sinks.count_by_realm(Metric::TokensIssued, realm);
         }
@@ -100,7 +104,7 @@ fn tell_refusal(
             duration_ms = duration_ms(), "request refused"
         ),
         _ => line!(
-            sinks, INFO, endpoint, %realm, client_id, reason, detail = detail(error),
+            sinks, INFO, endpoint, %realm, client_id, reason, detail = detail(error).map(display),
             requested_scope = unverified_scope.map(|scope| display(Untrusted(scope))), status,
             duration_ms = duration_ms(), "request refused"
         ),
@@ -174,17 +178,57 @@ fn tell_access(event: &AuditEvent<'_>, sinks: Sinks<'_>) {
     }
 }
 
-/// Which of the things that a reason stands for it was, in the caller's own words. Nothing of the request is in it.
-fn detail(error: &OAuthError) -> Option<&'static str> {
+/// Which of the things that a reason stands for it was, in the words that the caller is told or, of rules, without the values of the
+/// claims. Nothing of the request is in it.
+fn detail(error: &OAuthError) -> Option<&dyn fmt::Display> {
     match error {
         OAuthError::InvalidRequest(detail) | OAuthError::InvalidScope(detail) | OAuthError::InvalidTarget(detail) => {
             Some(detail)
         }
+        OAuthError::InvalidClient(ClientAuthFailure::NoTrustRule(shortfalls))
+        | OAuthError::InvalidGrant(ClientAuthFailure::NoTrustRule(shortfalls)) => Some(shortfalls),
         _ => None,
+    }
+}
+
+/// Whom an issuer has named, as `name=fact` and so on. What the issuer says is shown like anybody's words, in quotes where it could be
+/// taken for several facts: whoever names a branch or an environment chooses some of it.
+struct Subject<'a>(&'a [(&'static str, String)]);
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, fact)) in self.0.iter().enumerate() {
+            let between = if index == 0 { "" } else { " " };
+            let fact = Untrusted(fact).to_string();
+            if fact.contains([' ', '=', '"', '\\']) {
+                write!(formatter, "{between}{name}={}", serde_json::Value::String(fact))?;
+            } else {
+                write!(formatter, "{between}{name}={fact}")?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// The client and the audit id of a token, for the log.
 fn facts(token: Option<&TokenFacts>) -> (Option<&str>, Option<&str>) {
     (token.map(|token| token.client_id.as_str()), token.and_then(|token| token.audit_tracking_id.as_deref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_that_looks_like_several_is_one_in_quotes() {
+        let facts = [
+            ("repository_id", "5".to_owned()),
+            ("environment", "prod sub=repo:octo/secret repository_id=1".to_owned()),
+            ("ref", r#"a"b"#.to_owned()),
+            ("sub", "repo:octo/app:environment:prod".to_owned()),
+        ];
+        let expected = r#"repository_id=5 environment="prod sub=repo:octo/secret repository_id=1" ref="a\"b" sub=repo:octo/app:environment:prod"#;
+        assert_eq!(Subject(&facts).to_string(), expected);
+        assert_eq!(Subject(&[]).to_string(), "");
+    }
 }

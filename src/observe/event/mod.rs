@@ -231,7 +231,7 @@ pub(super) fn tell(event: Event<'_>, sinks: Sinks<'_>) {
             line!(sinks, WARN, age_seconds, %error, "serving {what} because its source cannot be asked");
         }
         Event::KeysNotFetched { error } => {
-            line!(sinks, WARN, %error, "a client's keys could not be fetched");
+            line!(sinks, WARN, %error, "public keys could not be fetched");
             sinks.count(Metric::RemoteKeyFetchesFailed);
         }
         Event::NotARotationEvent => {
@@ -317,7 +317,7 @@ impl Remembered {
             Self::Secret => "a remembered client secret",
             Self::VerificationKeys => "a realm's remembered public keys",
             Self::SigningKeys => "a realm's remembered signing keys",
-            Self::RemoteKeys => "the remembered keys of a client's jwks_uri",
+            Self::RemoteKeys => "the remembered keys of a client or an issuer",
         }
     }
 }

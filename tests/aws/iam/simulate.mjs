@@ -4,11 +4,16 @@ import { readFileSync } from 'node:fs'
 import { runSimulation } from '@cloud-copilot/iam-simulate'
 
 const answers = []
-for (const { identityPolicy, resourcePolicy, principal, action, resource, account, context } of JSON.parse(readFileSync(0))) {
+for (const each of JSON.parse(readFileSync(0))) {
+  const { identityPolicy, resourcePolicy, organizationPolicy, principal, action, resource, account, context } = each
+  // Organizations allows everything unless a policy of its own denies it.
+  const everything = { Version: '2012-10-17', Statement: { Effect: 'Allow', Action: '*', Resource: '*' } }
+  const controls = [{ name: 'FullAWSAccess', policy: everything }, { name: 'own', policy: organizationPolicy }]
+
   const simulation = {
     request: { action, resource: { resource, accountId: account }, principal, contextVariables: context },
     identityPolicies: identityPolicy ? [{ name: 'role', policy: identityPolicy }] : [],
-    serviceControlPolicies: [],
+    serviceControlPolicies: organizationPolicy ? [{ orgIdentifier: 'root', policies: controls }] : [],
     resourceControlPolicies: [],
     resourcePolicy
   }

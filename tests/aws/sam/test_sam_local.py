@@ -100,10 +100,12 @@ def invoked(name: str, environment: dict[str, str]) -> tuple[subprocess.Complete
     template = "authorizer" if name.startswith("authorizer/") else "template"
     if template == "authorizer":
         environment = environment | seed.AUTHORIZER_SETTINGS
+    # The function of the door is there only where Front names it, and the issuer's address is the API's, which `sam local` has not.
+    door = ["Front=none+iam-url", "PublicUrl=https://auth.example.com"] if name.startswith("iam/") else []
     command = [
         *(os.environ.get("SAM", "sam"), "local", "invoke", name.split("/")[0].capitalize() + "Function"),
         *("--template", str(BUILT / template / "template.yaml"), "--event", str(EVENTS / f"{name}.json")),
-        *("--parameter-overrides", "Architecture=x86_64"),
+        *("--parameter-overrides", "Architecture=x86_64", *door),
         *(["--skip-pull-image"] if image_is_local() else []),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

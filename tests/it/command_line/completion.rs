@@ -49,6 +49,13 @@ fn bash_completes_commands_options_and_values() {
         (&["grantwell", "client", "list", "--exp"], "--expiring"),
         (&["grantwell", "client", "list", "--status", "dis"], "disabled"),
         (&["grantwell", "completion", "z"], "zsh"),
+        (&["grantwell", "ap"], "apply"),
+        (&["grantwell", "apply", "--secrets"], "--secrets-dir"),
+        (&["grantwell", "apply", "--prune-"], "--prune-at-most"),
+        (&["grantwell", "diff", "--ad"], "--adopt"),
+        (&["grantwell", "export", "--output", "y"], "yaml"),
+        (&["grantwell", "token", "get", "--git"], "--github"),
+        (&["grantwell", "token", "get", "--service", "lam"], "lambda"),
     ] {
         let (last, previous) = (words[words.len() - 1], words[words.len() - 2]);
         let line = format!(

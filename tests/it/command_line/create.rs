@@ -9,7 +9,7 @@ use crate::support::registration::{Member, members, members_of_local_clients, sh
 
 #[test]
 fn create_prints_one_json_object_with_every_setting() {
-    let operator = Operator::new();
+    let operator = Operator::with_owners();
     let before = now();
     let options: Vec<String> = members_of_local_clients().flat_map(|member| member.create).collect();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -193,7 +193,10 @@ fn settings_that_contradict_each_other_or_the_realm_are_refused() {
             "--grant-type none and --grant-type '' cannot be combined with other grant types; leave out one or the other",
         ),
         (&["--name", "a\u{1b}[2J"], "the name is empty, longer than 256 characters, or has control characters"),
-        (&["--owner", "a", "--owner", ""], "the owner is empty, longer than 256 characters, or has control characters"),
+        (
+            &["--contact", "a", "--contact", ""],
+            "the contact is empty, longer than 256 characters, or has control characters",
+        ),
     ] {
         operator.refused(&[&["client", "create"], arguments].concat(), 1, sentence);
     }

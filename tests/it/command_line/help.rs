@@ -9,7 +9,9 @@ fn every_command_explains_itself_with_an_example() {
     let clients = client.map(|command| vec!["client", command]);
     let realms = ["set", "show", "list"].map(|command| vec!["realm", command]);
     let keys = ["list", "rotate", "revoke"].map(|command| vec!["key", command]);
-    let groups = [vec!["client"], vec!["realm"], vec!["key"], vec!["serve"], vec!["import"]];
+    let files = ["apply", "diff", "export", "import"].map(|command| vec![command]);
+    let groups =
+        [vec!["client"], vec!["realm"], vec!["key"], vec!["serve"], vec!["token", "get"]].into_iter().chain(files);
     for command in clients.into_iter().chain(realms).chain(keys).chain(groups) {
         let ended = operator.run_with(|process| {
             process.args(&command).arg("--help");

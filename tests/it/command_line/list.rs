@@ -141,13 +141,13 @@ fn filtered() -> Operator {
     let operator = Operator::new();
     operator.json(&["realm", "set", "alpha"]);
     for (realm, id, options) in [
-        ("root", "a", &["--name", "Billing API", "--owner", "Alice@example.com", "--scope", "read write"][..]),
-        ("root", "b", &["--name", "billing worker", "--owner", "bob@example.com", "--scope", "read"]),
-        ("root", "c", &["--owner", "bob@example.com", "--owner", "alice@example.com", "--secret-lifetime", "20d"]),
+        ("root", "a", &["--name", "Billing API", "--contact", "Alice@example.com", "--scope", "read write"][..]),
+        ("root", "b", &["--name", "billing worker", "--contact", "bob@example.com", "--scope", "read"]),
+        ("root", "c", &["--contact", "bob@example.com", "--contact", "alice@example.com", "--secret-lifetime", "20d"]),
         (
             "alpha",
             "b",
-            &["--name", "Reports", "--owner", "alice@example.com", "--scope", "write", "--secret-lifetime", "40d"],
+            &["--name", "Reports", "--contact", "alice@example.com", "--scope", "write", "--secret-lifetime", "40d"],
         ),
         ("alpha", "d", &["--scope", "read", "--secret-lifetime", "1"]),
     ] {
@@ -162,8 +162,8 @@ fn filters_let_through_what_all_of_them_let_through() {
     let operator = filtered();
     for (filters, expected) in [
         (&[][..], &["a", "b", "c"][..]),
-        (&["--owner", "alice@example.com"], &["a", "c"]),
-        (&["--owner", "BOB"], &["b", "c"]),
+        (&["--contact", "alice@example.com"], &["a", "c"]),
+        (&["--contact", "BOB"], &["b", "c"]),
         (&["--name", "billing"], &["a", "b"]),
         (&["--scope", "read"], &["a", "b"]),
         (&["--scope", "read", "--scope", "write"], &["a"]),
@@ -206,7 +206,7 @@ fn all_realms_are_listed_and_paged_through_with_filters() {
     assert_eq!(named(&all(&[])), ["root/a", "root/b", "root/c", "alpha/b", "alpha/d"]);
     assert_eq!(named(&all(&["--scope", "read"])), ["root/a", "root/b", "alpha/d"]);
 
-    for filters in [&[][..], &["--scope", "read"], &["--owner", "example"], &["--expiring", "50d"]] {
+    for filters in [&[][..], &["--scope", "read"], &["--contact", "example"], &["--expiring", "50d"]] {
         let (expected, mut seen, mut cursor) = (named(&all(filters)), Vec::new(), None::<String>);
         loop {
             let mut arguments = [filters, &["--max-items", "1", "--page-size", "1"]].concat();

@@ -1,18 +1,25 @@
 //! `grantwell client`, `grantwell realm` and `grantwell key` from outside: what they print, what they refuse, what they leave
 //! on disk; and the rotation of keys by `grantwell serve` itself.
 
+mod apply;
+mod backup;
 mod client_keys;
 mod completion;
 mod create;
 mod help;
 mod import;
+mod inspect;
+mod issuers;
 mod keys;
 mod list;
+mod log;
 mod operator;
 mod realms;
 mod secrets;
 mod stores;
 mod terminal;
+mod token;
 mod traps;
+mod unused;
 mod update;
 mod variables;

@@ -42,6 +42,15 @@ impl Operator {
         Self { home: TempDir::new().expect("a temporary directory") }
     }
 
+    /// One who has the owners that `registration.json` names.
+    pub(crate) fn with_owners() -> Self {
+        let operator = Self::new();
+        for id in ["one", "two"] {
+            operator.json(&["owner", "create", id, "--output", "json"]);
+        }
+        operator
+    }
+
     pub(crate) fn with_client() -> Self {
         Self::with_clients(&["myClient"])
     }
@@ -106,7 +115,10 @@ impl Operator {
         let members = shown.as_object_mut().expect("an object");
         assert!(members.contains_key("effective"), "{members:?}");
         members.retain(|name, _| {
-            name != "effective" && name != "client_secret_issued_at" && !name.starts_with("previous_secret_")
+            name != "effective"
+                && name != "last_used_on"
+                && name != "client_secret_issued_at"
+                && !name.starts_with("previous_secret_")
         });
         shown
     }

@@ -21,6 +21,8 @@ fn the_root_realm_is_there_without_a_record() {
         "assertion_audience": null,
         "assertion_max_lifetime": null,
         "client_secret_storage": null,
+        "trusted_issuers": null,
+        "client_use_recorded_since": null,
         "tokens_valid_after": 0,
     });
     assert_eq!(operator.registered(&["realm", "show", "root"]), root);
@@ -77,6 +79,8 @@ fn realm_set_creates_and_then_changes_what_is_named() {
             "assertion_audience": "compatible",
             "assertion_max_lifetime": 3600,
             "client_secret_storage": "digest",
+            "trusted_issuers": null,
+            "client_use_recorded_since": null,
             "tokens_valid_after": 0,
         })
     );

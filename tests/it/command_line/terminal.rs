@@ -1,9 +1,9 @@
 //! The command on a pseudo-terminal: what fits its width, and what it does not show.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::operator::Operator;
+use super::operator::{Operator, keys, text};
 
 /// A terminal, and what it shows.
 struct Terminal {
@@ -47,10 +47,15 @@ impl Terminal {
     }
 
     fn run(&self, operator: &Operator, arguments: &[&str]) -> Child {
+        self.command(operator, arguments).env("NO_COLOR", "1").spawn().expect("grantwell starts")
+    }
+
+    fn command(&self, operator: &Operator, arguments: &[&str]) -> Command {
         let side = || Stdio::from(self.line.try_clone().expect("cloned"));
         let mut command = operator.bare_command();
-        command.env("GRANTWELL_STORE", "file:data").env_remove("COLUMNS").env("NO_COLOR", "1").args(arguments);
-        command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("grantwell starts")
+        command.env("GRANTWELL_STORE", "file:data").env_remove("COLUMNS").args(arguments);
+        command.stdin(side()).stdout(side()).stderr(side());
+        command
     }
 
     /// What is on the screen once the other side is closed.
@@ -92,6 +97,9 @@ fn a_list_fits_the_terminal_and_never_breaks_an_id() {
     let operator = Operator::new();
     let uuid = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
     let long = "i".repeat(70);
+    for owner in ["alice@example.com", "bob@example.com"] {
+        operator.json(&["owner", "create", owner]);
+    }
     for id in ["short", uuid, &long] {
         operator.json(&[
             "client",
@@ -161,7 +169,15 @@ fn help_is_wrapped_at_words() {
         &["client", "enable"],
         &["client", "delete"],
         &["realm"],
+        &["apply"],
+        &["diff"],
+        &["export"],
+        &["backup"],
+        &["restore"],
+        &["check"],
+        &["token", "inspect"],
         &["realm", "set"],
+        &["realm", "delete"],
         &["realm", "show"],
         &["realm", "list"],
         &["key"],
@@ -188,6 +204,156 @@ fn help_is_wrapped_at_words() {
             assert!(narrow.lines().any(|line| line == example), "{example}\n{narrow}");
         }
     }
+}
+
+/// A realm as a file declares it, with values that do not fit a line.
+fn declared(operator: &Operator) {
+    let rules: Vec<String> = (0..12)
+        .map(|n| format!("{{name: rule-{n}, aws: {{account: '111122223333', role: a-role-with-a-long-name-{n}}}}}"))
+        .collect();
+    let file = format!(
+        "name: team-a
+realms: [{{realm: alpha, default_scope: orders}}]
+clients:
+  - {{realm: alpha, client_id: one, scope: '{}', access_token_claims: {{tenants: ['{}']}}}}
+  - {{realm: alpha, client_id: two, scope: a, token_endpoint_auth_methods: [aws_iam], trust: [{}]}}
+...
+",
+        (0..40).map(|n| format!("orders:{n}")).collect::<Vec<_>>().join(" "),
+        "t".repeat(500),
+        rules.join(", ")
+    );
+    fs::write(operator.home.path().join("a.yaml"), file).expect("written");
+}
+
+#[test]
+fn a_plan_fits_the_terminal_and_shortens_what_is_long() {
+    let operator = Operator::new();
+    declared(&operator);
+    for columns in [80, 120] {
+        let terminal = Terminal::of_width(columns);
+        let status = terminal.run(&operator, &["diff", "-f", "a.yaml"]).wait().expect("it ends");
+        let plan = terminal.text();
+        assert_eq!(status.code(), Some(3), "{plan}");
+        assert!(widest(&plan) <= columns.into(), "{columns}\n{plan}");
+        assert!(plan.contains("characters)") && plan.lines().count() < 40, "{plan}");
+        assert!(plan.contains("rule-0: account 111122223333"), "{plan}");
+        assert!(plan.contains("Plan of team-a: 3 to create, 0 to change, 0 to delete."), "{plan}");
+        assert!(!plan.contains('\u{1b}'), "NO_COLOR is set: {plan}");
+    }
+    // JSON has everything whole.
+    let whole = operator.run(&["diff", "-f", "a.yaml", "--output", "json"]).stdout;
+    assert!(whole.contains(&"t".repeat(500)) && whole.contains("a-role-with-a-long-name-11"), "{whole}");
+}
+
+#[test]
+fn a_plan_is_in_colour_on_a_terminal_alone() {
+    let operator = Operator::new();
+    declared(&operator);
+    let arguments = ["diff", "-f", "a.yaml", "--output", "table"];
+    for (variable, value, is_coloured) in
+        [("NO_COLOR", "", true), ("TERM", "xterm", true), ("NO_COLOR", "1", false), ("TERM", "dumb", false)]
+    {
+        let terminal = Terminal::of_width(80);
+        let mut command = terminal.command(&operator, &arguments);
+        command.env_remove("NO_COLOR").env("TERM", "xterm").env(variable, value);
+        command.status().expect("it ends");
+        drop(command);
+        let text = terminal.text();
+        assert_eq!(text.contains("\u{1b}[32m+ realm 'alpha'\u{1b}[0m"), is_coloured, "{variable}={value}: {text}");
+        assert_eq!(text.contains('\u{1b}'), is_coloured, "{variable}={value}: {text}");
+    }
+    assert!(!operator.run(&arguments).stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn pruning_asks_after_it_has_named_what_it_deletes() {
+    for (typed, goes_on) in [("yes\n", true), ("no\n", false), ("\n", false), ("\u{4}", false)] {
+        for format in ["table", "json"] {
+            let operator = Operator::new();
+            declared(&operator);
+            operator.json(&["apply", "-f", "a.yaml"]);
+            let fewer = "name: team-a\nclients: [{realm: alpha, client_id: one}]\n...\n";
+            fs::write(operator.home.path().join("a.yaml"), fewer).expect("written");
+            let before = operator.run(&["export"]).stdout;
+            let mut terminal = Terminal::of_width(80);
+            let mut child = terminal.run(&operator, &["apply", "-f", "a.yaml", "--prune", "--output", format]);
+            terminal.keyboard.write_all(typed.as_bytes()).expect("typed");
+            assert_eq!(child.wait().expect("it ends").code(), Some(i32::from(!goes_on)), "{typed:?}");
+            let text = terminal.text();
+            let (told, _) = text.split_once("Go on? Type yes: ").unwrap_or_else(|| panic!("{text}"));
+            assert!(told.contains("declared no longer:\n  client 'two' of realm 'alpha'\n"), "{text}");
+            assert!(told.contains("You are about to delete 1 client with its secrets"), "{text}");
+            assert_eq!(operator.run(&["export"]).stdout != before, goes_on, "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_for_on_a_terminal() {
+    // What is typed, and whether the command goes on.
+    for (typed, goes_on) in
+        [("yes\n", true), ("Y\n", true), ("no\n", false), ("\n", false), ("yesterday\n", false), ("\u{4}", false)]
+    {
+        let operator = Operator::with_client();
+        let mut terminal = Terminal::of_width(80);
+        let mut child = terminal.run(&operator, &["client", "delete", "myClient"]);
+        terminal.keyboard.write_all(typed.as_bytes()).expect("typed");
+        assert_eq!(child.wait().expect("it ends").success(), goes_on, "{typed:?}");
+        let text = terminal.text();
+        assert!(text.contains("You are about to delete client 'myClient' of realm 'root' with its secrets"), "{text}");
+        assert!(text.contains("Go on? Type yes: "), "{text}");
+        assert_eq!(text.contains("error: nothing was changed, because the answer was not yes"), !goes_on, "{text}");
+        assert_eq!(operator.run(&["client", "show", "myClient"]).status, Some(i32::from(goes_on)), "{typed:?}");
+    }
+}
+
+#[test]
+fn each_command_that_cannot_be_undone_asks_and_changes_nothing_before_the_answer() {
+    let operator = Operator::with_client();
+    operator.json(&["realm", "set", "alpha"]);
+    operator.json(&["key", "rotate"]);
+    operator.json(&["backup", "--to", "saved.db"]);
+    let kid = text(&keys(&operator.json(&["key", "list"]))[0]["kid"]).to_owned();
+    let registry = || fs::read(operator.data().join("registry.db")).expect("readable");
+    let before = registry();
+    let commands: [&[&str]; 7] = [
+        &["client", "update", "myClient", "--revoke-tokens"],
+        &["client", "rotate-secret", "myClient", "--revoke-previous"],
+        &["key", "revoke", &kid],
+        &["realm", "set", "alpha", "--revoke-tokens"],
+        &["realm", "delete", "alpha"],
+        &["client", "delete", "myClient"],
+        &["restore", "saved.db"],
+    ];
+    for command in commands {
+        let mut terminal = Terminal::of_width(80);
+        let mut child = terminal.run(&operator, command);
+        terminal.keyboard.write_all(b"no\n").expect("typed");
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{command:?}");
+        let shown = terminal.text();
+        assert!(shown.contains("Go on? Type yes: "), "{command:?}\n{shown}");
+        assert!(registry() == before, "{command:?} changed something");
+    }
+    // Whoever says so before is not asked.
+    for command in commands {
+        let shown = shown(80, &operator, &[command, &["--yes"]].concat());
+        assert!(!shown.contains("Go on?"), "{command:?}\n{shown}");
+    }
+}
+
+#[test]
+fn a_signal_at_the_question_changes_nothing() {
+    let operator = Operator::with_client();
+    let terminal = Terminal::of_width(80);
+    let mut child = terminal.run(&operator, &["client", "delete", "myClient"]);
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("Go on?") {
+        seen.extend(terminal.shown.recv_timeout(Duration::from_mins(1)).expect("a question"));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("sent");
+    assert!(!child.wait().expect("it ends").success());
+    operator.json(&["client", "show", "myClient"]);
 }
 
 #[test]

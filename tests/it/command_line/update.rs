@@ -9,7 +9,7 @@ use crate::support::registration::{members_of_local_clients, show};
 
 #[test]
 fn update_changes_what_is_named_and_nothing_else() {
-    let operator = Operator::new();
+    let operator = Operator::with_owners();
     let options: Vec<String> = members_of_local_clients().flat_map(|member| member.create).collect();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     operator.json(&[&CREATE[..], &options].concat());
@@ -111,7 +111,7 @@ fn changes_made_at_once_never_undo_each_other() {
     let operator = Operator::with_client();
     let before = operator.registered(&["client", "show", "myClient"]);
     let outcomes = thread::scope(|scope| {
-        let (name, owner) = (["--name", "n"], ["--owner", "o"]);
+        let (name, owner) = (["--name", "n"], ["--contact", "o"]);
         let update = |setting: [&'static str; 2]| {
             let operator = &operator;
             scope.spawn(move || operator.run(&[&["client", "update", "myClient"][..], &setting].concat()))

@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 use grantwell::aws::sdk;
+use grantwell::aws::store::admin_log::DynamoAdminLog;
 use grantwell::aws::store::keys::{DynamoPublishedKeys, SecretsManagerKeys};
 use grantwell::aws::store::quotas::DynamoQuotas;
 use grantwell::aws::store::registrar::AwsRegistrar;
@@ -27,7 +28,9 @@ use grantwell::aws::store::remote_keys::DynamoKeyCopies;
 use grantwell::aws::store::replay_guard::DynamoReplayGuard;
 use grantwell::aws::store::secrets::AwsSecrets;
 use grantwell::aws::store::tokens::DynamoTokens;
+use grantwell::aws::store::use_marks::DynamoUseMarks;
 use grantwell::core::access_token::record::{Revocation, StoredToken};
+use grantwell::core::admin_log::{Actor, Face};
 use grantwell::core::client::metadata::ClientMetadata;
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::client::secret_storage::SecretStorage;
@@ -36,16 +39,21 @@ use grantwell::core::keys::SigningAlgorithm;
 use grantwell::core::keys::copy::{CopyId, KeptKeys};
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::core::keys::set::KeySet;
+use grantwell::core::management::{Logbook, Logging};
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, KeyStoreError, QuotaCounter, Registrar as _,
-    RegistrarError, ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    RegistrarError, ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, UseMarks,
+    VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::random::Random as _;
 use grantwell::core::realm::Realm;
 use grantwell::core::time::UnixSeconds;
+use grantwell::core::trust::lookups::Lookups;
 use grantwell::system::{SystemClock, SystemRandom};
+
+use crate::support::logging::logging_as;
 
 use super::key_copies;
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
@@ -72,6 +80,12 @@ mod quotas {
     quota_counter_suite!(super::quotas().await; #[ignore = "needs the AWS emulator: make test"]);
 }
 
+mod use_marks {
+    use super::super::use_marks::use_marks_suite;
+
+    use_marks_suite!(super::use_marks().await; #[ignore = "needs the AWS emulator: make test"]);
+}
+
 mod dynamo_key_copies {
     use super::super::key_copies::key_copies_suite;
 
@@ -85,9 +99,11 @@ mod replay_guard {
 }
 
 mod registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
     registry_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
     secrets_suite!(super::registry_ports().await; #[ignore = "needs the AWS emulator: make test"]);
 }
@@ -171,9 +187,36 @@ async fn a_client_is_disabled_until_its_secret_is_stored() {
             Err(other) => panic!("{other}"),
         }
     };
-    assert_eq!(stored, Client { status: ClientStatus::Disabled, ..client });
+    assert_eq!(stored, client.begun());
+    assert!(stored.is_incomplete());
     // As if the operator's machine went down: nothing takes the registration back, and nothing accepts the client.
     waiting.abort();
+}
+
+/// More than the 16 MB of an answer, so that DynamoDB leaves some of the clients out.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn what_dynamodb_leaves_out_of_a_batch_is_asked_for_again() {
+    let stack = Stack::create().await;
+    let mut asked = Vec::new();
+    for number in 0..60 {
+        let mut client = client(&realm("alpha"), &format!("c{number:02}"));
+        client.metadata.client_secret_storage = Some(SecretStorage::Digest);
+        client.metadata.client_secret_rotation_days = None;
+        stack.registrar().register(&client, Some(&generated())).await.expect("registered");
+        let request = stack.dynamodb.update_item().table_name(&stack.registry_table);
+        let request = request.key("realm", AttributeValue::S("alpha".to_owned()));
+        let request = request.key("item", AttributeValue::S(format!("client#c{number:02}")));
+        let request = request.update_expression("SET #ballast = :ballast");
+        let request = request.expression_attribute_names("#ballast", "of_a_later_version");
+        let ballast = AttributeValue::S("x".repeat(350_000));
+        request.expression_attribute_values(":ballast", ballast).send().await.expect("made large");
+        asked.push((client.realm.clone(), client.client_id.clone()));
+    }
+    let mut read = stack.registrar().read_many(&asked).await.expect("read");
+    read.sort_by_key(|client| client.client_id.clone());
+    let read: Vec<_> = read.into_iter().map(|client| (client.realm, client.client_id)).collect();
+    assert_eq!(read, asked);
 }
 
 #[tokio::test]
@@ -427,14 +470,16 @@ async fn a_stored_token_with_an_attribute_of_another_type_or_without_one_is_not_
             // Any text is a `jti`, and some are no other thing.
             let may_be_right =
                 if stored[*name].is_s() { wrong.is_s() } else { wrong == AttributeValue::N("1".to_owned()) };
+            // Null is no rule, as its absence is.
+            let may_be_right = may_be_right || (*name == "trust_rule" && wrong.is_null());
             if !may_be_right {
                 let item =
                     stored.iter().map(|(key, value)| (key.clone(), if key == *name { &wrong } else { value }.clone()));
                 assert_corrupt(&format!("{name}: {wrong:?}"), item.collect()).await;
             }
         }
-        // Those three may be left out, and nothing else.
-        if !["aud", "claims", "version"].contains(&name.as_str()) {
+        // Those may be left out, and nothing else.
+        if !["aud", "claims", "trust_rule", "version"].contains(&name.as_str()) {
             let item = stored.clone().into_iter().filter(|(key, _)| key != *name).collect();
             assert_corrupt(&format!("without {name}"), item).await;
         }
@@ -822,9 +867,9 @@ async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_u
     let stack = Stack::create().await;
     let copies = DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table);
     let (address, fetched) = (key_copies::address(), key_copies::copy(NOW));
-    assert_eq!(copies.begin_look(&address, NOW, 60).await, Ok(true));
-    copies.keep(&address, &fetched).await.expect("kept");
-    let id = format!("fetched-jwks#{}", CopyId::of(&address));
+    assert_eq!(copies.begin_look((&address).into(), NOW, 60).await, Ok(true));
+    copies.keep((&address).into(), &fetched).await.expect("kept");
+    let id = format!("fetched-jwks#{}", CopyId::of((&address).into()));
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: UnixSeconds| AttributeValue::N(number.to_string());
     let expected: HashMap<_, _> = [
@@ -851,12 +896,16 @@ async fn a_copy_of_fetched_keys_says_of_what_it_is_and_expires_when_nobody_may_u
         let mut item = expected.clone();
         item.insert(name.to_owned(), value);
         stack.put_token_item(item).await;
-        assert_eq!(copies.kept_keys(&address).await, Ok(KeptKeys::default()), "{name}");
-        assert_eq!(copies.begin_look(&address, NOW.plus(60), 60).await, Ok(true), "{name}");
+        assert_eq!(copies.kept_keys((&address).into()).await, Ok(KeptKeys::default()), "{name}");
+        assert_eq!(copies.begin_look((&address).into(), NOW.plus(60), 60).await, Ok(true), "{name}");
         let newer = key_copies::copy(NOW.plus(60));
-        copies.keep(&address, &newer).await.expect("kept");
-        let kept = copies.kept_keys(&address).await;
-        assert_eq!(kept, Ok(KeptKeys { copy: Some(newer), looked_at: Some(NOW.plus(60)) }), "{name}");
+        copies.keep((&address).into(), &newer).await.expect("kept");
+        let kept = copies.kept_keys((&address).into()).await;
+        assert_eq!(
+            kept,
+            Ok(KeptKeys { copy: Some(newer), looked_at: Some(NOW.plus(60)), is_confirmed: false }),
+            "{name}"
+        );
     }
 }
 
@@ -867,6 +916,40 @@ async fn sandboxes_that_are_sent_unknown_keys_fetch_once_a_minute_together() {
     crate::remote_keys::an_unknown_name_costs_one_fetch_a_minute(Arc::clone(&opened.ports)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: make test"]
+async fn sandboxes_look_up_ten_issuers_a_minute_together_that_nobody_registered() {
+    let opened = dynamo_key_copies().await;
+    crate::issuer_keys::ten_new_issuers_are_looked_up_a_minute(Arc::clone(&opened.ports)).await;
+    let opened = dynamo_key_copies().await;
+    crate::issuer_keys::an_unknown_key_of_an_issuer_is_one_look_a_minute(Arc::clone(&opened.ports)).await;
+    let opened = dynamo_key_copies().await;
+    crate::issuer_keys::confirmed_issuers_keep_their_place(Arc::clone(&opened.ports)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator: make test"]
+async fn look_ups_that_cannot_be_read_are_written_over() {
+    let stack = Stack::create().await;
+    let copies = DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table);
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    for (revision, lookups, read) in [
+        (AttributeValue::N("7".to_owned()), text("[{"), 7),
+        (AttributeValue::N("7".to_owned()), AttributeValue::Bool(true), 0),
+        (text("seven"), text("[]"), 0),
+    ] {
+        let item = [("id", text("fetched-jwks#lookups")), ("revision", revision), ("lookups", lookups)];
+        stack.put_token_item(item.map(|(name, value)| (name.to_owned(), value)).into()).await;
+        let found = copies.lookups().await.expect("read");
+        assert_eq!(found, Lookups { revision: read, recent: Vec::new() });
+        let next = found.with(NOW, None).expect("room");
+        assert_eq!(copies.replace_lookups(&next, NOW).await, Ok(true), "{read}");
+        assert_eq!(copies.lookups().await, Ok(next));
+    }
+    let item = stack.token_item("fetched-jwks#lookups").await;
+    assert_eq!(item.get("expires_at"), Some(&AttributeValue::N(NOW.plus(3_600).to_string())));
+}
+
 async fn dynamo_key_copies() -> Opened<Arc<dyn KeyCopies>> {
     let stack = Stack::create().await;
     Opened::new(Arc::new(DynamoKeyCopies::new(stack.dynamodb.clone(), &stack.token_table)), stack)
@@ -875,6 +958,11 @@ async fn dynamo_key_copies() -> Opened<Arc<dyn KeyCopies>> {
 async fn quotas() -> Opened<Arc<dyn QuotaCounter>> {
     let stack = Stack::create().await;
     Opened::new(Arc::new(DynamoQuotas::new(stack.dynamodb.clone(), &stack.token_table)), stack)
+}
+
+async fn use_marks() -> Opened<Arc<dyn UseMarks>> {
+    let stack = Stack::create().await;
+    Opened::new(Arc::new(DynamoUseMarks::new(stack.dynamodb.clone(), &stack.token_table)), stack)
 }
 
 async fn replay_guard() -> Opened<Arc<dyn ReplayGuard>> {
@@ -901,6 +989,7 @@ async fn registry_ports() -> Opened<RegistryPorts> {
         registry: Arc::new(stack.registry()),
         registrar: Arc::new(stack.registrar()),
         secrets: Arc::new(stack.secrets()),
+        log: Arc::new(stack.admin_log()),
         storage: None,
     };
     Opened::new(ports, stack)
@@ -913,6 +1002,7 @@ async fn digest_ports() -> Opened<RegistryPorts> {
         registry: Arc::new(stack.registry()),
         registrar: Arc::new(stack.registrar()),
         secrets: Arc::new(stack.secrets_without_secrets_manager()),
+        log: Arc::new(stack.admin_log()),
         storage: Some(SecretStorage::Digest),
     };
     Opened::new(ports, stack)
@@ -978,6 +1068,16 @@ impl Stack {
 
     fn registry(&self) -> DynamoRegistry {
         DynamoRegistry::new(self.dynamodb.clone(), &self.registry_table)
+    }
+
+    fn admin_log(&self) -> DynamoAdminLog {
+        DynamoAdminLog::new(self.dynamodb.clone(), &self.registry_table)
+    }
+
+    /// Where the rotation function writes down what it changes.
+    fn book(&self, clock: Arc<dyn Clock>) -> Arc<Logbook> {
+        let logging = Logging { face: Face::ROTATION, ..logging_as(Arc::new(self.admin_log()), Actor::Schedule) };
+        Logbook::new(logging, Arc::new(self.registrar()), clock, Arc::new(SystemRandom))
     }
 
     fn secrets(&self) -> AwsSecrets {

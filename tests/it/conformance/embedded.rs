@@ -14,7 +14,7 @@ use grantwell::core::keys::retention::SIGNERS_MAX_AGE;
 use grantwell::core::keys::set::{KeySet, VERIFIES_AFTER_SIGNING};
 use grantwell::core::ports::{
     ClientRegistry as _, Clock, Denylist as _, KeyCopies, KeyStore as _, QuotaCounter, Registrar as _, RegistrarError,
-    ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, VerificationKeySource as _,
+    ReplayGuard, SecretSource as _, SigningKeySource as _, TokenStore as _, UseMarks, VerificationKeySource as _,
 };
 use grantwell::core::quota::QuotaWindow;
 use grantwell::core::realm::Realm;
@@ -27,6 +27,7 @@ use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::embedded::store::remote_keys::MemoryKeyCopies;
 use grantwell::embedded::store::replay_guard::MemoryReplayGuard;
 use grantwell::embedded::store::tokens::{Durability, SqliteTokens};
+use grantwell::embedded::store::use_marks::{MemoryUseMarks, UseMarksOnDisk};
 use tempfile::TempDir;
 
 use super::key_store::{OLDER_KEYS, PRIVATE_MEMBERS, ROTATED_AT, key_set};
@@ -48,6 +49,18 @@ mod memory_quotas {
     use super::super::quota_counter::quota_counter_suite;
 
     quota_counter_suite!(super::memory_quotas());
+}
+
+mod memory_use_marks {
+    use super::super::use_marks::use_marks_suite;
+
+    use_marks_suite!(super::memory_use_marks());
+}
+
+mod sqlite_use_marks {
+    use super::super::use_marks::use_marks_suite;
+
+    use_marks_suite!(super::sqlite_use_marks());
 }
 
 mod memory_key_copies {
@@ -87,9 +100,11 @@ mod sqlite_replay_guard {
 }
 
 mod memory_registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::memory_registry());
     registry_suite!(super::memory_registry());
     secrets_suite!(super::memory_registry());
 }
@@ -117,9 +132,11 @@ async fn a_lost_secret_is_replaced_beside_the_previous_one() {
 }
 
 mod sqlite_registry {
+    use super::super::admin_log::admin_log_suite;
     use super::super::registry::registry_suite;
     use super::super::secrets::secrets_suite;
 
+    admin_log_suite!(super::sqlite_registry());
     registry_suite!(super::sqlite_registry());
     secrets_suite!(super::sqlite_registry());
 }
@@ -260,7 +277,7 @@ async fn tokens_of_a_build_that_knew_no_marks_are_all_there_and_can_be_revoked()
     let path = DataDir::open(&directory.path().join("data")).expect("opened").tokens_path();
     let (kept, ended) = (digest(), digest());
     let registration_id = serde_json::from_str(r#""AAECAwQFBgcICQoLDA0ODw""#).expect("an id");
-    let record = AccessTokenRecord { registration_id, ..super::token_store::record("myClient") };
+    let record = AccessTokenRecord { registration_id, trust_rule: None, ..super::token_store::record("myClient") };
     let old = rusqlite::Connection::open(&path).expect("a new file");
     old.execute_batch(TOKENS_BEFORE_MARKS).expect("the schema of then");
     let found = fs::metadata(&path).expect("made");
@@ -520,7 +537,7 @@ async fn a_registry_of_version_1_keeps_its_clients_and_gets_keys() {
     let version: i64 = rusqlite::Connection::open(&path)
         .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
         .expect("a version");
-    assert_eq!(version, 5);
+    assert_eq!(version, 6);
 }
 
 #[tokio::test]
@@ -610,6 +627,27 @@ async fn signing_keys_of_a_later_form_are_refused_with_a_way_out() {
 }
 
 #[tokio::test]
+async fn a_command_reads_beside_the_server_what_it_has_marked() {
+    let (directory, client) = (tempfile::tempdir().expect("a directory"), client(&realm("alpha"), "a"));
+    let path = directory.path().join("tokens.db");
+    let beside = UseMarksOnDisk::at(&path);
+    assert_eq!(beside.last_used(std::slice::from_ref(&client)).await, Ok(vec![None]), "there is no file yet");
+    assert_eq!(beside.kept_since().await, Ok(UnixSeconds(u64::MAX)), "so nobody knows since when");
+    let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened");
+    tokens.use_marks().mark_used(&client, UnixSeconds(86_400)).await.expect("marked");
+    assert_eq!(beside.last_used(std::slice::from_ref(&client)).await, Ok(vec![Some(UnixSeconds(86_400))]));
+    assert_eq!(beside.kept_since().await, Ok(NOW));
+
+    // A copy that is put in its place knows of nobody.
+    drop(tokens);
+    let copy = std::fs::read(&path).expect("read");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, copy).expect("written");
+    let tokens = SqliteTokens::open(&path, Durability::OperatingSystem, Arc::new(FixedClock)).expect("opened");
+    assert_eq!(tokens.use_marks().last_used(&[client]).await, Ok(vec![None]));
+}
+
+#[tokio::test]
 async fn a_registry_of_two_schemas_is_opened_by_several_processes_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = DataDir::open(&directory.path().join("data")).expect("opened").registry_path();
@@ -640,6 +678,15 @@ fn memory_quotas() -> Opened<Arc<dyn QuotaCounter>> {
 fn sqlite_quotas() -> Opened<Arc<dyn QuotaCounter>> {
     let (tokens, directory) = open_tokens(Durability::OperatingSystem);
     Opened::new(tokens.quotas(), (tokens, directory))
+}
+
+fn memory_use_marks() -> Opened<Arc<dyn UseMarks>> {
+    Opened::new(Arc::new(MemoryUseMarks::new(NOW)), ())
+}
+
+fn sqlite_use_marks() -> Opened<Arc<dyn UseMarks>> {
+    let (tokens, directory) = open_tokens(Durability::OperatingSystem);
+    Opened::new(tokens.use_marks(), (tokens, directory))
 }
 
 fn memory_replay_guard() -> Opened<Arc<dyn ReplayGuard>> {

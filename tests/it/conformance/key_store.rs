@@ -33,6 +33,7 @@ macro_rules! key_store_suite {
             a_replacement_names_the_revision_it_replaces,
             a_key_that_signs_no_more_is_published_until_the_last_of_its_tokens_has_expired,
             of_two_replacements_at_once_one_wins,
+            deleted_keys_are_gone_and_others_may_follow,
             nothing_private_is_published,
         }
     };
@@ -84,6 +85,24 @@ pub(crate) async fn keys_read_back_sign_and_the_published_ones_verify(ports: &Ke
             verify(&sign(&pair, &key["jwk"]), &jwks);
         }
     }
+}
+
+pub(crate) async fn deleted_keys_are_gone_and_others_may_follow(ports: &KeyPorts) {
+    let (alpha, beta, first) = (realm_name("alpha"), realm_name("beta"), key_set());
+    assert_eq!(ports.open().store.delete_keys(&alpha).await, Ok(false), "there are none");
+    for realm in [&alpha, &beta] {
+        ports.open().store.create_keys(realm, &first).await.expect("created");
+    }
+    for were_there in [true, false] {
+        assert_eq!(ports.open().store.delete_keys(&alpha).await, Ok(were_there));
+        assert!(ports.open().store.read_keys(&alpha).await.expect("read").is_none());
+        assert_eq!(published(ports, &alpha).await, json!({"keys": []}));
+    }
+    assert_eq!(kids(&published(ports, &beta).await), kids_of(&first), "another realm's stay");
+
+    let second = key_set();
+    ports.open().store.create_keys(&alpha, &second).await.expect("created");
+    assert_eq!(kids(&published(ports, &alpha).await), kids_of(&second));
 }
 
 pub(crate) async fn keys_are_created_once(ports: &KeyPorts) {

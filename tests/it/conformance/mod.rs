@@ -1,6 +1,6 @@
 //! One suite per port, run by every adapter: what the core may rely on, whoever keeps the data.
 //!
-//! [`token_store`], [`denylist`], [`quota_counter`], [`key_copies`], [`replay_guard`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
+//! [`token_store`], [`denylist`], [`quota_counter`], [`key_copies`], [`replay_guard`], [`use_marks`], [`registry`], [`secrets`] and [`key_store`] are the suites; [`embedded`] and [`aws`] open an adapter for each of their
 //! cases. A new adapter is a new module of that kind, and a new rule of a port a new case.
 
 /// A test for each case of a suite. `$open` is evaluated anew for each.
@@ -19,6 +19,7 @@ macro_rules! tests_of_cases {
 }
 use tests_of_cases;
 
+mod admin_log;
 mod aws;
 mod denylist;
 mod embedded;
@@ -29,6 +30,7 @@ mod registry;
 mod replay_guard;
 mod secrets;
 mod token_store;
+mod use_marks;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -39,7 +41,7 @@ use grantwell::core::client::secret::{ClientSecret, ClientSecrets};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::port_error::PortError;
 use grantwell::core::ports::{
-    ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
+    AdminLog, ClientRegistry, Clock, Denylist, KeyStore, Registrar, SecretSource, TokenStore, VerificationKeySource,
 };
 use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::time::UnixSeconds;
@@ -59,6 +61,7 @@ pub(crate) struct RegistryPorts {
     pub(crate) registry: Arc<dyn ClientRegistry>,
     pub(crate) registrar: Arc<dyn Registrar>,
     pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) log: Arc<dyn AdminLog>,
     /// Where the clients that are registered keep their secrets.
     pub(crate) storage: Option<SecretStorage>,
 }
@@ -111,9 +114,15 @@ impl OpenedKeys {
 }
 
 impl RegistryPorts {
-    fn of<A: ClientRegistry + Registrar + SecretSource + 'static>(adapter: A) -> Self {
+    fn of<A: ClientRegistry + Registrar + SecretSource + AdminLog + 'static>(adapter: A) -> Self {
         let adapter = Arc::new(adapter);
-        Self { registry: adapter.clone(), registrar: adapter.clone(), secrets: adapter, storage: None }
+        Self {
+            registry: adapter.clone(),
+            registrar: adapter.clone(),
+            secrets: adapter.clone(),
+            log: adapter,
+            storage: None,
+        }
     }
 
     /// A client that sets everything, with its secrets where these ports are about.

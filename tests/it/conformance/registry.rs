@@ -5,7 +5,8 @@ use std::sync::Arc;
 use grantwell::core::access_token::settings::TokenLifetime;
 use grantwell::core::client::grant_type::GrantType;
 use grantwell::core::client::{Client, ClientStatus};
-use grantwell::core::ports::RegistrarError;
+use grantwell::core::owner::{Owner, OwnerDetails, OwnerStatus};
+use grantwell::core::ports::{ClientBeside, RegistrarError};
 use grantwell::core::quota::QuotaMode;
 use grantwell::core::realm::Realm;
 use grantwell::core::scope::Scope;
@@ -28,8 +29,14 @@ macro_rules! registry_suite {
             the_same_id_in_two_realms_is_two_clients,
             a_listing_pages_in_order_of_id,
             a_listing_is_of_one_realm,
+            many_are_read_as_each_is_alone_and_nobody_else,
             a_realm_is_created_and_changed,
+            a_realm_is_deleted_at_its_revision,
+            a_client_that_is_stopped_is_deleted_like_any_other,
             realms_are_listed_in_order_of_name,
+            a_realm_and_a_client_of_it_are_read_together_as_they_are_alone,
+            an_owner_is_created_changed_and_deleted,
+            owners_are_listed_in_order_of_id_and_are_neither_realms_nor_clients,
         }
     };
 }
@@ -202,6 +209,30 @@ pub(crate) async fn a_listing_is_of_one_realm(ports: &RegistryPorts) {
     }
 }
 
+/// More than DynamoDB reads at a time.
+pub(crate) async fn many_are_read_as_each_is_alone_and_nobody_else(ports: &RegistryPorts) {
+    let mut registered = Vec::new();
+    for (realm_name, id) in [("alpha", "c001"), ("alpha", "c150"), ("beta", "c001"), ("beta", "c260"), ("root", "c001")]
+    {
+        registered.push(ports.registered(&realm(realm_name), id).await.0);
+    }
+    ports.registered(&realm("gamma"), "c001").await;
+    assert_eq!(ports.registrar.read_many(&[]).await, Ok(vec![]));
+
+    let asked = (0..270).flat_map(|number| ["alpha", "beta", "root"].map(|realm| (realm, format!("c{number:03}"))));
+    let mut asked: Vec<_> = asked.map(|(realm, id)| (realm_name(realm), client_id(&id))).collect();
+    // Some twice, and one in another case.
+    asked.extend_from_within(..10);
+    asked.push((realm_name("alpha"), client_id("C001")));
+    let mut read = ports.registrar.read_many(&asked).await.expect("read");
+    read.sort_by_key(|client| (client.realm.clone(), client.client_id.clone()));
+    for (read, registered) in read.iter().zip(&registered) {
+        let alone = ports.registrar.read(&registered.realm, &registered.client_id).await;
+        assert_eq!(alone.as_ref(), Ok(read));
+    }
+    assert_eq!(read.len(), registered.len());
+}
+
 pub(crate) async fn a_realm_is_created_and_changed(ports: &RegistryPorts) {
     let mut alpha = realm("alpha");
     assert_eq!(ports.registrar.read_realm(&alpha.name).await, Ok(None));
@@ -235,6 +266,59 @@ pub(crate) async fn a_realm_is_created_and_changed(ports: &RegistryPorts) {
     assert_eq!(ports.registry.realm(&alpha.name).await, Ok(Some(Arc::new(changed))));
 }
 
+/// A store may leave the client out, and must not say of it what is not so.
+pub(crate) async fn a_realm_and_a_client_of_it_are_read_together_as_they_are_alone(ports: &RegistryPorts) {
+    let alpha = Realm { revision: 1, ..realm("alpha") };
+    ports.registrar.put_realm(&alpha).await.expect("created");
+    for owner in ["alpha", "beta"] {
+        ports.registered(&realm(owner), "myClient").await;
+    }
+    for (name, id) in
+        [("alpha", "myClient"), ("alpha", "nobody"), ("beta", "myClient"), ("gamma", "myClient"), ("root", "alpha")]
+    {
+        let (name, id) = (realm_name(name), client_id(id));
+        let alone = (ports.registry.realm(&name).await, ports.registry.client(&name, &id).await);
+        let together = ports.registry.realm_and_client(&name, &id).await.expect("read");
+        assert_eq!(Ok(together.realm), alone.0, "{name}");
+        if let ClientBeside::Said(client) = together.client {
+            assert_eq!(Ok(client), alone.1, "{name} {id}");
+        }
+    }
+    assert!(ports.registry.realm(&alpha.name).await.expect("read").is_some(), "one of them is there");
+}
+
+pub(crate) async fn a_realm_is_deleted_at_its_revision(ports: &RegistryPorts) {
+    let first = Realm { revision: 1, ..realm("alpha") };
+    ports.registrar.put_realm(&first).await.expect("created");
+    let second = Realm { revision: 2, ..realm("alpha") };
+    ports.registrar.put_realm(&second).await.expect("changed");
+    ports.registrar.put_realm(&Realm { revision: 1, ..realm("beta") }).await.expect("created");
+    let late = ports.registrar.delete_realm(&first).await;
+    assert_eq!(late, Err(RegistrarError::Conflict), "somebody has changed it since");
+    assert_eq!(ports.registrar.read_realm(&first.name).await, Ok(Some(second.clone())));
+
+    // Run again it ends in the same state.
+    for _ in 0..2 {
+        assert_eq!(ports.registrar.delete_realm(&second).await, Ok(()));
+        assert_eq!(ports.registrar.read_realm(&first.name).await, Ok(None));
+        assert_eq!(ports.registry.realm(&first.name).await, Ok(None));
+    }
+    let left = ports.registrar.list_realms().await.expect("listed");
+    assert_eq!(left.iter().map(|realm| realm.name.as_str()).collect::<Vec<_>>(), ["beta"]);
+    ports.registrar.put_realm(&first).await.expect("a new life");
+    assert_eq!(ports.registrar.read_realm(&first.name).await, Ok(Some(first)));
+}
+
+pub(crate) async fn a_client_that_is_stopped_is_deleted_like_any_other(ports: &RegistryPorts) {
+    let (client, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let stopped = Client { status: ClientStatus::Disabled, revision: client.revision + 1, ..client };
+    ports.registrar.replace(&stopped).await.expect("stopped");
+    ports.registrar.delete(&stopped.realm, &stopped.client_id).await.expect("deleted");
+    assert_gone(ports, &stopped).await;
+    let again = ports.registrar.delete(&stopped.realm, &stopped.client_id).await;
+    assert_eq!(again, Err(RegistrarError::NotFound));
+}
+
 pub(crate) async fn realms_are_listed_in_order_of_name(ports: &RegistryPorts) {
     assert_eq!(ports.registrar.list_realms().await, Ok(vec![]));
     let names = ["Beta", "alpha", "beta", "root"];
@@ -244,6 +328,57 @@ pub(crate) async fn realms_are_listed_in_order_of_name(ports: &RegistryPorts) {
     ports.registered(&realm("root"), "myClient").await;
     let realms = ports.registrar.list_realms().await.expect("listed");
     assert_eq!(realms.iter().map(|realm| realm.name.as_str()).collect::<Vec<_>>(), names);
+}
+
+pub(crate) async fn an_owner_is_created_changed_and_deleted(ports: &RegistryPorts) {
+    let alice = owner("alice");
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(None));
+    let changed = Owner { revision: 2, status: OwnerStatus::Disabled, ..alice.clone() };
+    assert_eq!(
+        ports.registrar.put_owner(&changed).await,
+        Err(RegistrarError::Conflict),
+        "a change of what is not there"
+    );
+    assert_eq!(ports.registrar.delete_owner(&alice).await, Err(RegistrarError::NotFound));
+
+    ports.registrar.put_owner(&alice).await.expect("created");
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(Some(alice.clone())));
+    assert_eq!(ports.registrar.put_owner(&alice).await, Err(RegistrarError::Conflict), "it exists by now");
+    ports.registrar.put_owner(&changed).await.expect("changed");
+    for revision in [0, 1, 2, 4] {
+        let late = Owner { revision, ..alice.clone() };
+        assert_eq!(ports.registrar.put_owner(&late).await, Err(RegistrarError::Conflict), "revision {revision}");
+    }
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(Some(changed.clone())));
+
+    // Somebody has changed it since it was read.
+    assert_eq!(ports.registrar.delete_owner(&alice).await, Err(RegistrarError::Conflict));
+    ports.registrar.delete_owner(&changed).await.expect("deleted");
+    assert_eq!(ports.registrar.read_owner(&alice.owner).await, Ok(None));
+    assert_eq!(ports.registrar.delete_owner(&changed).await, Err(RegistrarError::NotFound));
+}
+
+pub(crate) async fn owners_are_listed_in_order_of_id_and_are_neither_realms_nor_clients(ports: &RegistryPorts) {
+    assert_eq!(ports.registrar.list_owners().await, Ok(vec![]));
+    ports.registered(&realm("root"), "alice").await;
+    ports.registrar.put_realm(&Realm { revision: 1, ..realm("alice") }).await.expect("created");
+    let ids = ["Bob", "alice", "alice@example.com", "bob"];
+    for id in ids.iter().rev() {
+        ports.registrar.put_owner(&owner(id)).await.expect("created");
+    }
+    let owners = ports.registrar.list_owners().await.expect("listed");
+    assert_eq!(owners.iter().map(|owner| owner.owner.as_str()).collect::<Vec<_>>(), ids);
+    assert_eq!(ports.registrar.list_realms().await.expect("listed").len(), 1);
+    assert_eq!(ports.registrar.list(&realm("root").name, None, 10).await.expect("listed").clients.len(), 1);
+}
+
+fn owner(id: &str) -> Owner {
+    let details = OwnerDetails {
+        name: Some("Alice, \"quoted\" and Zoë".parse().expect("a name")),
+        email: Some("alice@example.com".parse().expect("an address")),
+        aws_principals: ["arn:aws:iam::111122223333:role/teams/Orders".parse().expect("an ARN")].into(),
+    };
+    Owner::new(id.parse().expect("an id"), details, NOW)
 }
 
 async fn assert_stored(ports: &RegistryPorts, client: &Client) {

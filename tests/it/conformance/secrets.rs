@@ -15,6 +15,8 @@ use grantwell::core::time::UnixSeconds;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemRandom;
 
+use crate::support::logging::logging;
+
 use super::{FixedClock, NOW, RegistryPorts, assert_accepted, beside_current, client, client_id, generated, realm};
 
 /// A test for each case of the suite, on what `$open` evaluates to: an adapter on a store of its own.
@@ -68,7 +70,9 @@ pub(crate) async fn a_secret_of_any_characters_is_kept(ports: &RegistryPorts) {
 
 pub(crate) async fn a_rotation_to_the_secret_that_is_current_changes_nothing(ports: &RegistryPorts) {
     let keys = Arc::new(SqliteRegistry::in_memory().expect("opened"));
-    let management = Management::new(Arc::clone(&ports.registrar), keys, Arc::new(FixedClock), Arc::new(SystemRandom));
+    let logging = logging(Arc::clone(&ports.log));
+    let (registrar, random) = (Arc::clone(&ports.registrar), Arc::new(SystemRandom));
+    let management = Management::new(registrar, keys, logging, Arc::new(FixedClock), random);
     ports.registrar.put_realm(&Realm { revision: 1, ..realm("alpha") }).await.expect("created");
     let (client, first) = ports.registered(&realm("alpha"), "myClient").await;
     let (realm, id) = (&client.realm, &client.client_id);

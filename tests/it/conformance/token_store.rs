@@ -167,5 +167,6 @@ pub(crate) fn record(client: &str) -> AccessTokenRecord {
         jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
         audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
         claims: r#"{"tier":"gold","limits":{"rate":1.0}}"#.parse().expect("claims"),
+        trust_rule: Some("orders".parse().expect("a name")),
     }
 }

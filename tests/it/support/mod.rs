@@ -1,13 +1,15 @@
 //! What the black-box tests share: a server of their own ([`server`]), the real command line ([`cli`]), HTTP as a
 //! well-behaved client speaks it and as nobody should ([`http`]), JWTs as a resource server reads them ([`jwt`]), every member
-//! of a registration ([`registration`]), and one server that most tests share ([`shared`]).
+//! of a registration ([`registration`]), where changes are logged ([`logging`]), and one server that most tests share ([`shared`]).
 
 pub(crate) mod cli;
 #[cfg(target_os = "linux")]
 pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod https;
+pub(crate) mod jws;
 pub(crate) mod jwt;
+pub(crate) mod logging;
 pub(crate) mod registration;
 pub(crate) mod server;
 pub(crate) mod shared;

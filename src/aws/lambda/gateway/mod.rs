@@ -5,6 +5,7 @@
 //! caller deserves, and cost more than all else that a warm answer does (docs/decisions/0009-events-are-read-here.md).
 
 mod answer;
+mod caller;
 mod event;
 
 use std::convert::Infallible;
@@ -61,6 +62,12 @@ pub async fn answer(router: Router, event: &str, time_left: Duration) -> serde_j
     serde_json::to_value(gateway.answer(event, time_left).await).unwrap_or_default()
 }
 
+/// Whom each payload's event says that the request comes from, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn callers(event: &str) -> [crate::core::trust::caller::CallerByAws; 2] {
+    [Payload::V1, Payload::V2].map(|payload| caller::of_event(event, payload))
+}
+
 struct Gateway {
     router: Router,
     public_url: Option<PublicUrl>,
@@ -69,20 +76,26 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn answer(&self, event: &str, time_left: Duration) -> Answer {
-        let (payload, request) = match serde_json::from_str::<Event<'_>>(event) {
+    async fn answer(&self, text: &str, time_left: Duration) -> Answer {
+        let (payload, request) = match serde_json::from_str::<Event<'_>>(text) {
             Ok(event) => {
                 if let Some(peer) = event.peer() {
                     observe::request::came_from(ClientSource::of(peer));
                 }
-                (event.payload(), event.into_request(&self.front, self.public_url.as_ref()))
+                let payload = event.payload();
+                let mut request = event.into_request(&self.front, self.public_url.as_ref());
+                if let (Front::Iam, Ok(request)) = (&self.front, &mut request) {
+                    request.extensions_mut().insert(caller::of_event(text, payload));
+                }
+                (payload, request)
             }
-            Err(_) => (payload_of_unread(event), Err(NO_REQUEST.into())),
+            Err(_) => (payload_of_unread(text), Err(NO_REQUEST.into())),
         };
         let response = match request {
             Ok(request) => self.route(request, time_left).await,
             Err(reason) => self.refused(reason),
         };
+        let response = self.front.challenging(response);
         self.finish(payload, response).await
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use axum::body::to_bytes;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::AppendHeaders;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -16,9 +16,16 @@ use super::event::{MAX_LENGTH, split_prefix};
 use super::*;
 use crate::aws::lambda::front::OriginSecret;
 use crate::core::source::ClientSource;
+use crate::core::trust::caller::CallerByAws;
 
 fn gateway(router: Router) -> Gateway {
     Gateway { router, public_url: None, front: Front::Gateway, observer: Arc::default() }
+}
+
+/// One before which AWS has verified who calls.
+fn signed_gateway(router: Router) -> Gateway {
+    let public_url = Some("https://auth.example.com".parse().expect("a URL"));
+    Gateway { router, public_url, front: Front::Iam, observer: Arc::default() }
 }
 
 fn request_to(gateway: &Gateway, event: &Value) -> Request<Body> {
@@ -426,6 +433,55 @@ async fn whatever_is_no_http_request_is_refused_without_a_panic() {
             }
         }
     }
+}
+
+/// A request of a role, as a function URL hands it over: with the session, and without the Authorization header.
+fn of_a_role() -> Value {
+    let mut event = v2("/oauth2/access_token", "$default");
+    event["headers"]["x-amz-security-token"] = json!("session");
+    event["requestContext"]["domainName"] = json!("id.lambda-url.eu-west-1.on.aws");
+    event["requestContext"]["authorizer"] = json!({"iam": {
+        "accountId": "111122223333", "callerId": "AROAEXAMPLE000000001:session", "userId": "AROAEXAMPLE000000001:session",
+        "userArn": "arn:aws:sts::111122223333:assumed-role/OrdersRole/session",
+    }});
+    event
+}
+
+/// Answers with whom AWS says a request comes from, its issuer's base and its headers.
+fn echo() -> Router {
+    Router::new().fallback(async |request: axum::extract::Request| {
+        let caller = request.extensions().get::<CallerByAws>().map(|CallerByAws(caller)| caller.clone());
+        let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
+        format!("{caller:?} {} {names:?}", base_of(&request))
+    })
+}
+
+#[tokio::test]
+async fn a_caller_is_read_where_aws_has_verified_it_and_nowhere_else() {
+    let signed = answer_to(&signed_gateway(echo()), of_a_role()).await;
+    let body = signed["body"].as_str().expect("a body");
+    assert!(
+        body.starts_with(r#"Some(Ok(AwsCaller { partition: "aws", account: "111122223333", role: "OrdersRole""#),
+        "{body}"
+    );
+    assert!(body.contains(" https://auth.example.com ") && !body.contains("x-amz-security-token"), "{body}");
+
+    // The function itself still says that there is none, so that no other method stands in its place.
+    let unsigned = answer_to(&signed_gateway(echo()), v2("/oauth2/access_token", "$default")).await;
+    assert!(unsigned["body"].as_str().expect("a body").starts_with("Some(Err(Missing)) "), "{unsigned}");
+
+    let elsewhere = answer_to(&gateway(echo()), of_a_role()).await;
+    assert!(elsewhere["body"].as_str().expect("a body").starts_with("None https://id.lambda-url"), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn a_challenge_asks_nobody_for_a_secret_where_aws_verifies_who_calls() {
+    let refuses = || Router::new().fallback(async || (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=x")]));
+    let challenge =
+        async |gateway: Gateway| answer_to(&gateway, of_a_role()).await["headers"]["www-authenticate"].clone();
+    assert_eq!(challenge(signed_gateway(refuses())).await, "AWS4-HMAC-SHA256");
+    assert_eq!(challenge(gateway(refuses())).await, "Basic realm=x");
+    assert_eq!(challenge(signed_gateway(Router::new())).await, Value::Null);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use crate::aws::store::secrets::{CURRENT, StoredSecret, read_stored_secret, repl
 use crate::core::client::Client;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, SecretDigest};
 use crate::core::client_auth::{self, ClientAuthenticator, Credentials};
+use crate::core::management::{ChangeToLog, Logbook};
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry, Clock, SecretSource};
 use crate::core::random::Random;
@@ -23,6 +24,7 @@ pub(super) struct ClientSecretRotation {
     pub(super) realms: Realms,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
+    pub(super) book: Arc<Logbook>,
 }
 
 /// The pending secret as the only one that counts: what the functions will read once it is current.
@@ -82,7 +84,8 @@ impl ClientSecretRotation {
     pub(super) async fn finish(&self, secret: &Secret, client: &Client, version: &str) -> Result<(), RotationError> {
         self.test(secret, client, version).await?;
         let current = secret.version_at(CURRENT).ok_or(RotationError::Conflict)?;
-        self.versions.make_current(secret, version, current).await
+        let change = ChangeToLog::of_new_secret(client);
+        self.book.carry_out(change, Box::pin(self.versions.make_current(secret, version, current))).await
     }
 
     /// The secret that is to become current. One that was made before the secret in use is what somebody has replaced, perhaps

@@ -1,8 +1,10 @@
 //! Why an event is refused, or a step fails.
 
+use crate::core::admin_log::Outcome;
 use crate::core::error::OAuthError;
 use crate::core::keys::KeyError;
 use crate::core::keys::set::RotationRefused;
+use crate::core::management::ChangeError;
 use crate::core::port_error::PortError;
 
 /// Why an event was refused or a step failed. Says nothing of what the secrets hold, nor of the event.
@@ -72,6 +74,15 @@ pub enum RotationError {
         /// How many.
         failed: usize,
     },
+}
+
+impl ChangeError for RotationError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Port(_) | Self::Panicked | Self::Schedule { .. } => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
 }
 
 impl From<KeyError> for RotationError {

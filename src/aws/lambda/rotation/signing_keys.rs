@@ -10,9 +10,11 @@ use super::versions::{CurrentVersion, Versions};
 use crate::aws::store::described::Secret;
 use crate::aws::store::keys::{DynamoPublishedKeys, key_set_text, read_key_set};
 use crate::aws::store::registry_id::RegistryIdentity;
+use crate::core::admin_log::Action;
 use crate::core::jose::{self, UnverifiedJws};
 use crate::core::keys::published::{KeyStatus, PublishedKey, PublishedKeys};
 use crate::core::keys::set::{JWKS_MAX_AGE, KeySet, PUBLISHED_BEFORE_SIGNING, RotationRefused};
+use crate::core::management::{ChangeToLog, Logbook};
 use crate::core::port_error::PortError;
 use crate::core::ports::Clock;
 use crate::core::realm::RealmName;
@@ -24,6 +26,7 @@ pub(super) struct SigningKeyRotation {
     pub(super) published: DynamoPublishedKeys,
     pub(super) identity: Arc<RegistryIdentity>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) book: Arc<Logbook>,
 }
 
 /// The keys in use and those that are to take their place.
@@ -120,7 +123,10 @@ impl SigningKeyRotation {
     pub(super) async fn finish(&self, secret: &Secret, realm: &RealmName, version: &str) -> Result<(), RotationError> {
         let succession = self.succession(secret, version).await?;
         self.test_published(&succession, realm).await?;
-        self.versions.make_current(secret, version, &succession.current.id).await?;
+        let (before, after) = (succession.current_keys.published(), succession.pending_keys.published());
+        let change = ChangeToLog::of_keys(Action::ROTATE_KEYS, realm, Some(&before), Some(&after));
+        let current = &succession.current.id;
+        self.book.carry_out(change, Box::pin(self.versions.make_current(secret, version, current))).await?;
         // A change that lost against this one may have published its own keys after the test.
         Ok(self.published.ensure(realm, &succession.pending_keys).await?)
     }

@@ -17,6 +17,7 @@ use crate::aws::store::secrets::PENDING;
 use crate::core::client::Client;
 use crate::core::client::secret_storage::SecretStorage;
 use crate::core::keys::keyring::Keyring;
+use crate::core::management::Logbook;
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientRegistry as _, Clock};
 use crate::core::random::Random;
@@ -52,6 +53,8 @@ pub struct RotationStores {
     pub identity: Arc<RegistryIdentity>,
     /// The realms of that registry.
     pub realms: Realms,
+    /// Where it is written down what was rotated.
+    pub book: Arc<Logbook>,
 }
 
 /// What a secret holds, once its tags have said that it is this registry's.
@@ -69,14 +72,14 @@ impl Rotation {
         random: Arc<dyn Random>,
         observer: Arc<Observer>,
     ) -> Self {
-        let RotationStores { secrets_manager, secret_prefix, published, registry, identity, realms } = stores;
+        let RotationStores { secrets_manager, secret_prefix, published, registry, identity, realms, book } = stores;
         let store = SecretsManagerKeys::new(
             secrets_manager.clone(),
             secret_prefix.clone(),
             published.clone(),
             Arc::clone(&identity),
         );
-        let keyring = Keyring::new(Arc::new(store), Arc::clone(&clock));
+        let keyring = Keyring::new(book.key_store(Arc::new(store)), Arc::clone(&clock));
         let versions = Versions::new(secrets_manager);
         Self {
             keyring,
@@ -86,12 +89,14 @@ impl Rotation {
                 realms,
                 clock: Arc::clone(&clock),
                 random: Arc::clone(&random),
+                book: Arc::clone(&book),
             },
             signing_keys: SigningKeyRotation {
                 versions: versions.clone(),
                 published,
                 identity: Arc::clone(&identity),
                 clock,
+                book,
             },
             versions,
             prefix: secret_prefix,

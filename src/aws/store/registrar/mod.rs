@@ -2,7 +2,7 @@
 //! as digests, Secrets Manager has nothing of it.
 //!
 //! Two services share no transaction, so the order of the steps is what keeps a crash harmless: a client is registered
-//! disabled until its secret is written, and loses its registration before its secret.
+//! disabled and with revision 0 until its secret is written, and loses its registration before its secret.
 //!
 //! Names of secrets are no proof: another stack may have the same prefix. Nothing is written to a secret, or deleted, that does
 //! not carry the tags of this registry and of the very registration.
@@ -12,10 +12,11 @@
 
 mod digests;
 mod moving;
+mod owners;
 mod secret;
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,20 +28,23 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 
 use self::written::{LeftBehindBy, SecretWritten, Written};
 use crate::aws::sdk::{DYNAMODB, corrupt, foreign, from_item, to_item, unavailable};
+use crate::aws::store::admin_log::LOG_EXPIRES_AT;
+use crate::aws::store::batch::fetch_all;
 use crate::aws::store::described::describe;
 use crate::aws::store::new_secrets::NewSecrets;
 use crate::aws::store::registry::{
-    CLIENT_PREFIX, Consistency, DynamoRegistry, ITEM, REALM_PREFIX, client_key, fetch, query, read_client, read_realm,
-    realm_key,
+    CLIENT_PREFIX, Consistency, DynamoRegistry, ITEM, OWNER_PREFIX, REALM_PREFIX, client_key, fetch, query,
+    read_client, read_realm, realm_key,
 };
 use crate::aws::store::registry_id::RegistryIdentity;
 use crate::aws::store::secrets::{AwsSecrets, PREVIOUS, secret_name, secret_string};
+use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::registered_secrets::RegisteredSecrets;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use crate::core::client::secret_storage::SecretStorage;
-use crate::core::client::{Client, ClientStatus};
 use crate::core::client_auth;
+use crate::core::owner::{Owner, OwnerId};
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientPage, MovedSecrets, Registrar, RegistrarError, SecretSource as _};
 use crate::core::random::{Random, random_name};
@@ -99,8 +103,7 @@ impl Registrar for AwsRegistrar {
         //    earlier client of this id would otherwise authenticate as the new one until step 2 has replaced it.
         let registry = self.identity.require().await?;
         let write_id = self.write_id()?;
-        let pending = Client { status: ClientStatus::Disabled, ..client.clone() };
-        if let Written::Refused(_) = self.put_client(&pending, &write_id, &Condition::Absent).await? {
+        if let Written::Refused(_) = self.put_client(&client.begun(), &write_id, &Condition::Absent).await? {
             return Err(RegistrarError::AlreadyExists);
         }
 
@@ -163,7 +166,22 @@ impl Registrar for AwsRegistrar {
     }
 
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError> {
-        // The registration first: from here on nobody authenticates as this client.
+        // 1. The secret of a client that is stopped already, with which nobody authenticates. Whoever ends halfway then still finds the
+        //    client, and with it what is left.
+        let stored =
+            fetch(&self.dynamodb, &self.registry_table, client_key(realm, client_id), Consistency::Strong).await?;
+        let is_stopped = |item: &HashMap<_, AttributeValue>| {
+            item.get("status").and_then(|status| status.as_s().ok()).is_some_and(|status| status == "disabled")
+        };
+        if stored.as_ref().is_some_and(is_stopped) {
+            match self.delete_secret_of(realm, client_id, stored.as_ref()).await {
+                // Step 3 says so, once the registration is gone.
+                Ok(()) | Err(PortError::Foreign { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+
+        // 2. The registration: from here on nobody authenticates as this client.
         let answer = self
             .dynamodb
             .delete_item()
@@ -174,7 +192,7 @@ impl Registrar for AwsRegistrar {
             .await
             .map_err(|error| unavailable(DYNAMODB, "DeleteItem", &error))?;
 
-        // The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
+        // 3. The secret even where there was no registration: it may be what a deletion that failed halfway left behind.
         let deleted = answer.attributes;
         self.delete_secret_of(realm, client_id, deleted.as_ref()).await.map_err(|error| match error {
             PortError::Foreign { service, detail } if deleted.is_some() => {
@@ -258,6 +276,14 @@ impl Registrar for AwsRegistrar {
         Ok(read_client(item.ok_or(RegistrarError::NotFound)?, realm, client_id)?)
     }
 
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError> {
+        // DynamoDB refuses a batch that has a key twice.
+        let clients: BTreeSet<_> = clients.iter().collect();
+        let keys = clients.iter().map(|(realm, client_id)| client_key(realm, client_id)).collect();
+        let items = fetch_all(&self.dynamodb, &self.registry_table, keys, Consistency::Strong).await?;
+        Ok(items.into_iter().map(|item| read_listed(item, CLIENT_PREFIX)).collect::<Result<_, _>>()?)
+    }
+
     async fn list(
         &self,
         realm: &RealmName,
@@ -275,11 +301,7 @@ impl Registrar for AwsRegistrar {
     }
 
     async fn put_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
-        let condition = match realm.revision {
-            0 => return Err(RegistrarError::Conflict),
-            1 => Condition::Absent,
-            revision => Condition::Revision(revision - 1),
-        };
+        let condition = Condition::after(realm.revision).ok_or(RegistrarError::Conflict)?;
         let write_id = self.write_id()?;
         let mut item = to_item(realm, "a realm record")?;
         item.extend(realm_key(&realm.name));
@@ -294,9 +316,47 @@ impl Registrar for AwsRegistrar {
         Ok(item.map(|item| read_realm(item, name)).transpose()?)
     }
 
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(realm_key(&realm.name)))
+            .condition_expression("attribute_not_exists(#item) OR #revision = :revision")
+            .expression_attribute_names("#item", ITEM)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":revision", AttributeValue::N(realm.revision.to_string()))
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Err(RegistrarError::Conflict),
+                _ => Err(unavailable(DYNAMODB, "DeleteItem", &error).into()),
+            },
+        }
+    }
+
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {
         let items = self.query(&RealmName::root(), REALM_PREFIX, None, usize::MAX).await?;
         Ok(items.into_iter().map(|item| read_listed(item, REALM_PREFIX)).collect::<Result<_, _>>()?)
+    }
+
+    async fn put_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        self.write_owner(owner).await
+    }
+
+    async fn delete_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        self.remove_owner(owner).await
+    }
+
+    async fn read_owner(&self, id: &OwnerId) -> Result<Option<Owner>, RegistrarError> {
+        Ok(self.fetch_owner(id).await?)
+    }
+
+    async fn list_owners(&self) -> Result<Vec<Owner>, RegistrarError> {
+        let items = self.query(&RealmName::root(), OWNER_PREFIX, None, usize::MAX).await?;
+        Ok(items.into_iter().map(|item| read_listed(item, OWNER_PREFIX)).collect::<Result<_, _>>()?)
     }
 }
 
@@ -310,6 +370,17 @@ enum Condition<'a> {
     Revision(u64),
     /// The stored item comes from this write.
     WrittenBy(&'a str),
+}
+
+impl Condition<'_> {
+    /// That of a record whose revisions are counted, and of which this one is to be the next.
+    fn after(revision: u64) -> Option<Self> {
+        match revision {
+            0 => None,
+            1 => Some(Self::Absent),
+            revision => Some(Self::Revision(revision - 1)),
+        }
+    }
 }
 
 /// The registry table.
@@ -331,6 +402,10 @@ impl AwsRegistrar {
         write_id: &str,
         condition: &Condition<'_>,
     ) -> Result<Written, PortError> {
+        // DynamoDB would remove it at that time.
+        if item.contains_key(LOG_EXPIRES_AT) {
+            return Err(corrupt(DYNAMODB, "a record that has an attribute of the admin log's lines"));
+        }
         let write_id = AttributeValue::S(write_id.to_owned());
         item.insert(WRITE_ID.to_owned(), write_id.clone());
         let request = self
@@ -431,6 +506,12 @@ trait Listed: serde::de::DeserializeOwned {
 impl Listed for Client {
     fn name(&self) -> &str {
         self.client_id.as_str()
+    }
+}
+
+impl Listed for Owner {
+    fn name(&self) -> &str {
+        self.owner.as_str()
     }
 }
 

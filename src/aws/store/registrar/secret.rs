@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
-use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
 use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
 use aws_sdk_secretsmanager::operation::restore_secret::RestoreSecretError;
 use aws_sdk_secretsmanager::operation::tag_resource::TagResourceError;
@@ -14,7 +13,7 @@ use aws_sdk_secretsmanager::types::SecretVersionsListEntry;
 use super::AwsRegistrar;
 use super::written::{LeftBehindBy, SecretWritten};
 use crate::aws::sdk::{SECRETS_MANAGER, unavailable};
-use crate::aws::store::described::{Secret, describe, tags, take_label};
+use crate::aws::store::described::{Secret, delete, describe, tags, take_label};
 use crate::aws::store::registry::{Consistency, client_key, fetch};
 use crate::aws::store::registry_id::RegistryId;
 use crate::aws::store::secrets::{
@@ -303,17 +302,7 @@ impl AwsRegistrar {
     }
 
     pub(super) async fn delete_secret(&self, name: &str) -> Result<(), PortError> {
-        // Without the recovery window: whoever deletes a client does not want its secret back, and a secret that waits for
-        // its deletion blocks the name for weeks.
-        let answer =
-            self.secrets_manager.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteSecretError::ResourceNotFoundException(_)) => Ok(()),
-                _ => Err(unavailable(SECRETS_MANAGER, "DeleteSecret", &error)),
-            },
-        }
+        delete(&self.secrets_manager, name).await
     }
 }
 

@@ -1,16 +1,14 @@
 //! The options that say where a client publishes its keys, and how they may be fetched.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-
 use grantwell::core::client::metadata::ClientMetadata;
-use grantwell::core::keys::remote::{CaCertificates, InvalidCaCertificates, InvalidJwksUrl, JwksUri, JwksUrl};
+use grantwell::core::keys::remote::{CaCertificates, InvalidJwksUrl, JwksUri, JwksUrl};
 use grantwell::core::ports::Clock as _;
-use grantwell::remote::fetcher::{FetchError, Fetcher, are_certificates};
+use grantwell::remote::fetcher::{FetchError, Fetcher};
 use grantwell::remote::keys::{NoKeys, try_fetching};
 use grantwell::system::SystemClock;
 
 use crate::access_token::Setting;
+use crate::ca_file;
 use crate::failure::Failure;
 use crate::output;
 
@@ -30,19 +28,8 @@ pub(super) struct JwksUriArguments {
     allow_private_network: bool,
     /// The certificates of the authority that the server at --jwks-uri is trusted by, as PEM, in place of those that the system
     /// trusts
-    #[arg(long, value_name = "FILE", value_parser = ca)]
+    #[arg(long, value_name = "FILE", value_parser = ca_file::read)]
     ca: Option<CaCertificates>,
-}
-
-/// Why there is no authority in a file.
-#[derive(Debug, thiserror::Error)]
-enum UnreadableCa {
-    #[error("it cannot be read: {0}")]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Invalid(#[from] InvalidCaCertificates),
-    #[error("it has a certificate that cannot be read, or that is not an authority's")]
-    NoCertificate,
 }
 
 impl JwksUriArguments {
@@ -84,7 +71,7 @@ impl JwksUriArguments {
     /// an application may be registered before it runs.
     pub(super) async fn warn_unless_fetched(&self, metadata: &ClientMetadata) {
         let Some(address) = metadata.jwks_uri.as_ref().filter(|_| self.names_address()) else { return };
-        if let Err(error) = try_fetching(&Fetcher::default(), address, SystemClock.now()).await {
+        if let Err(error) = try_fetching(&Fetcher::default(), address.into(), SystemClock.now()).await {
             let advice = match error {
                 NoKeys::Fetch(FetchError::NotPublic(_)) => "; allow it with --allow-private-network",
                 NoKeys::Fetch(FetchError::Tls(_)) => "; name a private authority with --ca",
@@ -100,11 +87,4 @@ impl JwksUriArguments {
 
 fn jwks_uri(text: &str) -> Result<Setting<JwksUrl>, InvalidJwksUrl> {
     if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|url| Setting(Some(url))) }
-}
-
-fn ca(path: &str) -> Result<CaCertificates, UnreadableCa> {
-    let mut text = String::new();
-    File::open(path)?.take(CaCertificates::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
-    let ca: CaCertificates = text.parse()?;
-    if are_certificates(ca.as_pem()) { Ok(ca) } else { Err(UnreadableCa::NoCertificate) }
 }

@@ -57,7 +57,8 @@ pub(super) struct Remove {
     #[arg(value_name = "ID")]
     client_id: ClientId,
     /// The key's kid, as `client key list` shows it; the thumbprint of a key without one
-    #[arg(value_name = "KID")]
+    // A thumbprint may begin with a dash.
+    #[arg(value_name = "KID", allow_hyphen_values = true)]
     kid: String,
     #[command(flatten)]
     output: OutputArguments,

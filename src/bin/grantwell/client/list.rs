@@ -2,26 +2,31 @@
 
 use std::collections::VecDeque;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::vec;
+
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use grantwell::core::client::id::{ClientId, MalformedClientId};
 use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::{Client, ClientStatus};
-use grantwell::core::management::Management;
-use grantwell::core::ports::Clock as _;
-use grantwell::core::realm::RealmName;
+use grantwell::core::management::{LastUse, Management};
+use grantwell::core::owner::OwnerId;
+use grantwell::core::ports::{Clock as _, UseMarks};
+use grantwell::core::realm::{Realm, RealmName};
 use grantwell::core::scope::Scope;
 use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
-use super::show::unset;
+use super::show::{last_use_text, unset};
 use crate::columns::Columns;
 use crate::count;
 use crate::duration;
 use crate::failure::Failure;
 use crate::output::{self, Format, OutputArguments, Stdout};
 use crate::realm::{scope, union};
-use crate::store::{Places, RealmChoice, suggest};
+use crate::store::{Places, RealmChoice, suggest, suggest_here};
 use crate::terminal;
 
 #[derive(Debug, clap::Args)]
@@ -44,9 +49,12 @@ pub(super) struct List {
 /// Which clients to list: those that all of the filters let through.
 #[derive(Debug, clap::Args)]
 struct FilterArguments {
-    /// Lists only clients with an owner that contains this text, in upper or lower case (contacts)
+    /// Lists only clients of this owner, by its id (owners)
+    #[arg(long, value_name = "ID", help_heading = "Filters")]
+    owner: Option<OwnerId>,
+    /// Lists only clients with a contact that contains this text, in upper or lower case (contacts)
     #[arg(long, value_name = "TEXT", help_heading = "Filters")]
-    owner: Option<String>,
+    contact: Option<String>,
     /// Lists only clients that are registered for this scope. Repeatable, or separated by spaces: for all of them (scope)
     #[arg(long, value_parser = scope, help_heading = "Filters")]
     scope: Vec<Scope>,
@@ -59,6 +67,10 @@ struct FilterArguments {
     /// Lists only clients whose secret stops working within this time, such as 30d, or already has (client_secret_expires_at)
     #[arg(long, value_name = "DURATION", value_parser = duration::seconds, help_heading = "Filters")]
     expiring: Option<u64>,
+    /// Lists only clients that were not used within this time, such as 90d: of realms that have it recorded (`realm set --record-use
+    /// on`), and as far back as it was
+    #[arg(long, value_name = "DURATION", value_parser = duration::seconds, help_heading = "Filters")]
+    unused: Option<u64>,
 }
 
 /// A client's status as the command line names it.
@@ -77,11 +89,36 @@ struct Cursor {
 
 /// What a client has to be in order to be listed.
 struct Filter {
-    owner: Option<String>,
+    owner: Option<OwnerId>,
+    contact: Option<String>,
     scope: Option<Scope>,
     status: Option<ClientStatus>,
     name: Option<String>,
     secret_ends_by: Option<UnixSeconds>,
+}
+
+/// What is asked of clients' last use.
+struct Unused {
+    seconds: u64,
+    now: UnixSeconds,
+    marks: Arc<dyn UseMarks>,
+    kept_since: UnixSeconds,
+}
+
+/// A client, and its last use where that was asked for.
+struct Listed {
+    client: Client,
+    last_use: Option<LastUse>,
+}
+
+/// A client as it is listed.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    information: ClientInformation<'a>,
+    /// The beginning of the day on which it was last used, in a list of those that were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_on: Option<Value>,
 }
 
 /// The clients of one realm after the other, a page of them in memory.
@@ -92,7 +129,10 @@ struct Listing<'a> {
     realms: VecDeque<RealmName>,
     /// After which client of the first of them the next page begins.
     cursor: Option<ClientId>,
-    page: vec::IntoIter<Client>,
+    page: vec::IntoIter<Listed>,
+    unused: Option<Unused>,
+    /// Since when the use of clients is recorded, of the realm whose pages are read.
+    realm: Option<Realm>,
 }
 
 /// How what is listed is printed.
@@ -105,6 +145,7 @@ enum Printer {
 struct Table {
     of_all_realms: bool,
     with_ends: bool,
+    with_use: bool,
     now: UnixSeconds,
     terminal: Option<usize>,
     waiting: Vec<Vec<String>>,
@@ -118,21 +159,29 @@ impl List {
         let of_all_realms = matches!(places.realm, RealmChoice::All);
         let is_filtered = self.filter.is_filter();
         let mut listing = self.listing(store.management(), &places.realm, now).await?;
+        if let Some(seconds) = self.filter.unused {
+            let marks = store.use_marks()?;
+            let kept_since = marks.kept_since().await?;
+            listing.unused = Some(Unused { seconds, now, marks, kept_since });
+        }
         let mut printer = match self.output.format() {
             Format::Json => Printer::Json { is_first: true },
-            Format::Table => Printer::Table(Table::new(of_all_realms, self.filter.expiring.is_some(), now)),
+            Format::Table => {
+                let (with_ends, with_use) = (self.filter.expiring.is_some(), self.filter.unused.is_some());
+                Printer::Table(Table::new(of_all_realms, with_ends, with_use, now))
+            }
         };
 
         let (mut stdout, mut listed, mut last) = (Stdout::new(), 0, None);
         let at_most = self.max_items.map_or(usize::MAX, |most| most as usize);
         let mut next = None;
         // One client more than asked for tells whether there are more.
-        while let Some(client) = listing.next().await? {
+        while let Some(Listed { client, last_use }) = listing.next().await? {
             if listed == at_most {
                 next = last;
                 break;
             }
-            printer.client(&client, &mut stdout)?;
+            printer.client(&client, last_use, &mut stdout)?;
             listed += 1;
             last = Some(if of_all_realms {
                 format!("{}/{}", client.realm, client.client_id)
@@ -187,6 +236,8 @@ impl List {
             realms,
             cursor: cursor.map(|cursor| cursor.client_id.clone()),
             page: Vec::new().into_iter(),
+            unused: None,
+            realm: None,
         })
     }
 }
@@ -211,13 +262,15 @@ struct MalformedCursor;
 
 impl FilterArguments {
     fn is_filter(&self) -> bool {
-        let Self { owner, scope, status, name, expiring } = self;
-        owner.is_some() || !scope.is_empty() || status.is_some() || name.is_some() || expiring.is_some()
+        let Self { owner, contact, scope, status, name, expiring, unused } = self;
+        let is_any = owner.is_some() || contact.is_some() || !scope.is_empty() || status.is_some() || name.is_some();
+        is_any || expiring.is_some() || unused.is_some()
     }
 
     fn filter(&self, now: UnixSeconds) -> Filter {
         Filter {
-            owner: self.owner.as_deref().map(str::to_lowercase),
+            owner: self.owner.clone(),
+            contact: self.contact.as_deref().map(str::to_lowercase),
             scope: union(&self.scope),
             status: self.status.map(|status| match status {
                 Status::Active => ClientStatus::Active,
@@ -235,63 +288,110 @@ impl Filter {
         let contains = |text: &String, wanted: &str| text.to_lowercase().contains(wanted);
         self.status.is_none_or(|status| client.status == status)
             && self.scope.as_ref().is_none_or(|scope| scope.is_subset(&metadata.scope))
+            && self.owner.as_ref().is_none_or(|owner| metadata.owners.contains(owner))
             && self
-                .owner
+                .contact
                 .as_deref()
-                .is_none_or(|owner| metadata.contacts.iter().any(|contact| contains(contact, owner)))
+                .is_none_or(|wanted| metadata.contacts.iter().any(|contact| contains(contact, wanted)))
             && self.name.as_deref().is_none_or(|name| metadata.client_name.iter().any(|given| contains(given, name)))
             && self.secret_ends_by.is_none_or(|by| (UnixSeconds(1)..=by).contains(&metadata.client_secret_expires_at))
     }
 }
 
 impl Listing<'_> {
-    async fn next(&mut self) -> Result<Option<Client>, Failure> {
+    async fn next(&mut self) -> Result<Option<Listed>, Failure> {
         loop {
-            if let Some(client) = self.page.find(|client| self.filter.admits(client)) {
-                return Ok(Some(client));
+            if let Some(listed) = self.page.next() {
+                return Ok(Some(listed));
             }
-            let Some(realm) = self.realms.front() else { return Ok(None) };
+            let Some(name) = self.realms.front().cloned() else { return Ok(None) };
+            if self.unused.is_some() && !self.records_use(&name).await? {
+                self.realms.pop_front();
+                continue;
+            }
             let size = self.page_size;
-            let page = self.management.clients(realm, self.cursor.take(), size, size).await?;
-            self.page = page.clients.into_iter();
+            let page = self.management.clients(&name, self.cursor.take(), size, size).await?;
+            let admitted = page.clients.into_iter().filter(|client| self.filter.admits(client)).collect();
+            self.page = self.unused_of(admitted).await?.into_iter();
             self.cursor = page.next;
             if self.cursor.is_none() {
                 self.realms.pop_front();
+                self.realm = None;
             }
         }
+    }
+
+    /// Whether it is known of clients of this realm when they were last used. Says so where it is not.
+    async fn records_use(&mut self, name: &RealmName) -> Result<bool, Failure> {
+        if self.realm.as_ref().is_none_or(|realm| realm.name != *name) {
+            self.realm = Some(self.management.realm(name).await?);
+        }
+        let is_recorded = self.realm.as_ref().is_some_and(|realm| realm.settings.client_use_recorded_since.is_some());
+        if !is_recorded {
+            output::warn(&format!(
+                "realm '{name}' does not have it recorded when its clients are used, so none of them is listed; have it recorded from now on \
+                 with: {}",
+                suggest_here(&format!("realm set {name} --record-use on"))
+            ));
+        }
+        Ok(is_recorded)
+    }
+
+    /// Those that were not used, where that was asked for.
+    async fn unused_of(&self, clients: Vec<Client>) -> Result<Vec<Listed>, Failure> {
+        let (Some(unused), Some(realm)) = (&self.unused, &self.realm) else {
+            return Ok(clients.into_iter().map(|client| Listed { client, last_use: None }).collect());
+        };
+        let marks = unused.marks.last_used(&clients).await?;
+        let listed = clients.into_iter().zip(marks).map(|(client, mark)| {
+            let last_use = LastUse::of(&client, realm, mark, unused.kept_since);
+            Listed { client, last_use: Some(last_use) }
+        });
+        let is_unused = |listed: &Listed| {
+            listed.last_use.is_some_and(|last_use| last_use.is_unused_for(unused.seconds, unused.now))
+        };
+        Ok(listed.filter(is_unused).collect())
     }
 }
 
 impl Printer {
-    fn client(&mut self, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
+    fn client(&mut self, client: &Client, last_use: Option<LastUse>, stdout: &mut Stdout) -> Result<(), Failure> {
         match self {
             Self::Json { is_first } => {
                 stdout.write(if *is_first { "{\n  \"clients\": [" } else { "," })?;
                 *is_first = false;
-                stdout.write(&format!("\n    {}", output::indented(&ClientInformation::of(client), 4)?))
+                let last_used_on = last_use.map(|last_use| match last_use {
+                    LastUse::On(day) => json!(day),
+                    LastUse::NotSince(_) | LastUse::NotRecorded => Value::Null,
+                });
+                let shown = Shown { information: ClientInformation::of(client), last_used_on };
+                stdout.write(&format!("\n    {}", output::indented(&shown, 4)?))
             }
-            Self::Table(table) => table.client(client, stdout),
+            Self::Table(table) => table.client(client, last_use, stdout),
         }
     }
 }
 
 impl Table {
-    fn new(of_all_realms: bool, with_ends: bool, now: UnixSeconds) -> Self {
-        let mut table =
-            Self { of_all_realms, with_ends, now, terminal: terminal::width(), waiting: Vec::new(), columns: None };
+    fn new(of_all_realms: bool, with_ends: bool, with_use: bool, now: UnixSeconds) -> Self {
+        let terminal = terminal::width();
+        let mut table = Self { of_all_realms, with_ends, with_use, now, terminal, waiting: Vec::new(), columns: None };
         table.waiting.push(table.cells(|name| match name {
             "client_name" => "name".to_owned(),
-            "contacts" => "owners".to_owned(),
             "access_token_lifetime" => "lifetime".to_owned(),
             "client_secret_expires_at" => "secret ends".to_owned(),
+            LAST_USE => "last used".to_owned(),
             _ => name.to_owned(),
         }));
         table
     }
 
-    fn client(&mut self, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
+    fn client(&mut self, client: &Client, last_use: Option<LastUse>, stdout: &mut Stdout) -> Result<(), Failure> {
         let information = ClientInformation::of(client);
         let row = self.cells(|name| {
+            if name == LAST_USE {
+                return last_use.map(last_use_text).unwrap_or_default();
+            }
             let text = output::member_text(name, information.members().value(name), unset(name));
             match (name, text.split_once(' ')) {
                 // The day is enough to see what is to be done.
@@ -336,10 +436,12 @@ impl Table {
             ("client_id", true),
             ("realm", self.of_all_realms),
             ("client_name", true),
-            ("contacts", true),
+            ("owners", true),
+            ("contacts", is_wide),
             ("status", true),
             ("client_secret_expires_at", self.with_ends),
-            ("scope", is_wide || !self.with_ends),
+            (LAST_USE, self.with_use),
+            ("scope", is_wide || !(self.with_ends || self.with_use)),
             ("access_token_lifetime", is_wide),
         ];
         columns.into_iter().filter(|(_, is_shown)| *is_shown).map(|(name, _)| cell(name)).collect()
@@ -365,6 +467,8 @@ fn nothing_listed(choice: &RealmChoice, is_filtered: bool) -> String {
     }
 }
 
+/// The column that is not a member of the registration.
+const LAST_USE: &str = "last_used_on";
 /// After how many rows the widths of the columns are settled.
 const SCREENFUL: usize = 100;
 /// A terminal that has room for all columns.

@@ -8,6 +8,7 @@ mod list;
 mod options;
 mod secret;
 mod show;
+mod trust;
 mod update;
 mod which;
 
@@ -40,7 +41,7 @@ enum Command {
     /// A resource server that may introspect every token of its realm has the scope am-introspect-all-tokens.
     #[command(after_help = "Examples:
   grantwell client create --id myClient --name 'My client' \\
-      --owner alice@example.com --scope write --default-scope write \\
+      --contact alice@example.com --scope write --default-scope write \\
       --redirect-uri https://www.example.com:443/callback
   grantwell client create --id reports --scope read \\
       --access-token-format jwt --resource https://api.example.com/reports
@@ -53,7 +54,8 @@ enum Command {
     #[command(after_help = "Examples:
   grantwell client list --output json --max-items 100
   grantwell client list --realm '*' --expiring 30d
-  grantwell client list --owner alice@example.com --scope write --status active")]
+  grantwell client list --realm '*' --unused 90d
+  grantwell client list --owner alice --scope write --status active")]
     List(list::List),
     /// Shows a client's registration, without its secret
     #[command(after_help = "Example:
@@ -99,10 +101,13 @@ enum Command {
     #[command(after_help = "Example:
   grantwell client enable myClient")]
     Enable(show::Show),
-    /// Deletes a client and its secrets at once, without asking; its tokens become inactive
-    #[command(after_help = "Example:
-  grantwell client delete myClient")]
-    Delete(show::Show),
+    /// Deletes a client and its secrets; its tokens become inactive
+    ///
+    /// On a terminal it asks first, unless you give --yes. A script is not asked.
+    #[command(after_help = "Examples:
+  grantwell client delete myClient
+  grantwell client delete myClient --yes")]
+    Delete(show::Delete),
 }
 
 /// Runs the command.
@@ -118,6 +123,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Key(key) => key.run(&places.one()?).await,
         Command::Disable(which) => which.set_status(&places.one()?, ClientStatus::Disabled).await,
         Command::Enable(which) => which.set_status(&places.one()?, ClientStatus::Active).await,
-        Command::Delete(which) => which.delete(&places.one()?).await,
+        Command::Delete(which) => which.run(&places.one()?).await,
     }
 }

@@ -11,11 +11,13 @@ use grantwell::core::client::metadata::{
 use grantwell::core::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
 use grantwell::core::client::secret_storage::SecretStorage;
 use grantwell::core::management::SecretLifetime;
+use grantwell::core::owner::{MalformedOwnerId, OwnerId};
 use grantwell::core::resource::{MalformedResource, ResourceUri};
 use grantwell::core::scope::Scope;
 
 use super::jwks_uri::JwksUriArguments;
 use super::keys::KeyArguments;
+use super::trust::TrustArguments;
 use crate::access_token::{AccessTokenArguments, Setting, apply};
 use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
@@ -29,9 +31,12 @@ pub(super) struct Settings {
     /// A name for people (client_name)
     #[arg(long)]
     name: Option<String>,
-    /// A person responsible for the client (contacts). Repeatable
-    #[arg(long)]
-    owner: Vec<String>,
+    /// Who owns the client, by the id of `grantwell owner` (owners). Repeatable
+    #[arg(long, value_name = "ID", value_parser = owner)]
+    owner: Vec<Setting<OwnerId>>,
+    /// A person responsible for the client, as free text (contacts). Repeatable
+    #[arg(long, value_name = "TEXT")]
+    contact: Vec<String>,
     /// What the client can be granted (scope). Repeatable, or separated by spaces
     #[arg(long, value_parser = scope)]
     scope: Vec<Scope>,
@@ -56,6 +61,8 @@ pub(super) struct Settings {
     keys: KeyArguments,
     #[command(flatten)]
     pub(super) jwks_uri: JwksUriArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
     /// How long the client's secrets work from now on: seconds, or with a unit such as 90d; 0 for ever (client_secret_expires_at) [new
     /// clients: 0]
     #[arg(long, value_name = "DURATION", value_parser = secret_lifetime)]
@@ -110,7 +117,10 @@ impl Settings {
             metadata.client_name = Some(name.clone()).filter(|name| !name.is_empty());
         }
         if !self.owner.is_empty() {
-            metadata.contacts = if self.owner == [""] { Vec::new() } else { self.owner.clone() };
+            metadata.owners = named(&self.owner).into_iter().collect();
+        }
+        if !self.contact.is_empty() {
+            metadata.contacts = if self.contact == [""] { Vec::new() } else { self.contact.clone() };
         }
         if let Some(scope) = union(&self.scope) {
             metadata.scope = scope;
@@ -133,6 +143,7 @@ impl Settings {
         metadata.client_secret_storage = self.secret_storage.or(metadata.client_secret_storage);
         self.keys.apply(metadata);
         self.jwks_uri.apply(metadata);
+        self.trust.apply(metadata);
         apply(self.secret_rotation_days, &mut metadata.client_secret_rotation_days);
         if !self.resource.is_empty() {
             metadata.resources = named(&self.resource);
@@ -170,6 +181,10 @@ pub(super) fn secret_lifetime(text: &str) -> Result<SecretLifetime, InvalidSecre
 /// The values of a list; an empty one is none.
 fn named<T: Clone>(values: &[Setting<T>]) -> Vec<T> {
     values.iter().filter_map(|Setting(value)| value.clone()).collect()
+}
+
+fn owner(text: &str) -> Result<Setting<OwnerId>, MalformedOwnerId> {
+    if text.is_empty() { Ok(Setting(None)) } else { text.parse().map(|id| Setting(Some(id))) }
 }
 
 fn redirect_uri(text: &str) -> Result<Setting<RedirectUri>, InvalidRedirectUri> {

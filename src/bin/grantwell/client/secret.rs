@@ -16,6 +16,7 @@ use grantwell::core::time::UnixSeconds;
 
 use super::options::secret_lifetime;
 use super::which::WhichClient;
+use crate::confirm::{ConfirmArguments, Unattended};
 use crate::duration::{self, MalformedDuration};
 use crate::failure::Failure;
 use crate::output::{self, JsonOutputArguments};
@@ -51,6 +52,8 @@ pub(super) struct RotateSecret {
         conflicts_with_all = ["secret_stdin", "allow_weak_secret", "secret_lifetime", "previous_lifetime", "replace_current"]
     )]
     revoke_previous: bool,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
     #[command(flatten)]
     output: JsonOutputArguments,
 }
@@ -126,6 +129,8 @@ impl RotateSecret {
 
     async fn revoke_previous(self, place: &Place) -> Result<(), Failure> {
         let (client_id, store) = (self.client.id()?, place.open_existing().await?);
+        let what = format!("end the previous secret of client '{client_id}', which an application may still use");
+        self.confirm.confirm(&what, Unattended::GoesOn)?;
         store.management().revoke_previous_secret(&place.realm, client_id).await?;
         output::note(&format!(
             "NO NEW SECRET WAS MADE: the current secret of client '{client_id}' stays valid, and the previous one no longer works (a \

@@ -7,7 +7,8 @@ use grantwell::core::client::id::ClientId;
 use grantwell::core::client::information::ClientInformation;
 use grantwell::core::client::secret::SecretDates;
 use grantwell::core::client::{Client, ClientStatus};
-use grantwell::core::management::{EffectiveSettings, Management};
+use grantwell::core::client_auth;
+use grantwell::core::management::{EffectiveSettings, LastUse, Management};
 use grantwell::core::members;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{Realm, RealmName, RealmSettings};
@@ -15,15 +16,26 @@ use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
 use super::which::WhichClient;
+use crate::confirm::{ConfirmArguments, Unattended};
 use crate::failure::Failure;
 use crate::output::{self, Format, OutputArguments};
-use crate::store::Place;
+use crate::store::{Place, Store};
 use crate::words;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     #[command(flatten)]
     client: WhichClient,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    client: WhichClient,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -35,7 +47,13 @@ struct Shown<'a> {
     information: ClientInformation<'a>,
     #[serde(flatten)]
     secrets: Secrets,
+    /// The beginning of that day. Null where it was not seen, or the realm does not have it recorded.
+    last_used_on: Option<UnixSeconds>,
+    #[serde(skip)]
+    last_use: LastUse,
     effective: EffectiveSettings,
+    #[serde(skip)]
+    has_secret: bool,
 }
 
 /// What is known of a client's secrets. Null where nothing is.
@@ -70,10 +88,22 @@ impl Show {
             None
         });
         words::tell(&management.never_gets_token(&client, &realm, dates.as_ref()));
+        let last_use = last_use(&store, &client, &realm).await.unwrap_or_else(|failure| {
+            if let Failure::Sentence(sentence) = failure {
+                output::warn(&format!("nothing can be said of the client's last use: {sentence}"));
+            }
+            LastUse::NotRecorded
+        });
         let shown = Shown {
             information: ClientInformation::of(&client),
             secrets: Secrets::of(&client, dates.as_ref()),
+            last_used_on: match last_use {
+                LastUse::On(day) => Some(day),
+                LastUse::NotSince(_) | LastUse::NotRecorded => None,
+            },
+            last_use,
             effective,
+            has_secret: dates.is_some() || client_auth::uses_secret(&client.metadata),
         };
         self.output.print(&shown, Shown::table)
     }
@@ -83,9 +113,19 @@ impl Show {
         let client = store.management().set_status(&place.realm, self.client.id()?, status).await?;
         print(&self.output, &client, store.management()).await
     }
+}
 
-    pub(super) async fn delete(self, place: &Place) -> Result<(), Failure> {
+impl Delete {
+    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
         let (store, client_id) = (place.open_existing().await?, self.client.id()?);
+        // One that is not there may have left a secret, which goes without a question.
+        if store.management().client(&place.realm, client_id).await.is_ok() {
+            let what = format!(
+                "delete client '{client_id}' of realm '{}' with its secrets, which ends its tokens and cannot be taken back",
+                place.realm
+            );
+            self.confirm.confirm(&what, Unattended::GoesOn)?;
+        }
         store.management().delete(&place.realm, client_id).await?;
         let removal = Removal { client_id, realm: &place.realm, deleted: true };
         self.output.print(&removal, |removal| {
@@ -124,9 +164,20 @@ impl Secrets {
 }
 
 impl Shown<'_> {
+    /// Of a client that has no secret, and whose methods use none, nothing of secrets is shown to people.
+    fn concerns(&self, name: &str) -> bool {
+        self.has_secret || !(name.starts_with("client_secret_") || name.starts_with("previous_secret_"))
+    }
+
     fn table(&self) -> String {
-        let own = output::member_rows(self.information.members(), Some(&self.effective), unset);
-        output::record(own.chain(self.secrets.rows()))
+        let members = self.information.members();
+        let own = output::member_rows(members, Some(&self.effective), unset).filter(|(name, _)| self.concerns(name));
+        let secrets = self.secrets.rows().into_iter().filter(|(name, _)| self.concerns(name));
+        let last_used = match self.last_use {
+            LastUse::NotRecorded => None,
+            LastUse::On(_) | LastUse::NotSince(_) => Some(("last_used_on", last_use_text(self.last_use))),
+        };
+        output::record(own.chain(secrets).chain(last_used))
     }
 }
 
@@ -136,6 +187,30 @@ pub(super) async fn print(output: &OutputArguments, client: &Client, management:
     output.print(&ClientInformation::of(client), |information| {
         output::record(output::member_rows(information.members(), effective.as_ref(), unset))
     })
+}
+
+/// What is known of it. Nobody is asked where the realm does not have it recorded.
+async fn last_use(store: &Store, client: &Client, realm: &Realm) -> Result<LastUse, Failure> {
+    if realm.settings.client_use_recorded_since.is_none() {
+        return Ok(LastUse::NotRecorded);
+    }
+    let marks = store.use_marks()?;
+    let mark = marks.last_used(std::slice::from_ref(client)).await?.pop().flatten();
+    Ok(LastUse::of(client, realm, mark, marks.kept_since().await?))
+}
+
+/// A last use for people: a day.
+pub(super) fn last_use_text(last_use: LastUse) -> String {
+    let day = |time: UnixSeconds| {
+        let text = output::utc(time);
+        text.split_once(' ').map_or_else(|| text.clone(), |(day, _time)| day.to_owned())
+    };
+    match last_use {
+        LastUse::NotRecorded => "not recorded".to_owned(),
+        LastUse::On(time) => day(time),
+        LastUse::NotSince(UnixSeconds(u64::MAX)) => "not known".to_owned(),
+        LastUse::NotSince(time) => format!("not since {}", day(time)),
+    }
 }
 
 async fn effective(management: &Management, client: &Client) -> Result<EffectiveSettings, Failure> {

@@ -8,6 +8,7 @@ use grantwell::core::management::ClientChange;
 use super::options::Settings;
 use super::show;
 use super::which::WhichClient;
+use crate::confirm::ConfirmArguments;
 use crate::failure::Failure;
 use crate::output::OutputArguments;
 use crate::store::Place;
@@ -27,6 +28,8 @@ pub(super) struct Update {
     inherit_token_lifetime: bool,
     #[command(flatten)]
     valid_after: ValidAfterArguments,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -54,6 +57,8 @@ impl Update {
             ..ClientChange::NOTHING
         };
         let store = place.open_existing().await?;
+        let whose = format!("client '{}' of realm '{}'", self.client.id()?, place.realm);
+        self.valid_after.confirm(&self.confirm, &whose)?;
         let changed = store.management().update(&place.realm, self.client.id()?, &change).await?;
         words::tell(&changed.notices);
         self.settings.jwks_uri.warn_unless_fetched(&changed.record.metadata).await;

@@ -6,6 +6,7 @@ use grantwell::core::access_token::settings::{AccessTokenFormat, AccessTokenPers
 
 use super::calls::{
     Calls, CountedCalls, Forgetting, KEY_TTL, KNOWN_SECRET_TTL, REGISTRATION_TTL, REGISTRY_TTL, SECRET_TTL,
+    USE_MARK_TTL,
 };
 use super::prices::{Price, Prices};
 use super::usage::{KeptSecrets, LogLevel, Usage};
@@ -121,7 +122,7 @@ impl Requests {
         };
         let gigabytes = |bytes: f64| self.number * bytes / BYTES_OF_A_GB;
         for (item, quantity, price) in [
-            ("API requests", self.number, prices.http_api()),
+            ("API requests", usage.api_requests(self.number), prices.http_api()),
             ("invocations", self.number, prices.lambda_request()),
             ("GB-seconds", seconds * f64::from(usage.memory_mb) / 1_024.0, prices.lambda_time(usage.architecture)),
             ("table writes", units(Calls::write_units), prices.dynamodb_write()),
@@ -158,6 +159,9 @@ fn tokens(usage: &Usage, calls: &CountedCalls) -> Requests {
     if usage.is_stateless() {
         loads.push((calls.load.whole_since, forgetting.loads(number, 1, REGISTRATION_TTL)));
     }
+    if usage.record_use {
+        loads.push((calls.load.use_mark, forgetting.loads(number, usage.clients, USE_MARK_TTL)));
+    }
     let answer_bytes = if usage.signs() { JWT_ANSWER_BYTES } else { OPAQUE_ANSWER_BYTES };
     let log_bytes = LOG_BYTES.token.of(usage);
     Requests { part: Part::Tokens, number, calls: calls.token, loads, log_bytes, answer_bytes }
@@ -179,6 +183,9 @@ fn introspections(usage: &Usage, calls: &CountedCalls) -> Requests {
     if usage.is_stateless() {
         loads.push((calls.load.whole_since, forgetting.loads(number, 1, REGISTRATION_TTL)));
     }
+    if usage.record_use {
+        loads.push((calls.load.use_mark, forgetting.loads(number, usage.resource_servers, USE_MARK_TTL)));
+    }
     Requests {
         part: Part::Introspections,
         number,
@@ -194,11 +201,16 @@ impl Usage {
         self.format == AccessTokenFormat::Jwt
     }
 
+    /// Of so many requests, those that come through the API. A function URL has no price of its own.
+    fn api_requests(&self, number: f64) -> f64 {
+        if self.secret_storage == KeptSecrets::Iam { 0.0 } else { number }
+    }
+
     /// Secrets in Secrets Manager, but for keys that sign.
     fn secrets_of_clients(&self) -> f64 {
         match self.secret_storage {
             KeptSecrets::SecretsManager => f64::from(self.clients) + f64::from(self.resource_servers),
-            KeptSecrets::Digest | KeptSecrets::None => 0.0,
+            KeptSecrets::Digest | KeptSecrets::None | KeptSecrets::Iam => 0.0,
         }
     }
 
@@ -225,6 +237,7 @@ mod tests {
         format: AccessTokenFormat::Opaque,
         persistence: AccessTokenPersistence::Stored,
         token_quota: false,
+        record_use: false,
         secret_storage: KeptSecrets::SecretsManager,
         memory_mb: 256,
         duration_ms: 10,
@@ -284,6 +297,20 @@ mod tests {
         let stateless = AccessTokenPersistence::Stateless;
         let counted = Usage { format: AccessTokenFormat::Jwt, persistence: stateless, ..counted };
         is(token_line(counted, "table writes"), 1e6, 0.625);
+    }
+
+    #[test]
+    fn the_use_of_clients_is_recorded_by_a_write_a_day_for_each_process() {
+        // A month of 730 hours has 30.4 days.
+        let recorded = Usage { record_use: true, clients: 3, sandboxes: 2, cold_starts: 10, ..USAGE };
+        let days = 730.0 / 24.0;
+        let marks = 3.0 * (2.0 * days + 10.0);
+        is(token_line(recorded, "table writes"), 1e6 + marks, 0.625 + marks * 0.000_000_625);
+        let introspected = Usage { introspections: 1_000_000, ..recorded };
+        let marks = 2.0 * days + 10.0;
+        is(introspection_line(introspected, "table writes"), marks, marks * 0.000_000_625);
+        // No more than there are requests.
+        is(token_line(Usage { tokens: 5, ..recorded }, "table writes"), 10.0, 0.000_006_25);
     }
 
     #[test]
@@ -391,6 +418,18 @@ mod tests {
         is(token_line(keys, "table writes"), 2e6, 1.25);
         is(introspection_line(keys, "table writes"), 1e6, 0.625);
         is(line(keys, Part::Standing, "secrets kept"), 0.0, 0.0);
+    }
+
+    #[test]
+    fn a_role_of_aws_has_nothing_to_keep_to_read_or_to_remember_and_its_address_no_price() {
+        let roles = Usage { introspections: 1_000_000, secret_storage: KeptSecrets::Iam, ..USAGE };
+        for none in ["API requests", "secret reads"] {
+            is(token_line(roles, none), 0.0, 0.0);
+            is(introspection_line(roles, none), 0.0, 0.0);
+        }
+        is(token_line(roles, "table writes"), 1e6, 0.625);
+        is(introspection_line(roles, "table writes"), 0.0, 0.0);
+        is(line(roles, Part::Standing, "secrets kept"), 0.0, 0.0);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Loads {
     pub(super) registry: Calls,
     /// Since when the token table is whole, for tokens that are not in it. What says when it was made is free.
     pub(super) whole_since: Calls,
+    /// The mark of a client's use, which each process writes once a day.
+    pub(super) use_mark: Calls,
 }
 
 /// The calls of every request in a process that remembers all it needs, and those of each thing that it does not.
@@ -70,6 +72,7 @@ const LOADS: Loads = Loads {
     public_keys: Calls { consistent_reads: 1, ..NONE },
     registry: Calls { consistent_reads: 1, ..NONE },
     whole_since: Calls { consistent_reads: 1, ..NONE },
+    use_mark: Calls { writes: 1, ..NONE },
 };
 
 impl CountedCalls {
@@ -90,7 +93,9 @@ impl CountedCalls {
             load: match secrets {
                 KeptSecrets::SecretsManager => LOADS,
                 // A digest comes with the registration, and is as new as that.
-                KeptSecrets::Digest | KeptSecrets::None => Loads { client_secret: NONE, new_secret: NONE, ..LOADS },
+                KeptSecrets::Digest | KeptSecrets::None | KeptSecrets::Iam => {
+                    Loads { client_secret: NONE, new_secret: NONE, ..LOADS }
+                }
             },
         }
     }
@@ -129,5 +134,7 @@ pub(super) const KNOWN_SECRET_TTL: Duration = FUNCTION_CACHES.secret_stale_limit
 pub(super) const SECRET_TTL: Duration = FUNCTION_CACHES.secret_ttl;
 /// How long a function believes keys.
 pub(super) const KEY_TTL: Duration = FUNCTION_CACHES.key_ttl;
+/// For how long a process does not mark a client again.
+pub(super) const USE_MARK_TTL: Duration = Duration::from_hours(24);
 /// How long a function believes which registry it is: for as long as it lives.
 pub(super) const REGISTRY_TTL: Duration = MONTH;

@@ -205,16 +205,18 @@ fn assumptions(usage: &Usage, prices: &Prices) -> Vec<String> {
         (AccessTokenFormat::Jwt, AccessTokenPersistence::Stateless) => "stateless JWTs",
     };
     let quota = if usage.token_quota { ", counted for a quota" } else { "" };
+    let recorded = if usage.record_use { ", the day of their use recorded" } else { "" };
     let secrets = match usage.secret_storage {
         KeptSecrets::SecretsManager => "secrets in Secrets Manager",
         KeptSecrets::Digest => "secrets kept as digests",
         KeptSecrets::None => "keys in place of secrets",
+        KeptSecrets::Iam => "roles of AWS in place of secrets, at a function URL",
     };
     let Prices { region, as_of, .. } = prices;
     let Usage { clients, resource_servers, memory_mb, duration_ms, sandboxes, cold_starts, init_ms, .. } = usage;
     vec![
         format!("{region}, list prices of {as_of}; no free tier, no discount for volume, no tax"),
-        format!("{format}{quota}; {secrets}; clients: {clients}, resource servers: {resource_servers}"),
+        format!("{format}{quota}; {secrets}; clients: {clients}{recorded}, resource servers: {resource_servers}"),
         format!(
             "{memory_mb} MB, {duration_ms} ms billed a request; {cold_starts} starts of each function, {init_ms} ms each"
         ),

@@ -32,8 +32,11 @@ pub(super) struct Usage {
     /// The clients have a token quota, enforced or observed, so that each token is counted by a write
     #[arg(long)]
     pub(super) token_quota: bool,
+    /// The realm has it recorded when its clients are used, by a write a day for each
+    #[arg(long)]
+    pub(super) record_use: bool,
     /// Where the secrets of clients and resource servers are kept, or none: they authenticate with keys (`private_key_jwt`), and each
-    /// assertion is remembered by a write
+    /// assertion is remembered by a write; or iam: they are roles of AWS (`aws_iam`), at a function URL
     #[arg(long, value_name = "STORAGE", value_enum, default_value_t = KeptSecrets::SecretsManager)]
     pub(super) secret_storage: KeptSecrets,
     /// Memory of each function, in MB
@@ -79,6 +82,7 @@ pub(super) enum KeptSecrets {
     SecretsManager,
     Digest,
     None,
+    Iam,
 }
 
 /// Level of the functions' log: with the line of each decision, or without.

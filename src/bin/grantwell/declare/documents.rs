@@ -1,65 +1,90 @@
 //! Files of declarations: YAML or JSON, one, several, or a folder of them.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use grantwell::core::management::plan::{Declaration, InvalidDeclaration};
 use serde_json::Value;
 
+use crate::document::{self, Outline};
 use crate::failure::Failure;
-use crate::input::{name_of, text};
 
 /// What was read, each with the name of its file.
 pub(super) struct Documents {
     parsed: Vec<(String, Value)>,
-    /// Those whose end may be missing without anybody noticing.
-    open_ended: Vec<String>,
+    sources: Vec<Source>,
+}
+
+/// A file as it is written.
+struct Source {
+    name: String,
+    text: String,
+    /// Where in it everything is, once somebody asks.
+    outline: OnceCell<Option<Outline>>,
 }
 
 impl Documents {
     /// Reads every file, and those of every folder in the order of their names.
     pub(super) fn read(paths: &[PathBuf]) -> Result<Self, Failure> {
-        let mut documents = Self { parsed: Vec::new(), open_ended: Vec::new() };
+        if paths.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
+            return Err(Failure::new("standard input can be read only once: give - once"));
+        }
+        let mut documents = Self { parsed: Vec::new(), sources: Vec::new() };
         for path in paths {
             for file in files_of(path)? {
-                let (name, text) = (name_of(&file), text(&file)?);
-                let value = parse(&name, &text)?;
-                if !has_end(&text) {
-                    documents.open_ended.push(name.clone());
-                }
-                documents.parsed.push((name, value));
+                let name = document::name_of(&file);
+                let read = document::read(&file, MAX_BYTES).and_then(|text| Ok((document::parse(&text)?, text)));
+                let (value, text) = read.map_err(|fault| Failure::new(fault.of(&name)))?;
+                documents.parsed.push((name.clone(), value));
+                documents.sources.push(Source { name, text, outline: OnceCell::new() });
             }
         }
         Ok(documents)
     }
 
-    pub(super) fn as_slice(&self) -> &[(String, Value)] {
-        &self.parsed
+    /// Each as it was read, with the name of its file.
+    pub(super) fn parsed(&self) -> Vec<(String, Value)> {
+        self.parsed.clone()
+    }
+
+    /// What they declare together.
+    pub(super) fn declaration(&self) -> Result<Declaration, Failure> {
+        Declaration::of(&self.parsed).map_err(|error| {
+            let error = match error {
+                InvalidDeclaration::Form { place, why } => {
+                    InvalidDeclaration::Form { place: self.located(&place), why }
+                }
+                InvalidDeclaration::Twice { what, first, second } => {
+                    InvalidDeclaration::Twice { what, first: self.located(&first), second: self.located(&second) }
+                }
+                error => error,
+            };
+            Failure::new(error.to_string())
+        })
+    }
+
+    /// A place such as `realm.yaml: clients[0]`, with its line and column where they are known: `realm.yaml:12:5: clients[0]`.
+    pub(super) fn located(&self, place: &str) -> String {
+        let source = self.sources.iter().find_map(|source| {
+            let inside = place.strip_prefix(&source.name)?.strip_prefix(": ")?;
+            let outline = source.outline.get_or_init(|| Outline::of(&source.text)).as_ref()?;
+            Some(format!("{}:{}: {inside}", source.name, outline.position(inside)?))
+        });
+        source.unwrap_or_else(|| place.to_owned())
     }
 
     /// Refuses files that may have been cut off: what is missing at the end would be deleted.
     pub(super) fn require_whole(&self) -> Result<(), Failure> {
-        match self.open_ended.first() {
+        match self.sources.iter().find(|source| !has_end(&source.text)) {
             None => Ok(()),
-            Some(file) => Err(Failure::new(format!(
+            Some(Source { name: file, .. }) => Err(Failure::new(format!(
                 "{file} may have been cut off: with --prune a YAML file has to end with a line `...`, the mark of YAML for the end of a \
                  document, because what is missing at its end would be deleted; add that line"
             ))),
         }
     }
-}
-
-fn parse(name: &str, text: &str) -> Result<Value, Failure> {
-    if text.trim_start().starts_with('{') {
-        // JSON is YAML, too, but its own reader says better what is wrong with it.
-        if let Ok(value) = serde_json::from_str(text) {
-            return Ok(value);
-        }
-    }
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_saphyr::from_str(text).map_err(|error| Failure::new(format!("{name} is neither YAML nor JSON: {error}")))
 }
 
 /// Whether a text shows that nothing is missing at its end: JSON closes what it opens, and YAML has a mark for it.
@@ -68,17 +93,25 @@ fn has_end(text: &str) -> bool {
     is_json || text.trim_end().lines().next_back() == Some("...")
 }
 
+/// The files of a folder, and not those of folders in it. What is hidden is left out, as what editors and other tools keep beside files.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let failed = |error: io::Error| Failure::new(format!("{} could not be read: {error}", path.display()));
-    let entries = fs::read_dir(path).map_err(failed)?.collect::<io::Result<Vec<_>>>().map_err(failed)?;
-    let is_ours = |path: &PathBuf| {
-        path.is_file()
-            && path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|ours| extension == *ours))
-    };
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_ours).collect();
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        if !has_our_name(&file) {
+            continue;
+        }
+        // A link that leads nowhere is not left out: what it declared would be missing.
+        let metadata = fs::metadata(&file)
+            .map_err(|error| Failure::new(format!("{} could not be read: {error}", file.display())))?;
+        if metadata.is_file() {
+            files.push(file);
+        }
+    }
     if files.is_empty() {
         return Err(Failure::new(format!("{} has no files whose names end in .yaml, .yml or .json", path.display())));
     }
@@ -86,28 +119,18 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+fn has_our_name(file: &Path) -> bool {
+    let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = file.extension().unwrap_or_default();
+    !is_hidden && ["yaml", "yml", "json"].iter().any(|ours| extension.eq_ignore_ascii_case(ours))
+}
+
+/// Far more than thousands of clients need.
+pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn yaml_and_json_are_the_same() {
-        let expected =
-            json!({ "name": "a", "clients": [{ "client_id": "x", "scope": "read", "access_token_lifetime": 60 }] });
-        for text in [
-            "name: a\nclients:\n  - client_id: x\n    scope: read\n    access_token_lifetime: 60\n",
-            "---\nname: a\nclients:\n- {client_id: x, scope: read, access_token_lifetime: 60}\n...\n",
-            r#"{"name":"a","clients":[{"client_id":"x","scope":"read","access_token_lifetime":60}]}"#,
-        ] {
-            assert_eq!(parse("a.yaml", text).expect("a document"), expected, "{text}");
-        }
-        for text in ["name: a\nname: b\n", "name: [a\n", "{\"name\": ", "a: *nobody\n"] {
-            assert!(parse("a.yaml", text).is_err(), "{text}");
-        }
-        assert_eq!(parse("a.yaml", " \n").expect("nothing"), Value::Null);
-    }
 
     #[test]
     fn an_end_is_marked_or_the_languages_own() {
@@ -120,6 +143,76 @@ mod tests {
             ("{\"name\": \"a\"", false),
         ] {
             assert_eq!(has_end(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_its_files_in_order_without_what_is_hidden_and_without_folders() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in
+            ["b.yaml", "a.yml", "c.JSON", ".hidden.yaml", ".#b.yaml", "b.yaml~", "b.yaml.bak", "#b.yaml#", "README.md"]
+        {
+            fs::write(folder.path().join(name), "name: a\n").expect("written");
+        }
+        fs::create_dir(folder.path().join("d.yaml")).expect("a folder");
+        fs::write(folder.path().join("d.yaml").join("e.yaml"), "name: a\n").expect("written");
+        let names = |files: Vec<PathBuf>| -> Vec<String> {
+            files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned())).collect()
+        };
+        assert_eq!(
+            files_of(folder.path()).map(names).ok(),
+            Some(["a.yml", "b.yaml", "c.JSON"].map(str::to_owned).to_vec())
+        );
+
+        let outside = tempfile::NamedTempFile::new().expect("a file");
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("link.yaml")).expect("a link");
+        assert_eq!(files_of(folder.path()).map(|files| files.len()).ok(), Some(4));
+        drop(outside);
+        let Err(Failure::Sentence(sentence)) = files_of(folder.path()) else { panic!("a link that leads nowhere") };
+        assert!(sentence.contains("link.yaml could not be read: "), "{sentence}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = |text: &str| {
+            let path = folder.path().join("realm.yaml");
+            fs::write(&path, text).expect("written");
+            match Documents::read(&[path]).and_then(|documents| documents.declaration()) {
+                Err(Failure::Sentence(sentence)) => sentence.replace(&format!("{}/", folder.path().display()), ""),
+                _ => panic!("{text}"),
+            }
+        };
+        for (text, expected) in [
+            ("", "realm.yaml is empty: it has to say at least its name"),
+            (
+                "name: a\nclients:\n  - client_id: 123\n",
+                "realm.yaml:3:16: clients[0]: client_id: has to be text: write it in quotes",
+            ),
+            (
+                "name: a\nclients:\n  - client_id: x\n    scope: true\n",
+                "realm.yaml:4:12: clients[0]: scope: has to be text: write it in quotes",
+            ),
+            (
+                "name: a\nclients:\n  - client_id: x\n    scopes: read\n",
+                "realm.yaml:3:5: clients[0]: there is no member 'scopes'; did you mean 'scope'?",
+            ),
+            (
+                "{\"name\": \"a\", \"clients\": [\n{\"client_id\": \"x\", \"access_token_lifetime\": \"1h\"}]}",
+                "realm.yaml:2:45: clients[0]: access_token_lifetime: has to be a whole number, without quotes and without a unit",
+            ),
+            (
+                "name: a\nclients:\n- client_id: x\n  client_secret: s3cr3t-0123456789abcdef\n",
+                "realm.yaml:4:18: clients[0]: client_secret: a file never has a secret: one is made when the client is registered; \
+                 take it out, and replace the secret if others have seen the file",
+            ),
+            (
+                "name: a\nclients:\n- client_id: x\n- client_id: x\n",
+                "client 'x' of realm 'root' is declared twice: realm.yaml:3:3: clients[0] and realm.yaml:4:3: clients[1]",
+            ),
+            ("name: a\nclients:\n\t- client_id: x\n", "realm.yaml:3:1: a tab: YAML indents with spaces only"),
+        ] {
+            assert_eq!(told(text), expected, "{text}");
         }
     }
 }

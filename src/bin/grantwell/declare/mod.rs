@@ -1,25 +1,31 @@
-//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms and clients; a plan says what has to change
+//! `grantwell apply`, `diff` and `export`: clients as code. A reviewed file declares realms, owners, issuers and clients; a plan says what has to change
 //! for the registry to be so, and is carried out as it was shown.
 
+mod bar;
 mod documents;
 mod export;
+mod planned;
+mod prune;
 mod registry;
 mod run;
 mod secrets;
 mod shown;
 
-use std::fs;
 use std::path::PathBuf;
 
-use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, Problem, ProblemKind};
+use grantwell::core::management::plan::{NotPermitted, Plan, PlanOptions, Problem, ProblemKind, Step};
+use grantwell::core::management::{Management, ManagementError};
+use serde_json::Value;
 
+use self::documents::Documents;
+use self::planned::{PlanFile, Remaining};
+use self::run::Ran;
+use self::secrets::SecretsArguments;
+use crate::confirm::ConfirmArguments;
 use crate::count;
 use crate::failure::Failure;
-use crate::input;
 use crate::output::{self, OutputArguments};
 use crate::store::{IfAbsent, Store, StoreArguments, StoreName};
-use documents::Documents;
-use secrets::SecretsArguments;
 
 pub(crate) use export::Arguments as ExportArguments;
 pub(crate) use export::run as export;
@@ -28,7 +34,7 @@ pub(crate) use export::run as export;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   grantwell apply -f realm.yaml --plan
-  grantwell apply -f realm.yaml
+  grantwell apply -f realm.yaml --secrets-dir secrets
   grantwell apply -f clients/ --plan --out plan.json
   grantwell apply plan.json
   grantwell apply -f realm.yaml --prune --prune-at-most 25
@@ -37,12 +43,23 @@ A file:
   name: team-a
   realms:
     - {realm: alpha, default_scope: read}
+  owners:
+    - {owner: alice, email: alice@example.com}
+  issuers:
+    - {realm: alpha, name: github, kind: github}
   clients:
-    - {realm: alpha, client_id: billing, client_name: Billing, scope: read write}
+    - {realm: alpha, client_id: billing, client_name: Billing, owners: [alice], scope: read write}
 
-Exit status: 0 done, or nothing to do; 3 with --plan, if something would change; 1 it failed; 2 the command line is wrong.")]
+Exit status:
+  0  done, or there was nothing to do
+  1  it failed; the message says what was changed
+  2  the command line is wrong, or lacks an answer
+  3  with --plan: something would change")]
 pub(crate) struct Arguments {
-    /// A plan that --plan --out has written: it is carried out exactly
+    /// A plan that --plan --out has written: that and nothing else is carried out
+    ///
+    /// It is refused where it belongs to another store, where somebody has changed the registry since, where it was edited or cut off, and
+    /// where another version of this program has written it. A run that was interrupted can be repeated.
     #[arg(value_name = "PLAN", conflicts_with_all = ["file", "plan", "out", "prune", "adopt"], required_unless_present = "file")]
     planned: Option<PathBuf>,
     /// A file of declarations in YAML or JSON, a folder of them, or - for standard input; may be repeated
@@ -54,19 +71,22 @@ pub(crate) struct Arguments {
     /// Shows what would change, and changes nothing
     #[arg(long)]
     plan: bool,
-    /// Writes the plan to a file besides, for `grantwell apply PLAN`
+    /// Writes the plan to a file, too, for `grantwell apply PLAN`
     #[arg(long, value_name = "FILE", requires = "plan")]
     out: Option<PathBuf>,
-    /// Deletes the clients that files of this name have declared and do not any more. A YAML file then has to end with a line `...`, so
-    /// that one that was cut off deletes nothing
+    /// Deletes the clients, issuers and owners that files of this name have declared and do not declare any more
+    ///
+    /// It asks before, on a terminal. All clients are disabled before the first is deleted. A YAML file has to end with a line `...`, so that
+    /// one that was cut off deletes nothing.
     #[arg(long)]
     prune: bool,
-    /// The most clients that may be deleted at once
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count::between(0, 100_000))]
-    prune_at_most: u32,
-    /// Deletes without asking
-    #[arg(long)]
-    yes: bool,
+    /// The most records that may be deleted at once [default: 10]
+    ///
+    /// Where the files declare no client at all, nothing is deleted unless this option says how many.
+    #[arg(long, value_name = "N", value_parser = count::between(0, 100_000))]
+    prune_at_most: Option<u32>,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
     #[command(flatten)]
     secrets: SecretsArguments,
     #[command(flatten)]
@@ -79,13 +99,20 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   grantwell diff -f realm.yaml
+  grantwell diff -f clients/ --prune --output json
 
-The same as `grantwell apply --plan`, and the same exit status: 3 if something differs.")]
+The same as `grantwell apply --plan`.
+
+Exit status:
+  0  the registry is as the files declare it
+  1  it failed
+  2  the command line is wrong
+  3  something differs")]
 pub(crate) struct DiffArguments {
     /// A file of declarations in YAML or JSON, a folder of them, or - for standard input; may be repeated
     #[arg(short, long, value_name = "FILE|DIR|-", required = true)]
     file: Vec<PathBuf>,
-    /// Takes over records that another name or nobody's file has declared, and says from whom
+    /// Shows what --adopt would take over, and from whom
     #[arg(long)]
     adopt: bool,
     /// Shows what --prune would delete, too
@@ -103,32 +130,66 @@ pub(crate) struct DiffArguments {
 /// A [`Failure`] that says what to do.
 pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
     // 1. The plan: one that was written down, or what the files say.
-    let name = arguments.store.name()?;
-    let (plan, store) = match &arguments.planned {
-        Some(path) => (written_down(path)?, name.open(IfAbsent::Create).await?),
-        None => {
-            let options = PlanOptions { adopt: arguments.adopt, prune: arguments.prune };
-            made_of(&arguments.file, options, arguments.plan, &name).await?
+    let (name, output) = (arguments.store.name()?, &arguments.output);
+    let options = PlanOptions { adopt: arguments.adopt, prune: arguments.prune };
+    let Planned { remaining, store, files } = match &arguments.planned {
+        Some(path) => {
+            let (file, store) = (PlanFile::read(path)?, name.open(IfAbsent::TakeForEmpty).await?);
+            Planned { remaining: file.remaining(&store).await?, store, files: Vec::new() }
         }
+        None => made_of(&arguments.file, options, &name).await?,
     };
+    let Remaining { plan, done, now, declares_clients } = remaining;
 
     // 2. It is shown, and that may be all.
     if arguments.plan {
         if let Some(path) = &arguments.out {
-            write_down(&plan, path)?;
+            PlanFile::new(plan.clone(), options, store.identity().await?, files).write(path)?;
         }
-        return shown::plan(&plan, &arguments.output);
+        return shown_only(&plan, &store, &name, output);
     }
-    shown::before_apply(&plan, &arguments.output)?;
+    shown::before_apply(&plan, output)?;
+    if done > 0 {
+        output::note(&format!(
+            "of the plan, {done} {} before",
+            if done == 1 { "change was made" } else { "changes were made" }
+        ));
+    }
+    let secrets = arguments.secrets.place(output.format());
+    secrets.finish_earlier(store.management(), &now).await?;
     if !plan.has_changes() {
-        return shown::done(&plan, &run::Progress::default(), &arguments.output);
+        return shown::ran(&plan, &Ran::nothing(), done, &secrets, output);
     }
-    may_delete(&plan, arguments.prune_at_most, arguments.yes)?;
 
-    // 3. It is carried out.
-    let secrets = arguments.secrets.open()?;
-    let progress = run::carry_out(store.management(), &plan, &secrets).await?;
-    shown::done(&plan, &progress, &arguments.output)
+    // 3. Whether it may be, before anything is changed.
+    require_permitted(store.management(), &plan).await?;
+    let changes: Vec<&Step> = plan.steps.iter().collect();
+    let new_secrets = store.management().new_secrets(&changes).await?;
+    secrets.check(&new_secrets)?;
+    prune::allow(&plan, declares_clients, arguments.prune_at_most, &arguments.confirm)?;
+    secrets.open(&new_secrets)?;
+
+    // 4. It is carried out.
+    let store = if store.is_absent() { name.open(IfAbsent::Create).await? } else { store };
+    let mut ran = run::carry_out(store.management(), &plan, &secrets).await;
+    let told = shown::ran(&plan, &ran, done, &secrets, output);
+    match ran.stopped.take() {
+        None => {
+            store.settle(Ok(())).await?;
+            told
+        }
+        Some((step, error)) => {
+            let is_conflict = matches!(error, ManagementError::Conflict(_));
+            let again = match (&arguments.planned, is_conflict) {
+                (None, _) => "look at the rest with --plan and run the command again: what is done is not done twice",
+                (Some(_), true) => "plan the rest again with --plan --out",
+                (Some(_), false) => "run the command again: what is done is not done twice",
+            };
+            // Where nothing was done, no store that was made for it stays behind.
+            let Err(failure) = store.settle::<()>(Err(error)).await else { return told };
+            Err(shown::stopped(&ran, step, (!is_conflict).then_some(failure), again))
+        }
+    }
 }
 
 /// Runs `grantwell diff`.
@@ -138,78 +199,79 @@ pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
 pub(crate) async fn diff(arguments: DiffArguments) -> Result<(), Failure> {
     let name = arguments.store.name()?;
     let options = PlanOptions { adopt: arguments.adopt, prune: arguments.prune };
-    let (plan, _store) = made_of(&arguments.file, options, true, &name).await?;
-    shown::plan(&plan, &arguments.output)
+    let Planned { remaining, store, .. } = made_of(&arguments.file, options, &name).await?;
+    shown_only(&remaining.plan, &store, &name, &arguments.output)
 }
 
-async fn made_of(
-    files: &[PathBuf],
-    options: PlanOptions,
-    only_looks: bool,
-    store: &StoreName,
-) -> Result<(Plan, Store), Failure> {
+/// A plan, the store that it is for, and what it was made of.
+struct Planned {
+    remaining: Remaining,
+    store: Store,
+    files: Vec<(String, Value)>,
+}
+
+async fn made_of(files: &[PathBuf], options: PlanOptions, store: &StoreName) -> Result<Planned, Failure> {
     let documents = Documents::read(files)?;
+    let declaration = documents.declaration()?;
     if options.prune {
         documents.require_whole()?;
     }
-    let declaration = Declaration::of(documents.as_slice()).map_err(|error| Failure::new(error.to_string()))?;
-    let store = store.open(if only_looks { IfAbsent::TakeForEmpty } else { IfAbsent::Create }).await?;
+    let store = store.open(IfAbsent::TakeForEmpty).await?;
     let snapshot = registry::snapshot(store.management(), &declaration, options.prune).await?;
-    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&problems))?;
-    Ok((plan, store))
+    let plan = Plan::make(&declaration, &snapshot, options).map_err(|problems| impossible(&documents, &problems))?;
+    let declares_clients = !declaration.clients.is_empty();
+    let remaining = Remaining { now: plan.clone(), plan, done: 0, declares_clients };
+    Ok(Planned { remaining, store, files: documents.parsed() })
+}
+
+fn shown_only(plan: &Plan, store: &Store, name: &StoreName, output: &OutputArguments) -> Result<(), Failure> {
+    if store.is_absent() {
+        output::note(&format!("there is no store {name} yet; everything would be new"));
+    }
+    shown::plan(plan, output)
 }
 
 /// Everything that is wrong, so that a file is mended in one go.
-fn impossible(problems: &[Problem]) -> Failure {
+fn impossible(documents: &Documents, problems: &[Problem]) -> Failure {
     let line = |Problem { target, place, kind }: &Problem| {
         let advice = match kind {
             ProblemKind::NotOurs { .. } => "; take it over with --adopt, or leave it out",
             ProblemKind::UnknownRealm => "; declare it under realms, or name another",
             ProblemKind::NeedsSecret => "; leave generate out, or name other token_endpoint_auth_methods",
+            ProblemKind::UnknownOwner(_) => "; declare it under owners, or make it with `grantwell owner create`",
+            ProblemKind::DisabledOwner(_) => {
+                "; enable it with `grantwell owner update --status active`, or declare it under owners"
+            }
+            ProblemKind::StillOwns(_) => "; declare them with other owners, or leave the owner in the file",
+            ProblemKind::OtherIssuer { .. } => {
+                "; declare another issuer under another name, have the rules name that one, and then leave this one out"
+            }
+            ProblemKind::IssuerIsUsed(_) => "; change their trust first, or leave the issuer in the file",
             _ => "",
         };
-        format!("\n  {place}: {target}: {kind}{advice}")
+        format!("{}: {target}: {kind}{advice}", documents.located(place))
     };
-    let shown: String = problems.iter().take(PROBLEMS).map(line).collect();
-    let more = match problems.len().saturating_sub(PROBLEMS) {
-        0 => String::new(),
-        more => format!("\n  and {more} more"),
-    };
-    Failure::new(format!("nothing was changed, because this cannot be done:{shown}{more}"))
+    let lines: Vec<String> = problems.iter().map(line).collect();
+    Failure::new(format!("nothing was changed, because this cannot be done:{}", listed(&lines)))
 }
 
-/// Whoever deletes by mistake has lost the secrets of the clients, so it is asked for.
-fn may_delete(plan: &Plan, at_most: u32, yes: bool) -> Result<(), Failure> {
-    let count = plan.count(Action::Delete);
-    if count == 0 {
+/// Whoever acts for an owner is told of everything that is not its own to change, before anything is.
+async fn require_permitted(management: &Management, plan: &Plan) -> Result<(), Failure> {
+    let refused = management.not_permitted(plan).await?;
+    if refused.is_empty() {
         return Ok(());
     }
-    if count > usize::try_from(at_most).unwrap_or(usize::MAX) {
-        return Err(Failure::new(format!(
-            "nothing was changed, because {count} clients would be deleted, and no more than {at_most} are deleted at once; if that is \
-             meant, repeat the command with --prune-at-most {count}"
-        )));
+    let lines: Vec<String> = refused.iter().map(|NotPermitted { target, why }| format!("{target}: {why}")).collect();
+    Err(Failure::new(format!("nothing was changed, because you may not do this:{}", listed(&lines))))
+}
+
+/// Lines below a sentence, the first of them.
+fn listed(lines: &[String]) -> String {
+    let shown: String = lines.iter().take(PROBLEMS).map(|line| format!("\n  {line}")).collect();
+    match lines.len().saturating_sub(PROBLEMS) {
+        0 => shown,
+        more => format!("{shown}\n  and {more} more"),
     }
-    if yes || shown::confirmed(count)? { Ok(()) } else { Err(Failure::new("nothing was changed")) }
-}
-
-fn written_down(path: &PathBuf) -> Result<Plan, Failure> {
-    let text = input::text(path)?;
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::new(format!(
-            "{} is not a plan that --plan --out has written: {error}; apply a file of declarations with -f",
-            path.display()
-        ))
-    })
-}
-
-fn write_down(plan: &Plan, path: &PathBuf) -> Result<(), Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::new(format!("{} could not be written: {error}", path.display()));
-    let json = serde_json::to_string_pretty(plan).map_err(|error| failed(&error))?;
-    fs::write(path, json + "\n").map_err(|error| failed(&error))?;
-    output::note(&format!("the plan was written to {}; carry it out with: grantwell apply {0}", path.display()));
-    Ok(())
 }
 
 /// How many problems are told at once.

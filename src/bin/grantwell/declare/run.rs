@@ -1,101 +1,143 @@
 //! A plan, carried out: several clients at a time, and as far as possible.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use grantwell::core::management::plan::{Action, Plan, Step, Target};
+use grantwell::core::management::plan::{Action, CarriedOut, Phase, Plan, Step, Target};
 use grantwell::core::management::{Management, ManagementError, Notice};
+use serde::Serialize;
 
+use super::bar::Bar;
 use super::secrets::Secrets;
-use crate::failure::Failure;
 use crate::words;
 
-/// How far it came.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// Steps that have changed something.
-    pub(super) done: usize,
-    /// Steps that somebody had carried out before.
-    pub(super) were_done: usize,
+/// What became of a plan.
+pub(super) struct Ran<'a> {
+    /// Each change, in the order of the plan.
+    pub(super) changes: Vec<(&'a Step, Outcome)>,
+    /// The change at which it stopped, and why.
+    pub(super) stopped: Option<(&'a Step, ManagementError)>,
 }
 
-/// Carries out every step. Realms come first, one after the other; then clients; then deletions. The first failure stops what has not
-/// begun.
-pub(super) async fn carry_out(management: &Management, plan: &Plan, secrets: &Secrets) -> Result<Progress, Failure> {
-    let changes: Vec<&Step> = plan.steps.iter().filter(|step| step.is_change()).collect();
-    let is_realm = |step: &&&Step| matches!(step.target, Target::Realm { .. });
-    let is_deletion = |step: &&&Step| step.action == Action::Delete;
-    let realms = changes.iter().filter(|step| is_realm(step)).copied().collect();
-    let clients = changes.iter().filter(|step| !is_realm(step) && !is_deletion(step)).copied().collect();
-    let deletions = changes.iter().filter(|step| is_deletion(step)).copied().collect();
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// It was made.
+    Done,
+    /// Somebody, perhaps an earlier run that was interrupted, had made it already.
+    DoneBefore,
+    /// It was tried. The record is as it was, unless the store failed while it answered.
+    Failed,
+    /// Its client is disabled, and was to be deleted.
+    Disabled,
+    /// It was not begun.
+    NotDone,
+}
 
-    let bar = Bar { done: AtomicUsize::new(0), all: changes.len(), is_seen: io::stderr().is_terminal() };
-    let mut progress = Progress::default();
-    let phases: [(Vec<&Step>, usize); 3] = [(realms, 1), (clients, AT_ONCE), (deletions, AT_ONCE)];
-    for (steps, at_once) in phases {
-        let steps = stream::iter(steps).map(async |step| {
-            let carried_out = management.carry_out(step, secrets).await;
-            bar.advance();
-            (step, carried_out)
+/// Carries out every change, phase by phase: what clients answer to, clients, and then deletions, before the first of which every client
+/// that goes is disabled. After the first failure nothing is begun, and what has begun is ended.
+pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secrets: &Secrets) -> Ran<'a> {
+    let phases = plan.phases();
+    let changes = phases.iter().filter(|phase| !phase.disables).flat_map(|phase| &phase.steps);
+    let mut ran = Ran { changes: changes.map(|step| (*step, Outcome::NotDone)).collect(), stopped: None };
+    let made = Made { over: AtomicUsize::new(0), all: ran.changes.len(), bar: Bar::of_stderr() };
+    let is_stopped = AtomicBool::new(false);
+    let mut first = 0;
+    for phase in &phases {
+        let begun = phase.steps.iter().enumerate().map(async |(position, step)| {
+            if is_stopped.load(Ordering::Relaxed) {
+                return (position, None);
+            }
+            let ended = carry_out_step(management, phase, step, secrets).await;
+            if ended.is_err() {
+                is_stopped.store(true, Ordering::Relaxed);
+            }
+            if !phase.disables {
+                made.one_more();
+            }
+            (position, Some(ended))
         });
-        let mut running = steps.buffer_unordered(at_once);
-        while let Some((step, carried_out)) = running.next().await {
-            match carried_out {
-                Ok(carried_out) if carried_out.was_done => progress.were_done += 1,
+        let mut running = stream::iter(begun).buffer_unordered(if phase.side_by_side { AT_ONCE } else { 1 });
+        while let Some((position, ended)) = running.next().await {
+            let (Some(ended), Some((step, outcome))) = (ended, ran.changes.get_mut(first + position)) else { continue };
+            made.bar.clear();
+            match ended {
                 Ok(carried_out) => {
-                    progress.done += 1;
-                    bar.clear();
+                    *outcome = match (phase.disables, carried_out.was_done) {
+                        (true, _) => Outcome::Disabled,
+                        (false, true) => Outcome::DoneBefore,
+                        (false, false) => Outcome::Done,
+                    };
                     let is_news = |notice: &Notice| !matches!(notice, Notice::NothingChanged(_));
                     words::tell(&carried_out.notices.into_iter().filter(is_news).collect::<Vec<_>>());
                 }
                 Err(error) => {
-                    bar.clear();
-                    return Err(stopped(step, error, &progress, changes.len()));
+                    // Disabled by the phase before, which its outcome says already.
+                    if *outcome == Outcome::NotDone {
+                        *outcome = Outcome::Failed;
+                    }
+                    ran.stopped.get_or_insert((*step, error));
                 }
             }
         }
-    }
-    bar.clear();
-    Ok(progress)
-}
-
-fn stopped(step: &Step, error: ManagementError, progress: &Progress, all: usize) -> Failure {
-    let so_far = progress.done + progress.were_done;
-    let reason = match error {
-        ManagementError::Conflict(_) => {
-            "somebody else has changed it since this was planned, so it was left as it is".to_owned()
+        if !phase.disables {
+            first += phase.steps.len();
         }
-        error => match Failure::from(error) {
-            Failure::Sentence(sentence) | Failure::Misuse(sentence) => sentence,
-            closed => return closed,
-        },
-    };
-    Failure::new(format!(
-        "{}: {reason}; {so_far} of {all} changes were made before. Plan again with --plan, and repeat the command: what is done is not done twice",
-        step.target
-    ))
+    }
+    ran
 }
 
-/// One line on a terminal that says how far it is.
-struct Bar {
-    done: AtomicUsize,
+impl Ran<'_> {
+    /// What becomes of a plan without changes.
+    pub(super) fn nothing() -> Self {
+        Self { changes: Vec::new(), stopped: None }
+    }
+
+    /// How many changes ended so.
+    pub(super) fn count(&self, wanted: Outcome) -> usize {
+        self.changes.iter().filter(|(_, outcome)| *outcome == wanted).count()
+    }
+
+    /// How many of these were made now.
+    pub(super) fn made(&self, action: Action) -> usize {
+        self.changes.iter().filter(|(step, outcome)| *outcome == Outcome::Done && step.action == action).count()
+    }
+}
+
+async fn carry_out_step(
+    management: &Management,
+    phase: &Phase<'_>,
+    step: &Step,
+    secrets: &Secrets,
+) -> Result<CarriedOut, ManagementError> {
+    if phase.disables {
+        return management.disable_ahead(step).await.map(|()| CarriedOut::default());
+    }
+    let carried_out = management.carry_out(step, secrets).await;
+    if let (Target::Client { realm, client_id }, Action::Create) = (&step.target, step.action) {
+        match &carried_out {
+            Ok(_) => secrets.registered(realm, client_id),
+            Err(ManagementError::Conflict(_)) => secrets.refused(realm, client_id),
+            Err(_) => {}
+        }
+    }
+    carried_out
+}
+
+/// How many changes are over, for whoever waits.
+struct Made {
+    over: AtomicUsize,
     all: usize,
-    is_seen: bool,
+    bar: Bar,
 }
 
-impl Bar {
-    fn advance(&self) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_seen && self.all > FEW {
-            let _nobody_to_tell = write!(io::stderr(), "\r{done} of {} changes", self.all);
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_seen && self.all > FEW {
-            let _nobody_to_tell = write!(io::stderr(), "\r\x1b[K");
+impl Made {
+    fn one_more(&self) {
+        let over = self.over.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.all > FEW {
+            self.bar.show(&format!("{over} of {} changes", self.all));
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use zeroize::Zeroizing;
 
+use grantwell::core::assertion::JWT_BEARER;
 use grantwell::core::client::Client;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::keys::SigningAlgorithm;
@@ -57,11 +58,8 @@ impl KeyClient {
 
 /// Asks for a token.
 pub(super) fn ask_by(agent: &Agent, url: &str, assertion: &str) -> Result<Exchange, Failure> {
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_assertion_type", assertion::TYPE),
-        ("client_assertion", assertion),
-    ];
+    let form =
+        [("grant_type", "client_credentials"), ("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)];
     let parameters: String = form.iter().flat_map(|(name, value)| [" -d ", name, "=", value]).collect();
     Exchange::of(format!("curl -s{parameters} {url}"), agent.post(url).send_form(form.iter().copied()))
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(_arguments: Arguments) -> Result<(), Failure> {
     let registry = Arc::clone(adapters.sqlite_registry());
     let realm = sample::realm()?;
     let clients = [MY_CLIENT.create(&realm)?, MY_RESOURCE_SERVER.create(&realm)?];
-    registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
+    registry.seed(&realm, &clients, &[]).await.map_err(|error| Failure::new(error.to_string()))?;
     let [my_client, my_resource_server] = clients;
     let settings = app::Settings {
         realm_defaults: RealmDefaults { root_default_scope: None, access_token_lifetime: TokenLifetime::DEFAULT },
@@ -235,7 +235,7 @@ impl Walk {
         let mut command = format!("grantwell client create --realm {} --id {}", sample::REALM, client.client_id);
         let options = [
             ("--name", Some(client.name)),
-            ("--owner", client.owner),
+            ("--contact", client.owner),
             ("--redirect-uri", client.redirect_uri),
             ("--scope", Some(client.scope)),
             ("--default-scope", client.default_scope),

@@ -1,10 +1,13 @@
 //! Two clients to try the server with, and what is said to whoever has a server that nobody can use.
 
+use std::sync::Arc;
+
 use grantwell::core::client::secret::ClientSecret;
 use grantwell::core::ports::ClientRegistry as _;
 use grantwell::core::scope::INTROSPECT_ALL_TOKENS;
 use grantwell::embedded::store::registry::SqliteRegistry;
 
+use super::logbook;
 use super::stores::store_path;
 use crate::failure::Failure;
 use crate::sample::{self, SampleClient};
@@ -65,13 +68,15 @@ pub(super) struct DemoSecrets {
     resource_server: ClientSecret,
 }
 
-pub(super) async fn register_demo_clients(registry: &SqliteRegistry) -> Result<Option<DemoSecrets>, Failure> {
+pub(super) async fn register_demo_clients(registry: &Arc<SqliteRegistry>) -> Result<Option<DemoSecrets>, Failure> {
     if !registry.is_empty().await? {
         return Ok(None);
     }
     let realm = sample::realm()?;
     let clients = [DEMO_CLIENT.create(&realm)?, DEMO_RESOURCE_SERVER.create(&realm)?];
-    registry.seed(&realm, &clients).await.map_err(|error| Failure::new(error.to_string()))?;
+    let [(client, _), (resource_server, _)] = &clients;
+    let lines = logbook::of_start(registry)?.lines_of_new(&realm, &[client, resource_server]).await?;
+    registry.seed(&realm, &clients, &lines).await.map_err(|error| Failure::new(error.to_string()))?;
     let [(_, client), (_, resource_server)] = clients;
     Ok(Some(DemoSecrets { client, resource_server }))
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod demo_clients;
+mod logbook;
 mod signals;
 mod stores;
 mod upkeep;
@@ -188,8 +189,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         demo_clients::advise_on_clients(&registry, &store, arguments.demo).await?;
     }
     service_manager::is_ready();
-    let rotation = upkeep::rotate_keys_when_due(Arc::clone(&registry), config.signing_key_rotation_interval);
-    let rotation = tokio::spawn(rotation);
+    let rotation = upkeep::rotate_keys_when_due(&registry, config.signing_key_rotation_interval)?;
     let erasing = tokio::spawn(upkeep::forget_removed(registry));
     let watched = watching.map(|watching| watching.start(health, Arc::clone(&audit)));
     let settings = Settings { sources, limits, heartbeat: service_manager::heartbeat() };

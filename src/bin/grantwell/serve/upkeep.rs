@@ -3,25 +3,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use grantwell::core::keys::keyring::Keyring;
 use grantwell::embedded::store::registry::SqliteRegistry;
 use grantwell::system::SystemClock;
 
+use super::logbook;
+use crate::failure::Failure;
+
 /// Replaces every realm's keys in time. A rotation that fails is tried again: the keys sign until another
 /// takes their place.
-pub(super) async fn rotate_keys_when_due(registry: Arc<SqliteRegistry>, after_seconds: u64) {
+pub(super) fn rotate_keys_when_due(
+    registry: &Arc<SqliteRegistry>,
+    after_seconds: u64,
+) -> Result<JoinHandle<()>, Failure> {
     const LOOKS_EVERY: Duration = Duration::from_hours(1);
-    let keyring = Keyring::new(Arc::clone(&registry) as _, Arc::new(SystemClock));
-    let mut looks = interval(LOOKS_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
-            tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
+    let (registry, book) = (Arc::clone(registry), logbook::of_schedule(registry)?);
+    let keyring = Keyring::new(book.key_store(Arc::clone(&registry) as _), Arc::new(SystemClock));
+    Ok(tokio::spawn(async move {
+        let mut looks = interval(LOOKS_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if let Err(error) = keyring.rotate_all_due(registry.as_ref(), after_seconds).await {
+                tracing::warn!(%error, "the realms whose signing keys may be due could not be listed");
+            }
         }
-    }
+    }))
 }
 
 /// Erases what this process or another has removed while somebody read the registry. What stays is said once, and so is that it is gone.

@@ -13,9 +13,6 @@ use grantwell::system::{SystemClock, SystemRandom};
 
 use crate::failure::Failure;
 
-/// `client_assertion_type` (RFC 7523 §2.2).
-pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
 /// What an assertion is signed with: the names of the algorithm and of the key.
 pub(crate) struct SignedWith<'a> {
     pub(crate) alg: &'a str,

@@ -1,6 +1,14 @@
 //! `grantwell token`: what a client does, for those who have no library at hand, or want to see whether a registration works.
 
 pub(crate) mod assertion;
+mod aws;
+mod credential;
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only a build with AWS signs"))]
+mod door;
+mod github;
+mod http;
+mod identity_token;
+mod inspect;
 mod key_file;
 mod server;
 
@@ -15,8 +23,8 @@ use grantwell::core::scope::Scope;
 use crate::failure::Failure;
 use crate::output;
 use crate::store;
-use assertion::SignedWith;
-use key_file::KeyFile;
+use credential::{Credential, CredentialArguments};
+use door::{Door, Service, base_path_of};
 use server::Server;
 
 /// Gets access tokens as a client does
@@ -30,17 +38,30 @@ pub(crate) struct Arguments {
 enum Command {
     /// Gets an access token from a server and prints its answer
     ///
-    /// The client proves who it is by its private key (private_key_jwt): with an assertion that is good for a minute, once. The key does not leave this machine.
+    /// The client proves who it is by a private key of its own, or by where it runs: an AWS role, a GitHub workflow, a Kubernetes service account, or what any other issuer says that the realm trusts. Then nothing has to be stored.
     #[command(after_help = "Examples:
   grantwell client create --id billing --scope write --auth-method private_key_jwt
   grantwell client key generate billing --out billing.jwk
   grantwell token get --client-id billing --key billing.jwk --scope write
-  grantwell token get --issuer https://auth.example.com/am/oauth2/realms/root/realms/alpha \\
-    --client-id billing --key billing.pem
 
-The answer is JSON, with the token in access_token. PEM does not have the name of the key: where several keys of the client are of one type, give
-it with --kid.")]
+  ISSUER=https://auth.example.com/am/oauth2/realms/root/realms/alpha
+  grantwell token get --issuer $ISSUER --client-id orders --aws
+  grantwell token get --realm alpha --client-id orders --aws --door https://ID.lambda-url.eu-west-1.on.aws
+  grantwell token get --issuer $ISSUER --client-id deploy --github
+  grantwell token get --issuer $ISSUER --client-id pod --kubernetes
+  printf %s \"$ID_TOKEN\" | grantwell token get --issuer $ISSUER --client-id build --assertion -
+
+The answer is JSON, with the token in access_token. An assertion by --key is good for a minute, once, and the key does not leave this machine. An identity token is for the issuer alone, and goes to no other server. PEM does not have the name of the key: where several keys of the client are of one type, give it with --kid.")]
     Get(GetArguments),
+    /// Shows what a JWT says, without sending it anywhere
+    ///
+    /// The token is read from a file or from standard input, never from the command line, which other users of the machine can see. Its
+    /// signature is not verified: whether the token is active its server says (introspection).
+    #[command(after_help = "Examples:
+  grantwell token inspect token.txt
+  grantwell token get --client-id billing --key billing.jwk > answer
+  grantwell token inspect answer")]
+    Inspect(inspect::InspectArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,19 +69,27 @@ struct GetArguments {
     /// The client's id
     #[arg(long, value_name = "ID")]
     client_id: ClientId,
-    /// The client's private key: a JWK, or PEM
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    credential: CredentialArguments,
     /// What the key signs with: ES256, ES384, PS256, EdDSA or RS256 [default: what the file says, or the type of key allows]
-    #[arg(long, value_name = "ALG")]
+    #[arg(long, value_name = "ALG", conflicts_with_all = NOT_BY_KEY, help_heading = WITH_KEY)]
     alg: Option<JwsAlgorithm>,
     /// The name of the key in the client's registration [default: what the file says, or none]
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", conflicts_with_all = NOT_BY_KEY, help_heading = WITH_KEY)]
     kid: Option<String>,
+    /// Where AWS verifies callers for the server, in place of STS: the URL of its IAM door, without the realm's path
+    #[arg(long, value_name = "URL", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE)]
+    door: Option<String>,
+    /// The service that verifies the signature there [default: by the host, else execute-api]
+    #[arg(long, value_enum, requires = "door", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE, hide_possible_values = true, value_name = "lambda|execute-api")]
+    service: Option<Service>,
+    /// The AWS region of the door, or of STS [default: by the door's host, else this process's own]
+    #[arg(long, value_name = "REGION", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE)]
+    region: Option<String>,
     /// The realm's issuer, as its metadata document says it [default: that of a server on this machine, by --realm]
     #[arg(long, value_name = "URL", conflicts_with = "realm")]
     issuer: Option<String>,
-    /// The realm, on the server that `grantwell serve` starts at http://127.0.0.1:8080 [default: root; env: GRANTWELL_REALM]
+    /// The realm, at --door or on the server that `grantwell serve` starts at http://127.0.0.1:8080 [default: root; env: GRANTWELL_REALM]
     #[arg(long, value_name = "NAME")]
     realm: Option<RealmName>,
     /// The scopes to ask for, separated by spaces [default: the client's default scopes]
@@ -79,7 +108,10 @@ struct GetArguments {
 /// # Errors
 /// A [`Failure`] that says what to do.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Command::Get(arguments) = arguments.command;
+    let arguments = match arguments.command {
+        Command::Get(arguments) => arguments,
+        Command::Inspect(arguments) => return inspect::run(arguments).await,
+    };
     // The client in it is a blocking one.
     tokio::task::spawn_blocking(move || get(&arguments))
         .await
@@ -87,32 +119,35 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn get(arguments: &GetArguments) -> Result<(), Failure> {
-    // 1. The key, before anybody is asked.
-    let key = KeyFile::read(&arguments.key, arguments.alg)?;
+    // 1. What proves who the client is, before anybody is asked.
+    let (region, kid) = (arguments.region.clone(), arguments.kid.as_deref());
+    let door = arguments.door.as_deref().map(|url| Door::parse(url, arguments.service, region.clone())).transpose()?;
+    let credential = arguments.credential.read(arguments.alg, kid, region)?;
 
-    // 2. Where the token endpoint is, and the audience of the assertion.
+    // 2. Which realm, and what of it.
     let issuer = match &arguments.issuer {
         Some(issuer) => issuer.trim_end_matches('/').to_owned(),
         None => local_issuer(&store::realm_or_of_environment(arguments.realm.clone())?),
     };
-    let server = Server::discover(&issuer, arguments.ca.as_deref())?;
-
-    // 3. The token.
-    let kid = arguments.kid.as_deref().or(key.kid.as_deref());
-    let signed_with = SignedWith { alg: key.alg.as_str(), kid };
-    let assertion = assertion::sign(&signed_with, |message| key.sign(message), &arguments.client_id, &issuer)?;
     let scope = arguments.scope.as_ref().map(ToString::to_string);
-    let resources = arguments.resource.iter().map(|resource| ("resource", resource.as_str()));
-    let form: Vec<(&str, &str)> = [
-        ("grant_type", "client_credentials"),
-        ("client_assertion_type", assertion::TYPE),
-        ("client_assertion", assertion.as_str()),
-    ]
-    .into_iter()
-    .chain(scope.as_deref().map(|scope| ("scope", scope)))
-    .chain(resources)
-    .collect();
-    output::json(&server.token(&form)?)
+    let mut form = vec![("grant_type", "client_credentials")];
+    form.extend(scope.as_deref().map(|scope| ("scope", scope)));
+    form.extend(arguments.resource.iter().map(|resource| ("resource", resource.as_str())));
+
+    // 3. The token, of whom AWS has verified.
+    let client_id = &arguments.client_id;
+    if let (Some(door), Credential::Aws(aws)) = (&door, &credential) {
+        form.push(("client_id", client_id.as_str()));
+        let agent = http::agent(arguments.ca.as_deref())?;
+        return output::json(&aws.token_at(door, &base_path_of(&issuer)?, &form, &agent)?);
+    }
+
+    // 4. The token, of whom the server verifies.
+    let server = Server::discover(&issuer, arguments.ca.as_deref())?;
+    let proof = credential.proof(client_id, &issuer)?;
+    form.extend(proof.says_no_client_id.then_some(("client_id", client_id.as_str())));
+    form.extend([("client_assertion_type", proof.assertion_type), ("client_assertion", proof.assertion.as_str())]);
+    output::json(&server.token(&form, credential.refused())?)
 }
 
 /// Where `grantwell serve` listens if it is told nothing else.
@@ -120,3 +155,10 @@ fn local_issuer(realm: &RealmName) -> String {
     let path = if realm.is_root() { String::new() } else { format!("/realms/{realm}") };
     format!("http://127.0.0.1:8080/am/oauth2/realms/root{path}")
 }
+
+/// The ways that have no key to name. Clap does not insist on `requires` where what is required conflicts with something else that is given.
+const NOT_BY_KEY: [&str; 4] = ["aws", "github", "kubernetes", "assertion"];
+/// The ways that have nothing to do with AWS.
+const NOT_BY_ROLE: [&str; 4] = ["key", "github", "kubernetes", "assertion"];
+const WITH_KEY: &str = "With --key";
+const WITH_ROLE: &str = "With --aws";

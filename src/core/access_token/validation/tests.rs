@@ -207,6 +207,7 @@ fn record() -> AccessTokenRecord {
         jti: STATELESS_JTI.to_owned(),
         audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
         claims: CustomClaims::default(),
+        trust_rule: None,
     }
 }
 

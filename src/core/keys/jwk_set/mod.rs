@@ -87,7 +87,7 @@ pub enum InvalidJwks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedJwks {
     /// Not the JSON of RFC 7517 §5.
-    #[error("what was fetched is not a JWK Set")]
+    #[error("the document is not a JWK Set (RFC 7517 section 5)")]
     NotASet,
     /// Whoever can read it can sign.
     #[error("the JWK Set has a private or a symmetric key, which everybody can read there")]
@@ -136,7 +136,7 @@ impl JwkSet {
             return Err(InvalidJwks::TooManyKeys);
         }
         let keys = jwks.into_iter().enumerate().map(|(index, jwk)| {
-            VerifyingKey::read(jwk).map_err(|problem| InvalidJwks::Key { number: index + 1, problem })
+            VerifyingKey::read(jwk, SIGNATURES).map_err(|problem| InvalidJwks::Key { number: index + 1, problem })
         });
         Self::of_distinct(keys.collect::<Result<_, _>>()?)
     }
@@ -146,14 +146,34 @@ impl JwkSet {
     /// # Errors
     /// [`RefusedJwks`].
     pub fn parse_fetched(text: &[u8]) -> Result<Self, RefusedJwks> {
+        Self::read_fetched(text, |_jwks| SIGNATURES)
+    }
+
+    /// Reads the bundle of a trust domain of SPIFFE. Its keys for `jwt-svid` are taken (Trust Domain and Bundle §4.2.2), never those
+    /// that vouch for certificates. A set that has neither is one as OpenID Connect has it, which SPIRE publishes, too.
+    ///
+    /// # Errors
+    /// [`RefusedJwks`].
+    pub fn parse_spiffe_bundle(text: &[u8]) -> Result<Self, RefusedJwks> {
+        let is_of_spiffe =
+            |jwk: &Map<String, Value>| matches!(jwk.get("use").and_then(Value::as_str), Some(JWT_SVIDS | "x509-svid"));
+        Self::read_fetched(text, |jwks| if jwks.iter().any(|jwk| is_of_spiffe(jwk)) { JWT_SVIDS } else { SIGNATURES })
+    }
+
+    fn read_fetched(
+        text: &[u8],
+        purpose: impl FnOnce(&[&Map<String, Value>]) -> &'static str,
+    ) -> Result<Self, RefusedJwks> {
         let members = unambiguous_object(text).ok_or(RefusedJwks::NotASet)?;
         let Some(Value::Array(jwks)) = members.get("keys") else { return Err(RefusedJwks::NotASet) };
         if jwks.len() > Self::MAX_FETCHED_KEYS {
             return Err(RefusedJwks::TooManyKeys);
         }
+        let jwks: Vec<&Map<String, Value>> = jwks.iter().filter_map(Value::as_object).collect();
+        let purpose = purpose(&jwks);
         let mut keys = Vec::new();
-        for jwk in jwks.iter().filter_map(Value::as_object) {
-            match VerifyingKey::read(jwk) {
+        for jwk in jwks {
+            match VerifyingKey::read(jwk, purpose) {
                 // A key that is there twice is one key.
                 Ok(key) if keys.iter().any(|other: &VerifyingKey| other.is_as(&key)) => {}
                 Ok(key) => keys.push(key),
@@ -249,7 +269,8 @@ impl VerifyingKey {
         self.jwk.nbf.is_none_or(|nbf| nbf <= now) && self.jwk.exp.is_none_or(|exp| now < exp)
     }
 
-    fn read(jwk: &Map<String, Value>) -> Result<Self, JwkProblem> {
+    /// Reads a key whose `use` is `purpose`. Where that is signatures, it need not be written.
+    fn read(jwk: &Map<String, Value>, purpose: &str) -> Result<Self, JwkProblem> {
         // 1. What must not be here at all, whatever else it is.
         if jwk.get("kty").and_then(Value::as_str) == Some("oct") || jwk.contains_key("k") {
             return Err(JwkProblem::Symmetric);
@@ -264,7 +285,7 @@ impl VerifyingKey {
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err(JwkProblem::Member(name)),
         };
-        if text("use")?.is_some_and(|purpose| purpose != "sig") {
+        if text("use")?.unwrap_or(SIGNATURES) != purpose {
             return Err(JwkProblem::Use);
         }
         match jwk.get("key_ops") {
@@ -344,6 +365,10 @@ impl From<JwkSet> for StoredJwkSet {
     }
 }
 
+/// The `use` of keys that verify signatures (RFC 7517 §4.2).
+const SIGNATURES: &str = "sig";
+/// The `use` of keys that verify SPIFFE's tokens.
+const JWT_SVIDS: &str = "jwt-svid";
 /// What only a private key has (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2), and `priv`, which newer types have.
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 

@@ -345,3 +345,34 @@ fn the_vectors_of_rfc_7515_and_rfc_8037_verify_and_nothing_beside_them() {
         assert!(!key.verifies(message.as_bytes(), &vec![0; signature.len()]), "{alg}");
     }
 }
+
+#[test]
+fn a_bundle_of_spiffe_has_keys_for_tokens_and_others_that_never_verify_one() {
+    let bundle = |keys: &[Value]| {
+        json!({ "keys": keys, "spiffe_sequence": 18_446_744_073_709_551_615_u64, "spiffe_refresh_hint": 300 })
+            .to_string()
+    };
+    let of_use = |key: Value, purpose: &str| with(key, "use", json!(purpose));
+    let names = |text: &str| {
+        let keys = JwkSet::parse_spiffe_bundle(text.as_bytes());
+        keys.map(|keys| keys.keys().map(|key| key.algorithms().next()).collect::<Vec<_>>())
+    };
+    let for_certificates = with(of_use(rsa(), "x509-svid"), "x5c", json!(["MIIB"]));
+    let of_a_new_type = json!({ "kty": "AKP", "use": "jwt-svid", "kid": "new" });
+    let svids = [for_certificates.clone(), of_use(p_256(), "jwt-svid"), of_a_new_type];
+    assert_eq!(names(&bundle(&svids)), Ok(vec![Some(JwsAlgorithm::Es256)]));
+    // Whose use is not that of a token is passed over, whatever it is: the specification's are case sensitive.
+    for other in [p_384(), of_use(p_384(), "sig"), of_use(p_384(), "JWT-SVID"), of_use(p_384(), "wit-svid")] {
+        assert_eq!(names(&bundle(&[other, of_use(p_256(), "jwt-svid")])), Ok(vec![Some(JwsAlgorithm::Es256)]));
+    }
+    assert_eq!(names(&bundle(std::slice::from_ref(&for_certificates))), Err(RefusedJwks::NoUsableKey));
+    assert_eq!(names(&bundle(&[for_certificates, p_256()])), Err(RefusedJwks::NoUsableKey));
+    assert_eq!(names(&bundle(&[])), Err(RefusedJwks::NoUsableKey));
+    assert_eq!(names(r#"{"keys":null,"spiffe_refresh_hint":60}"#), Err(RefusedJwks::NotASet));
+    let private = with(of_use(p_256(), "jwt-svid"), "d", json!("AA"));
+    assert_eq!(names(&bundle(&[private])), Err(RefusedJwks::NotPublic));
+    // What SPIRE publishes for OpenID Connect.
+    assert_eq!(names(&bundle(&[of_use(p_256(), "sig"), rsa()])).map(|keys| keys.len()), Ok(2));
+    // And no other issuer's tokens are verified with them.
+    assert_eq!(JwkSet::parse_fetched(bundle(&[of_use(p_256(), "jwt-svid")]).as_bytes()), Err(RefusedJwks::NoUsableKey));
+}

@@ -5,17 +5,21 @@
 //! or a person has made is not taken over without a word.
 
 mod carry_out;
-mod declaration;
+pub mod declaration;
 mod draft;
 mod export;
+mod issuer;
+mod permitted;
 mod problem;
+mod reading;
 mod snapshot;
 mod step;
 
 pub use carry_out::{CarriedOut, KeepSecret};
 pub use declaration::{Declaration, Entry, InvalidDeclaration, declared_form};
-pub use draft::{Plan, PlanOptions};
+pub use draft::{Phase, Plan, PlanOptions};
 pub use export::Exported;
+pub use permitted::NotPermitted;
 pub use problem::{Problem, ProblemKind};
 pub use snapshot::Snapshot;
-pub use step::{Action, AdoptedFrom, Base, MemberChange, Step, Target};
+pub use step::{Action, AdoptedFrom, Base, Fingerprint, MemberChange, Step, Target};

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use super::step::Target;
+use crate::core::client::id::ClientId;
 use crate::core::client::metadata::InvalidRegistration;
 use crate::core::declaration::DeclarationName;
+use crate::core::management::issuer_rules::InvalidIssuer;
+use crate::core::owner::{Owner, OwnerId};
+use crate::core::realm::RealmName;
 use crate::core::scope::Scope;
+use crate::core::trust::issuer::IssuerUrl;
 
 /// What is wrong with the declaration of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +51,25 @@ pub enum ProblemKind {
     },
     /// A client that authenticates by its secret was declared without one.
     NeedsSecret,
+    /// A client was to have an owner that there is not.
+    UnknownOwner(OwnerId),
+    /// A client was to have an owner that is disabled, and that the file does not declare.
+    DisabledOwner(OwnerId),
+    /// More principals act for an owner than may.
+    TooManyPrincipals,
+    /// An owner was to be deleted that still has clients.
+    StillOwns(Vec<(RealmName, ClientId)>),
+    /// An issuer cannot be trusted so.
+    Issuer(InvalidIssuer),
+    /// Who an issuer is does not change: rules name it.
+    OtherIssuer {
+        /// Who it is.
+        is: IssuerUrl,
+        /// Who it was to be.
+        declared: IssuerUrl,
+    },
+    /// An issuer was to be deleted that rules of clients need.
+    IssuerIsUsed(Vec<(RealmName, ClientId)>),
 }
 
 impl fmt::Display for ProblemKind {
@@ -62,6 +86,43 @@ impl fmt::Display for ProblemKind {
             Self::NeedsSecret => {
                 formatter.write_str("it says generate: false, and one of its authentication methods uses a secret")
             }
+            Self::UnknownOwner(owner) => {
+                write!(formatter, "its owner '{owner}' does not exist, and the file does not declare it")
+            }
+            Self::DisabledOwner(owner) => {
+                write!(formatter, "its owner '{owner}' is disabled, so it is given no client")
+            }
+            Self::TooManyPrincipals => {
+                write!(formatter, "an owner has at most {} AWS principals", Owner::MAX_PRINCIPALS)
+            }
+            Self::StillOwns(clients) => {
+                write!(formatter, "it would be deleted, and still owns {}", Named(clients))
+            }
+            Self::Issuer(error) => error.fmt(formatter),
+            Self::OtherIssuer { is, declared } => {
+                write!(formatter, "it is {is}, which rules may name, and does not become {declared}")
+            }
+            Self::IssuerIsUsed(clients) => {
+                write!(formatter, "it would be removed, and rules need it of {}", Named(clients))
+            }
         }
     }
 }
+
+/// Clients in a sentence: the first of them, and how many more there are.
+struct Named<'a>(&'a [(RealmName, ClientId)]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |id: &(RealmName, ClientId)| Target::from(id).to_string();
+        let first: Vec<String> = self.0.iter().take(NAMED).map(name).collect();
+        formatter.write_str(&first.join(", "))?;
+        match self.0.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(formatter, " and {more} more"),
+        }
+    }
+}
+
+/// How many clients are named.
+const NAMED: usize = 3;

@@ -2,12 +2,18 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
+use crate::core::client::Client;
 use crate::core::client::id::{ClientId, RegistrationId};
 use crate::core::declaration::{DeclarationName, ManagedBy};
-use crate::core::realm::RealmName;
+use crate::core::owner::{Owner, OwnerId};
+use crate::core::realm::{Realm, RealmName};
+use crate::core::trust::issuer::{IssuerName, TrustedIssuer};
 
 /// What happens to one record. Whoever reads it again can carry it out, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +56,18 @@ pub enum Target {
         /// Its name.
         realm: RealmName,
     },
+    /// An owner.
+    Owner {
+        /// Its id.
+        owner: OwnerId,
+    },
+    /// An issuer that a realm trusts.
+    Issuer {
+        /// The realm.
+        realm: RealmName,
+        /// Its name there.
+        name: IssuerName,
+    },
     /// A client.
     Client {
         /// The realm that owns it.
@@ -67,7 +85,7 @@ pub enum Action {
     Create,
     /// It is changed.
     Change,
-    /// It is disabled, and then deleted.
+    /// It is deleted; a client or an owner is disabled before.
     Delete,
     /// It is as it is declared.
     Nothing,
@@ -77,12 +95,20 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// How often it had been changed.
+    /// How often it had been changed; of an issuer, how often its realm had, which is not compared: others change that, too.
     pub revision: u64,
+    /// What it was to the letter, of an owner or an issuer: one may be removed and made again with the same revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
     /// Which registration of a client of this id it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_id: Option<RegistrationId>,
 }
+
+/// The SHA-256 of a record, which has no secret in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
 
 /// What becomes of one member; null is what is not set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,12 +144,58 @@ impl Action {
     }
 }
 
-impl Target {
-    /// The realm that it is, or is in.
-    pub fn realm(&self) -> &RealmName {
-        match self {
-            Self::Realm { realm } | Self::Client { realm, .. } => realm,
-        }
+impl Base {
+    /// What there is of a realm.
+    pub(super) fn of_realm(realm: &Realm) -> Self {
+        Self { revision: realm.revision, fingerprint: None, registration_id: None }
+    }
+
+    /// What there is of an owner.
+    pub(super) fn of_owner(owner: &Owner) -> Self {
+        Self { revision: owner.revision, fingerprint: Some(Fingerprint::of(owner)), registration_id: None }
+    }
+
+    /// What there is of an issuer in its realm.
+    pub(super) fn of_issuer(realm: &Realm, issuer: &TrustedIssuer) -> Self {
+        Self { revision: realm.revision, fingerprint: Some(Fingerprint::of(issuer)), registration_id: None }
+    }
+
+    /// What there is of a client.
+    pub(super) fn of_client(client: &Client) -> Self {
+        let registration_id = Some(client.registration_id.clone());
+        Self { revision: client.revision, fingerprint: None, registration_id }
+    }
+}
+
+impl Fingerprint {
+    pub(super) fn of<T: Serialize>(record: &T) -> Self {
+        // What cannot be written is like nothing that is stored.
+        let json = serde_json::to_vec(record).unwrap_or_default();
+        Self(URL_SAFE_NO_PAD.encode(Sha256::digest(json)))
+    }
+}
+
+impl From<&RealmName> for Target {
+    fn from(realm: &RealmName) -> Self {
+        Self::Realm { realm: realm.clone() }
+    }
+}
+
+impl From<&OwnerId> for Target {
+    fn from(owner: &OwnerId) -> Self {
+        Self::Owner { owner: owner.clone() }
+    }
+}
+
+impl From<&(RealmName, IssuerName)> for Target {
+    fn from((realm, name): &(RealmName, IssuerName)) -> Self {
+        Self::Issuer { realm: realm.clone(), name: name.clone() }
+    }
+}
+
+impl From<&(RealmName, ClientId)> for Target {
+    fn from((realm, client_id): &(RealmName, ClientId)) -> Self {
+        Self::Client { realm: realm.clone(), client_id: client_id.clone() }
     }
 }
 
@@ -131,6 +203,8 @@ impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Realm { realm } => write!(formatter, "realm '{realm}'"),
+            Self::Owner { owner } => write!(formatter, "owner '{owner}'"),
+            Self::Issuer { realm, name } => write!(formatter, "issuer '{name}' of realm '{realm}'"),
             Self::Client { realm, client_id } => write!(formatter, "client '{client_id}' of realm '{realm}'"),
         }
     }

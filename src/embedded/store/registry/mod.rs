@@ -1,10 +1,13 @@
 //! Realms, registrations, digests of secrets and signing keys in one SQLite file, which the server reads and the command line
 //! writes at the same time. A client's secret itself is stored nowhere; a signing key has to be.
 
+pub(super) mod admin_log;
+pub mod contents;
 mod fault;
 mod rows;
 mod schema;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +16,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use zeroize::Zeroizing;
 
 use self::fault::{Fault, SERVICE, not_done};
 use self::rows::{
-    found, from_json, insert_client, revision, select_client, select_keys, select_realm, select_secret_dates,
-    select_secrets, to_json, write_realm, write_secret,
+    delete_owner, found, from_json, insert_client, insert_line, revision, select_client, select_keys, select_owner,
+    select_owners, select_realm, select_secret_dates, select_secrets, to_json, write_owner, write_realm, write_secret,
 };
 use self::schema::{is_of_this_version, migrate};
+use crate::core::admin_log::AdminLogLine;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
@@ -27,6 +32,7 @@ use crate::core::client_auth;
 use crate::core::keys::KeyError;
 use crate::core::keys::published::{PublishedKeys, VerificationKeys};
 use crate::core::keys::set::KeySet;
+use crate::core::owner::{Owner, OwnerId};
 use crate::core::port_error::PortError;
 use crate::core::ports::{
     ClientPage, ClientRegistry, KeyStore, KeyStoreError, Registrar, RegistrarError, SecretSource, VerificationKeySource,
@@ -91,28 +97,39 @@ impl SqliteRegistry {
         self.log_holds_removed.load(Ordering::Relaxed)
     }
 
-    /// Whether nobody has registered anything: no realm and no client.
+    /// Whether nobody has registered anything: no realm, no client and no owner.
     ///
     /// # Errors
     /// [`PortError::Unavailable`].
     pub async fn is_empty(&self) -> Result<bool, PortError> {
         self.read_with(|connection| {
             let found: Option<i64> = connection
-                .query_row("SELECT 1 FROM realms UNION ALL SELECT 1 FROM clients LIMIT 1", [], |row| row.get(0))
+                .query_row(
+                    "SELECT 1 FROM realms UNION ALL SELECT 1 FROM clients UNION ALL SELECT 1 FROM owners LIMIT 1",
+                    [],
+                    |row| row.get(0),
+                )
                 .optional()?;
             Ok(found.is_none())
         })
         .await
     }
 
-    /// Writes a realm and its first clients in one transaction: after a crash there are all of them or none.
+    /// Writes a realm, its first clients and the lines of the admin log about them in one transaction: after a crash there are all of
+    /// them or none.
     ///
     /// # Errors
     /// [`RegistrarError`] where one of them exists already, or the file cannot be written.
-    pub async fn seed(&self, realm: &Realm, clients: &[(Client, ClientSecret)]) -> Result<(), RegistrarError> {
-        let realm = realm.clone();
+    pub async fn seed(
+        &self,
+        realm: &Realm,
+        clients: &[(Client, ClientSecret)],
+        lines: &[AdminLogLine],
+    ) -> Result<(), RegistrarError> {
+        let (realm, lines) = (realm.clone(), lines.to_vec());
         let clients: Vec<_> = clients.iter().map(|(client, secret)| (client.clone(), secret.digest())).collect();
         self.write_with(move |transaction| {
+            lines.iter().try_for_each(|line| insert_line(transaction, line))?;
             write_realm(transaction, &realm)?;
             clients.iter().try_for_each(|(client, digest)| insert_client(transaction, client, Some(digest)))
         })
@@ -311,6 +328,15 @@ impl Registrar for SqliteRegistry {
         client.ok_or(RegistrarError::NotFound)
     }
 
+    async fn read_many(&self, clients: &[(RealmName, ClientId)]) -> Result<Vec<Client>, RegistrarError> {
+        let clients: BTreeSet<_> = clients.iter().cloned().collect();
+        let found = self.read_with(move |connection| {
+            let found = clients.iter().map(|(realm, client_id)| select_client(connection, realm, client_id));
+            found.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(found.await?)
+    }
+
     async fn list(
         &self,
         realm: &RealmName,
@@ -346,6 +372,22 @@ impl Registrar for SqliteRegistry {
         Ok(self.read_with(move |connection| select_realm(connection, &name)).await?)
     }
 
+    async fn delete_realm(&self, realm: &Realm) -> Result<(), RegistrarError> {
+        let realm = realm.clone();
+        self.remove_with(move |transaction| {
+            let deleted = transaction.execute(
+                "DELETE FROM realms WHERE name = ?1 AND revision = ?2
+                     AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.realm = ?1)",
+                params![realm.name.as_str(), revision(realm.revision)?],
+            )?;
+            if deleted == 0 && select_realm(transaction, &realm.name)?.is_some() {
+                return Err(RegistrarError::Conflict.into());
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn list_realms(&self) -> Result<Vec<Realm>, RegistrarError> {
         let realms = self.read_with(|connection| {
             let mut statement = connection.prepare_cached("SELECT settings FROM realms ORDER BY name")?;
@@ -357,14 +399,32 @@ impl Registrar for SqliteRegistry {
         });
         Ok(realms.await?)
     }
+
+    async fn put_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        let owner = owner.clone();
+        self.write_with(move |transaction| write_owner(transaction, &owner)).await
+    }
+
+    async fn delete_owner(&self, owner: &Owner) -> Result<(), RegistrarError> {
+        let owner = owner.clone();
+        self.write_with(move |transaction| delete_owner(transaction, &owner)).await
+    }
+
+    async fn read_owner(&self, id: &OwnerId) -> Result<Option<Owner>, RegistrarError> {
+        let id = id.clone();
+        Ok(self.read_with(move |connection| select_owner(connection, &id)).await?)
+    }
+
+    async fn list_owners(&self) -> Result<Vec<Owner>, RegistrarError> {
+        Ok(self.read_with(select_owners).await?)
+    }
 }
 
 /// The public halves are a part of the private keys, so whoever stores the latter has published them.
 #[async_trait]
 impl KeyStore for SqliteRegistry {
     async fn read_keys(&self, realm: &RealmName) -> Result<Option<KeySet>, PortError> {
-        let realm = realm.clone();
-        let keys = self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await?;
+        let keys = self.read_keys_text(realm).await?;
         let corrupt = |error: KeyError| PortError::Corrupt { service: SERVICE, detail: error.to_string() };
         keys.map(|keys| KeySet::from_json(&keys).map_err(corrupt)).transpose()
     }
@@ -388,9 +448,29 @@ impl KeyStore for SqliteRegistry {
         )
         .await
     }
+
+    async fn delete_keys(&self, realm: &RealmName) -> Result<bool, PortError> {
+        if self.read_keys_text(realm).await?.is_none() {
+            return Ok(false);
+        }
+        let realm = realm.clone();
+        let deleted = self.remove_with(move |transaction| {
+            transaction.execute("DELETE FROM signing_keys WHERE realm = ?1", [realm.as_str()])?;
+            Ok(())
+        });
+        deleted.await.map(|()| true).map_err(|error| match error {
+            RegistrarError::Port(error) => error,
+            other => PortError::Unavailable { service: SERVICE, detail: other.to_string() },
+        })
+    }
 }
 
 impl SqliteRegistry {
+    async fn read_keys_text(&self, realm: &RealmName) -> Result<Option<Zeroizing<String>>, PortError> {
+        let realm = realm.clone();
+        self.read_with(move |connection| select_keys(connection, &realm, "private_keys")).await
+    }
+
     async fn write_keys(&self, realm: &RealmName, keys: &KeySet, statement: &'static str) -> Result<(), KeyStoreError> {
         let (realm, keys) = (realm.clone(), keys.clone());
         let written = self.remove_with(move |transaction| {

@@ -6,9 +6,11 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
+use crate::core::admin_log::AdminLogLine;
 use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::secret::{Beside, ClientSecrets, PreviousSecretDates, SecretDates, SecretDigest};
+use crate::core::owner::{Owner, OwnerId};
 use crate::core::ports::RegistrarError;
 use crate::core::realm::{Realm, RealmName};
 use crate::core::time::UnixSeconds;
@@ -101,6 +103,62 @@ pub(super) fn write_realm(transaction: &Transaction<'_>, realm: &Realm) -> Resul
     if written == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
 }
 
+pub(super) fn insert_line(transaction: &Transaction<'_>, line: &AdminLogLine) -> Result<(), Fault> {
+    transaction.execute(
+        "INSERT INTO admin_log (id, line, expires_at) VALUES (?1, ?2, ?3)",
+        params![line.id.as_str(), to_json(line)?, time(line.expires_at)?],
+    )?;
+    Ok(())
+}
+
+pub(super) fn write_owner(transaction: &Transaction<'_>, owner: &Owner) -> Result<(), Fault> {
+    let json = to_json(owner)?;
+    let written = if owner.revision == 1 {
+        transaction.execute(
+            "INSERT INTO owners (owner, record, revision) VALUES (?1, ?2, 1) ON CONFLICT DO NOTHING",
+            params![owner.owner.as_str(), json],
+        )?
+    } else {
+        transaction.execute(
+            "UPDATE owners SET record = ?2, revision = ?3 WHERE owner = ?1 AND revision = ?3 - 1",
+            params![owner.owner.as_str(), json, revision(owner.revision)?],
+        )?
+    };
+    if written == 1 { Ok(()) } else { Err(RegistrarError::Conflict.into()) }
+}
+
+pub(super) fn delete_owner(transaction: &Transaction<'_>, owner: &Owner) -> Result<(), Fault> {
+    let deleted = transaction.execute(
+        "DELETE FROM owners WHERE owner = ?1 AND revision = ?2",
+        params![owner.owner.as_str(), revision(owner.revision)?],
+    )?;
+    if deleted == 1 {
+        return Ok(());
+    }
+    Err(match select_owner(transaction, &owner.owner)? {
+        Some(_) => RegistrarError::Conflict.into(),
+        None => RegistrarError::NotFound.into(),
+    })
+}
+
+pub(super) fn select_owner(connection: &Connection, id: &OwnerId) -> Result<Option<Owner>, Fault> {
+    connection
+        .prepare_cached("SELECT record FROM owners WHERE owner = ?1")?
+        .query_row(params![id.as_str()], |row| row.get::<_, String>(0))
+        .optional()?
+        .map(|json| from_json(&json, "an owner"))
+        .transpose()
+}
+
+pub(super) fn select_owners(connection: &Connection) -> Result<Vec<Owner>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT record FROM owners ORDER BY owner")?;
+    let mut owners = Vec::new();
+    for json in statement.query_map([], |row| row.get::<_, String>(0))? {
+        owners.push(from_json::<Owner>(&json?, "an owner")?);
+    }
+    Ok(owners)
+}
+
 pub(super) fn select_client(
     connection: &Connection,
     realm: &RealmName,
@@ -174,7 +232,7 @@ pub(super) fn from_json<T: DeserializeOwned>(json: &str, what: &str) -> Result<T
     serde_json::from_str(json).map_err(|_| Fault::Corrupt(what.to_owned()))
 }
 
-fn time(time: UnixSeconds) -> Result<i64, Fault> {
+pub(super) fn time(time: UnixSeconds) -> Result<i64, Fault> {
     i64::try_from(time.0).map_err(|_| Fault::Corrupt("a time".to_owned()))
 }
 

@@ -10,12 +10,11 @@ use crate::embedded::store::fault::StoreError;
 /// Brings the schema up to this version's. Takes no lock where it is.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| StoreError::of_sqlite(path, &error);
-    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
     let missing = |version: i64| {
         let missing = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..));
         missing.ok_or_else(|| StoreError::Newer { path: path.to_owned() })
     };
-    let found = version(connection).map_err(failed)?;
+    let found = version_of(connection).map_err(failed)?;
     if missing(found)?.is_empty() {
         return Ok(());
     }
@@ -25,7 +24,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     // Another process may have been quicker.
-    for schema in missing(version(&transaction).map_err(failed)?)? {
+    for schema in missing(version_of(&transaction).map_err(failed)?)? {
         transaction.execute_batch(schema).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
@@ -33,16 +32,28 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 
 /// Whether a file that took the place of another is a whole registry. One that is still being written is none, and nothing is made of it.
 pub(super) fn is_of_this_version(connection: &Connection) -> Result<(), StorageCause> {
-    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    let version = version.map_err(|error| StorageCause::of_sqlite(&error))?;
-    if usize::try_from(version) == Ok(SCHEMAS.len()) {
-        return Ok(());
-    }
-    Err(StorageCause::Replaced)
+    let version = version_of(connection).map_err(|error| StorageCause::of_sqlite(&error))?;
+    if version == versions() { Ok(()) } else { Err(StorageCause::Replaced) }
+}
+
+/// The version of the tables in a file; 0 where nobody has made any.
+pub(super) fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// The version that this build writes.
+pub(super) fn versions() -> i64 {
+    i64::try_from(SCHEMAS.len()).unwrap_or(i64::MAX)
+}
+
+/// Makes the tables of an earlier version in an empty database, to compare others with.
+pub(super) fn make(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    let version = usize::try_from(version).unwrap_or_default();
+    SCHEMAS.iter().take(version).try_for_each(|schema| connection.execute_batch(schema))
 }
 
 /// What each version adds to the one before it; the first to an empty file.
-const SCHEMAS: [&str; 5] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
+const SCHEMAS: [&str; 6] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];
 
 const SCHEMA_1: &str = "
     CREATE TABLE realms (
@@ -105,4 +116,20 @@ const SCHEMA_5: &str = "
     ALTER TABLE client_secrets ADD COLUMN previous_made_at INTEGER;
     ALTER TABLE client_secrets ADD COLUMN previous_expires_at INTEGER NOT NULL DEFAULT 0;
     PRAGMA user_version = 5;
+";
+
+/// Who owns clients, and who has changed what. A line's id begins with its time, so that its order is that of time.
+const SCHEMA_6: &str = "
+    CREATE TABLE owners (
+        owner    TEXT PRIMARY KEY,
+        record   TEXT NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE admin_log (
+        id         TEXT PRIMARY KEY,
+        line       TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX admin_log_expires_at ON admin_log (expires_at);
+    PRAGMA user_version = 6;
 ";

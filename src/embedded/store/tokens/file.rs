@@ -14,6 +14,7 @@ use crate::embedded::store::fault::StoreError;
 use crate::embedded::store::passed_time::{MARGIN_OF_CLOCKS, PassedTime};
 use crate::embedded::store::provenance::{EndsSeen, FileMark};
 use crate::embedded::store::replay_guard;
+use crate::embedded::store::use_marks;
 
 /// Deletes what has expired.
 pub(super) struct Sweep {
@@ -80,6 +81,12 @@ impl Sweep {
         ] {
             transaction.prepare_cached(statement)?.execute(params![over, MOST_FORGOTTEN])?;
         }
+        transaction
+            .prepare_cached(
+                "DELETE FROM client_uses WHERE registration_id IN
+                     (SELECT registration_id FROM client_uses WHERE day <= ?1 LIMIT ?2)",
+            )?
+            .execute(params![seconds(UnixSeconds(passed.0.saturating_sub(use_marks::KEPT))), MOST_FORGOTTEN])?;
         put_number(&transaction, PASSED, seconds(passed))?;
         transaction.commit()
     }
@@ -112,6 +119,7 @@ pub(super) fn prepare(
         _ => return Err(StoreError::Newer { path: path.to_owned() }),
     }
     transaction.execute_batch(replay_guard::SCHEMA).map_err(of_sqlite)?;
+    transaction.execute_batch(use_marks::SCHEMA).map_err(of_sqlite)?;
     // A file that does not say what it has seen pass has seen nothing.
     let passed = fact(&transaction, PASSED).map_err(of_sqlite)?.and_then(Result::ok).unwrap_or_default();
     let ends = number(&transaction, ENDS).map_err(of_sqlite)?.unwrap_or_default();
@@ -150,6 +158,10 @@ fn end_all(connection: &Connection, now: UnixSeconds, mark: FileMark, seen: &End
     connection.execute("DELETE FROM access_tokens", [])?;
     let since = number(connection, WHOLE_SINCE)?.unwrap_or_default().max(seconds(now));
     put_number(connection, WHOLE_SINCE, since)?;
+    // Who was used since the copy was made nobody knows either.
+    if connection.table_exists(None, "client_uses")? {
+        connection.execute("DELETE FROM client_uses", [])?;
+    }
     let ends = number(connection, ENDS)?.unwrap_or_default().max(seen.highest().unwrap_or_default());
     put_number(connection, ENDS, ends)?;
     put_mark(connection, mark)

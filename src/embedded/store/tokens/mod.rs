@@ -30,6 +30,7 @@ use crate::embedded::store::fault::StoreError;
 use crate::embedded::store::provenance::EndsSeen;
 use crate::embedded::store::quotas::SqliteQuotas;
 use crate::embedded::store::replay_guard::SqliteReplayGuard;
+use crate::embedded::store::use_marks::SqliteUseMarks;
 
 /// A [`TokenStore`] and a [`Denylist`] on disk.
 pub struct SqliteTokens {
@@ -69,6 +70,11 @@ impl SqliteTokens {
     /// What has been used once, in the same database.
     pub fn replay_guard(&self) -> Arc<SqliteReplayGuard> {
         Arc::new(SqliteReplayGuard::new(Arc::clone(&self.database)))
+    }
+
+    /// On which day clients were last used, in the same database.
+    pub fn use_marks(&self) -> Arc<SqliteUseMarks> {
+        Arc::new(SqliteUseMarks::new(Arc::clone(&self.database)))
     }
 
     /// Carries everything over into the one file and has the disk confirm it; for a shutdown.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::access_token::record::{AccessTokenRecord, RevokedToken, StoredToken};
 use crate::core::time::UnixSeconds;
+use crate::core::trust::rule::RuleName;
 
 /// Without the names of the members that every record has, which would be a third of it: what is stored is written twice, to the log and
 /// from there to the file.
@@ -20,11 +21,12 @@ pub(super) fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
         jti,
         audit_tracking_id,
         claims,
+        trust_rule,
     } = record;
     let mut value = Vec::with_capacity(USUAL_RECORD_BYTES);
     value.push(AccessTokenRecord::VERSION);
-    let members =
-        (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {});
+    let optional = Optional { trust_rule: trust_rule.clone() };
+    let members = (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, optional);
     serde_json::to_writer(&mut value, &members).ok()?;
     Some(value)
 }
@@ -32,7 +34,7 @@ pub(super) fn encode(record: &AccessTokenRecord) -> Option<Vec<u8>> {
 /// What takes the place of a record when its token is revoked.
 pub(super) fn encode_mark(audit_tracking_id: &str) -> Option<Vec<u8>> {
     let mut value = vec![RevokedToken::VERSION];
-    serde_json::to_writer(&mut value, &(audit_tracking_id, Optional {})).ok()?;
+    serde_json::to_writer(&mut value, &(audit_tracking_id, Optional::default())).ok()?;
     Some(value)
 }
 
@@ -41,7 +43,7 @@ pub(super) fn decode(expires_at: i64, value: &[u8]) -> Option<StoredToken> {
     match value.split_first()? {
         (&AccessTokenRecord::VERSION, members) => Some(StoredToken::Live(Box::new(record(expires_at, members)?))),
         (&RevokedToken::VERSION, members) => {
-            let (audit_tracking_id, Optional {}) = serde_json::from_slice(members).ok()?;
+            let (audit_tracking_id, Optional { .. }) = serde_json::from_slice(members).ok()?;
             Some(StoredToken::Revoked(RevokedToken { expires_at, audit_tracking_id }))
         }
         _ => None,
@@ -49,8 +51,9 @@ pub(super) fn decode(expires_at: i64, value: &[u8]) -> Option<StoredToken> {
 }
 
 fn record(expires_at: UnixSeconds, members: &[u8]) -> Option<AccessTokenRecord> {
-    let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, Optional {}) =
+    let (realm, client_id, registration_id, scope, iss, aud, iat, jti, audit_tracking_id, claims, optional) =
         serde_json::from_slice(members).ok()?;
+    let Optional { trust_rule } = optional;
     Some(AccessTokenRecord {
         realm,
         client_id,
@@ -63,12 +66,16 @@ fn record(expires_at: UnixSeconds, members: &[u8]) -> Option<AccessTokenRecord> 
         jti,
         audit_tracking_id,
         claims,
+        trust_rule,
     })
 }
 
 /// Members by name that a record or a mark may have. Those of a later build are passed over: what must not be, has another version.
-#[derive(Serialize, Deserialize)]
-struct Optional {}
+#[derive(Default, Serialize, Deserialize)]
+struct Optional {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trust_rule: Option<RuleName>,
+}
 
 const USUAL_RECORD_BYTES: usize = 256;
 
@@ -104,6 +111,7 @@ mod tests {
                     expires_at: UnixSeconds(1_800_003_600),
                     jti: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
                     audit_tracking_id: "00010203-0405-4607-8809-0a0b0c0d0e0f".to_owned(),
+                    trust_rule: (!claims.is_empty()).then(|| "orders".parse().expect("a name")),
                     claims,
                 };
                 let expires_at = seconds(record.expires_at);

@@ -910,6 +910,7 @@ impl World {
             // As the function has it, which may not make the id.
             identity: Arc::new(RegistryIdentity::new(stack.dynamodb.clone(), &stack.registry_table)),
             registry,
+            book: stack.book(clock.clone()),
         };
         Rotation::new(stores, key_interval, clock, Arc::new(SystemRandom), Arc::default())
     }
