@@ -14,14 +14,6 @@ pub struct Unambiguous(
     pub Value,
 );
 
-/// The value that the text is.
-///
-/// # Errors
-/// Where it is not JSON, and where an object says anything twice. The error has the place, and nothing of the text.
-pub fn unambiguous(text: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(text).map(|Unambiguous(value)| value)
-}
-
 /// The one object that the text is; `None` where it is not one, or says anything twice.
 pub(crate) fn unambiguous_object(text: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(text) {

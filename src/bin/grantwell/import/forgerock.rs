@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use grantwell::core::client::grant_type::GrantType;
-use grantwell::core::json::unambiguous;
 use grantwell::core::realm::RealmName;
 use serde_json::{Value, json};
 
 use super::client::{Client, Proof, Without};
 use super::export::{Export, named, placed};
-use super::keys::Keys;
+use super::keys::{Keys, set_of};
 use super::source::{Malformed, Source, Taken};
 
 /// The clients of an export: what a query answers, what frodo or Amster writes, a list of clients, or one.
@@ -216,7 +215,7 @@ fn proof(client: &mut Client, advanced: &mut Source, signatures: &mut Source) ->
     // The set is text.
     let jwks = signatures.any("jwkSet").map(|jwks| {
         jwks.map(|jwks| match &jwks {
-            Value::String(text) => unambiguous(text).unwrap_or_default(),
+            Value::String(text) => set_of(text),
             _ => jwks,
         })
     });

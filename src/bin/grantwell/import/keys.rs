@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use grantwell::core::json::Unambiguous;
 use grantwell::core::keys::jwk_set::{InvalidJwks, JwkSet, VerifyingKey};
 use grantwell::core::keys::jws_algorithm::JwsAlgorithm;
 use grantwell::core::keys::remote::JwksUrl;
@@ -19,6 +20,11 @@ pub(super) struct Keys {
     pub(super) jwks_uri: Option<Taken<String>>,
     /// The algorithm of its assertions.
     pub(super) alg: Option<Taken<String>>,
+}
+
+/// A JWK Set that an export has as text. What is not one is said to have no key.
+pub(super) fn set_of(text: &str) -> Value {
+    serde_json::from_str(text).map(|Unambiguous(set)| set).unwrap_or_default()
 }
 
 impl Client {

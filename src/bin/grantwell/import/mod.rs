@@ -18,10 +18,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use grantwell::core::declaration::DeclarationName;
-use grantwell::core::json::unambiguous;
 use grantwell::core::realm::RealmName;
 use serde_json::Value;
-use serde_json::error::Category;
 
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -48,7 +46,7 @@ pub(crate) struct Arguments {
     /// The product that the export is of
     #[arg(long, value_name = "PRODUCT", value_enum)]
     from: Product,
-    /// The export, as JSON; - for standard input
+    /// The export, in JSON or YAML; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The name that the file has, which is what keeps its records from those of another [default: from-PRODUCT]
@@ -72,14 +70,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { from, file, name, realm, out, output } = arguments;
     let place = crate::document::name_of(file);
-    let text = crate::document::read(file, MAX_BYTES).map_err(|fault| Failure::new(fault.of(&place)))?;
+    let value = crate::document::read(file, MAX_BYTES).and_then(|text| crate::document::parse(&text));
+    let value = value.map_err(|fault| Failure::new(fault.of(&place)))?;
     let name = match name {
         Some(name) => name.clone(),
         None => format!("from-{}", from.as_str()).parse().map_err(|error| Failure::new(format!("{error}")))?,
     };
 
     // 1. What the export has.
-    let value = parse(&place, &text)?;
+    if value.is_null() {
+        return Err(Failure::new(format!("{place} is empty")));
+    }
     let of_file = |error: Malformed| Failure::new(format!("{place}: {error}"));
     let (document, report) = import(value, *from, realm.as_ref(), &name).map_err(of_file)?;
 
@@ -91,24 +92,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::new(format!("{place} has no client that can be taken, so there is no file")));
     }
     Ok(())
-}
-
-fn parse(place: &str, text: &str) -> Result<Value, Failure> {
-    // Programs on Windows begin a file with this mark.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() {
-        return Err(Failure::new(format!("{place} is empty")));
-    }
-    unambiguous(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Failure::new(match error.classify() {
-            Category::Eof => {
-                format!("{place} is cut off: its JSON ends at line {line}, column {column}, before it is complete")
-            }
-            Category::Data => format!("{place} has an object with a member twice, before line {line}, column {column}"),
-            _ => format!("{place} is not JSON that can be read: {error}"),
-        })
-    })
 }
 
 /// The file that an export becomes, and what becomes of each of its members. Reads and writes nothing.

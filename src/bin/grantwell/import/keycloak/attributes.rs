@@ -1,10 +1,9 @@
 //! The attributes of a client of Keycloak: settings by the names of its extensions, all of them texts.
 
-use grantwell::core::json::unambiguous;
 use serde_json::Value;
 
 use crate::import::client::{Client, Without};
-use crate::import::keys::Keys;
+use crate::import::keys::{Keys, set_of};
 use crate::import::source::{Malformed, Source, Taken};
 
 /// Where the keys of the client are. Keycloak keeps an address or a set that it does not use any more.
@@ -23,10 +22,8 @@ pub(super) fn keys(client: &mut Client, attributes: &mut Source) -> Result<Keys,
     if let Some(unused) = unused {
         client.not_taken(&unused, "Keycloak does not use it, as use.jwks.url and use.jwks.string say");
     }
-    // What is not JSON is said to have no key.
-    let read = |jwks: String| unambiguous(&jwks).unwrap_or(Value::Null);
     Ok(Keys {
-        jwks: jwks.map(|jwks| jwks.map(read)),
+        jwks: jwks.map(|jwks| jwks.map(|text| set_of(&text))),
         jwks_uri,
         alg: text(attributes, "token.endpoint.auth.signing.alg")?,
     })
