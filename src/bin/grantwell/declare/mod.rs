@@ -273,7 +273,8 @@ async fn require_permitted(management: &Management, plan: &Plan) -> Result<(), F
 
 /// Lines below a sentence, the first of them.
 fn listed(lines: &[String]) -> String {
-    let shown: String = lines.iter().take(PROBLEMS).map(|line| format!("\n  {line}")).collect();
+    let shown: Vec<&str> = lines.iter().take(PROBLEMS).map(String::as_str).collect();
+    let shown = format!("\n  {}", shown.join("\n  "));
     match lines.len().saturating_sub(PROBLEMS) {
         0 => shown,
         more => format!("{shown}\n  and {more} more"),
