@@ -57,7 +57,7 @@ async fn an_owner_is_made_changed_and_deleted_by_pruning_alone() {
     let kept = house.plan(&[gone.clone()], PlanOptions::default()).await.expect("a plan");
     assert!(!kept.has_changes() && kept.left.len() == 2, "{kept:?}");
     let plan = house.plan(&[gone], PRUNE).await.expect("a plan");
-    assert_eq!(described(&plan), ["delete client 'one' of realm 'root': ", "delete owner 'alice': "]);
+    assert_eq!(described(&plan), ["delete client 'one' of realm 'root': status", "delete owner 'alice': "]);
     house.apply(&plan).await.expect("carried out");
     assert!(house.management.owners().await.expect("owners").is_empty());
 }
@@ -172,8 +172,8 @@ async fn an_issuer_is_registered_with_what_its_kind_says_and_rules_of_the_same_f
         ]
     );
     let plan = house.plan(&[json!({ "name": "team-a", "realms": file["realms"] })], PRUNE).await.expect("a plan");
-    let deletions: Vec<String> =
-        plan.phases().iter().flat_map(|phase| &phase.steps).map(|step| step.target.to_string()).collect();
+    let deletes = plan.phases().into_iter().filter(|phase| !phase.disables).flat_map(|phase| phase.steps);
+    let deletions: Vec<String> = deletes.map(|step| step.target.to_string()).collect();
     assert_eq!(deletions, ["client 'deploy' of realm 'alpha'", "issuer 'github' of realm 'alpha'"]);
     house.apply(&plan).await.expect("carried out");
     assert!(house.management.realm(&name("alpha")).await.expect("there").settings.trusted_issuers.is_empty());
@@ -432,18 +432,14 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
     for (list, entry, expected) in [
         ("owners", json!({}), ": it has to say its owner"),
         ("owners", json!({ "owner": "a b" }), ": owner: an owner's id has"),
-        (
-            "owners",
-            json!({ "owner": "a", "mail": "x" }),
-            ": there is no member 'mail'; there are owner, name, email, status, aws_principals",
-        ),
-        ("owners", json!({ "owner": "a", "status": "gone" }), ": status: unknown variant"),
+        ("owners", json!({ "owner": "a", "mail": "x" }), ": there is no member 'mail'; did you mean 'email'?"),
+        ("owners", json!({ "owner": "a", "status": "gone" }), ": status: "),
         ("owners", json!({ "owner": "a", "aws_principals": ["me"] }), ": aws_principals: "),
         ("owners", json!({ "owner": "a", "managed_by": { "name": "x" } }), ": there is no member 'managed_by'"),
         ("issuers", json!({ "name": "a" }), ": it has to say its issuer"),
         ("issuers", json!({ "issuer": "https://a.example" }), ": it has to say its name"),
         ("issuers", json!({ "name": "a", "issuer": "http://a.example" }), ": issuer: an issuer is an https URL"),
-        ("issuers", json!({ "name": "a", "kind": "okta", "issuer": "https://a.example" }), ": kind: unknown variant"),
+        ("issuers", json!({ "name": "a", "kind": "okta", "issuer": "https://a.example" }), ": kind: "),
         (
             "issuers",
             json!({ "name": "a", "preset": "github", "kind": "github" }),

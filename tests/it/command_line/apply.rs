@@ -142,7 +142,9 @@ fn more_than_ten_clients_are_deleted_only_when_the_number_is_said() {
     let ended = operator.run(&["apply", "-f", "a.yaml", "--prune", "--yes"]);
     assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
     assert!(
-        ended.stderr.contains("11 clients would be deleted, and no more than 10 are deleted at once"),
+        ended
+            .stderr
+            .contains("11 clients with their secrets would be deleted, and no more than 10 are deleted at once"),
         "{}",
         ended.stderr
     );
@@ -543,7 +545,10 @@ fn files_that_do_not_belong_together_are_refused_by_name() {
     ended.is_refusal(1, "a.yaml and b.yaml have different names");
     write(&operator, "b.yaml", "name: team-a\nclients: [{realm: alpha, client_id: one}]\n");
     let ended = operator.run(&["apply", "-f", "a.yaml", "-f", "b.yaml"]);
-    ended.is_refusal(1, "client 'one' of realm 'alpha' is declared twice: a.yaml: clients[0] and b.yaml: clients[0]");
+    ended.is_refusal(
+        1,
+        "client 'one' of realm 'alpha' is declared twice: a.yaml:3:11: clients[0] and b.yaml:2:11: clients[0]",
+    );
     let folder = operator.home.path().join("clients");
     fs::create_dir(&folder).expect("made");
     operator.refused(&["apply", "-f", "clients"], 1, "clients has no files whose names end in .yaml, .yml or .json");

@@ -10,9 +10,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use grantwell::core::admin_log::{Action as LogAction, Outcome};
-use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, Step, Target};
+use grantwell::core::admin_log::{Action as LogAction, AdminLogLine, Outcome};
+use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, Snapshot, Step, Target};
 use grantwell::core::management::{Effect, LogFilter, Management};
+use grantwell::core::owner::OwnerStatus;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::time::UnixMillis;
 use grantwell::system::SystemClock;
@@ -133,7 +134,7 @@ impl PlanFile {
         })?;
 
         // 3. It is a part of this plan.
-        let planned = |step: &Step| self.plan.steps.iter().find(|planned| is_left_of(planned, step));
+        let planned = |step: &Step| self.plan.steps.iter().find(|planned| is_left_of(planned, step, &snapshot));
         let foreign: Vec<String> = now
             .steps
             .iter()
@@ -157,8 +158,7 @@ impl PlanFile {
         })
     }
 
-    /// A client that is to be created and is not there may have been created by this plan and deleted by somebody since: it must not
-    /// come back.
+    /// What is to be created and is not there may have been created by this plan and deleted by somebody since: it must not come back.
     async fn refuse_deleted_since(&self, management: &Management, steps: &[Step]) -> Result<(), Failure> {
         let created: Vec<&Target> =
             steps.iter().filter(|step| step.action == Action::Create).map(|step| &step.target).collect();
@@ -171,10 +171,8 @@ impl PlanFile {
         let since: Vec<String> = log
             .lines
             .into_iter()
-            .filter(|(line, effect)| line.action == LogAction::DELETE_CLIENT && is_done(line.outcome, *effect))
-            .filter_map(|(line, _)| {
-                Some(Target::Client { realm: line.target.realm?, client_id: line.target.client_id? })
-            })
+            .filter(|(line, effect)| is_done(line.outcome, *effect))
+            .filter_map(|(line, _)| deleted(line))
             .filter(|deleted| created.contains(&deleted))
             .map(|deleted| deleted.to_string())
             .collect();
@@ -182,22 +180,38 @@ impl PlanFile {
     }
 }
 
+/// What a line of the log says was deleted.
+fn deleted(line: AdminLogLine) -> Option<Target> {
+    let AdminLogLine { action, target, .. } = line;
+    if action == LogAction::DELETE_CLIENT {
+        Some(Target::Client { realm: target.realm?, client_id: target.client_id? })
+    } else if action == LogAction::DELETE_REALM {
+        Some(Target::Realm { realm: target.realm? })
+    } else if action == LogAction::DELETE_OWNER {
+        Some(Target::Owner { owner: target.owner? })
+    } else {
+        None
+    }
+}
+
 /// Whether `step`, as it is planned now, is what is left of `planned`.
-fn is_left_of(planned: &Step, step: &Step) -> bool {
-    if step.action != Action::Delete {
+fn is_left_of(planned: &Step, step: &Step, stored: &Snapshot) -> bool {
+    if planned == step || step.action != Action::Delete {
         return planned == step;
     }
     // It was disabled, and then the run was interrupted.
-    let is_disabled = || match (&planned.base, &step.base) {
-        (Some(before), Some(now)) => {
+    let is_disabled = match (&step.target, &planned.base, &step.base) {
+        (Target::Client { .. }, Some(before), Some(now)) => {
             !planned.changes.is_empty()
                 && step.changes.is_empty()
                 && before.registration_id == now.registration_id
                 && before.revision.saturating_add(1) == now.revision
         }
+        // What else of it has changed is found out before it is deleted.
+        (Target::Owner { owner }, ..) => stored.owner(owner).is_some_and(|owner| owner.status == OwnerStatus::Disabled),
         _ => false,
     };
-    planned == step || (planned.action == Action::Delete && planned.target == step.target && is_disabled())
+    planned.action == Action::Delete && planned.target == step.target && is_disabled
 }
 
 fn stale(changed: &[String]) -> Failure {
