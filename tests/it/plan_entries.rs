@@ -465,7 +465,7 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
         (
             "issuers",
             json!({ "name": "a", "kind": "github", "jwks_uri": "http://a.example/k" }),
-            ": keys: keys are fetched from an https URL",
+            ": keys: jwks_uri.uri: keys are fetched from an https URL",
         ),
         (
             "issuers",
