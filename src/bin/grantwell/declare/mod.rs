@@ -273,7 +273,7 @@ async fn require_permitted(management: &Management, plan: &Plan) -> Result<(), F
 
 /// Lines below a sentence, the first of them.
 fn listed(lines: &[String]) -> String {
-    let shown: String = lines.iter().take(PROBLEMS).map(|line| format!("\n  {line}")).collect();
+    let shown: String = lines.iter().take(PROBLEMS).flat_map(|line| ["\n  ", line]).collect();
     match lines.len().saturating_sub(PROBLEMS) {
         0 => shown,
         more => format!("{shown}\n  and {more} more"),
