@@ -40,7 +40,7 @@ fn a_file_that_is_wrong_is_refused_with_its_line_and_nothing_is_made_or_repeated
             "name: a\nclients:\n- {client_id: x, scopes: read}\n",
             "standard input:3:3: clients[0]: there is no member 'scopes'; did you mean 'scope'?",
         ),
-        ("name: a\nclients: {client_id: hunter2hunter2}\n", "standard input:2:11: clients: has to be a list"),
+        ("name: a\nclients: {client_id: hunter2hunter2}\n", "standard input:2:10: clients: has to be a list"),
         (
             "name: a\nclients:\n- client_id: x\n  client_secret: hunter2hunter2\n",
             "standard input:4:18: clients[0]: client_secret: a file never has a secret",
@@ -48,11 +48,11 @@ fn a_file_that_is_wrong_is_refused_with_its_line_and_nothing_is_made_or_repeated
         ("name: a\nclients:\n- client_id: x\n  client_secret:hunter2hunter2\n", "standard input:4:3: "),
         (
             "name: a\nclients:\n- client_id: x\n  jwks: {kty: oct, k: hunter2hunter2}\n",
-            "standard input:4:10: clients[0]: jwks: key 1 of the JWK Set is a symmetric key",
+            "standard input:4:9: clients[0]: jwks: key 1 of the JWK Set is a symmetric key",
         ),
         (
             "{\"name\": \"a\", \"clients\": [{\"client_id\": \"hunter2hunter2",
-            "standard input:1:53: the file ends before something",
+            "standard input:1:55: the file ends before something",
         ),
     ] {
         let ended = operator.fed(&["apply", "-f", "-"], text);

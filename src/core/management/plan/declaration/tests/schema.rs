@@ -76,13 +76,13 @@ struct File {
     /// The name that keeps the records of this file from those of others. What `--prune` deletes has it.
     name: DeclarationName,
     /// The realms, and their settings.
-    realms: Option<Vec<Realm>>,
+    realms: Option<Vec<DeclaredRealm>>,
     /// Who is responsible for clients.
-    owners: Option<Vec<OwnerEntry>>,
+    owners: Option<Vec<DeclaredOwner>>,
     /// The issuers whose tokens realms trust.
-    issuers: Option<Vec<Issuer>>,
+    issuers: Option<Vec<DeclaredIssuer>>,
     /// The clients.
-    clients: Option<Vec<Client>>,
+    clients: Option<Vec<DeclaredClient>>,
 }
 
 /// A realm.
@@ -90,7 +90,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "realm")]
 #[expect(dead_code, reason = "its form is all that is wanted")]
-struct Realm {
+struct DeclaredRealm {
     /// Its name.
     realm: RealmName,
     /// The scopes that are granted where a request names none and the client has no default of its own.
@@ -126,7 +126,7 @@ struct Realm {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "owner")]
 #[expect(dead_code, reason = "its form is all that is wanted")]
-struct OwnerEntry {
+struct DeclaredOwner {
     /// Its id, by which clients name it.
     owner: OwnerId,
     /// A name for people.
@@ -157,7 +157,7 @@ struct OwnerEntry {
     ]
 ))]
 #[expect(dead_code, reason = "its form is all that is wanted")]
-struct Issuer {
+struct DeclaredIssuer {
     /// The realm that trusts it: root where it is left out.
     #[serde(default = "RealmName::root")]
     realm: RealmName,
@@ -195,7 +195,7 @@ struct Issuer {
     }}
 ]))]
 #[expect(dead_code, reason = "its form is all that is wanted")]
-struct Client {
+struct DeclaredClient {
     /// Its realm: root where it is left out.
     #[serde(default = "RealmName::root")]
     realm: RealmName,
