@@ -10,7 +10,7 @@ use grantwell::core::client::Client;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::secret::{ClientSecret, ClientSecrets, NewSecret, SecretDates};
 use grantwell::core::keys::set::KeySet;
-use grantwell::core::management::plan::{Action, Declaration, KeepSecret, Plan, PlanOptions, Snapshot, Step};
+use grantwell::core::management::plan::{Action, Declaration, KeepSecret, Plan, PlanOptions, Snapshot};
 use grantwell::core::management::{Management, ManagementError};
 use grantwell::core::owner::{Owner, OwnerId};
 use grantwell::core::port_error::PortError;

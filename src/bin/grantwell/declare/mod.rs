@@ -267,7 +267,7 @@ async fn require_permitted(management: &Management, plan: &Plan) -> Result<(), F
 
 /// Lines below a sentence, the first of them.
 fn listed(lines: &[String]) -> String {
-    let shown: String = lines.iter().take(PROBLEMS).map(|line| format!("\n  {line}")).collect();
+    let shown = lines.iter().take(PROBLEMS).fold(String::new(), |shown, line| shown + "\n  " + line);
     match lines.len().saturating_sub(PROBLEMS) {
         0 => shown,
         more => format!("{shown}\n  and {more} more"),
