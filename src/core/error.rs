@@ -12,7 +12,7 @@ use super::quota::QuotaState;
 use super::reason::Reason;
 use super::source::ClientSource;
 use super::trust::caller::CallerProblem;
-use super::trust::shortfalls::Shortfalls;
+use super::trust::shortfalls::NotAdmitted;
 
 /// Why a request was refused. Closed: a new variant does not compile until [`OAuthError::status`] has its row.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum ClientAuthFailure {
     /// The realm does not trust the issuer of the token, or no rule of the client names it.
     IssuerNotTrusted,
     /// What others say of the caller is verified, and satisfies no rule of the client: what each rule lacks.
-    NoTrustRule(Shortfalls),
+    NoTrustRule(NotAdmitted),
     /// AWS says of the caller nothing that makes it a role.
     AwsCaller(CallerProblem),
 }

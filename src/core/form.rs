@@ -234,7 +234,7 @@ fn place<'a>(path: impl Iterator<Item = &'a Segment>) -> String {
     let mut place = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => place.push_str(&format!("[{index}]")),
+            Segment::Seq { index } => place.extend(["[", &index.to_string(), "]"]),
             Segment::Map { key: name } | Segment::Enum { variant: name } => {
                 let Some(name) = harmless_name(name) else { break };
                 if !place.is_empty() {

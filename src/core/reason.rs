@@ -68,10 +68,10 @@ reasons! {
     Refusal AssertionExpired = "assertion_expired", "The assertion's time is over.";
     Refusal AssertionNotYetValid = "assertion_not_yet_valid", "The assertion was made in the future.";
     Refusal AssertionLifetimeTooLong = "assertion_lifetime_too_long", "The assertion is valid for longer than the realm allows, or was made longer ago.";
-    Refusal AssertionAlgorithmNotAllowed = "assertion_algorithm_not_allowed", "The client or its key may not sign with the assertion's algorithm.";
-    Refusal AssertionKeyUnknown = "assertion_key_unknown", "The client has no key of the assertion's kid, or none of its algorithm.";
-    Refusal AssertionKeyNotNamed = "assertion_key_not_named", "The client has several keys of the assertion's algorithm, and the assertion has no kid.";
-    Refusal AssertionSignatureInvalid = "assertion_signature_invalid", "The assertion was not signed with the client's key.";
+    Refusal AssertionAlgorithmNotAllowed = "assertion_algorithm_not_allowed", "The client, the issuer of its token or the key may not sign with the assertion's algorithm.";
+    Refusal AssertionKeyUnknown = "assertion_key_unknown", "The client, or the issuer of its token, has no key of the assertion's kid, or none of its algorithm.";
+    Refusal AssertionKeyNotNamed = "assertion_key_not_named", "The client, or the issuer of its token, has several keys of the assertion's algorithm, and the assertion has no kid.";
+    Refusal AssertionSignatureInvalid = "assertion_signature_invalid", "The assertion was not signed with a key of the client, or of the issuer of its token.";
     Refusal AssertionTooOld = "assertion_too_old", "The token of an issuer was made longer ago than the issuer's max_age.";
     Refusal AssertionReplayed = "assertion_replayed", "The assertion has been used before.";
     Refusal IssuerNotTrusted = "issuer_not_trusted", "The realm does not trust the token's issuer, or no trust rule of the client names it.";

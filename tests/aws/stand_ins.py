@@ -209,15 +209,17 @@ class AuthorizationServer(StandIn):
 
     def answer(self, sent: Sent) -> Answer:
         if (sent.method, sent.path) == ("GET", f"{REALM_PATH}/.well-known/oauth-authorization-server"):
-            return Answer(200, json.dumps({"issuer": self.issuer, "token_endpoint": f"{self.issuer}/access_token"}))
-        assert (sent.method, sent.path) == ("POST", f"{REALM_PATH}/access_token"), sent
+            names = {"token_endpoint": "access_token", "introspection_endpoint": "introspect", "revocation_endpoint": "token/revoke"}
+            endpoints = {name: f"{self.issuer}/{path}" for name, path in names.items()}
+            return Answer(200, json.dumps({"issuer": self.issuer, **endpoints}))
+        assert sent.method == "POST", sent
         form = sent.form
         assert "client_secret" not in form and "authorization" not in sent.headers
         try:
             verified(form["client_assertion"], self.issuer)
         except jwt.InvalidTokenError:
             return refusal()
-        return granted(form)
+        return answered(sent.path, form)
 
 
 class Door(StandIn):
@@ -228,7 +230,7 @@ class Door(StandIn):
         self._signed_for = (service, region)
 
     def answer(self, sent: Sent) -> Answer:
-        assert (sent.method, sent.path) == ("POST", f"{REALM_PATH}/access_token"), sent
+        assert sent.method == "POST", sent
         try:
             if sent.signer() != self._signed_for:
                 raise NotSigned("for another service")
@@ -239,7 +241,20 @@ class Door(StandIn):
             return Answer(403, json.dumps(repeated), headers)
         form = sent.form
         assert not {"client_secret", "client_assertion", "client_assertion_type"} & set(form)
+        return answered(sent.path, form)
+
+
+def answered(path: str, form: dict[str, str]) -> Answer:
+    if path == f"{REALM_PATH}/access_token":
         return granted(form)
+    if form["client_id"] != "orders":
+        return refusal()
+    if path == f"{REALM_PATH}/introspect":
+        # Among the rest what no server should say.
+        answer = {"active": True, "client_id": "orders", "token": form["token"]} if form["token"] == ACCESS_TOKEN else {"active": False}
+        return Answer(200, json.dumps(answer))
+    assert path == f"{REALM_PATH}/token/revoke", path
+    return Answer(200, "")
 
 
 def granted(form: dict[str, str]) -> Answer:

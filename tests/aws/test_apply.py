@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import signal
 import subprocess
 import threading
+import time
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from template import Json
 
 REALM = "alpha"
 # What differs between two runs that end in the same state: when, under which random names, and by how many writes.
-VOLATILE = {"registration_id", "client_id_issued_at", "client_secret_digests", "revision", "write_id"}
+VOLATILE = {"registration_id", "client_id_issued_at", "created_at", "client_secret_digests", "revision", "write_id"}
 WRITES = {"PutItem", "UpdateItem", "DeleteItem", "CreateSecret", "PutSecretValue", "DeleteSecret", "TagResource", "RestoreSecret"}
 NUMBERS = itertools.count()
 KEY = {"kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}
@@ -149,7 +151,6 @@ def test_an_interrupted_run_that_is_repeated_ends_in_the_same_state(
 ) -> None:
     """Killed once each write has been done, which is the state before the next; and with each write refused, others not."""
     before = Registry(emulator, binaries, tmp_path)
-    done(before.run("owner", "create", "alice", "--email", "alice@example.com"))
     done(before.run(*before.apply(first())))
     whole = Registry(emulator, binaries, tmp_path)
     whole.copy_of(before)
@@ -172,9 +173,9 @@ def test_an_interrupted_run_that_is_repeated_ends_in_the_same_state(
         planned = registry.run("diff", "-f", registry.file(second()), "--prune")
         if planned[0] != 0:
             return f"{case}: {told}\nthen still {planned}"
-        if registry.state() != expected:
-            return f"{case}: {told}\nthen {registry.state()}\nand not {expected}"
-        return None
+        state = registry.state()
+        differs = {key: (state.get(key), expected.get(key)) for key in state.keys() | expected.keys() if state.get(key) != expected.get(key)}
+        return f"{case}: {told}\nthen {differs}" if differs else None
 
     cases = [(number, is_killed) for number in range(1, writes + 1) for is_killed in (True, False)]
     with ThreadPoolExecutor(4) as pool:
@@ -216,14 +217,45 @@ def is_write(call: Call) -> bool:
     return call.action.split(":")[1] in WRITES and call.leading_key != "log#admin" and not call.is_implied
 
 
-def test_a_plan_reads_a_realm_in_two_calls_and_asks_secrets_manager_for_nothing(
+def test_ctrl_c_begins_nothing_more_and_says_what_is_done_and_what_is_not(registry: Registry, emulator: Emulator) -> None:
+    document: Json = {"name": "many", "realms": [{"realm": REALM}]}
+    document["clients"] = [{"realm": REALM, "client_id": f"c{number:02}", "scope": "read"} for number in range(24)]
+    process: subprocess.Popen[str] | None = None
+    begun, asked = threading.Event(), threading.Event()
+
+    def interrupt_once(call: Call) -> None:
+        if call.action == "secretsmanager:CreateSecret" and not asked.is_set():
+            asked.set()
+            assert begun.wait(10) and process
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+
+    with AwsCalls(emulator, registry.grants, after=interrupt_once) as aws:
+        process = registry.begin(*registry.apply(document), "--output", "json", url=aws.url)
+        begun.set()
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1, (stdout, stderr)
+    outcomes = {change["target"].get("client_id"): change["outcome"] for change in json.loads(stdout)["changes"]}
+    assert set(outcomes.values()) == {"done", "not_done"}, "what has begun is ended"
+    clients = {key.split("#")[1]: item for key, item in registry.items().items() if "client#" in key}
+    assert {client_id for client_id, outcome in outcomes.items() if outcome == "done" and client_id} == set(clients)
+    assert all(item["status"] == {"S": "active"} for item in clients.values())
+    assert "stopping: " in stderr and f"interrupted; {len(clients) + 1} changes were made: realm 'alpha'" in stderr, stderr
+    assert "not made: " in stderr and "run the command again" in stderr, stderr
+
+    done(registry.run(*registry.apply(document)))
+    registry.state()
+    assert sum("client#" in key for key in registry.items()) == 24
+
+
+def test_a_plan_of_250_clients_is_three_calls_and_asks_secrets_manager_for_nothing(
     registry: Registry, emulator: Emulator
 ) -> None:
-    """The realms, and the clients of one."""
+    """The realms, the clients of one, and the owners."""
     document = many(registry, 250, declared=range(250))
     with AwsCalls(emulator, registry.grants) as aws:
         done(registry.run("diff", "-f", registry.file(document), url=aws.url))
-        assert Counter(aws.requests) == {"dynamodb:Query": 2} and not aws.refused
+        assert Counter(aws.requests) == {"dynamodb:Query": 3} and not aws.refused
         assert all(call.consistent_read for call in aws.calls), "a plan is made of what is there"
 
 
@@ -239,8 +271,8 @@ def test_of_a_realm_of_thousands_nothing_is_read_beyond_2000_but_what_is_declare
     with AwsCalls(ministack, registry.grants) as aws:
         code, stdout, stderr = registry.run(*diff, url=aws.url)
         assert (code, "1 to create, 0 to change, 0 to delete" in stdout) == (3, True), (stdout, stderr)
-        # The realms, four pages of clients, and 241 that are declared beyond, 100 at a time.
-        assert Counter(aws.requests) == {"dynamodb:Query": 5, "dynamodb:BatchGetItem": 3} and not aws.refused
+        # The realms, four pages of clients, the owners, and 241 that are declared beyond, 100 at a time.
+        assert Counter(aws.requests) == {"dynamodb:Query": 6, "dynamodb:BatchGetItem": 3} and not aws.refused
         assert all(call.consistent_read for call in aws.calls)
     assert "realm alpha has many clients" in stdout, "some may be declared no longer"
 
@@ -288,6 +320,7 @@ def first() -> Json:
     return {
         "name": "team-a",
         "realms": [{"realm": REALM, "default_scope": "read"}],
+        "owners": [{"owner": "alice", "name": "Alice"}],
         "clients": [
             {"realm": REALM, "client_id": "kept", "scope": "read"},
             {"realm": REALM, "client_id": "off", "scope": "read"},
@@ -297,15 +330,16 @@ def first() -> Json:
 
 
 def second() -> Json:
-    """A realm changed and one made that signs; clients made with a secret, a digest and a key, changed, disabled and deleted."""
+    """A realm changed and one made that signs; owners, the same; clients made with a secret, a digest and a key, changed, disabled and deleted."""
     return {
         "name": "team-a",
         "realms": [
             {"realm": REALM, "default_scope": "write"},
             {"realm": "beta", "access_token_format": "jwt"},
         ],
+        "owners": [{"owner": "alice", "name": "Alice", "email": "alice@example.com"}, {"owner": "bob"}],
         "clients": [
-            {"realm": REALM, "client_id": "kept", "scope": "read write", "owners": ["alice"]},
+            {"realm": REALM, "client_id": "kept", "scope": "read write", "owners": ["alice", "bob"]},
             {"realm": REALM, "client_id": "off", "scope": "read", "status": "disabled"},
             {"realm": "beta", "client_id": "one", "scope": "read"},
             {"realm": "beta", "client_id": "two", "scope": "read", "client_secret_storage": "digest"},

@@ -59,11 +59,11 @@ class Command:
         self._grantwell = str(binaries / "grantwell")
 
     def run(
-        self, *arguments: str, environment: dict[str, str] | None = None, stdin: str = ""
+        self, *arguments: str, environment: dict[str, str] | None = None, stdin: str = "", command: str = "get"
     ) -> subprocess.CompletedProcess[str]:
         own = {name: value for name, value in without_aws(os.environ).items() if not name.startswith("ACTIONS_")}
         return subprocess.run(
-            [self._grantwell, "token", "get", "--client-id", "orders", *arguments],
+            [self._grantwell, "token", command, "--client-id", "orders", *arguments],
             env={**own, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent", **(environment or {})},
             input=stdin,
             capture_output=True,
@@ -152,6 +152,27 @@ def test_a_role_signs_for_the_door_and_sends_nothing_that_proves_it(command: Com
         no_region = {name: value for name, value in AWS_ENVIRONMENT.items() if "REGION" not in name}
         command.refused("this process has no AWS region", *where, "--realm", "alpha", environment=no_region)
         command.token(*where, "--realm", "alpha", "--region", REGION, environment=no_region)
+
+
+def test_a_role_asks_what_a_token_is_and_ends_it(command: Command, server: AuthorizationServer, sts: Sts) -> None:
+    by_sts = {**AWS_ENVIRONMENT, "AWS_ENDPOINT_URL_STS": sts.url}
+    with Door("lambda") as door:
+        at_door = ("--aws", "--realm", "alpha", "--door", door.url, "--service", "lambda")
+        for where, environment, asked in [(at_door, AWS_ENVIRONMENT, door), (("--aws", "--issuer", server.issuer), by_sts, server)]:
+            active = command.run(*where, environment=environment, stdin=ACCESS_TOKEN, command="introspect")
+            assert (active.returncode, active.stderr) == (0, "")
+            assert json.loads(active.stdout) == {"active": True, "client_id": "orders", "token": "[...]"}
+            assert asked.sent[-1].path == f"{REALM_PATH}/introspect"
+            other = command.run(*where, environment=environment, stdin="another-token", command="introspect")
+            assert (other.returncode, json.loads(other.stdout)) == (3, {"active": False})
+            ended = command.run(*where, environment=environment, stdin=ACCESS_TOKEN, command="revoke")
+            assert (ended.returncode, json.loads(ended.stdout)["outcome"]) == (0, "revoked_or_unknown")
+            assert asked.sent[-1].path == f"{REALM_PATH}/token/revoke"
+            for done in (active, other, ended):
+                assert not any(secret in done.stdout + done.stderr for secret in SECRETS), done
+        door.instead = Answer(400, json.dumps({"error": "invalid_request"}))
+        refused = command.run(*at_door, environment=AWS_ENVIRONMENT, stdin=ACCESS_TOKEN, command="revoke")
+        assert refused.returncode == 1 and "Only the client that it was issued to ends it so" in refused.stderr
 
 
 def test_what_aws_refuses_at_the_door_is_said_without_what_it_repeats(command: Command) -> None:

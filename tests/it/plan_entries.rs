@@ -432,18 +432,14 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
     for (list, entry, expected) in [
         ("owners", json!({}), ": it has to say its owner"),
         ("owners", json!({ "owner": "a b" }), ": owner: an owner's id has"),
-        (
-            "owners",
-            json!({ "owner": "a", "mail": "x" }),
-            ": there is no member 'mail'; there are owner, name, email, status, aws_principals",
-        ),
-        ("owners", json!({ "owner": "a", "status": "gone" }), ": status: unknown variant"),
+        ("owners", json!({ "owner": "a", "mail": "x" }), ": there is no member 'mail'; did you mean 'email'?"),
+        ("owners", json!({ "owner": "a", "status": "gone" }), ": status: "),
         ("owners", json!({ "owner": "a", "aws_principals": ["me"] }), ": aws_principals: "),
         ("owners", json!({ "owner": "a", "managed_by": { "name": "x" } }), ": there is no member 'managed_by'"),
         ("issuers", json!({ "name": "a" }), ": it has to say its issuer"),
         ("issuers", json!({ "issuer": "https://a.example" }), ": it has to say its name"),
         ("issuers", json!({ "name": "a", "issuer": "http://a.example" }), ": issuer: an issuer is an https URL"),
-        ("issuers", json!({ "name": "a", "kind": "okta", "issuer": "https://a.example" }), ": kind: unknown variant"),
+        ("issuers", json!({ "name": "a", "kind": "okta", "issuer": "https://a.example" }), ": kind: "),
         (
             "issuers",
             json!({ "name": "a", "preset": "github", "kind": "github" }),

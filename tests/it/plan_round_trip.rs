@@ -115,7 +115,7 @@ fn everything() -> Value {
               "token_endpoint_auth_methods": ["client_secret_basic"], "redirect_uris": ["https://www.example.com/callback"],
               "client_secret_expires_at": 4_000_000_000_u64, "client_secret_rotation_days": 30,
               "client_secret_storage": "secrets-manager", "access_token_lifetime": 60, "access_token_format": "opaque",
-              "access_token_persistence": "stored", "access_token_signing_alg": "PS256", "token_quota": "unlimited",
+              "access_token_persistence": "stored", "access_token_signing_alg": "PS256", "token_quota": "none",
               "token_quota_mode": "enforce", "resources": ["https://api.example.com"],
               "access_token_claims": { "tier": "gold", "n": 1.5 }, "status": "disabled" },
             { "client_id": "keys", "token_endpoint_auth_methods": ["private_key_jwt"],

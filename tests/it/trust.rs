@@ -11,7 +11,9 @@ use grantwell::system::SystemClock;
 use serde_json::{Value, json};
 
 use crate::support::cli::Store;
+use crate::support::http::Request;
 use crate::support::jws::{Signer, with};
+use crate::support::server::Start;
 
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const US: &str = "https://auth.example.com/oauth2";
@@ -60,8 +62,13 @@ impl World {
 
     fn explained(&self, arguments: &[&str]) -> Value {
         let explain = ["trust", "explain", "--client", "deploy", "--output", "json"];
-        let text = self.store.run(&[&explain[..], arguments].concat());
-        serde_json::from_str(&text).expect("JSON")
+        let output = self.store.run_with_input(&[&explain[..], arguments].concat(), "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let explained: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+        let expected = if explained["admitted_by"].is_null() { 3 } else { 0 };
+        assert_eq!((output.status.code(), &*stderr), (Some(expected), ""), "{explained}");
+        explained
     }
 
     fn refused(&self, arguments: &[&str]) -> String {
@@ -132,6 +139,7 @@ fn a_callers_token_is_explained_rule_by_rule_and_claim_by_claim() {
     let forged = World { key: forged, ..world }.forged(&parts);
     assert_eq!((&forged.1["admitted_by"], &forged.1["checks"][5]["held"]), (&Value::Null, &json!(false)));
     assert_eq!(forged.1["suggestion"], Value::Null, "nobody vouches for it");
+    assert_eq!(forged.1["checks"][5]["why"], "the token was not signed with a key of the issuer");
 
     // As people read it: no line is longer than the terminal, and nothing of the token but what its rules ask for.
     let world = forged.0;
@@ -142,6 +150,11 @@ fn a_callers_token_is_explained_rule_by_rule_and_claim_by_claim() {
         "{shown}"
     );
     assert!(!shown.contains(SECRET_TEXT), "{shown}");
+    // Nothing that a token says turns the line round.
+    let reversed = world.file("reversed", &world.token("evil\u{202e}txt"));
+    let explain = ["trust", "explain", "--client", "deploy", "--output", "table", "--token", &reversed];
+    let shown_reversed = String::from_utf8(world.store.run_with_input(&explain, "").stdout).expect("text");
+    assert!(shown_reversed.contains("evil\\u{202e}txt") && !shown_reversed.contains('\u{202e}'), "{shown_reversed}");
     for secret in world.token("prod").split('.').filter(|part| part.len() > 100) {
         assert!(!shown.contains(secret));
     }
@@ -225,4 +238,94 @@ fn rules_are_shown_replaced_and_removed() {
     assert!(said.contains("rule 'x': pins no owner: a rule for GitHub needs"), "{said}");
     let said = world.refused(&["client", "update", "deploy", "--trust", "no-such-file"]);
     assert!(said.contains("it cannot be read"), "{said}");
+}
+
+#[test]
+fn a_rule_that_admits_too_many_or_nobody_is_warned_of() {
+    let world = World::new();
+    let warned = |methods: &[&str], rule: Value| {
+        let rules = world.file("warned.json", &rule.to_string());
+        let methods: Vec<&str> = methods.iter().flat_map(|method| ["--auth-method", method]).collect();
+        let create = [&["client", "create", "--id", "warned", "--trust", &rules], &methods[..]].concat();
+        let output = world.store.run_with_input(&create, "");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        world.store.run(&["client", "delete", "warned", "--yes"]);
+        stderr
+    };
+    let (door, token) = (&["aws_iam"][..], &["workload_identity"][..]);
+    let both = &["aws_iam", "workload_identity"][..];
+    let aws = |more: Value| {
+        let mut aws = json!({"account": "111122223333"});
+        aws.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json!({"name": "its", "aws": aws})
+    };
+    let unit = "o-a1b2c3d4e5/r-ab12/ou-ab12-11111111/";
+    let every = "rule 'its' of client 'warned' is satisfied by every role of the account or organizational unit";
+    for rule in [
+        aws(json!({})),
+        aws(json!({"role": "*"})),
+        json!({"name": "its", "aws": {"organization": "o-a1b2c3d4e5", "organization_path": unit}}),
+    ] {
+        assert!(warned(both, rule.clone()).contains(every), "{rule}");
+    }
+    for rule in [
+        aws(json!({"role": "svc-*"})),
+        aws(json!({"tags": {"team": "billing"}})),
+        aws(json!({"role_id": "AROAEXAMPLEEXAMPLE1234"})),
+    ] {
+        assert!(!warned(both, rule.clone()).contains("is satisfied by every role"), "{rule}");
+    }
+
+    let claims = json!({"name": "its", "aws": {"account": "111122223333", "role": "a"}, "claims": [{"path": ["sub"], "present": true}]});
+    let github = json!({"name": "its", "issuer": GITHUB, "claims": [{"path": ["repository_id"], "equals": "1"}]});
+    for rule in [
+        aws(json!({"role": "a", "tags": {"team": "billing"}})),
+        aws(json!({"role": "a", "organization_path": unit})),
+        claims,
+        github,
+    ] {
+        assert!(
+            warned(door, rule.clone()).contains("nobody can satisfy rule 'its' of client 'warned' by aws_iam"),
+            "{rule}"
+        );
+        assert!(!warned(token, rule.clone()).contains("nobody can satisfy"), "{rule}");
+        assert!(!warned(both, rule.clone()).contains("nobody can satisfy"), "{rule}");
+    }
+    let by_id = aws(json!({"role_id": "AROAEXAMPLEEXAMPLE1234"}));
+    assert!(
+        warned(token, by_id.clone()).contains("nobody can satisfy rule 'its' of client 'warned' by workload_identity")
+    );
+    assert!(!warned(door, by_id).contains("nobody can satisfy"));
+}
+
+#[test]
+fn what_is_only_observed_is_told_once_of_a_request() {
+    let world = World::new();
+    let pin = |name: &str, id: &str, mode: &str| json!({"name": name, "issuer": GITHUB, "mode": mode, "claims": [{"path": ["repository_id"], "equals": id}]});
+    let rules = json!([pin("wide", "123456", "observe"), pin("other", "1", "observe"), pin("strict", "2", "enforce")]);
+    let rules = world.file("rules.json", &rules.to_string());
+    world.store.run(&["client", "create", "--id", "deploy", "--auth-method", "workload_identity", "--trust", &rules]);
+    let server = Start::on(&world.store.argument()).spawn();
+    let now = SystemClock.now().0;
+    let claims = json!({
+        "iss": GITHUB, "aud": format!("{}/oauth2", server.url()), "sub": SECRET_TEXT, "iat": now, "exp": now + 300, "jti": "a",
+        "repository_id": "123456",
+    });
+    let assertion = world.key.jws(&json!({"alg": "RS256", "kid": "one", "typ": "JWT"}), &claims);
+    let form = format!(
+        "grant_type=client_credentials&client_id=deploy&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion={assertion}"
+    );
+    let answer = Request::form("/oauth2/access_token", form).send(&server);
+    assert_eq!(answer.status, 401, "{answer:?}");
+    // The client is looked at again, because it may have been given a rule since, and is refused again.
+    let (_stdout, log) = {
+        server.signal("TERM");
+        server.into_output()
+    };
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("a trust rule is only observed")).collect();
+    assert_eq!(told.len(), 2, "{log}");
+    assert!(told[0].contains("trust_rule=\"wide\"") && told[0].contains("would_admit=true"), "{told:?}");
+    assert!(told[1].contains("trust_rule=\"other\"") && told[1].contains("would_admit=false"), "{told:?}");
+    assert!(log.contains("no_trust_rule") && log.contains("rule strict (claims.repository_id: different)"), "{log}");
 }

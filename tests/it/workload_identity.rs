@@ -1139,7 +1139,7 @@ async fn w_31_failures_count_as_failed_attempts_whoever_is_named_and_replays_do_
 /// What each rule lacks, as the log has it.
 fn lacks(error: &OAuthError) -> String {
     match error {
-        OAuthError::InvalidClient(ClientAuthFailure::NoTrustRule(shortfalls)) => shortfalls.to_string(),
+        OAuthError::InvalidClient(ClientAuthFailure::NoTrustRule(not_admitted)) => not_admitted.shortfalls.to_string(),
         other => panic!("{other}"),
     }
 }

@@ -1,9 +1,12 @@
-//! Rows in columns, printed while they are read: on a terminal they fit its width, elsewhere each row is one line, for grep.
+//! Rows in columns, printed while they are read: on a terminal they fit its width, elsewhere each row is one line, for grep. Their texts are
+//! anybody's, and are escaped.
 
 use std::iter;
 
 use textwrap::core::display_width;
 use textwrap::{Options, WordSplitter};
+
+use crate::terminal::printable_line;
 
 /// Columns whose widths are settled by the first rows, so that the others need not be known.
 #[derive(Debug)]
@@ -33,9 +36,10 @@ impl Columns {
     /// The lines of one row. Its name, the first cell, is never broken, because it is there to be copied: where it is longer than its
     /// column it has a line of its own.
     pub(crate) fn row(&self, cells: &[String]) -> String {
+        let cells: Vec<String> = cells.iter().map(|cell| printable_line(cell)).collect();
         let mut text = String::new();
         let mut columns: Vec<Vec<String>> =
-            self.widths.iter().zip(cells).map(|(width, cell)| self.wrapped(cell, *width)).collect();
+            self.widths.iter().zip(&cells).map(|(width, cell)| self.wrapped(cell, *width)).collect();
         if let (Some(width), Some(name), Some(cell)) = (self.widths.first(), columns.first_mut(), cells.first()) {
             *name = vec![cell.clone()];
             if self.terminal.is_some() && display_width(cell) > *width {
@@ -76,7 +80,7 @@ fn widest<'a>(rows: impl IntoIterator<Item = &'a Vec<String>>, width: impl Fn(&s
     for row in rows {
         widths.resize(widths.len().max(row.len()), 0);
         for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = width(cell).unwrap_or_default().max(*widest);
+            *widest = width(&printable_line(cell)).unwrap_or_default().max(*widest);
         }
     }
     widths

@@ -15,6 +15,8 @@ use grantwell::core::port_error::PortError;
 use grantwell::embedded::store::cause::StorageCause;
 use grantwell::embedded::store::fault::StoreError;
 
+use crate::terminal;
+
 /// Why a command could not do its work. Holds no secret: it is made to be printed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -59,7 +61,7 @@ impl Failure {
             Self::Sentence(sentence) | Self::Misuse(sentence) => {
                 // Not eprintln!, which panics where stderr is closed. There is nobody left to tell; nor, after a while, where
                 // nobody reads it: a server that cannot go on has to end.
-                let line = format!("error: {sentence}\n");
+                let line = format!("error: {}\n", terminal::printable(&sentence));
                 let (copy, (is_written, written)) = (line.clone(), mpsc::channel());
                 let write = move || is_written.send(io::stderr().write_all(copy.as_bytes()));
                 if thread::Builder::new().spawn(write).is_ok() {

@@ -113,16 +113,13 @@ fn told(shown: &Shown, width: usize) -> String {
         let deeper = format!("{indent}  ");
         let options = Options::new(width).initial_indent(indent).subsequent_indent(&deeper);
         let options = options.word_splitter(WordSplitter::NoHyphenation);
-        for line in textwrap::wrap(words, options) {
+        for line in textwrap::wrap(&plain(words), options) {
             text.push_str(&line);
             text.push('\n');
         }
     };
     let time = output::utc(line.at.seconds());
-    tell(
-        "",
-        &format!("{time}  {}  {}  {}", plain(line.action.as_str()), target(line), outcome(line.outcome, shown.effect)),
-    );
+    tell("", &format!("{time}  {}  {}  {}", line.action.as_str(), target(line), outcome(line.outcome, shown.effect)));
     tell("    ", &format!("by {}", who(line)));
     for change in changed(line) {
         tell("    ", &change);
@@ -149,7 +146,7 @@ fn row(shown: &Shown) -> Vec<String> {
     vec![
         output::utc(line.at.seconds()),
         who(line),
-        plain(line.action.as_str()),
+        line.action.as_str().to_owned(),
         target(line),
         changed(line).join("; "),
         outcome(line.outcome, shown.effect),
@@ -214,7 +211,7 @@ fn value(name: &str, value: &Value) -> String {
 
 /// What may be written to a terminal, whoever has written it into the store.
 fn plain(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).collect()
+    terminal::printable_line(text)
 }
 
 fn outcome(outcome: Outcome, effect: Option<&'static str>) -> String {

@@ -119,7 +119,7 @@ enum Command {
     /// Of each member of each client it says what becomes of it: taken, changed, or left out, and why. It changes nothing; `grantwell
     /// apply` does, with the file. No secret is taken over: apply makes a new one for each client that has one, and you hand it over.
     Import(import::Arguments),
-    /// Gets an access token as a client does, to try a registration
+    /// Gets access tokens as a client does, and asks what a token is
     Token(token::Arguments),
     /// Says why a caller is a client or is not, by the client's trust rules
     Trust(trust::Arguments),

@@ -114,15 +114,17 @@ pub(crate) fn note(sentence: &str) {
     remark("note", sentence);
 }
 
-/// A table with a header and one line per record. The first column, the record's name, keeps `name_width` characters as
+/// A table with a header and one line per record, of texts that anybody may have written. The first column, the record's name, keeps `name_width` characters as
 /// far as it needs them; the others share what is left, but no heading or short word is broken.
 pub(crate) fn table(header: &[&str], name_width: usize, rows: &[Vec<String>]) -> String {
     const SHORT_WORD: usize = 10;
     const PADDING: usize = 2;
 
     let mut table = empty_table();
+    let shown = |row: &Vec<String>| row.iter().map(|cell| terminal::printable(cell).into_owned()).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
     table.set_header(header.iter().copied());
-    table.add_rows(rows);
+    table.add_rows(&rows);
     for (position, heading) in header.iter().enumerate() {
         let cells = rows.iter().filter_map(|row| row.get(position));
         let longest_word = cells.flat_map(|cell| cell.split_whitespace()).map(|word| word.chars().count()).max();
@@ -156,7 +158,9 @@ pub(crate) fn member_rows<'a>(
 /// A table of names and values.
 pub(crate) fn record(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut table = empty_table();
-    table.add_rows(rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    table.add_rows(
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), terminal::printable(&value).into_owned()]),
+    );
     if let Some(name) = table.column_mut(0) {
         name.set_constraint(ColumnConstraint::ContentWidth);
     }
@@ -287,7 +291,7 @@ fn write(bytes: &[u8]) -> Result<(), Failure> {
 
 fn remark(kind: &str, sentence: &str) {
     // Not eprintln!, which panics where stderr is closed.
-    let _ = writeln!(io::stderr(), "{kind}: {sentence}");
+    let _ = writeln!(io::stderr(), "{kind}: {}", terminal::printable(sentence));
 }
 
 /// The file that declares a record. People are told where there is one.

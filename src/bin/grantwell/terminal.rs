@@ -1,5 +1,6 @@
-//! The terminal that a person sits at: how wide it is, and typing without being seen.
+//! The terminal that a person sits at: how wide it is, what may be written to it, and typing without being seen.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +24,39 @@ pub(crate) fn width_of(output: &(impl IsTerminal + AsFd)) -> Option<usize> {
     // Some terminals, such as serial lines, do not know their size.
     let known = termios::tcgetwinsize(output.as_fd()).ok().map(|size| usize::from(size.ws_col));
     Some(known.filter(|columns| *columns > 0).unwrap_or(NARROW).max(NARROWEST))
+}
+
+/// A text that others have written, without what moves a cursor, changes colours, or shows characters in another order than they have
+/// (bidirectional text): that is escaped, and so is what nobody sees. Lines stay lines.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|character| character == '\n' || is_seen(character)) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if character == '\n' || is_seen(character) {
+            escaped.push(character);
+        } else {
+            escaped.extend(character.escape_unicode());
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// [`printable`] of one line: what would begin another is escaped, too.
+pub(crate) fn printable_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
+/// Whether a character is itself on a screen, or a space. The standard library knows which categories are not; it escapes accents, too,
+/// where they stand alone.
+fn is_seen(character: char) -> bool {
+    match character {
+        ' '..='~' => true,
+        '\u{2028}' | '\u{2029}' => false,
+        _ if character.is_control() => false,
+        _ => character.is_whitespace() || String::from_iter(['x', character]).escape_debug().nth(2).is_none(),
+    }
 }
 
 /// Whether `output` was closed when the process began. The runtime then opens the null device for reading and writing in its place; who
@@ -93,3 +127,26 @@ pub(crate) const NARROW: usize = 80;
 const NARROWEST: usize = 40;
 /// What a shell adds to the number of the signal that ended a process.
 const ENDED_BY_SIGNAL: i32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_the_cursor_or_turns_the_text_round_is_escaped_and_writing_of_any_language_is_not() {
+        for (text, shown) in [
+            ("plain \"text\" of 'one' \\ line", "plain \"text\" of 'one' \\ line"),
+            ("two\nlines", "two\nlines"),
+            ("\u{1b}[2Jcleared\r\u{7}", "\\u{1b}[2Jcleared\\u{d}\\u{7}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("evil\u{202e}txt.exe", "evil\\u{202e}txt.exe"),
+            ("a\u{2066}b\u{2069}c\u{200f}d\u{61c}", "a\\u{2066}b\\u{2069}c\\u{200f}d\\u{61c}"),
+            ("no\u{200b}thing\u{feff}\u{ad}", "no\\u{200b}thing\\u{feff}\\u{ad}"),
+            ("\u{2028}\u{e0041}\u{e000}", "\\u{2028}\\u{e0041}\\u{e000}"),
+            ("Zoe\u{308} Łódź 漢字\u{3000}かな हिन्दी שלום عربي", "Zoe\u{308} Łódź 漢字\u{3000}かな हिन्दी שלום عربي"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+        assert_eq!(printable_line("two\nlines"), "two\\nlines");
+    }
+}

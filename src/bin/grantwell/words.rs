@@ -1,5 +1,6 @@
 //! What the use cases say, in the command line's words: with the options and the commands that help.
 
+use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::metadata::InvalidRegistration;
 use grantwell::core::client::secret::WeakSecret;
@@ -30,6 +31,8 @@ pub(crate) fn tell(notices: &[Notice]) {
             | Notice::TrustWithoutMethod { .. }
             | Notice::MethodWithoutTrust { .. }
             | Notice::RuleForWholeOrganization { .. }
+            | Notice::RuleForEveryRole { .. }
+            | Notice::RuleNeverSatisfied { .. }
             | Notice::NoIssuerOfAws { .. }
             | Notice::SecretSleeps(_)
             | Notice::SecretWorksAgain(_)
@@ -283,6 +286,24 @@ pub(crate) fn sentence(notice: &Notice) -> String {
             "any administrator of any account of the organization can make a role that satisfies {} of {of}, with every name and tag that \
              it demands; add an account, or an organization_path with an organizational unit",
             rules_text(rules)
+        ),
+        Notice::RuleForEveryRole { of, rules } => format!(
+            "{} of {of} is satisfied by every role of the account or organizational unit, so whoever may use any role there is this client; \
+             name a role in it",
+            rules_text(rules)
+        ),
+        Notice::RuleNeverSatisfied { of, rules, method: AuthMethod::AwsIam } => format!(
+            "nobody can satisfy {} of {of} by aws_iam: at the IAM door, AWS does not say tags, organizational units or claims, and there is \
+             no token of an issuer. Let the client present tokens, too, with `{}`, or change the rule",
+            rules_text(rules),
+            change(of, "--auth-method aws_iam --auth-method workload_identity")
+        ),
+        Notice::RuleNeverSatisfied { of, rules, method } => format!(
+            "nobody can satisfy {} of {of} by {}: only AWS says a role's id, at the IAM door. Let the client come through that door, too, \
+             with `{}`, or leave role_id out",
+            rules_text(rules),
+            method.as_str(),
+            change(of, "--auth-method aws_iam --auth-method workload_identity")
         ),
         Notice::NoIssuerOfAws { of, rules } => format!(
             "no token can satisfy {} of {of}: the realm trusts no issuer of AWS. Register that of the account with `grantwell issuer add`, \

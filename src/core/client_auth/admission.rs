@@ -1,27 +1,38 @@
 //! Whether what others say of a caller makes it the client. The same whoever has said it, and however that was verified.
 
+use super::method::Proven;
 use crate::core::client::Client;
-use crate::core::error::ClientAuthFailure;
+use crate::core::error::{ClientAuthFailure, OAuthError};
 use crate::core::trust::identity::Identity;
-use crate::core::trust::rule::{RuleMode, TrustRule, Verdict};
-use crate::core::trust::shortfalls::Shortfalls;
+use crate::core::trust::rule::TrustRule;
+use crate::core::trust::shortfalls::{NotAdmitted, ObservedRule, Shortfalls};
 
-/// The rule of the client that admits a caller. What the rules would do that are only observed is written to the log.
+/// The rule of the client that admits a caller, and what those would do that are only observed.
 ///
 /// # Errors
 /// [`ClientAuthFailure::NoTrustRule`].
-pub(super) fn admitting<'a>(client: &'a Client, identity: Identity<'_>) -> Result<&'a TrustRule, ClientAuthFailure> {
-    let verdicts = client.metadata.trust.verdicts(identity);
-    for verdict in verdicts.iter().filter(|verdict| verdict.rule.mode == RuleMode::Observe) {
-        tell_of_observed(client, verdict);
+pub(super) fn admitting<'a>(
+    client: &'a Client,
+    identity: Identity<'_>,
+) -> Result<(&'a TrustRule, Vec<ObservedRule>), ClientAuthFailure> {
+    let trust = &client.metadata.trust;
+    let observed = trust.verdicts_of_observed(identity).iter().map(ObservedRule::of).collect();
+    if let Some(rule) = trust.admitting(identity) {
+        return Ok((rule, observed));
     }
-    let admits = |verdict: &&Verdict<'_>| verdict.shortfalls.is_empty() && verdict.rule.mode == RuleMode::Enforce;
-    let admitting = verdicts.iter().find(admits).map(|verdict| verdict.rule);
-    admitting.ok_or_else(|| ClientAuthFailure::NoTrustRule(Shortfalls::of(&verdicts)))
+    let shortfalls = Shortfalls::of(&trust.verdicts(identity));
+    Err(ClientAuthFailure::NoTrustRule(NotAdmitted { shortfalls, observed }))
 }
 
-fn tell_of_observed(client: &Client, verdict: &Verdict<'_>) {
-    let (realm, client_id, trust_rule) = (&client.realm, &client.client_id, verdict.rule.name.as_str());
-    let (would_admit, detail) = (verdict.shortfalls.is_empty(), Shortfalls::of_rule(verdict));
-    tracing::info!(%realm, %client_id, trust_rule, would_admit, %detail, "a trust rule is only observed");
+/// Writes to the log what rules would have done that are only observed: of a request once, when nothing about it is looked at again.
+pub(super) fn tell_of_observed(client: &Client, verified: &Result<Proven, OAuthError>) {
+    let observed = match verified {
+        Ok(Proven::Identity { observed, .. }) => observed.as_slice(),
+        Err(OAuthError::InvalidClient(ClientAuthFailure::NoTrustRule(not_admitted))) => &not_admitted.observed,
+        Ok(Proven::Registration | Proven::Secrets(_)) | Err(_) => &[],
+    };
+    let (realm, client_id) = (&client.realm, &client.client_id);
+    for ObservedRule { name, would_admit, lacks } in observed {
+        tracing::info!(%realm, %client_id, trust_rule = name.as_str(), would_admit, detail = %lacks, "a trust rule is only observed");
+    }
 }

@@ -60,8 +60,9 @@ impl Proof for PresentedCaller {
             return Err(failure(ClientAuthFailure::UnknownClient));
         };
         let identity = Identity::AwsCaller(caller);
-        let rule = admission::admitting(client, identity).map_err(failure)?;
-        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
+        let (rule, observed) = admission::admitting(client, identity).map_err(failure)?;
+        let admission = Admission::of(rule, identity, &client.metadata.access_token_claims);
+        Ok(Proven::Identity { admission, observed })
     }
 
     async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {

@@ -16,6 +16,7 @@ use crate::core::ports::{RemoteKeys, ReplayGuard, SecretSource};
 use crate::core::realm::Realm;
 use crate::core::time::UnixSeconds;
 use crate::core::trust::admission::Admission;
+use crate::core::trust::shortfalls::ObservedRule;
 
 /// A row of the table ([`super::METHODS`]).
 pub struct Method {
@@ -81,7 +82,12 @@ pub(super) enum Proven {
     /// These secrets, which may be newer than the registration.
     Secrets(ClientSecrets),
     /// What others say of the caller.
-    Identity(Admission),
+    Identity {
+        /// Why they make it the client.
+        admission: Admission,
+        /// What rules would have done that are only observed.
+        observed: Vec<ObservedRule>,
+    },
 }
 
 /// In what a proof is verified, besides what it is verified against.

@@ -306,12 +306,13 @@ impl ClientAuthenticator {
         credentials: &Credentials,
         now: UnixSeconds,
     ) -> Result<AuthenticatedClient, Refused> {
+        admission::tell_of_observed(&client, &verified);
         let (client, admission) = match verified {
             // A proof that is wrong by any method is a guess.
             Err(error) => return Err(Refused::of(&client, error)),
             Ok(Proven::Registration) => (client, None),
             Ok(Proven::Secrets(newer)) => (self.client_since(&newer, &client, credentials, now).await?, None),
-            Ok(Proven::Identity(admission)) => (client, Some(admission)),
+            Ok(Proven::Identity { admission, .. }) => (client, Some(admission)),
         };
         let method = credentials.method;
         if client.allows_method(method) {

@@ -179,7 +179,7 @@ impl Proof for PresentedToken {
             claims: self.token.claims(),
             age: IssuerToken::age_at(times.issued_at, now),
         });
-        let rule = admission::admitting(client, identity).map_err(OAuthError::InvalidClient)?;
+        let (rule, observed) = admission::admitting(client, identity).map_err(OAuthError::InvalidClient)?;
 
         // 5. Once, where it is, and only now: a jti that anybody could spend would let anybody refuse the caller.
         if issuer.single_use || rule.single_use {
@@ -188,7 +188,8 @@ impl Proof for PresentedToken {
         if let Some(remote) = &stores.remote_keys {
             remote.confirm_issuer(&issuer).await;
         }
-        Ok(Proven::Identity(Admission::of(rule, identity, &client.metadata.access_token_claims)))
+        let admission = Admission::of(rule, identity, &client.metadata.access_token_claims);
+        Ok(Proven::Identity { admission, observed })
     }
 
     async fn admits_another_look(&self, client: &Client, failure: &ClientAuthFailure, stores: &Stores) -> bool {

@@ -456,10 +456,23 @@ fn notices_of_trust(old: Option<&ClientMetadata>, client: &Client, realm: &Realm
     if !open.is_empty() {
         notices.push(Notice::RuleForWholeOrganization { of: of(), rules: open });
     }
+    let whole = names(new.trust.of_every_role().collect());
+    if !whole.is_empty() {
+        notices.push(Notice::RuleForEveryRole { of: of(), rules: whole });
+    }
+    let (by_door, by_token) = (methods.contains(&AuthMethod::AwsIam), methods.contains(&AuthMethod::WorkloadIdentity));
+    let never = match (by_door, by_token) {
+        (true, false) => names(new.trust.of_tokens_only().collect()),
+        (false, true) => names(new.trust.of_the_door_only().collect()),
+        _ => Vec::new(),
+    };
+    if !never.is_empty() {
+        let method = if by_door { AuthMethod::AwsIam } else { AuthMethod::WorkloadIdentity };
+        notices.push(Notice::RuleNeverSatisfied { of: of(), rules: never, method });
+    }
     let by_account = names(new.trust.of_registered_issuers_of_aws().collect());
     let has_issuer = realm.settings.trusted_issuers.iter().any(|trusted| trusted.issuer.is_sts());
-    let takes_tokens = methods.contains(&AuthMethod::WorkloadIdentity) && !methods.contains(&AuthMethod::AwsIam);
-    if takes_tokens && !by_account.is_empty() && !has_issuer {
+    if by_token && !by_door && !by_account.is_empty() && !has_issuer {
         notices.push(Notice::NoIssuerOfAws { of: of(), rules: by_account });
     }
     notices

@@ -99,6 +99,22 @@ pub enum Notice {
         /// The rules.
         rules: Vec<RuleName>,
     },
+    /// Every role of an account or of an organizational unit of AWS satisfies a rule.
+    RuleForEveryRole {
+        /// The client.
+        of: Subject,
+        /// The rules.
+        rules: Vec<RuleName>,
+    },
+    /// Rules demand what is never known of whoever comes by the one method of the client that looks at them.
+    RuleNeverSatisfied {
+        /// The client.
+        of: Subject,
+        /// The rules.
+        rules: Vec<RuleName>,
+        /// The method.
+        method: AuthMethod,
+    },
     /// Rules name an account of AWS, and the realm trusts no issuer of AWS whose tokens could satisfy them.
     NoIssuerOfAws {
         /// The client.

@@ -102,6 +102,22 @@ impl AwsRule {
         self.organization_path.as_ref().is_some_and(|path| path.contains("/ou-"))
     }
 
+    /// Whether it says whose roles it is about, below an organization.
+    pub(super) fn pins_owner(&self) -> bool {
+        self.pins_account() || self.pins_organizational_unit()
+    }
+
+    /// Whether no role is excluded that its account or its organization has.
+    pub(super) fn names_every_role(&self) -> bool {
+        let is_any = |role: &Glob| role.as_str().bytes().all(|byte| byte == b'*');
+        self.role.as_ref().is_none_or(is_any) && self.role_id.is_none() && self.tags.is_empty()
+    }
+
+    /// Whether it demands what AWS does not say of a caller whose request it has verified.
+    pub(super) fn demands_what_tokens_say(&self) -> bool {
+        !self.tags.is_empty() || self.organization_path.is_some()
+    }
+
     /// Whether it demands a role's id.
     pub(super) fn pins_role_id(&self) -> bool {
         self.role_id.is_some()

@@ -120,8 +120,13 @@ impl TrustRules {
 
     /// What each says of a caller.
     pub fn verdicts(&self, identity: Identity<'_>) -> Vec<Verdict<'_>> {
-        let verdict = |rule: &'_ TrustRule| rule.demands(identity).into_iter().filter_map(Demand::shortfall).collect();
-        self.0.iter().map(|rule| Verdict { rule, shortfalls: verdict(rule) }).collect()
+        self.0.iter().map(|rule| rule.verdict(identity)).collect()
+    }
+
+    /// What those say of a caller that are only observed.
+    pub fn verdicts_of_observed(&self, identity: Identity<'_>) -> Vec<Verdict<'_>> {
+        let observed = self.0.iter().filter(|rule| rule.mode == RuleMode::Observe);
+        observed.map(|rule| rule.verdict(identity)).collect()
     }
 
     /// The first rule that is enforced and satisfied by a caller.
@@ -161,9 +166,30 @@ impl TrustRules {
     /// organizational unit, and such a person makes roles and tags as they like.
     pub fn of_whole_organizations(&self) -> impl Iterator<Item = &TrustRule> {
         self.0.iter().filter(|rule| match &rule.head {
-            Head::Aws(aws) => !aws.pins_account() && !aws.pins_organizational_unit(),
+            Head::Aws(aws) => !aws.pins_owner(),
             Head::Issuer(_) => false,
         })
+    }
+
+    /// Those that every role of an account or of an organizational unit satisfies.
+    pub fn of_every_role(&self) -> impl Iterator<Item = &TrustRule> {
+        self.0.iter().filter(|rule| match &rule.head {
+            Head::Aws(aws) => aws.pins_owner() && aws.names_every_role() && rule.claims.is_empty(),
+            Head::Issuer(_) => false,
+        })
+    }
+
+    /// Those that nobody satisfies whose request AWS has verified: they demand what only a token says.
+    pub fn of_tokens_only(&self) -> impl Iterator<Item = &TrustRule> {
+        self.0.iter().filter(|rule| match &rule.head {
+            Head::Aws(aws) => aws.demands_what_tokens_say() || !rule.claims.is_empty(),
+            Head::Issuer(_) => true,
+        })
+    }
+
+    /// Those that no token satisfies: they demand a role's id, which none has.
+    pub fn of_the_door_only(&self) -> impl Iterator<Item = &TrustRule> {
+        self.0.iter().filter(|rule| matches!(&rule.head, Head::Aws(aws) if aws.pins_role_id()))
     }
 }
 
@@ -231,6 +257,11 @@ impl TrustRule {
             demands.push(Demand::of_text("max_age", wanted, found, |_text| age.is_some_and(|age| age <= max_age)));
         }
         demands
+    }
+
+    fn verdict(&self, identity: Identity<'_>) -> Verdict<'_> {
+        let shortfalls = self.demands(identity).into_iter().filter_map(Demand::shortfall).collect();
+        Verdict { rule: self, shortfalls }
     }
 
     fn check(&self, trusted: &[TrustedIssuer]) -> Result<(), RuleProblem> {

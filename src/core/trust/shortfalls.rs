@@ -3,7 +3,27 @@
 use std::fmt;
 
 use super::demand::Shortfall;
-use super::rule::{RuleMode, Verdict};
+use super::rule::{RuleMode, RuleName, Verdict};
+
+/// What comes of a caller that no rule admits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAdmitted {
+    /// Why no rule admits it.
+    pub shortfalls: Shortfalls,
+    /// What the rules say that are only observed.
+    pub observed: Vec<ObservedRule>,
+}
+
+/// What a rule that is only observed would have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedRule {
+    /// The rule.
+    pub name: RuleName,
+    /// Whether the caller satisfies it.
+    pub would_admit: bool,
+    /// What the caller lacks of it.
+    pub lacks: Shortfalls,
+}
 
 /// Why no rule admits a caller: a line for the log, of a length that no number of rules exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +37,19 @@ impl Shortfalls {
     }
 
     /// What it lacks of this rule.
-    pub fn of_rule(verdict: &Verdict<'_>) -> Self {
+    fn of_rule(verdict: &Verdict<'_>) -> Self {
         Self(append(String::new(), verdict))
+    }
+}
+
+impl ObservedRule {
+    /// What a rule would have done by what it says of a caller.
+    pub fn of(verdict: &Verdict<'_>) -> Self {
+        Self {
+            name: verdict.rule.name.clone(),
+            would_admit: verdict.shortfalls.is_empty(),
+            lacks: Shortfalls::of_rule(verdict),
+        }
     }
 }
 

@@ -185,8 +185,8 @@ fn detail(error: &OAuthError) -> Option<&dyn fmt::Display> {
         OAuthError::InvalidRequest(detail) | OAuthError::InvalidScope(detail) | OAuthError::InvalidTarget(detail) => {
             Some(detail)
         }
-        OAuthError::InvalidClient(ClientAuthFailure::NoTrustRule(shortfalls))
-        | OAuthError::InvalidGrant(ClientAuthFailure::NoTrustRule(shortfalls)) => Some(shortfalls),
+        OAuthError::InvalidClient(ClientAuthFailure::NoTrustRule(not_admitted))
+        | OAuthError::InvalidGrant(ClientAuthFailure::NoTrustRule(not_admitted)) => Some(&not_admitted.shortfalls),
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ fn a_jwt_is_read_from_standard_input_or_a_file_and_sent_nowhere() {
         assert!(ended.stderr.contains("sent to nobody; its signature was not verified"), "{}", ended.stderr);
     }
     let table = operator.fed(&["token", "inspect", "--output", "table"], &token).stdout;
-    assert!(table.contains("1000 (1970-01-01 00:16:40Z)") && table.contains("https://auth.example.com"), "{table}");
+    assert!(table.contains("1000 (1970-01-01 00:16:40Z, ") && table.contains("https://auth.example.com"), "{table}");
     let endless = operator.fed(&["token", "inspect"], &jwt(&header, &json!({}))).json();
     assert_eq!(endless["expired"], Value::Null);
 }
@@ -45,6 +45,8 @@ fn what_is_not_a_jwt_is_refused_and_not_repeated() {
         (format!("{marked}.{marked}.{marked}.{marked}.{marked}"), "encrypted JWT"),
         (format!(r#"{{"token": "{marked}"}}"#), "there is no token"),
         (r#"{"error": "invalid_client"}"#.to_owned(), "there is no token"),
+        (format!("{marked} {marked}"), "give the token and nothing else"),
+        (marked.repeat(5_000), "longer than 64 KiB"),
     ] {
         let ended = operator.fed(&["token", "inspect"], &input);
         ended.is_refusal(1, why);
@@ -53,7 +55,7 @@ fn what_is_not_a_jwt_is_refused_and_not_repeated() {
     // Typed where everybody on the machine can read it.
     let token = jwt(&json!({"alg": "ES256", "kid": "a kid of some length"}), &json!({"sub": "someone"}));
     let ended = operator.run(&["token", "inspect", &token]);
-    ended.is_refusal(1, "looks like the token itself");
+    ended.is_refusal(1, "if it is the token itself, give it on standard input");
     assert!(!ended.stderr.contains(&token), "{}", ended.stderr);
 }
 
@@ -63,6 +65,10 @@ fn what_a_token_says_cannot_write_to_the_terminal() {
     let token = jwt(&json!({"alg": "none"}), &json!({"sub": "a\u{1b}[31mred\u{7}"}));
     let table = operator.fed(&["token", "inspect", "--output", "table"], &token).stdout;
     assert!(!table.contains(['\u{1b}', '\u{7}']), "{table:?}");
+    // Nor turn it round.
+    let token = jwt(&json!({"alg": "none"}), &json!({"sub": "evil\u{202e}txt", "na\u{2066}me": 1}));
+    let table = operator.fed(&["token", "inspect", "--output", "table"], &token).stdout;
+    assert!(table.contains("evil\\u{202e}txt") && table.contains("na\\u{2066}me"), "{table:?}");
 }
 
 fn jwt(header: &Value, claims: &Value) -> String {

@@ -14,13 +14,20 @@ fn token_get(operator: &Operator, arguments: &[&str]) -> Ended {
 #[test]
 fn exactly_one_way_to_prove_who_the_client_is_has_to_be_named() {
     let operator = Operator::new();
-    token_get(&operator, &[]).is_refusal(2, "<--key <FILE>|--aws|--github|--kubernetes [<FILE>]|--assertion <FILE|->>");
+    token_get(&operator, &[]).is_refusal(
+        2,
+        "<--key <FILE>|--secret-file <FILE|->|--aws|--github|--kubernetes [<FILE>]|--assertion <FILE|->>",
+    );
     for arguments in [
         &["--aws", "--github"][..],
         &["--kubernetes", "--assertion", "-"],
         &["--github", "--door", "https://door.example.com"],
         &["--github", "--kid", "a"],
         &["--assertion", "-", "--service", "lambda"],
+        &["--key", "a", "--secret-file", "b"],
+        &["--key", "a", "--auth-method", "client_secret_post"],
+        &["--secret-file", "a", "--alg", "ES256"],
+        &["--secret-file", "a", "--door", "https://door.example.com"],
     ] {
         token_get(&operator, arguments).is_refusal(2, "cannot be used with");
     }

@@ -4,6 +4,7 @@
 mod bar;
 mod documents;
 mod export;
+mod interruption;
 mod planned;
 mod prune;
 mod registry;
@@ -174,6 +175,11 @@ pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
     let mut ran = run::carry_out(store.management(), &plan, &secrets).await;
     let told = shown::ran(&plan, &ran, done, &secrets, output);
     match ran.stopped.take() {
+        None if ran.is_interrupted => {
+            store.settle(Ok(())).await?;
+            told?;
+            Err(shown::interrupted(&ran, "run the command again: what is done is not done twice"))
+        }
         None => {
             store.settle(Ok(())).await?;
             told

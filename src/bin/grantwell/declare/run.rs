@@ -9,6 +9,7 @@ use grantwell::core::management::{Management, ManagementError, Notice};
 use serde::Serialize;
 
 use super::bar::Bar;
+use super::interruption::Interruption;
 use super::secrets::Secrets;
 use crate::words;
 
@@ -18,6 +19,8 @@ pub(super) struct Ran<'a> {
     pub(super) changes: Vec<(&'a Step, Outcome)>,
     /// The change at which it stopped, and why.
     pub(super) stopped: Option<(&'a Step, ManagementError)>,
+    /// Whether somebody has asked the process to end before it came to all of them.
+    pub(super) is_interrupted: bool,
 }
 
 /// What became of a change.
@@ -37,17 +40,18 @@ pub(super) enum Outcome {
 }
 
 /// Carries out every change, phase by phase: what clients answer to, clients, and then deletions, before the first of which every client
-/// that goes is disabled. After the first failure nothing is begun, and what has begun is ended.
+/// that goes is disabled. After the first failure nothing is begun, and what has begun is ended; so after Ctrl-C.
 pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secrets: &Secrets) -> Ran<'a> {
     let phases = plan.phases();
     let changes = phases.iter().filter(|phase| !phase.disables).flat_map(|phase| &phase.steps);
-    let mut ran = Ran { changes: changes.map(|step| (*step, Outcome::NotDone)).collect(), stopped: None };
+    let changes = changes.map(|step| (*step, Outcome::NotDone)).collect();
+    let mut ran = Ran { changes, stopped: None, is_interrupted: false };
     let made = Made { over: AtomicUsize::new(0), all: ran.changes.len(), bar: Bar::of_stderr() };
-    let is_stopped = AtomicBool::new(false);
+    let (interruption, is_stopped) = (Interruption::watch(), AtomicBool::new(false));
     let mut first = 0;
     for phase in &phases {
         let begun = phase.steps.iter().enumerate().map(async |(position, step)| {
-            if is_stopped.load(Ordering::Relaxed) {
+            if is_stopped.load(Ordering::Relaxed) || interruption.is_asked_for() {
                 return (position, None);
             }
             let ended = carry_out_step(management, phase, step, secrets).await;
@@ -86,13 +90,15 @@ pub(super) async fn carry_out<'a>(management: &Management, plan: &'a Plan, secre
             first += phase.steps.len();
         }
     }
+    let is_over = |(_, outcome): &(&Step, Outcome)| matches!(outcome, Outcome::Done | Outcome::DoneBefore);
+    ran.is_interrupted = interruption.is_asked_for() && !ran.changes.iter().all(is_over);
     ran
 }
 
 impl Ran<'_> {
     /// What becomes of a plan without changes.
     pub(super) fn nothing() -> Self {
-        Self { changes: Vec::new(), stopped: None }
+        Self { changes: Vec::new(), stopped: None, is_interrupted: false }
     }
 
     /// How many changes ended so.

@@ -184,7 +184,11 @@ proptest! {
     #[test]
     fn no_bytes_make_a_panic_and_no_fault_repeats_them(
         before in ".{0,40}",
-        after in proptest::collection::vec(any::<u8>(), 0..60),
+        after in prop_oneof![
+            Just(Vec::new()),
+            "[ -~\n]{0,8}".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..60)
+        ],
         shape in 0..6_usize,
         cut in any::<prop::sample::Index>(),
     ) {

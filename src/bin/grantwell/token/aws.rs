@@ -2,11 +2,9 @@
 
 #[cfg(feature = "aws")]
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
 #[cfg(feature = "aws")]
 use tokio::runtime::Handle;
 use ureq::Agent;
-#[cfg(feature = "aws")]
 use ureq::http::StatusCode;
 #[cfg(feature = "aws")]
 use url::form_urlencoded::Serializer;
@@ -22,6 +20,8 @@ use grantwell::system::SystemClock;
 use super::door::Door;
 #[cfg(feature = "aws")]
 use super::http;
+use super::http::Confidential;
+use super::server::{Answer, Endpoint};
 use crate::failure::Failure;
 
 /// The role of this process. Without `Debug`. To be used where a thread may wait.
@@ -53,18 +53,20 @@ impl Aws {
         Ok(Zeroizing::new(token.expose_secret().to_owned()))
     }
 
-    /// Asks a door for an access token: the server's answer.
+    /// Sends a form to an endpoint of a door, with a signature as the proof; `advice` says what to do about a status that is neither 401 nor
+    /// 403, if there is anything to say.
     ///
     /// # Errors
     /// A [`Failure`] with what AWS or the server behind it says.
-    pub(super) fn token_at(
+    pub(super) fn post(
         &self,
-        door: &Door,
-        base_path: &str,
+        (door, endpoint, base_path): (&Door, Endpoint, &str),
         form: &[(&str, &str)],
+        sent: &Confidential<'_>,
         agent: &Agent,
-    ) -> Result<Value, Failure> {
-        let url = http::confidential(&door.token_endpoint(base_path))?;
+        advice: impl FnOnce(StatusCode) -> Option<&'static str>,
+    ) -> Result<Answer, Failure> {
+        let url = http::confidential(&door.url_of(endpoint, base_path))?;
         let body = Serializer::new(String::new()).extend_pairs(form).finish();
         let unsigned = Unsigned {
             url: url.as_str(),
@@ -80,11 +82,12 @@ impl Aws {
             signature.iter().fold(agent.post(url.as_str()).header("content-type", FORM), |request, header| {
                 request.header(&header.name, header.value.expose_secret())
             });
-        http::token(&url, request.send(body.as_bytes()), |status| match status {
+        let body = http::accepted(&url, request.send(body.as_bytes()), sent, |status| match status {
             StatusCode::UNAUTHORIZED => Some(UNKNOWN),
             StatusCode::FORBIDDEN => Some(NOT_LET_IN),
-            _ => None,
-        })
+            status => advice(status),
+        })?;
+        Ok(Answer { url, body })
     }
 }
 
@@ -98,13 +101,14 @@ impl Aws {
         match *self {}
     }
 
-    pub(super) fn token_at(
+    pub(super) fn post(
         &self,
-        _door: &Door,
-        _base_path: &str,
+        (_door, _endpoint, _base_path): (&Door, Endpoint, &str),
         _form: &[(&str, &str)],
+        _sent: &Confidential<'_>,
         _agent: &Agent,
-    ) -> Result<Value, Failure> {
+        _advice: impl FnOnce(StatusCode) -> Option<&'static str>,
+    ) -> Result<Answer, Failure> {
         match *self {}
     }
 }

@@ -1,7 +1,7 @@
-//! What a caller proves by who it is: one of the options of `token get`.
+//! What a caller proves by who it is: one of the options of `token get`, `introspect` and `revoke`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -15,6 +15,8 @@ use super::aws::Aws;
 use super::github::Job;
 use super::identity_token::IdentityToken;
 use super::key_file::KeyFile;
+use super::proof::Proof;
+use super::secret_file::{SecretFile, SecretMethod, read_all};
 use crate::failure::Failure;
 
 /// The options, of which exactly one is given.
@@ -24,6 +26,10 @@ pub(super) struct CredentialArguments {
     /// By the client's private key: a JWK, or PEM
     #[arg(long, value_name = "FILE", help_heading = PROOF)]
     key: Option<PathBuf>,
+    /// By the client's secret: the file has it in its first line, or is the answer of `client create`; - reads standard input
+    // Never the secret itself: arguments are in the process list and in the shell's history.
+    #[arg(long, value_name = "FILE|-", help_heading = PROOF)]
+    secret_file: Option<PathBuf>,
     /// By the AWS role of this process: with an identity token of STS, or at --door with a signature
     #[arg(long, help_heading = PROOF)]
     aws: bool,
@@ -38,9 +44,19 @@ pub(super) struct CredentialArguments {
     assertion: Option<PathBuf>,
 }
 
+/// What the other options say of it.
+pub(super) struct HowToProve<'a> {
+    pub(super) client_id: &'a ClientId,
+    pub(super) alg: Option<JwsAlgorithm>,
+    pub(super) kid: Option<&'a str>,
+    pub(super) secret_method: Option<SecretMethod>,
+    pub(super) region: Option<&'a str>,
+}
+
 /// What is known before anybody is asked. Without `Debug`.
 pub(super) enum Credential {
     Key(KeyFile),
+    Secret(SecretFile),
     Aws(Box<Aws>),
     Github(Job),
     Kubernetes(FileToken),
@@ -53,37 +69,32 @@ pub(super) struct FileToken {
     named: String,
 }
 
-/// What a token request carries.
-pub(super) struct Proof {
-    pub(super) assertion: Zeroizing<String>,
-    pub(super) assertion_type: &'static str,
-    /// The server cannot read the client off the assertion: somebody else made it, who does not know the client.
-    pub(super) says_no_client_id: bool,
-}
-
 impl CredentialArguments {
+    /// Whether it is read from standard input, which then has nothing else.
+    pub(super) fn are_standard_input(&self) -> bool {
+        let files = [&self.secret_file, &self.assertion, &self.kubernetes];
+        files.into_iter().flatten().any(|path| path == Path::new("-"))
+    }
+
     /// Reads what there is to read.
     ///
     /// # Errors
     /// A [`Failure`] that says what is missing.
-    pub(super) fn read(
-        &self,
-        alg: Option<JwsAlgorithm>,
-        kid: Option<&str>,
-        region: Option<String>,
-    ) -> Result<Credential, Failure> {
+    pub(super) fn read(&self, how: &HowToProve<'_>) -> Result<Credential, Failure> {
         if self.aws {
-            Aws::of_this_process(region).map(|aws| Credential::Aws(Box::new(aws)))
+            Aws::of_this_process(how.region.map(str::to_owned)).map(|aws| Credential::Aws(Box::new(aws)))
         } else if self.github {
             Job::of_environment().map(Credential::Github)
         } else if let Some(path) = &self.kubernetes {
             FileToken::read("--kubernetes", path, NOT_MOUNTED).map(Credential::Kubernetes)
+        } else if let Some(path) = &self.secret_file {
+            SecretFile::read(path, how.secret_method, how.client_id).map(Credential::Secret)
         } else if let Some(path) = &self.assertion {
             FileToken::read("--assertion", path, "").map(Credential::Assertion)
         } else {
             let path = self.key.as_deref().unwrap_or(Path::new("")); // the group has clap refuse a line with none of them
-            let mut key = KeyFile::read(path, alg)?;
-            key.kid = kid.map(str::to_owned).or(key.kid);
+            let mut key = KeyFile::read(path, how.alg)?;
+            key.kid = how.kid.map(str::to_owned).or(key.kid);
             Ok(Credential::Key(key))
         }
     }
@@ -99,8 +110,9 @@ impl Credential {
             Self::Key(key) => {
                 let signed_with = SignedWith { alg: key.alg.as_str(), kid: key.kid.as_deref() };
                 let assertion = assertion::sign(&signed_with, |message| key.sign(message), client_id, issuer)?;
-                return Ok(Proof { assertion, assertion_type: JWT_BEARER, says_no_client_id: false });
+                return Ok(Proof::Assertion { text: assertion, form: JWT_BEARER, says_no_client_id: false });
             }
+            Self::Secret(file) => return Ok(file.proof(client_id)),
             Self::Aws(aws) => IdentityToken::parse(&aws.identity_token(issuer)?, issuer, "STS", NOT_AS_ASKED),
             Self::Github(job) => IdentityToken::parse(&job.identity_token(issuer)?, issuer, "GitHub", NOT_AS_ASKED),
             Self::Kubernetes(file) => {
@@ -110,13 +122,14 @@ impl Credential {
             }
             Self::Assertion(file) => IdentityToken::parse(&file.text, issuer, &file.named, ASK_FOR_IT),
         }?;
-        Ok(Proof { assertion_type: token.assertion_type(), assertion: token.into_text(), says_no_client_id: true })
+        Ok(Proof::Assertion { form: token.assertion_type(), text: token.into_text(), says_no_client_id: true })
     }
 
     /// What to do where the server does not take the proof.
     pub(super) fn refused(&self) -> &'static str {
         match self {
             Self::Key(_) => REFUSED_KEY,
+            Self::Secret(file) => file.refused(),
             Self::Aws(_) | Self::Github(_) | Self::Kubernetes(_) | Self::Assertion(_) => REFUSED_IDENTITY,
         }
     }
@@ -140,19 +153,10 @@ impl FileToken {
     }
 }
 
-/// Text of a JWT is ASCII, so what does not fit is not one.
-fn read_all(source: impl Read) -> io::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::with_capacity(8 * 1024));
-    source.take(MOST_BYTES).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// The heading of the options in the help.
 const PROOF: &str = "Who the client is, by one of";
 /// Where the pod of examples/snippets has it. Kubernetes itself has no place for a token with an audience of one's own.
 const PROJECTED: &str = "/var/run/secrets/grantwell/token";
-/// More than a request to the server may have.
-const MOST_BYTES: u64 = 64 * 1024;
 const NOT_MOUNTED: &str = "; mount a projected volume with a serviceAccountToken there, or name its file";
 const NOT_AS_ASKED: &str = "it answered something else than it was asked for";
 const ASK_FOR_IT: &str = "ask its issuer for one with this audience and no other";

@@ -9,6 +9,7 @@ use grantwell::core::realm::RealmName;
 use grantwell::http::routes::base_paths;
 
 use super::http::confidential;
+use super::server::Endpoint;
 use crate::failure::Failure;
 
 /// The address of a door, and who verifies the signature there.
@@ -53,9 +54,9 @@ impl Door {
         Ok(Self { service, region: region.or_else(|| own_region.map(str::to_owned)), url })
     }
 
-    /// The token endpoint of a realm at this door.
-    pub(super) fn token_endpoint(&self, base_path: &str) -> String {
-        format!("{}{base_path}/access_token", self.url.as_str().trim_end_matches('/'))
+    /// An endpoint of a realm at this door.
+    pub(super) fn url_of(&self, endpoint: Endpoint, base_path: &str) -> String {
+        format!("{}{base_path}/{}", self.url.as_str().trim_end_matches('/'), endpoint.path())
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
             assert!(Door::parse(url, None, None).is_err(), "{url}");
         }
         let with_stage = Door::parse("https://abc.execute-api.us-east-1.amazonaws.com/prod/", None, None);
-        let endpoint = with_stage.expect("a door").token_endpoint("/am/oauth2/realms/root");
+        let endpoint = with_stage.expect("a door").url_of(Endpoint::Token, "/am/oauth2/realms/root");
         assert_eq!(endpoint, "https://abc.execute-api.us-east-1.amazonaws.com/prod/am/oauth2/realms/root/access_token");
     }
 

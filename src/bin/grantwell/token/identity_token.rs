@@ -12,6 +12,7 @@ use grantwell::core::time::UnixSeconds;
 use grantwell::system::SystemClock;
 
 use super::http::printable;
+use super::server::without_slash;
 use crate::failure::Failure;
 
 /// A JWT whose audience and time have been looked at. Without `Debug`: whoever has it is the client.
@@ -92,7 +93,7 @@ impl Audiences {
                 _ => return false,
             },
         };
-        only.strip_suffix('/').unwrap_or(only) == issuer
+        without_slash(only) == without_slash(issuer)
     }
 
     fn shown(&self) -> String {

@@ -2,6 +2,8 @@
 
 pub(crate) mod assertion;
 mod aws;
+mod caller;
+mod claims;
 mod credential;
 #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only a build with AWS signs"))]
 mod door;
@@ -9,25 +11,23 @@ mod github;
 mod http;
 mod identity_token;
 mod inspect;
+mod introspect;
 mod key_file;
+mod presented;
+mod proof;
+mod revoke;
+mod secret_file;
 mod server;
 
-use std::path::PathBuf;
-
-use grantwell::core::client::id::ClientId;
-use grantwell::core::keys::jws_algorithm::JwsAlgorithm;
-use grantwell::core::realm::RealmName;
 use grantwell::core::resource::ResourceUri;
 use grantwell::core::scope::Scope;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::store;
-use credential::{Credential, CredentialArguments};
-use door::{Door, Service, base_path_of};
-use server::Server;
+use caller::{CallerArguments, waiting};
+use server::Endpoint;
 
-/// Gets access tokens as a client does
+/// Gets access tokens as a client does, and asks what becomes of them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -38,69 +38,81 @@ pub(crate) struct Arguments {
 enum Command {
     /// Gets an access token from a server and prints its answer
     ///
-    /// The client proves who it is by a private key of its own, or by where it runs: an AWS role, a GitHub workflow, a Kubernetes service account, or what any other issuer says that the realm trusts. Then nothing has to be stored.
-    #[command(after_help = "Examples:
-  grantwell client create --id billing --scope write --auth-method private_key_jwt
+    /// The client proves who it is by a private key of its own, by a secret, or by where it runs: an AWS role, a GitHub workflow, a
+    /// Kubernetes service account, or what any other issuer says that the realm trusts. In the last cases nothing has to be stored.
+    #[command(
+        override_usage = "grantwell token get --client-id <ID> <PROOF> [OPTIONS]",
+        after_help = "Examples:
+  grantwell client create --id billing --scope write \\
+      --auth-method private_key_jwt
   grantwell client key generate billing --out billing.jwk
   grantwell token get --client-id billing --key billing.jwk --scope write
 
   ISSUER=https://auth.example.com/am/oauth2/realms/root/realms/alpha
   grantwell token get --issuer $ISSUER --client-id orders --aws
-  grantwell token get --realm alpha --client-id orders --aws --door https://ID.lambda-url.eu-west-1.on.aws
+  grantwell token get --realm alpha --client-id orders --aws \\
+      --door https://ID.lambda-url.eu-west-1.on.aws
   grantwell token get --issuer $ISSUER --client-id deploy --github
   grantwell token get --issuer $ISSUER --client-id pod --kubernetes
-  printf %s \"$ID_TOKEN\" | grantwell token get --issuer $ISSUER --client-id build --assertion -
+  printf %s \"$ID_TOKEN\" | grantwell token get --issuer $ISSUER \\
+      --client-id build --assertion -
 
-The answer is JSON, with the token in access_token. An assertion by --key is good for a minute, once, and the key does not leave this machine. An identity token is for the issuer alone, and goes to no other server. PEM does not have the name of the key: where several keys of the client are of one type, give it with --kid.")]
+The answer is JSON, with the token in access_token. An assertion by --key is good for a minute, once, and the key does not leave this machine. An identity token is for the issuer alone, and goes to no other server. PEM does not have the name of the key: where several keys of the client are of one type, give it with --kid."
+    )]
     Get(GetArguments),
     /// Shows what a JWT says, without sending it anywhere
     ///
     /// The token is read from a file or from standard input, never from the command line, which other users of the machine can see. Its
-    /// signature is not verified: whether the token is active its server says (introspection).
+    /// signature is not verified: whether the token is active its server says (`grantwell token introspect`).
     #[command(after_help = "Examples:
   grantwell token inspect token.txt
   grantwell token get --client-id billing --key billing.jwk > answer
   grantwell token inspect answer")]
     Inspect(inspect::InspectArguments),
+    /// Asks a server whether a token is active, and what it stands for (RFC 7662)
+    ///
+    /// The token is read from a file or from standard input, never from the command line, which other users of the machine can see. It may
+    /// be of any form, and the answer of `token get` is taken, too. A client may ask for its own tokens, and a resource server, which is a
+    /// client with the scope am-introspect-all-tokens, for those of its realm.
+    ///
+    /// The exit status is 0 where the token is active, 3 where the server says that it is not, and 1 where there is no such answer.
+    #[command(
+        override_usage = "grantwell token introspect [FILE] --client-id <ID> <PROOF> [OPTIONS]",
+        after_help = "Examples:
+  grantwell token get --client-id billing --key billing.jwk > answer
+  grantwell token introspect answer --client-id billing --key billing.jwk
+
+  ISSUER=https://auth.example.com/am/oauth2/realms/root/realms/alpha
+  grantwell token introspect token.txt --issuer $ISSUER \\
+      --client-id support --secret-file support.secret"
+    )]
+    Introspect(introspect::IntrospectArguments),
+    /// Has a server end a token of the client (RFC 7009)
+    ///
+    /// The token is read from a file or from standard input, never from the command line, which other users of the machine can see. Only
+    /// the client that a token was issued to can end it so. A server answers the same for a token that it does not know, so the answer is
+    /// not a proof that there was one.
+    ///
+    /// An operator ends all tokens of a client, whosever they are, by `grantwell client update ID --revoke-tokens`.
+    #[command(
+        override_usage = "grantwell token revoke [FILE] --client-id <ID> <PROOF> [OPTIONS]",
+        after_help = "Example:
+  grantwell token get --client-id billing --key billing.jwk > answer
+  grantwell token revoke answer --client-id billing --key billing.jwk"
+    )]
+    Revoke(revoke::RevokeArguments),
 }
 
 #[derive(Debug, clap::Args)]
 struct GetArguments {
-    /// The client's id
-    #[arg(long, value_name = "ID")]
-    client_id: ClientId,
     #[command(flatten)]
-    credential: CredentialArguments,
-    /// What the key signs with: ES256, ES384, PS256, EdDSA or RS256 [default: what the file says, or the type of key allows]
-    #[arg(long, value_name = "ALG", conflicts_with_all = NOT_BY_KEY, help_heading = WITH_KEY)]
-    alg: Option<JwsAlgorithm>,
-    /// The name of the key in the client's registration [default: what the file says, or none]
-    #[arg(long, value_name = "KID", conflicts_with_all = NOT_BY_KEY, help_heading = WITH_KEY)]
-    kid: Option<String>,
-    /// Where AWS verifies callers for the server, in place of STS: the URL of its IAM door, without the realm's path
-    #[arg(long, value_name = "URL", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE)]
-    door: Option<String>,
-    /// The service that verifies the signature there [default: by the host, else execute-api]
-    #[arg(long, value_enum, requires = "door", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE, hide_possible_values = true, value_name = "lambda|execute-api")]
-    service: Option<Service>,
-    /// The AWS region of the door, or of STS [default: by the door's host, else this process's own]
-    #[arg(long, value_name = "REGION", conflicts_with_all = NOT_BY_ROLE, help_heading = WITH_ROLE)]
-    region: Option<String>,
-    /// The realm's issuer, as its metadata document says it [default: that of a server on this machine, by --realm]
-    #[arg(long, value_name = "URL", conflicts_with = "realm")]
-    issuer: Option<String>,
-    /// The realm, at --door or on the server that `grantwell serve` starts at http://127.0.0.1:8080 [default: root; env: GRANTWELL_REALM]
-    #[arg(long, value_name = "NAME")]
-    realm: Option<RealmName>,
+    caller: CallerArguments,
     /// The scopes to ask for, separated by spaces [default: the client's default scopes]
     #[arg(long, value_name = "SCOPE")]
     scope: Option<Scope>,
     /// The protected resource that the token is for; may be repeated [default: the client's first]
     #[arg(long, value_name = "URI")]
     resource: Vec<ResourceUri>,
-    /// A file with the certificates (PEM) of those who may vouch for the server [default: whom this system trusts]
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
 }
 
 /// Runs one command.
@@ -108,57 +120,19 @@ struct GetArguments {
 /// # Errors
 /// A [`Failure`] that says what to do.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let arguments = match arguments.command {
-        Command::Get(arguments) => arguments,
-        Command::Inspect(arguments) => return inspect::run(arguments).await,
-    };
-    // The client in it is a blocking one.
-    tokio::task::spawn_blocking(move || get(&arguments))
-        .await
-        .unwrap_or_else(|_panic| Err(Failure::new("the request ended early")))
+    match arguments.command {
+        Command::Get(arguments) => waiting(move || get(&arguments)).await,
+        Command::Inspect(arguments) => inspect::run(arguments).await,
+        Command::Introspect(arguments) => introspect::run(arguments).await,
+        Command::Revoke(arguments) => revoke::run(arguments).await,
+    }
 }
 
 fn get(arguments: &GetArguments) -> Result<(), Failure> {
-    // 1. What proves who the client is, before anybody is asked.
-    let (region, kid) = (arguments.region.clone(), arguments.kid.as_deref());
-    let door = arguments.door.as_deref().map(|url| Door::parse(url, arguments.service, region.clone())).transpose()?;
-    let credential = arguments.credential.read(arguments.alg, kid, region)?;
-
-    // 2. Which realm, and what of it.
-    let issuer = match &arguments.issuer {
-        Some(issuer) => issuer.trim_end_matches('/').to_owned(),
-        None => local_issuer(&store::realm_or_of_environment(arguments.realm.clone())?),
-    };
     let scope = arguments.scope.as_ref().map(ToString::to_string);
     let mut form = vec![("grant_type", "client_credentials")];
     form.extend(scope.as_deref().map(|scope| ("scope", scope)));
     form.extend(arguments.resource.iter().map(|resource| ("resource", resource.as_str())));
-
-    // 3. The token, of whom AWS has verified.
-    let client_id = &arguments.client_id;
-    if let (Some(door), Credential::Aws(aws)) = (&door, &credential) {
-        form.push(("client_id", client_id.as_str()));
-        let agent = http::agent(arguments.ca.as_deref())?;
-        return output::json(&aws.token_at(door, &base_path_of(&issuer)?, &form, &agent)?);
-    }
-
-    // 4. The token, of whom the server verifies.
-    let server = Server::discover(&issuer, arguments.ca.as_deref())?;
-    let proof = credential.proof(client_id, &issuer)?;
-    form.extend(proof.says_no_client_id.then_some(("client_id", client_id.as_str())));
-    form.extend([("client_assertion_type", proof.assertion_type), ("client_assertion", proof.assertion.as_str())]);
-    output::json(&server.token(&form, credential.refused())?)
+    let answer = arguments.caller.post(Endpoint::Token, &form, &[], |_status| None)?;
+    output::json(&http::object(&answer.url, &answer.body)?)
 }
-
-/// Where `grantwell serve` listens if it is told nothing else.
-fn local_issuer(realm: &RealmName) -> String {
-    let path = if realm.is_root() { String::new() } else { format!("/realms/{realm}") };
-    format!("http://127.0.0.1:8080/am/oauth2/realms/root{path}")
-}
-
-/// The ways that have no key to name. Clap does not insist on `requires` where what is required conflicts with something else that is given.
-const NOT_BY_KEY: [&str; 4] = ["aws", "github", "kubernetes", "assertion"];
-/// The ways that have nothing to do with AWS.
-const NOT_BY_ROLE: [&str; 4] = ["key", "github", "kubernetes", "assertion"];
-const WITH_KEY: &str = "With --key";
-const WITH_ROLE: &str = "With --aws";

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use grantwell::core::assertion::AssertionProblem;
 use grantwell::core::client::Client;
 use grantwell::core::client::auth_method::AuthMethod;
 use grantwell::core::client::id::ClientId;
@@ -18,7 +19,7 @@ use crate::columns::Columns;
 use crate::failure::Failure;
 use crate::output::OutputArguments;
 use crate::store::Place;
-use crate::terminal;
+use crate::terminal::{self, printable_line};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
@@ -83,7 +84,9 @@ impl Explain {
         let client = management.client(&place.realm, &self.client).await?;
         let realm = management.realm(&client.realm).await?;
         let caller = self.caller.read(&realm, self.audience.as_deref()).await?;
-        self.output.print(&Explanation::of(&client, &caller), Explanation::table)
+        let explanation = Explanation::of(&client, &caller);
+        self.output.print(&explanation, Explanation::table)?;
+        if explanation.admitted_by.is_some() { Ok(()) } else { Err(Failure::Told(NOT_ADMITTED)) }
     }
 }
 
@@ -147,7 +150,7 @@ impl<'a> Explanation<'a> {
         }
         match self.suggestion.as_ref().map(serde_json::to_string) {
             Some(Ok(rule)) => {
-                let _never_fails = write!(text, "\nA rule for this caller\n{}", printable(&rule));
+                let _never_fails = write!(text, "\nA rule for this caller\n{}", printable_line(&rule));
             }
             _ if self.admitted_by.is_some() => {}
             _ => text.push_str("\nNo rule could be for this caller."),
@@ -171,7 +174,7 @@ impl CheckRow {
     fn of(Check { of, outcome }: Check, no_keys: Option<&str>) -> Self {
         match outcome {
             Outcome::Held => Self { of, held: Some(true), why: None },
-            Outcome::Failed(problem) => Self { of, held: Some(false), why: Some(problem.reason().help().to_owned()) },
+            Outcome::Failed(problem) => Self { of, held: Some(false), why: Some(in_words(problem).to_owned()) },
             Outcome::NotTrusted => {
                 Self { of, held: Some(false), why: Some("the realm does not trust the token's issuer".to_owned()) }
             }
@@ -191,7 +194,7 @@ impl CheckRow {
             Some(false) => "failed",
             None => "not checked",
         };
-        vec![self.of.to_owned(), held.to_owned(), printable(self.why.as_deref().unwrap_or_default())]
+        vec![self.of.to_owned(), held.to_owned(), printable_line(self.why.as_deref().unwrap_or_default())]
     }
 }
 
@@ -217,17 +220,22 @@ impl DemandRow {
             Some(found) => format!("wanted {}, found {found}", self.wanted),
             None => format!("wanted {}", self.wanted),
         };
-        vec![printable(&self.of), self.why.unwrap_or("ok").to_owned(), printable(&text)]
+        vec![printable_line(&self.of), self.why.unwrap_or("ok").to_owned(), printable_line(&text)]
     }
 }
 
-/// What a caller has written, without what would move the cursor of a terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| {
-            let escaped = character.is_control().then(|| character.escape_default());
-            let plain = (!character.is_control()).then_some(character);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+/// What is wrong with a token, whose keys are its issuer's.
+fn in_words(problem: AssertionProblem) -> &'static str {
+    match problem {
+        AssertionProblem::Algorithm => "the issuer or its key does not sign with the token's algorithm",
+        AssertionProblem::UnknownKey => "the issuer has no key of the token's kid, or none of its algorithm",
+        AssertionProblem::UnnamedKey => {
+            "the issuer has several keys of the token's algorithm, and the token has no kid"
+        }
+        AssertionProblem::Signature => "the token was not signed with a key of the issuer",
+        other => other.reason().help(),
+    }
 }
+
+/// The exit status where the caller is not the client.
+const NOT_ADMITTED: u8 = 3;

@@ -27,6 +27,9 @@ enum Command {
     /// The token is verified on this machine, as the server would: it is neither sent nor logged, and does not count as used. Where the
     /// keys of its issuer are not in the realm, they are fetched from where the realm says. What is printed has claims of the token
     /// in it.
+    ///
+    /// The exit status is 0 where the caller is admitted, also where something could not be checked, 3 where it is not, and 1 where that
+    /// cannot be told.
     #[command(after_help = "Examples:
   grantwell trust explain --client deploy --token token.txt \\
       --audience https://auth.example.com/oauth2

@@ -72,7 +72,7 @@ pub(super) fn ran(
                 None => output::json(&answer),
             }
         }
-        Format::Table if ran.stopped.is_some() || !plan.has_changes() => Ok(()),
+        Format::Table if ran.stopped.is_some() || ran.is_interrupted || !plan.has_changes() => Ok(()),
         Format::Table => {
             let before = match before {
                 0 => String::new(),
@@ -90,6 +90,16 @@ pub(super) fn stopped(ran: &Ran<'_>, step: &Step, failure: Option<Failure>, agai
         Some(Failure::Sentence(sentence) | Failure::Misuse(sentence)) => sentence,
         Some(closed) => return closed,
     };
+    Failure::new(format!("{}: {reason}; {}; {again}", step.target, so_far(ran)))
+}
+
+/// That somebody has asked the process to end, what is done and what is not.
+pub(super) fn interrupted(ran: &Ran<'_>, again: &str) -> Failure {
+    Failure::new(format!("interrupted; {}; {again}", so_far(ran)))
+}
+
+/// What of a plan is done and what is not.
+fn so_far(ran: &Ran<'_>) -> String {
     let done = ran.count(Outcome::Done) + ran.count(Outcome::DoneBefore);
     let named = |wanted: &[Outcome]| -> Vec<String> {
         let steps = ran.changes.iter().filter(|(_, outcome)| wanted.contains(outcome));
@@ -115,7 +125,7 @@ pub(super) fn stopped(ran: &Ran<'_>, step: &Step, failure: Option<Failure>, agai
     if !not.is_empty() {
         write!(told, "; not made: {}", list(&not)).unwrap_or_default();
     }
-    Failure::new(format!("{}: {reason}; {told}; {again}", step.target))
+    told
 }
 
 /// Clients by their names, as far as a question can have them.

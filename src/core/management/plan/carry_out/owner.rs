@@ -45,7 +45,8 @@ impl Management {
         let base = step.base.as_ref().ok_or_else(|| ManagementError::Conflict(Subject::Owner(id.clone())))?;
         // An earlier run may have come as far as disabling it.
         let enabled = Owner { status: OwnerStatus::Active, revision: is.revision.saturating_sub(1), ..is.clone() };
-        let disabled_by_us = is.status == OwnerStatus::Disabled && is_as_planned(&enabled, base);
+        let disabled_by_us =
+            !step.changes.is_empty() && is.status == OwnerStatus::Disabled && is_as_planned(&enabled, base);
         if !is_as_planned(&is, base) && !disabled_by_us {
             return Err(ManagementError::Conflict(Subject::Owner(id.clone())));
         }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Draft, STATUS, action, changes, key_of, merged};
+use super::{Draft, STATUS, action, changes, disabled_first, key_of, merged};
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::client::{Client, ClientStatus};
@@ -41,7 +41,7 @@ impl Draft<'_> {
         let former: Vec<&Client> = self.stored.clients().filter(is_former).collect();
         for client in former {
             let id = key_of(client);
-            if self.delete_or_leave(Target::from(&id), Base::of_client(client), disabled_first(client)) {
+            if self.delete_or_leave(Target::from(&id), Base::of_client(client), disabled_first(client.is_active())) {
                 self.clients.remove(&id);
             }
         }
@@ -91,13 +91,4 @@ impl Draft<'_> {
         };
         Ok((metadata, step))
     }
-}
-
-/// A client is disabled before it is deleted, where it is not yet.
-fn disabled_first(client: &Client) -> Vec<MemberChange> {
-    if !client.is_active() {
-        return Vec::new();
-    }
-    let (before, after) = (json!(client.status), json!(ClientStatus::Disabled));
-    vec![MemberChange { member: STATUS.to_owned(), before, after, returns_to_default: false }]
 }

@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::declaration::{Declaration, Entry, declared_form};
 use super::problem::{Problem, ProblemKind};
 use super::snapshot::Snapshot;
 use super::step::{Action, AdoptedFrom, Base, MemberChange, Step, Target};
-use crate::core::client::Client;
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::{ClientMetadata, InvalidRegistration};
+use crate::core::client::{Client, ClientStatus};
 use crate::core::declaration::{DeclarationName, ManagedBy};
 use crate::core::members::Members;
 use crate::core::owner::OwnerId;
@@ -283,6 +283,13 @@ fn action(exists: bool, changes: &[MemberChange], will_be: &ManagedBy, is: Optio
         Some(Some(is)) if changes.is_empty() && is == will_be => Action::Nothing,
         _ => Action::Change,
     }
+}
+
+/// A client or an owner is disabled before it is deleted, where it is not yet.
+fn disabled_first(is_active: bool) -> Vec<MemberChange> {
+    let (before, after) = (json!(ClientStatus::Active), json!(ClientStatus::Disabled));
+    let disabled = MemberChange { member: STATUS.to_owned(), before, after, returns_to_default: false };
+    is_active.then_some(disabled).into_iter().collect()
 }
 
 fn key_of(client: &Client) -> (RealmName, ClientId) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Draft, action, changes, merged};
+use super::{Draft, action, changes, disabled_first, merged};
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::management::plan::declaration::Entry;
 use crate::core::management::plan::declaration::owner::DeclaredOwner;
@@ -31,7 +31,11 @@ impl Draft<'_> {
         let former: Vec<&Owner> = self.stored.owners().filter(is_former).collect();
         for owner in former {
             let target = Target::from(&owner.owner);
-            if self.delete_or_leave(target.clone(), Base::of_owner(owner), Vec::new()) {
+            if self.delete_or_leave(
+                target.clone(),
+                Base::of_owner(owner),
+                disabled_first(owner.status == OwnerStatus::Active),
+            ) {
                 let owned = self.clients_that(|_, metadata| metadata.owners.contains(&owner.owner));
                 if !owned.is_empty() {
                     self.refuse_deletion(target, ProblemKind::StillOwns(owned));
