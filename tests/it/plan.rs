@@ -106,12 +106,12 @@ async fn nothing_is_deleted_but_by_pruning_and_only_what_is_of_this_name() {
     house.register("root", "by-hand").await;
 
     let fewer = json!({ "name": "team-a", "clients": [{ "realm": "alpha", "client_id": "one" }] });
-    let kept = house.plan(&[fewer.clone()], PlanOptions::default()).await.expect("a plan");
+    let kept = house.plan(std::slice::from_ref(&fewer), PlanOptions::default()).await.expect("a plan");
     assert_eq!(kept.count(Action::Delete), 0);
     assert_eq!(kept.left, [target("alpha", "two")]);
 
     let prune = PlanOptions { prune: true, adopt: true };
-    let plan = house.plan(&[fewer.clone()], prune).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&fewer), prune).await.expect("a plan");
     let deleted: Vec<&Target> =
         plan.steps.iter().filter(|step| step.action == Action::Delete).map(|step| &step.target).collect();
     assert_eq!(deleted, [&target("alpha", "two")]);
@@ -126,7 +126,7 @@ async fn a_deletion_that_was_interrupted_after_disabling_is_finished_and_another
     house.apply_file(&team_a()).await;
     let nothing = json!({ "name": "team-a" });
     let prune = PlanOptions { prune: true, adopt: false };
-    let plan = house.plan(&[nothing.clone()], prune).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&nothing), prune).await.expect("a plan");
     house.management.set_status(&name("alpha"), &id("one"), ClientStatus::Disabled).await.expect("disabled");
     house.update("alpha", "two", &|metadata| metadata.contacts = vec!["needs it".to_owned()]).await;
     assert!(matches!(house.apply(&plan).await, Err(ManagementError::Conflict(_))));
@@ -176,13 +176,13 @@ async fn a_record_of_somebody_else_is_taken_over_only_when_that_is_said_and_it_i
         "name": "team-a",
         "clients": [{ "client_id": "theirs", "client_name": "Ours" }, { "client_id": "by-hand" }]
     });
-    let problems = house.plan(&[file.clone()], PlanOptions::default()).await.expect_err("not ours");
+    let problems = house.plan(std::slice::from_ref(&file), PlanOptions::default()).await.expect_err("not ours");
     let kinds: Vec<ProblemKind> = problems.into_iter().map(|problem| problem.kind).collect();
     let team_b = "team-b".parse().expect("a name");
     assert_eq!(kinds, [ProblemKind::NotOurs { of: None }, ProblemKind::NotOurs { of: Some(team_b) }]);
 
     let adopt = PlanOptions { adopt: true, prune: false };
-    let plan = house.plan(&[file.clone()], adopt).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&file), adopt).await.expect("a plan");
     let from: Vec<Option<&AdoptedFrom>> = plan.steps.iter().map(|step| step.adopted_from.as_ref()).collect();
     let team_b = AdoptedFrom::File("team-b".parse().expect("a name"));
     assert_eq!(from, [Some(&AdoptedFrom::Nobody), Some(&team_b)]);
@@ -206,7 +206,7 @@ async fn an_export_that_is_applied_changes_nothing_but_whose_the_records_are() {
     house.management.set_status(&name("root"), &id("by-hand"), ClientStatus::Disabled).await.expect("disabled");
     let file = house.exported("team-c").await;
     let adopt = PlanOptions { adopt: true, prune: true };
-    let plan = house.plan(&[file.clone()], adopt).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&file), adopt).await.expect("a plan");
     assert_eq!(plan.steps.iter().map(|step| step.changes.len()).sum::<usize>(), 0, "{:?}", described(&plan));
     house.apply(&plan).await.expect("carried out");
     assert_eq!(house.exported("team-c").await, file);

@@ -26,7 +26,7 @@ async fn an_owner_is_made_changed_and_deleted_by_pruning_alone() {
         "owners": [{ "owner": "alice", "name": "Alice", "aws_principals": [ROLE] }],
         "clients": [{ "client_id": "one", "owners": ["alice"] }]
     });
-    let plan = house.plan(&[file.clone()], PlanOptions::default()).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&file), PlanOptions::default()).await.expect("a plan");
     assert_eq!(
         described(&plan),
         ["create owner 'alice': name aws_principals", "create client 'one' of realm 'root': owners"]
@@ -54,7 +54,7 @@ async fn an_owner_is_made_changed_and_deleted_by_pruning_alone() {
     assert_eq!(owner(&house, "alice").await.status, OwnerStatus::Disabled);
 
     let gone = json!({ "name": "team-a" });
-    let kept = house.plan(&[gone.clone()], PlanOptions::default()).await.expect("a plan");
+    let kept = house.plan(std::slice::from_ref(&gone), PlanOptions::default()).await.expect("a plan");
     assert!(!kept.has_changes() && kept.left.len() == 2, "{kept:?}");
     let plan = house.plan(&[gone], PRUNE).await.expect("a plan");
     assert_eq!(described(&plan), ["delete client 'one' of realm 'root': status", "delete owner 'alice': "]);
@@ -143,7 +143,7 @@ async fn a_client_is_given_only_to_owners_that_there_will_be() {
 async fn an_issuer_is_registered_with_what_its_kind_says_and_rules_of_the_same_file_name_it() {
     let house = House::new();
     let file = with_rules();
-    let plan = house.plan(&[file.clone()], PlanOptions::default()).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&file), PlanOptions::default()).await.expect("a plan");
     assert_eq!(
         described(&plan),
         [
@@ -159,7 +159,7 @@ async fn an_issuer_is_registered_with_what_its_kind_says_and_rules_of_the_same_f
         (IssuerKind::Github, Some(600), true, &IssuerKeys::DISCOVERY)
     );
     house.apply(&plan).await.expect("an interrupted run, repeated, finds it done");
-    assert!(!house.plan(&[file.clone()], PlanOptions::default()).await.expect("a plan").has_changes());
+    assert!(!house.plan(std::slice::from_ref(&file), PlanOptions::default()).await.expect("a plan").has_changes());
 
     // The rule's issuer is needed: it goes with the client, and not before.
     let mut without = file.clone();
@@ -207,11 +207,11 @@ async fn an_issuer_of_somebody_else_is_neither_dropped_nor_taken_over_without_a_
             { "name": "theirs", "issuer": "https://b.example" }
         ]
     });
-    let problems = house.plan(&[theirs.clone()], PRUNE).await.expect_err("not ours");
+    let problems = house.plan(std::slice::from_ref(&theirs), PRUNE).await.expect_err("not ours");
     let kinds: Vec<ProblemKind> = problems.into_iter().map(|problem| problem.kind).collect();
     let team_b: DeclarationName = "team-b".parse().expect("a name");
     assert_eq!(kinds, [ProblemKind::NotOurs { of: None }, ProblemKind::NotOurs { of: Some(team_b.clone()) }]);
-    let plan = house.plan(&[theirs.clone()], adopt).await.expect("a plan");
+    let plan = house.plan(std::slice::from_ref(&theirs), adopt).await.expect("a plan");
     let from = |target: &str| {
         let step = plan.steps.iter().find(|step| step.target.to_string() == target).expect("a step");
         step.adopted_from.clone()

@@ -111,7 +111,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Fault> {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let line = valid.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         let position = Position {
-            line: 1 + count(valid.iter().filter(|byte| **byte == b'\n').count()),
+            line: count(valid.split(|byte| *byte == b'\n').count()),
             column: 1 + count(String::from_utf8_lossy(line).chars().count()),
         };
         Fault::At(position, "a byte that is not UTF-8: save the file as UTF-8".to_owned())

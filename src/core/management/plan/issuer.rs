@@ -59,12 +59,11 @@ pub(super) fn changed(
     changes: &[MemberChange],
 ) -> Option<TrustedIssuer> {
     let change_of = |member: &str| changes.iter().find(|change| change.member == member).map(|change| &change.after);
-    let before = match stored {
-        Some(stored) => stored.clone(),
-        None => {
-            let url = serde_json::from_value(change_of("issuer")?.clone()).ok()?;
-            of_nothing_said(name, url, serde_json::from_value(change_of("kind")?.clone()).ok())
-        }
+    let before = if let Some(stored) = stored {
+        stored.clone()
+    } else {
+        let url = serde_json::from_value(change_of("issuer")?.clone()).ok()?;
+        of_nothing_said(name, url, serde_json::from_value(change_of("kind")?.clone()).ok())
     };
     let mut record: Map<String, Value> =
         Members::of(&before).into_iter().map(|(member, value)| (member.to_owned(), value)).collect();

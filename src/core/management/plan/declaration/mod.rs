@@ -137,17 +137,12 @@ fn insert<K: Ord>(entries: &mut BTreeMap<K, Entry>, id: K, entry: Entry) -> Resu
 where
     for<'a> Target: From<&'a K>,
 {
-    match entries.get(&id) {
-        Some(first) => Err(InvalidDeclaration::Twice {
-            what: Target::from(&id).to_string(),
-            first: first.place.clone(),
-            second: entry.place,
-        }),
-        None => {
-            entries.insert(id, entry);
-            Ok(())
-        }
+    if let Some(first) = entries.get(&id) {
+        let (what, first) = (Target::from(&id).to_string(), first.place.clone());
+        return Err(InvalidDeclaration::Twice { what, first, second: entry.place });
     }
+    entries.insert(id, entry);
+    Ok(())
 }
 
 /// The members of a file, in the order in which they are written. Those after the name are lists of records.
