@@ -243,7 +243,8 @@ fn a_plan_that_is_not_what_was_written_is_refused() {
     let resealed = |text: &str| {
         use sha2::Digest as _;
         let (body, _) = text.rsplit_once(",\n  \"sha256\": \"").expect("a seal");
-        let digest: String = sha2::Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String =
+            sha2::Sha256::digest(body).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         format!("{body},\n  \"sha256\": \"{digest}\"\n}}\n")
     };
     let all = &plan[..plan.len()];
@@ -389,7 +390,7 @@ fn a_place_for_secrets_is_refused_before_anything_is_changed() {
     );
     refused(
         &|operator| {
-            write(operator, "a.yaml", "name: a\nclients: [{client_id: Two, scope: a}, {client_id: two, scope: a}]\n")
+            write(operator, "a.yaml", "name: a\nclients: [{client_id: Two, scope: a}, {client_id: two, scope: a}]\n");
         },
         "has a file of the same name but for upper and lower case",
     );
