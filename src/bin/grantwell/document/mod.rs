@@ -1,10 +1,10 @@
 //! Files that people write in YAML or JSON: one reader for all of them. What is wrong is said with the line and the column, in plain
 //! words, and without a value: a secret may stand where it does not belong.
 
+mod fault;
 mod outline;
 mod yaml;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -13,25 +13,10 @@ use grantwell::core::json::Unambiguous;
 use serde_json::Value;
 use serde_json::error::Category;
 
+use fault::{ENDS_EARLY, Position};
+
+pub(crate) use fault::Fault;
 pub(crate) use outline::Outline;
-
-/// Why a file cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// What is wrong with it as a whole, as the end of a sentence about it.
-    Whole(String),
-    /// What is wrong at one place.
-    At(Position, String),
-}
-
-/// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// Counted from 1.
-    pub(crate) line: u64,
-    /// Counted from 1.
-    pub(crate) column: u64,
-}
 
 /// Reads the text of a file, or of standard input where it is called `-`.
 ///
@@ -68,37 +53,18 @@ pub(crate) fn parse(text: &str) -> Result<Value, Fault> {
     let of_json = begins_as_json.then(|| serde_json::from_str::<Unambiguous>(text));
     match of_json {
         Some(Ok(Unambiguous(value))) => Ok(value),
-        Some(Err(not_json)) => yaml::parse(text)
+        Some(Err(not_json)) => parse_yaml(text)
             .map_err(|not_yaml| if is_meant_as_json(text) { of_json_error(&not_json) } else { not_yaml }),
-        None => yaml::parse(text),
+        None => parse_yaml(text),
     }
 }
 
-impl Fault {
-    /// The sentence about the file of this name.
-    pub(crate) fn of(&self, name: &str) -> String {
-        match self {
-            Self::Whole(what) => format!("{name} {what}"),
-            Self::At(position, what) => format!("{name}:{position}: {what}"),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(what) => write!(formatter, "it {what}"),
-            Self::At(Position { line, column }, what) => write!(formatter, "line {line}, column {column}: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl fmt::Display for Position {
-    /// As compilers write it, and editors follow it.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.line, self.column)
+/// YAML reads 007 as 7, and whoever wrote it may mean text.
+fn parse_yaml(text: &str) -> Result<Value, Fault> {
+    let value = yaml::parse(text)?;
+    match outline::leading_zero(text) {
+        Some(position) => Err(Fault::At(position, LEADING_ZERO.to_owned())),
+        None => Ok(value),
     }
 }
 
@@ -151,7 +117,7 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-const ENDS_EARLY: &str = "the file ends before something that was begun: it may have been cut off";
+const LEADING_ZERO: &str = "a number with a leading zero, which readers of YAML take for different numbers: write it in quotes if it is text, or without the zero";
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,13 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-use super::{Position, yaml};
+use super::fault::Position;
+use super::yaml;
+
+/// Where a number is written with a zero before its other digits.
+pub(super) fn leading_zero(text: &str) -> Option<Position> {
+    if may_have_leading_zeros(text) { Outline::of(text)?.leading_zero(text) } else { None }
+}
 
 /// The places of a value and of all that is in it.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ impl Outline {
     }
 
     /// The first number that is written with a zero before its other digits.
-    pub(super) fn leading_zero(&self, text: &str) -> Option<Position> {
+    fn leading_zero(&self, text: &str) -> Option<Position> {
         match &self.inside {
             Inside::Number => {
                 let written = self.starts_at.and_then(|start| text.as_bytes().get(start..)).unwrap_or_default();
@@ -123,4 +129,13 @@ impl<'de> Visitor<'de> for OfAnyType {
     fn visit_f64<E>(self, _number: f64) -> Result<Inside, E> {
         Ok(Inside::Number)
     }
+}
+
+/// Whether there may be a number such as 007, of which YAML 1.2 leaves out the zeros and YAML 1.1 takes it for octal.
+fn may_have_leading_zeros(text: &str) -> bool {
+    let begins_number = |before: u8| !before.is_ascii_alphanumeric() && !matches!(before, b'.' | b'_');
+    text.as_bytes()
+        .windows(3)
+        .any(|window| matches!(window, [before, b'0', digit] if begins_number(*before) && digit.is_ascii_digit()))
+        || matches!(text.as_bytes(), [b'0', b'0'..=b'9', ..])
 }

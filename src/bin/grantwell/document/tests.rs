@@ -67,7 +67,7 @@ fn a_word_is_what_yaml_1_2_says_and_no_number_has_two_readings() {
 fn what_is_not_read_is_said_in_plain_words_with_line_and_column() {
     let deep = format!("a: {}1{}", "[".repeat(100), "]".repeat(100));
     let deep_json = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
-    let deep_block: String = (0..100).map(|level| format!("{:level$}a:\n", "")).collect();
+    let deep_block: String = (0..100).map(|level| " ".repeat(level) + "a:\n").collect();
     let rows: &[(&str, &str)] = &[
         ("name: a\nname: b\n", "2:1: the member 'name' is there twice"),
         ("a: {sec7et: 1, sec7et: 2}\n", "1:16: a member is there twice"),

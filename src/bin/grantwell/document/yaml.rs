@@ -6,17 +6,10 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::granit_parser::ErrorKind;
 use serde_saphyr::{Error, ExternalMessageSource, Location, Options};
 
-use super::outline::Outline;
-use super::{ENDS_EARLY, Fault, Position};
+use super::fault::{ENDS_EARLY, Fault, Position};
 
 pub(super) fn parse(text: &str) -> Result<Value, Fault> {
-    let value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| fault(text, &error))?;
-    if may_have_leading_zeros(text)
-        && let Some(position) = Outline::of(text).and_then(|outline| outline.leading_zero(text))
-    {
-        return Err(Fault::At(position, LEADING_ZERO.to_owned()));
-    }
-    Ok(value)
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| fault(text, &error))
 }
 
 pub(super) fn options() -> Options {
@@ -40,15 +33,6 @@ pub(super) fn options() -> Options {
 
 pub(super) fn position(location: Location) -> Option<Position> {
     (location.line() > 0).then(|| Position { line: location.line(), column: location.column() })
-}
-
-/// A number such as 007: YAML 1.2 leaves out the zeros, YAML 1.1 takes it for octal, and whoever wrote it may mean text.
-fn may_have_leading_zeros(text: &str) -> bool {
-    let begins_number = |before: u8| !before.is_ascii_alphanumeric() && !matches!(before, b'.' | b'_');
-    text.as_bytes()
-        .windows(3)
-        .any(|window| matches!(window, [before, b'0', digit] if begins_number(*before) && digit.is_ascii_digit()))
-        || matches!(text.as_bytes(), [b'0', b'0'..=b'9', ..])
 }
 
 fn fault(text: &str, error: &Error) -> Fault {
@@ -169,4 +153,3 @@ const DEEPEST: usize = 64;
 const TOO_DEEP: &str = "lists and objects are nested too deeply";
 const TAB: &str = "a tab: YAML indents with spaces only";
 const NOT_YAML: &str = "this is not YAML";
-const LEADING_ZERO: &str = "a number with a leading zero, which readers of YAML take for different numbers: write it in quotes if it is text, or without the zero";
