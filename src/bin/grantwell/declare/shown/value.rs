@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(text("scope", &json!("read write")), r#""read write""#);
         assert_eq!(text("scope", &Value::Null), "not set");
         let mut other = long.clone();
-        other["tenants"][199] = json!("other");
+        other["tenants"][199] = json!("tenant-abc");
         assert!(
             change("access_token_claims", &long, &other)
                 .ends_with("-> another that looks the same here (--output json has both)")
