@@ -75,7 +75,10 @@ impl Client {
         let mut client = Self {
             realm: realm.clone(),
             client_id: None,
-            name: id.as_ref().map_or_else(|| source.place().to_owned(), |id| shown(&id.value)),
+            name: id
+                .as_ref()
+                .filter(|id| is_a_name(&id.value))
+                .map_or_else(|| source.place().to_owned(), |id| shown(&id.value)),
             place: source.place().to_owned(),
             left_out: None,
             refused_id: None,
@@ -455,6 +458,11 @@ pub(super) fn signing_algorithm(name: &str) -> Option<SigningAlgorithm> {
 }
 
 /// Whether members of a registration are within its rules.
+/// Whether a text may be an id. What looks like JSON is in a place where it does not belong, and may be anything.
+fn is_a_name(id: &str) -> bool {
+    !id.contains(['{', '}', '[', ']', '"'])
+}
+
 fn checked(metadata: &ClientMetadata) -> Result<(), String> {
     metadata.check(&Realm::new(RealmName::root())).map_err(|refused| refused.to_string())
 }

@@ -81,6 +81,16 @@ fn no_member_of_another_form_makes_it_panic_or_show_a_secret() {
 }
 
 #[test]
+fn an_id_that_is_json_is_not_shown() {
+    for (from, member) in
+        [(Product::Hydra, "client_id"), (Product::Keycloak, "clientId"), (Product::Auth0, "client_id")]
+    {
+        let id = json!({ "keys": [{ "k": SECRET }] }).to_string();
+        imported(&json!([{ member: id, "grant_types": ["client_credentials"], "serviceAccountsEnabled": true }]), from);
+    }
+}
+
+#[test]
 fn debug_shows_no_value() {
     let mut source = source::Source::of("client", json!({ "secret": SECRET, "other": [SECRET] })).expect("an object");
     let taken = source.any("secret").expect("there");
