@@ -23,6 +23,7 @@ fn the_root_realm_is_there_without_a_record() {
         "client_secret_storage": null,
         "trusted_issuers": null,
         "client_use_recorded_since": null,
+        "managed_by": null,
         "tokens_valid_after": 0,
     });
     assert_eq!(operator.registered(&["realm", "show", "root"]), root);
@@ -81,6 +82,7 @@ fn realm_set_creates_and_then_changes_what_is_named() {
             "client_secret_storage": "digest",
             "trusted_issuers": null,
             "client_use_recorded_since": null,
+            "managed_by": null,
             "tokens_valid_after": 0,
         })
     );
