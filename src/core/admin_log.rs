@@ -222,6 +222,8 @@ actions! {
     CREATE_REALM = "realm.create";
     /// Settings of a realm are changed.
     UPDATE_REALM = "realm.update";
+    /// Issuers that a realm trusts are added, changed or removed, and nothing else of it.
+    UPDATE_ISSUERS = "realm.update_issuers";
     /// A realm is deleted.
     DELETE_REALM = "realm.delete";
     /// All tokens of a realm are ended.

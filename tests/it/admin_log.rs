@@ -309,10 +309,11 @@ async fn an_owner_that_still_owns_is_not_deleted_and_a_client_has_owners_that_th
     management.update_owner(&owner("alice"), &disable).await.expect("disabled");
     house.update(&root(), "c", &|metadata| metadata.client_name = Some("n".to_owned())).await.expect("changed");
     let refused = management.register(&root(), registration("d", owned_by(&["alice"]))).await;
-    assert_eq!(refused.err(), missing("alice"));
+    let disabled = Some(ManagementError::DisabledOwner(owner("alice")));
+    assert_eq!(refused.err(), disabled);
     house.update(&root(), "c", &|metadata| metadata.owners.clear()).await.expect("changed");
     let give_back = |metadata: &mut ClientMetadata| metadata.owners = [owner("alice")].into();
-    assert_eq!(house.update(&root(), "c", &give_back).await.err(), missing("alice"));
+    assert_eq!(house.update(&root(), "c", &give_back).await.err(), disabled);
     management.delete_owner(&owner("alice")).await.expect("deleted");
     let gone = management.delete_owner(&owner("alice")).await;
     assert_eq!(gone, Err(ManagementError::Unknown(Subject::Owner(owner("alice")))));

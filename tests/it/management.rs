@@ -594,7 +594,7 @@ async fn a_realm_goes_with_its_clients_only_where_they_may_go_too() {
     assert_eq!(still.status, ClientStatus::Active);
     assert_eq!(house.management.deletion_of_realm(&alpha, true).await, Ok(3));
 
-    assert_eq!(delete(&alpha, true).await, Ok(DeletedRealm { clients: 3, had_keys: true }));
+    assert_eq!(delete(&alpha, true).await, Ok(DeletedRealm { clients: 3, had_keys: true, declared_by: None }));
     assert_eq!(house.names().await, ["root", "beta"]);
     assert_eq!(delete(&alpha, true).await, Err(ManagementError::Unknown(Subject::Realm(alpha.clone()))));
     assert!(house.registry.read_keys(&alpha).await.expect("read").is_none());
@@ -608,7 +608,7 @@ async fn a_realm_goes_with_its_clients_only_where_they_may_go_too() {
     assert_ne!(registered.expect("registered").client.registration_id, still.registration_id);
     assert!(house.management.keys(&alpha).await.expect("read").keys.is_empty());
     house.management.delete(&alpha, &id("c0")).await.expect("deleted");
-    assert_eq!(delete(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: false }), "without clients");
+    assert_eq!(delete(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: false, declared_by: None }), "without clients");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -624,7 +624,7 @@ async fn what_a_deletion_of_a_realm_has_left_goes_with_the_next_one_and_never_co
     house.management.set_status(&alpha, &id("c"), ClientStatus::Disabled).await.expect("disabled");
     house.management.delete(&alpha, &id("d")).await.expect("deleted");
     let deleted = house.management.delete_realm(&alpha, true).await;
-    assert_eq!(deleted, Ok(DeletedRealm { clients: 1, had_keys: false }));
+    assert_eq!(deleted, Ok(DeletedRealm { clients: 1, had_keys: false, declared_by: None }));
 
     // A server that had not heard of it makes keys, and the realm that is made next has none of them.
     let stray = KeySet::create(&[SigningAlgorithm::Es256], START).expect("keys");
@@ -639,7 +639,7 @@ async fn what_a_deletion_of_a_realm_has_left_goes_with_the_next_one_and_never_co
     // Keys alone can be deleted, too.
     house.management.delete_realm(&alpha, false).await.expect("deleted");
     house.registry.create_keys(&alpha, &stray).await.expect("stored");
-    assert_eq!(house.management.delete_realm(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: true }));
+    assert_eq!(house.management.delete_realm(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: true, declared_by: None }));
     // Keys of the root realm, which has no record, are nobody's leftover.
     house.management.rotate_keys(&root()).await.expect("keys");
     house.set_realm(&|settings| settings.default_scope = "a".parse().ok()).await.expect("its first record");

@@ -127,7 +127,7 @@ async fn a_client_is_given_only_to_owners_that_there_will_be() {
     let give = |metadata: &mut ClientMetadata| metadata.owners = [owner_id("stopped")].into();
     let change = ClientChange { metadata: &give, ..ClientChange::NOTHING };
     let refused = house.management.update(&name("root"), &id("other"), &change).await;
-    assert_eq!(refused.err(), Some(ManagementError::NoSuchOwner(owner_id("stopped"))));
+    assert_eq!(refused.err(), Some(ManagementError::DisabledOwner(owner_id("stopped"))));
 
     // One that is refused has had its say.
     let refused = json!({

@@ -1,5 +1,7 @@
 //! `grantwell log`: who has changed what.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 use serde_json::Value;
 use textwrap::{Options, WordSplitter};
@@ -192,7 +194,27 @@ fn target(line: &AdminLogLine) -> String {
 }
 
 fn member(change: &MemberChange) -> String {
+    if change.name == "trusted_issuers" {
+        return plain(&format!("{}: {}", change.name, issuers(change)));
+    }
     format!("{}: {} -> {}", change.name, value(&change.name, &change.before), value(&change.name, &change.after))
+}
+
+/// What became of which issuer, by the name that people know; JSON has the rest.
+fn issuers(change: &MemberChange) -> String {
+    let by_name = |value: &Value| -> BTreeMap<String, Value> {
+        let issuers = value.as_array().into_iter().flatten();
+        let named = issuers.filter_map(|issuer| Some((issuer.get("name")?.as_str()?.to_owned(), issuer.clone())));
+        named.collect()
+    };
+    let (before, after) = (by_name(&change.before), by_name(&change.after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let told = names.into_iter().filter_map(|name| match (before.get(name), after.get(name)) {
+        (None, Some(_)) => Some(format!("added {name}")),
+        (Some(_), None) => Some(format!("removed {name}")),
+        (before, after) => (before != after).then(|| format!("changed {name}")),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn value(name: &str, value: &Value) -> String {

@@ -9,7 +9,7 @@ use grantwell::config;
 use grantwell::core::access_token::settings::{InvalidTokenLifetime, TokenLifetime};
 use grantwell::core::client::grant_type::{GrantType, UnknownGrantType};
 use grantwell::core::client::secret_storage::SecretStorage;
-use grantwell::core::management::{EffectiveSettings, Management, RealmChange};
+use grantwell::core::management::{EffectiveSettings, Management, Notice, RealmChange, Subject};
 use grantwell::core::members::Members;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::{
@@ -353,6 +353,8 @@ impl Delete {
             Unattended::Ends,
         )?;
         let deleted = store.management().delete_realm(&name, with_clients).await?;
+        let made_again = deleted.declared_by.map(|file| Notice::MadeAgainByFile { of: Subject::Realm(name.clone()), file });
+        words::tell(made_again.as_slice());
         let answer = Removal {
             realm: &name,
             deleted: true,

@@ -179,8 +179,12 @@ impl From<ManagementError> for Failure {
             ),
             ManagementError::Keys { realm, error } => keys_not_changed(&error, &realm),
             ManagementError::Denied(denied) => return denied.into(),
+            ManagementError::DisabledOwner(id) => format!(
+                "owner '{id}' is disabled, and a disabled owner is given no clients; enable it with: {}",
+                change(&Subject::Owner(id.clone()), "--status active")
+            ),
             ManagementError::NoSuchOwner(id) => format!(
-                "there is no active owner '{id}'; see the owners with `{}`, or make one with `{}`; a name or an address that is not an \
+                "there is no owner '{id}'; see the owners with `{}`, or make one with `{}`; a name or an address that is not an \
                  owner's id is a --contact",
                 suggest_here("owner list"),
                 suggest_here(&format!("owner create {id}"))
@@ -480,7 +484,11 @@ fn span(seconds: u64) -> String {
 fn unknown(subject: &Subject) -> String {
     match subject {
         Subject::Realm(name) => {
-            format!("there is no realm '{name}'; create it with: {}", suggest_here(&format!("realm set {name}")))
+            format!(
+                "there is no realm '{name}'; see the realms with `{}`, or make it with `{}`",
+                suggest_here("realm list"),
+                suggest_here(&format!("realm set {name}"))
+            )
         }
         Subject::Client { realm, client_id } => format!(
             "realm '{realm}' has no client '{client_id}'; list its clients with: {}",

@@ -7,16 +7,19 @@ use super::operator::Management;
 use super::outcome::{ManagementError, Subject, again_after_conflict};
 use crate::core::client::id::ClientId;
 use crate::core::client::{Client, ClientStatus};
+use crate::core::declaration::DeclarationName;
 use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
 
 /// What a deletion has removed beside the realm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletedRealm {
     /// How many clients.
     pub clients: usize,
     /// Whether there were signing keys.
     pub had_keys: bool,
+    /// The file that declared it, which makes it again when it is applied.
+    pub declared_by: Option<DeclarationName>,
 }
 
 impl Management {
@@ -49,6 +52,7 @@ impl Management {
     pub async fn delete_realm(&self, name: &RealmName, with_clients: bool) -> Result<DeletedRealm, ManagementError> {
         self.require_operator(name).await?;
         self.deletion_of_realm(name, with_clients).await?;
+        let managed_by = self.find_realm(name).await?.and_then(|realm| realm.managed_by);
         // 1. All of them stop before the first one goes: a deletion that ends halfway leaves none that works.
         let mut clients = 0;
         if with_clients {
@@ -67,7 +71,7 @@ impl Management {
         again_after_conflict(delete).await?;
         // 4. Whoever was registered in the last moment belongs to a realm that is gone.
         clients += self.delete_all(name).await?;
-        Ok(DeletedRealm { clients, had_keys })
+        Ok(DeletedRealm { clients, had_keys, declared_by: managed_by.map(|managed_by| managed_by.name) })
     }
 
     async fn deletion_of_record(&self, name: &RealmName, with_clients: bool) -> Result<(), ManagementError> {

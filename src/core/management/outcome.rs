@@ -233,9 +233,12 @@ pub enum ManagementError {
     /// Whoever works here may not do this.
     #[error(transparent)]
     Denied(#[from] AccessDenied),
-    /// A client was to have an owner that there is not, or that is disabled.
-    #[error("there is no active owner '{0}'")]
+    /// A client was to have an owner that does not exist.
+    #[error("there is no owner '{0}'")]
     NoSuchOwner(OwnerId),
+    /// A client was to have an owner that is disabled.
+    #[error("owner '{0}' is disabled")]
+    DisabledOwner(OwnerId),
     /// An owner was to be deleted that still has clients.
     #[error("owner '{owner}' still owns clients")]
     StillOwns {

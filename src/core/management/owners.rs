@@ -138,8 +138,10 @@ impl Management {
         let may_own = |owner: &Owner| owner.status == OwnerStatus::Active || is_declared(owner);
         for id in metadata.owners.iter().filter(|id| before.is_none_or(|before| !before.owners.contains(id))) {
             let owner = self.find_owner(id).await?;
-            if !owner.as_ref().is_some_and(may_own) {
-                return Err(ManagementError::NoSuchOwner(id.clone()));
+            match owner {
+                None => return Err(ManagementError::NoSuchOwner(id.clone())),
+                Some(owner) if !may_own(&owner) => return Err(ManagementError::DisabledOwner(id.clone())),
+                Some(_) => {}
             }
         }
         Ok(())

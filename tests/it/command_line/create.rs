@@ -149,7 +149,7 @@ fn a_realm_that_does_not_exist_is_refused_with_the_command_that_creates_it() {
         operator.refused(
             &[command, &["--realm", "beta"]].concat(),
             1,
-            "there is no realm 'beta'; create it with: grantwell realm set beta",
+            "there is no realm 'beta'; see the realms with `grantwell realm list`, or make it with `grantwell realm set beta`",
         );
     }
 }

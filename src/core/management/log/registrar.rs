@@ -14,7 +14,7 @@ use crate::core::management::access::Operation;
 use crate::core::owner::{Owner, OwnerId};
 use crate::core::port_error::PortError;
 use crate::core::ports::{ClientPage, MovedSecrets, Registrar, RegistrarError};
-use crate::core::realm::{Realm, RealmName};
+use crate::core::realm::{Realm, RealmName, RealmSettings};
 
 /// [`Registrar`] with a line ahead of each change. What is about to change is read once more: the line says what is replaced, because
 /// a change that finds anything else is refused as a conflict.
@@ -228,10 +228,11 @@ fn action_on_realm(before: Option<&Realm>, after: &Realm) -> Action {
     let mut revoked = before.settings.clone();
     revoked.tokens_valid_after = after.settings.tokens_valid_after;
     if revoked.tokens_valid_after > before.settings.tokens_valid_after && revoked == after.settings {
-        Action::REVOKE_REALM_TOKENS
-    } else {
-        Action::UPDATE_REALM
+        return Action::REVOKE_REALM_TOKENS;
     }
+    let with_issuers = RealmSettings { trusted_issuers: after.settings.trusted_issuers.clone(), ..before.settings.clone() };
+    let is_about_issuers = with_issuers == after.settings && after.managed_by == before.managed_by;
+    if is_about_issuers && after.settings != before.settings { Action::UPDATE_ISSUERS } else { Action::UPDATE_REALM }
 }
 
 /// A registration that cannot be read has owners that nobody knows: only an operator deletes it.
