@@ -307,6 +307,9 @@ pub trait Registrar: Send + Sync {
     /// Removes a registration and its secrets.
     async fn delete(&self, realm: &RealmName, client_id: &ClientId) -> Result<(), RegistrarError>;
 
+    /// The same, of a registration that is disabled and still as `client` is; [`RegistrarError::Conflict`] where somebody has changed it since.
+    async fn delete_unchanged(&self, client: &Client) -> Result<(), RegistrarError>;
+
     /// Makes `secret` the current one; what it says stays valid as the previous one, without a moment in which it is not. A client
     /// that has lost its secret gets one; one whose authentication methods use none is refused with [`RegistrarError::NoSecret`].
     async fn rotate_secret(

@@ -357,6 +357,10 @@ impl Registrar for Reached {
         self.writes.make(self.registry.delete(realm, client_id)).await
     }
 
+    async fn delete_unchanged(&self, client: &Client) -> Result<(), RegistrarError> {
+        self.writes.make(self.registry.delete_unchanged(client)).await
+    }
+
     async fn rotate_secret(
         &self,
         realm: &RealmName,

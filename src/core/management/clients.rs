@@ -308,6 +308,15 @@ impl Management {
         deleted.map_err(|error| Subject::client(realm, client_id).refused(error))
     }
 
+    /// The same, unless somebody else has changed the registration, which is disabled, since it was as `client` is.
+    ///
+    /// # Errors
+    /// [`ManagementError::Conflict`]; [`ManagementError`].
+    pub(super) async fn delete_unchanged(&self, client: &Client) -> Result<(), ManagementError> {
+        let deleted = self.registrar.delete_unchanged(client).await;
+        deleted.map_err(|error| Subject::client(&client.realm, &client.client_id).refused(error))
+    }
+
     /// Writes `client` over `before`, unless somebody else did meanwhile. Writes nothing where nothing changed.
     pub(super) async fn replace(&self, before: &Client, client: Client) -> Result<Client, ManagementError> {
         if client == *before {

@@ -69,8 +69,14 @@ impl Management {
             deleted.map_err(|error| Subject::Realm(name.clone()).refused(error))
         };
         again_after_conflict(delete).await?;
-        // 4. Whoever was registered in the last moment belongs to a realm that is gone.
-        clients += self.delete_all(name).await?;
+        // 4. What was made in the last moment belongs to a realm that is gone. Without leave to delete clients, whoever registers one looks
+        //    for its realm afterwards, and takes it back.
+        if self.find_realm(name).await?.is_none() {
+            if with_clients {
+                clients += self.delete_all(name).await?;
+            }
+            self.keyring.delete(name).await?;
+        }
         Ok(DeletedRealm { clients, had_keys, declared_by: managed_by.map(|managed_by| managed_by.name) })
     }
 

@@ -32,6 +32,7 @@ macro_rules! registry_suite {
             many_are_read_as_each_is_alone_and_nobody_else,
             a_realm_is_created_and_changed,
             a_realm_is_deleted_at_its_revision,
+            a_client_is_deleted_as_it_was_seen_or_not_at_all,
             a_client_that_is_stopped_is_deleted_like_any_other,
             realms_are_listed_in_order_of_name,
             a_realm_and_a_client_of_it_are_read_together_as_they_are_alone,
@@ -285,6 +286,21 @@ pub(crate) async fn a_realm_and_a_client_of_it_are_read_together_as_they_are_alo
         }
     }
     assert!(ports.registry.realm(&alpha.name).await.expect("read").is_some(), "one of them is there");
+}
+
+pub(crate) async fn a_client_is_deleted_as_it_was_seen_or_not_at_all(ports: &RegistryPorts) {
+    let (client, _) = ports.registered(&realm("alpha"), "myClient").await;
+    let stopped = Client { status: ClientStatus::Disabled, revision: client.revision + 1, ..client };
+    ports.registrar.replace(&stopped).await.expect("stopped");
+    let adopted = Client { status: ClientStatus::Active, revision: stopped.revision + 1, ..stopped.clone() };
+    ports.registrar.replace(&adopted).await.expect("somebody else's");
+    assert_eq!(ports.registrar.delete_unchanged(&stopped).await, Err(RegistrarError::Conflict));
+    assert_eq!(ports.registrar.read(&adopted.realm, &adopted.client_id).await, Ok(adopted.clone()));
+    let again = Client { status: ClientStatus::Disabled, revision: adopted.revision + 1, ..adopted };
+    ports.registrar.replace(&again).await.expect("stopped");
+    assert_eq!(ports.registrar.delete_unchanged(&again).await, Ok(()));
+    assert_gone(ports, &again).await;
+    assert_eq!(ports.registrar.delete_unchanged(&again).await, Err(RegistrarError::NotFound));
 }
 
 pub(crate) async fn a_realm_is_deleted_at_its_revision(ports: &RegistryPorts) {

@@ -203,6 +203,46 @@ impl Registrar for AwsRegistrar {
         if deleted.is_some() { Ok(()) } else { Err(RegistrarError::NotFound) }
     }
 
+    async fn delete_unchanged(&self, client: &Client) -> Result<(), RegistrarError> {
+        // 1. The secret first, as in `delete`; of a registration that somebody has changed, nothing is touched.
+        let key = client_key(&client.realm, &client.client_id);
+        let stored = fetch(&self.dynamodb, &self.registry_table, key.clone(), Consistency::Strong).await?;
+        let stored = stored.ok_or(RegistrarError::NotFound)?;
+        let is = self.read(&client.realm, &client.client_id).await?;
+        if is.revision != client.revision || is.registration_id != client.registration_id {
+            return Err(RegistrarError::Conflict);
+        }
+        let secret = self.delete_secret_of(&client.realm, &client.client_id, Some(&stored)).await;
+        let foreign_secret = match secret {
+            Err(error @ PortError::Foreign { .. }) => Some(error),
+            other => other.map(|()| None)?,
+        };
+
+        // 2. The registration, unless somebody has changed it in between.
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.registry_table)
+            .set_key(Some(key))
+            .condition_expression("#revision = :revision AND #registration_id = :registration_id")
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_names("#registration_id", "registration_id")
+            .expression_attribute_values(":revision", AttributeValue::N(client.revision.to_string()))
+            .expression_attribute_values(
+                ":registration_id",
+                AttributeValue::S(client.registration_id.as_str().to_owned()),
+            )
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => foreign_secret.map_or(Ok(()), |error| Err(error.into())),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Err(RegistrarError::Conflict),
+                _ => Err(unavailable(DYNAMODB, "DeleteItem", &error).into()),
+            },
+        }
+    }
+
     async fn rotate_secret(
         &self,
         realm: &RealmName,

@@ -1,6 +1,6 @@
 //! Whether a change was made of which its line does not say how it ended, as far as the record says so that it was made to.
 
-use crate::core::admin_log::{Action, AdminLogLine, LineId, LogRange, Outcome};
+use crate::core::admin_log::{Action, AdminLogLine, LogRange, Outcome};
 use crate::core::ports::{AdminLog, Registrar, RegistrarError};
 use crate::core::time::{UnixMillis, UnixSeconds};
 
@@ -28,8 +28,8 @@ pub(super) async fn effect(
     let is_deletion = deletions.contains(&line.action);
     let Some(revision) = line.revision.or(is_deletion.then_some(u64::MAX)) else { return Ok(None) };
     let Some(stored) = stored_revision(line, registrar).await? else { return Ok(None) };
-    // A realm that is there may be another one of the same name.
-    if line.action == Action::DELETE_REALM && stored.is_some() {
+    // A realm or an owner that is there may be another one of the same name.
+    if line.action != Action::DELETE_CLIENT && is_deletion && stored.is_some() {
         return Ok(None);
     }
     if is_deletion {
@@ -44,7 +44,8 @@ pub(super) async fn effect(
     }
     let around = LogRange {
         since: UnixMillis(line.at.0.saturating_sub(AROUND)),
-        before: Some(LineId::first_of(UnixMillis(line.at.0.saturating_add(AROUND)))),
+        // Of a change that was not carried out, the rival is whoever changes the record next, whenever that is.
+        before: None,
         now,
         limit: RIVALS,
     };
@@ -101,8 +102,8 @@ fn is_of_same_revision(other: &AdminLogLine, line: &AdminLogLine) -> bool {
     other.revision == line.revision && subject(other) == subject(line)
 }
 
-/// For how many milliseconds before and after a line others are looked at that may be of the same revision: a change is begun and ended
-/// by one command.
+/// For how many milliseconds before a line others are looked at that may be of the same revision: a change is begun and ended by one
+/// command.
 const AROUND: u64 = 60 * 60 * 1_000;
 /// How many of them.
 const RIVALS: usize = 1_000;

@@ -66,6 +66,13 @@ impl Registrar for LoggedRegistrar {
         self.book.carry_out_if(&caller, operation_on(found.as_ref()), change, carried_out).await
     }
 
+    async fn delete_unchanged(&self, client: &Client) -> Result<(), RegistrarError> {
+        let caller = self.book.caller().await?;
+        let change = ChangeToLog::of_client(Action::DELETE_CLIENT, Some(client), None);
+        let carried_out = self.registrar.delete_unchanged(client);
+        self.book.carry_out_if(&caller, Operation::Use(client), change, carried_out).await
+    }
+
     async fn rotate_secret(
         &self,
         realm: &RealmName,
@@ -230,7 +237,8 @@ fn action_on_realm(before: Option<&Realm>, after: &Realm) -> Action {
     if revoked.tokens_valid_after > before.settings.tokens_valid_after && revoked == after.settings {
         return Action::REVOKE_REALM_TOKENS;
     }
-    let with_issuers = RealmSettings { trusted_issuers: after.settings.trusted_issuers.clone(), ..before.settings.clone() };
+    let with_issuers =
+        RealmSettings { trusted_issuers: after.settings.trusted_issuers.clone(), ..before.settings.clone() };
     let is_about_issuers = with_issuers == after.settings && after.managed_by == before.managed_by;
     if is_about_issuers && after.settings != before.settings { Action::UPDATE_ISSUERS } else { Action::UPDATE_REALM }
 }

@@ -276,6 +276,22 @@ impl Registrar for SqliteRegistry {
         .await
     }
 
+    async fn delete_unchanged(&self, client: &Client) -> Result<(), RegistrarError> {
+        let client = client.clone();
+        self.remove_with(move |transaction| {
+            let stored =
+                select_client(transaction, &client.realm, &client.client_id)?.ok_or(RegistrarError::NotFound)?;
+            if stored.revision != client.revision || stored.registration_id != client.registration_id {
+                return Err(RegistrarError::Conflict.into());
+            }
+            found(transaction.execute(
+                "DELETE FROM clients WHERE realm = ?1 AND client_id = ?2",
+                params![client.realm.as_str(), client.client_id.as_str()],
+            )?)
+        })
+        .await
+    }
+
     async fn rotate_secret(
         &self,
         realm: &RealmName,

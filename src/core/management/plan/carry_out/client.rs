@@ -152,7 +152,7 @@ impl Management {
             return Ok(());
         }
         match self.to_delete(realm, client_id, step).await? {
-            Some(client) if client.is_active() => self.disable(&client).await,
+            Some(client) if client.is_active() => self.disable(&client).await.map(drop),
             _ => Ok(()),
         }
     }
@@ -166,10 +166,8 @@ impl Management {
         let Some(client) = self.to_delete(realm, client_id, step).await? else {
             return Ok(CarriedOut::before());
         };
-        if client.is_active() {
-            self.disable(&client).await?;
-        }
-        self.delete(realm, client_id).await?;
+        let client = if client.is_active() { self.disable(&client).await? } else { client };
+        self.delete_unchanged(&client).await?;
         Ok(CarriedOut::default())
     }
 
@@ -199,13 +197,13 @@ impl Management {
         }
     }
 
-    async fn disable(&self, client: &Client) -> Result<(), ManagementError> {
+    async fn disable(&self, client: &Client) -> Result<Client, ManagementError> {
         let change = ClientChange {
             only_revision: Some(client.revision),
             status: Some(ClientStatus::Disabled),
             ..ClientChange::NOTHING
         };
-        self.update(&client.realm, &client.client_id, &change).await.map(|_| ())
+        Ok(self.update(&client.realm, &client.client_id, &change).await?.record)
     }
 }
 
