@@ -237,7 +237,7 @@ fn rules_are_shown_replaced_and_removed() {
     let said = world.refused(&["client", "update", "deploy", "--trust", &everybody]);
     assert!(said.contains("rule 'x': pins no owner: a rule for GitHub needs"), "{said}");
     let said = world.refused(&["client", "update", "deploy", "--trust", "no-such-file"]);
-    assert!(said.contains("it cannot be read"), "{said}");
+    assert!(said.contains("it could not be read"), "{said}");
 }
 
 #[test]

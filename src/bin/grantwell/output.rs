@@ -1,5 +1,6 @@
 //! What commands print: JSON for scripts, tables for people, and remarks on stderr.
 
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use base64::Engine as _;
@@ -69,7 +70,28 @@ pub(crate) fn json<T: Serialize>(answer: &T) -> Result<(), Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     serde_json::to_writer_pretty(&mut *bytes, answer).map_err(|error| not_json(&error))?;
     bytes.push(b'\n');
-    write(&bytes)
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if text.chars().any(moves_a_terminal) => write(Zeroizing::new(escaped(text)).as_bytes()),
+        _ => write(&bytes),
+    }
+}
+
+/// JSON means the same with `\u` for these, which stand nowhere but in texts. A terminal is not told to do something by them then.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len() + 64);
+    for character in json.chars() {
+        if moves_a_terminal(character) {
+            write!(escaped, "\\u{:04x}", u32::from(character)).unwrap_or_default();
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+/// Controls beyond ASCII, which some terminals obey, and what turns the direction of a text.
+fn moves_a_terminal(character: char) -> bool {
+    matches!(character, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Prints lines for people.

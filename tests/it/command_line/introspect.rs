@@ -246,7 +246,7 @@ const AS_OPENID: &str = "/realms/one/.well-known/openid-configuration";
 async fn other_servers_are_asked_where_their_metadata_says() {
     let answer = json!({
         "scope": "a", "zebra": 1, "active": true, "exp": 4_102_444_800_u64, "username": "evil\u{202e}txt", "echoed": TOKEN,
-        "aud": ["one", "two"], "nested": {"token": format!("x {TOKEN}")},
+        "aud": ["one", "two"], "nested": {"token": format!("x {TOKEN}"), "secret": SECRET, SECRET: 1},
     });
     for document in [
         "/realms/one/.well-known/oauth-authorization-server",
@@ -256,7 +256,8 @@ async fn other_servers_are_asked_where_their_metadata_says() {
         let elsewhere = Elsewhere::answering(document, answers_json("", &answer.to_string())).await;
         let ended = elsewhere.run("introspect", &["--ca", "ca"]);
         assert_eq!(ended.json()["echoed"], "[...]", "{document}");
-        assert_eq!(ended.json()["nested"]["token"], "x [...]");
+        assert_eq!(ended.json()["nested"], json!({"token": "x [...]", "secret": "[...]", "[...]": 1}));
+        assert!(!ended.stdout.contains('\u{202e}'), "a terminal would turn the line round");
         // As the standard has them, then by name.
         let names = ["active", "scope", "username", "exp", "aud", "echoed", "nested", "zebra"];
         let positions = names.map(|name| ended.stdout.find(&format!("\n  \"{name}\":")));

@@ -116,10 +116,14 @@ impl CallerArguments {
         let proof = credential.proof(client_id, server.issuer())?;
         form.extend(proof.parameters(client_id));
         let sent = Confidential::new(confidential.iter().copied().chain(proof.confidential()));
-        server.post(endpoint, &form, proof.authorization(), &sent, |status| match status {
+        let answer = server.post(endpoint, &form, proof.authorization(), &sent, |status| match status {
             StatusCode::UNAUTHORIZED => Some(credential.refused()),
             status => advice(status),
-        })
+        })?;
+        // A server could send back what it got, as a value or as a name.
+        let body = String::from_utf8(answer.body)
+            .map_or_else(std::string::FromUtf8Error::into_bytes, |text| sent.removed_from(&text).into_bytes());
+        Ok(Answer { body, ..answer })
     }
 }
 

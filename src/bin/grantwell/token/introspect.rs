@@ -106,7 +106,7 @@ fn may_be_why(token: &PresentedToken, caller: &CallerArguments) -> Result<Vec<St
     let (client_id, issuer) = (&caller.client_id, caller.issuer()?);
     let mut remarks = vec![
         "the server does not say why the token is not active; its log does".to_owned(),
-        "the token may have expired or been revoked, may be of another realm or server, or may not be whole; its client or its realm may be \
+        "the token may have expired or been revoked, may be of another realm or server, or may be truncated; its client or its realm may be \
          disabled, or have ended its tokens"
             .to_owned(),
     ];

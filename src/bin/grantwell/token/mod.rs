@@ -63,7 +63,7 @@ The answer is JSON, with the token in access_token. An assertion by --key is goo
     /// Shows what a JWT says, without sending it anywhere
     ///
     /// The token is read from a file or from standard input, never from the command line, which other users of the machine can see. Its
-    /// signature is not verified: whether the token is active its server says (`grantwell token introspect`).
+    /// signature is not verified, and only its server knows whether the token is active (`grantwell token introspect`).
     #[command(after_help = "Examples:
   grantwell token inspect token.txt
   grantwell token get --client-id billing --key billing.jwk > answer

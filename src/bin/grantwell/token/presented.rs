@@ -36,7 +36,7 @@ pub(super) struct UnverifiedJwt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotAJwt {
     #[error(
-        "the token is not a JWT: an opaque token says nothing by itself; only its server knows what it stands for, so ask it by `grantwell token \
+        "the token is not a JWT: an opaque token says nothing by itself; only its server knows what it stands for; ask with `grantwell token \
          introspect`"
     )]
     Opaque,
