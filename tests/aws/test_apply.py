@@ -274,7 +274,7 @@ def test_of_a_realm_of_thousands_nothing_is_read_beyond_2000_but_what_is_declare
         # The realms, four pages of clients, the owners, and 241 that are declared beyond, 100 at a time.
         assert Counter(aws.requests) == {"dynamodb:Query": 6, "dynamodb:BatchGetItem": 3} and not aws.refused
         assert all(call.consistent_read for call in aws.calls)
-    assert "realm alpha has many clients" in stdout, "some may be declared no longer"
+    assert "realm alpha has many clients" in stdout, "some may be no longer declared"
 
     with AwsCalls(ministack, registry.grants, failing={"dynamodb:BatchGetItem": "AccessDeniedException"}) as aws:
         code, stdout, stderr = registry.run(*diff, url=aws.url)

@@ -158,7 +158,7 @@ async fn a_registration_that_an_earlier_run_has_begun_and_not_ended_is_made_anew
 }
 
 #[tokio::test]
-async fn a_plan_says_in_which_realms_it_has_not_searched_for_what_is_declared_no_longer() {
+async fn a_plan_says_in_which_realms_it_has_not_searched_for_what_is_no_longer_declared() {
     let house = House::new();
     house.apply_file(&team_a()).await;
     let declaration = Declaration::of(&[("a.yaml".to_owned(), team_a())]).expect("a declaration");
@@ -246,6 +246,41 @@ async fn what_cannot_be_is_said_of_every_record_before_anything_is_done() {
         ]
     );
     assert_eq!(house.ids().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_below_a_record_that_is_refused_is_said_in_the_same_run() {
+    let house = House::new();
+    house
+        .apply_file(&json!({
+            "name": "team-b",
+            "realms": [{ "realm": "alpha", "allowed_scope": "read" }],
+            "owners": [{ "owner": "bob" }],
+            "issuers": [{ "realm": "alpha", "name": "ci", "issuer": "https://ci.example" }]
+        }))
+        .await;
+    let told = async |allowed: &str| {
+        let rule =
+            json!({ "name": "r", "issuer": "https://ci.example", "claims": [{ "path": ["sub"], "equals": "a" }] });
+        let file = json!({
+            "name": "team-a",
+            "realms": [{ "realm": "alpha", "allowed_scope": allowed }],
+            "owners": [{ "owner": "bob" }],
+            "issuers": [{ "realm": "alpha", "name": "ci", "issuer": "https://other.example" }],
+            "clients": [
+                { "realm": "alpha", "client_id": "fine", "scope": "read", "trust": [rule], "owners": ["bob"],
+                  "token_endpoint_auth_methods": ["workload_identity"] },
+                { "realm": "alpha", "client_id": "lost", "scope": "read", "owners": ["nobody"] },
+                { "realm": "alpha", "client_id": "wide", "scope": "read write", "owners": ["bob"] }
+            ]
+        });
+        let problems = house.plan(&[file], PlanOptions::default()).await.expect_err("problems");
+        problems.iter().map(|problem| problem.target.to_string()).collect::<Vec<_>>()
+    };
+    let refused = ["realm 'alpha'", "owner 'bob'", "issuer 'ci' of realm 'alpha'", "client 'lost' of realm 'alpha'"];
+    assert_eq!(told("read").await, [&refused[..], &["client 'wide' of realm 'alpha'"]].concat());
+    // As the file would have the realm, not as it is.
+    assert_eq!(told("read write").await, refused);
 }
 
 #[test]

@@ -129,7 +129,7 @@ async fn a_client_is_given_only_to_owners_that_there_will_be() {
     let refused = house.management.update(&name("root"), &id("other"), &change).await;
     assert_eq!(refused.err(), Some(ManagementError::DisabledOwner(owner_id("stopped"))));
 
-    // One that is refused has had its say.
+    // What is refused of an owner says nothing of its clients.
     let refused = json!({
         "name": "team-c",
         "owners": [{ "owner": "here" }],
@@ -264,6 +264,15 @@ async fn what_cannot_be_of_an_issuer_is_said_before_anything_is_done() {
     assert!(
         problem.starts_with("a.yaml: clients[0]: trust[1]: client 'deploy' of realm 'alpha': rule 'main': "),
         "{problem}"
+    );
+    // Of an issuer that is declared and refused, the refusal says enough.
+    let mut refused = with_rules();
+    refused["issuers"][0]["issuer"] = json!("https://token.actions.githubusercontent.com");
+    refused["issuers"][0]["preset"] = json!("gitlab");
+    let problems = house.plan(&[refused], PlanOptions::default()).await.expect_err("no issuer of that kind");
+    assert!(
+        matches!(problems.as_slice(), [Problem { target: Target::Issuer { .. }, kind: ProblemKind::Issuer(_), .. }]),
+        "{problems:?}"
     );
 }
 
@@ -434,7 +443,7 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
         ("owners", json!({ "owner": "a b" }), ": owner: an owner's id has"),
         ("owners", json!({ "owner": "a", "mail": "x" }), ": there is no member 'mail'; did you mean 'email'?"),
         ("owners", json!({ "owner": "a", "status": "gone" }), ": status: "),
-        ("owners", json!({ "owner": "a", "aws_principals": ["me"] }), ": aws_principals: "),
+        ("owners", json!({ "owner": "a", "aws_principals": ["me"] }), ": aws_principals[0]: "),
         ("owners", json!({ "owner": "a", "managed_by": { "name": "x" } }), ": there is no member 'managed_by'"),
         ("issuers", json!({ "name": "a" }), ": it has to say its issuer"),
         ("issuers", json!({ "issuer": "https://a.example" }), ": it has to say its name"),
@@ -455,7 +464,7 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
             json!({ "name": "a", "kind": "github", "max_age": 0 }),
             ": max_age: it is 1 to 86400 seconds, or \"until exp\"",
         ),
-        ("issuers", json!({ "name": "a", "kind": "github", "algs": ["HS256"] }), ": algs: "),
+        ("issuers", json!({ "name": "a", "kind": "github", "algs": ["HS256"] }), ": algs[0]: "),
         ("issuers", json!({ "name": "a", "kind": "github", "single_use": "yes" }), ": single_use: "),
         (
             "issuers",
@@ -465,7 +474,7 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
         (
             "issuers",
             json!({ "name": "a", "kind": "github", "jwks_uri": "http://a.example/k" }),
-            ": keys: jwks_uri.uri: keys are fetched from an https URL",
+            ": jwks_uri: keys are fetched from an https URL",
         ),
         (
             "issuers",
@@ -518,6 +527,48 @@ fn an_entry_that_is_not_of_its_form_is_refused_with_the_place() {
         let error = Declaration::of(&[("a.yaml".to_owned(), json!({ "name": "a", list: [entry, entry] }))]);
         let expected = format!("{what} is declared twice: a.yaml: {list}[0] and a.yaml: {list}[1]");
         assert_eq!(error.expect_err("twice").to_string(), expected);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_of_the_member_as_it_is_written() {
+    for (list, entry, expected) in [
+        (
+            "issuers",
+            json!({ "name": "a", "kind": "github", "keys": { "jwks_uri": "http://a.example/k" } }),
+            ": keys: jwks_uri: keys are fetched from an https URL",
+        ),
+        (
+            "issuers",
+            json!({ "name": "a", "kind": "github", "jwks_uri": { "uri": "http://a.example/k" } }),
+            ": jwks_uri: uri: keys are fetched from an https URL",
+        ),
+        (
+            "clients",
+            json!({ "client_id": "a", "jwks_uri": "http://a.example/k" }),
+            ": jwks_uri: keys are fetched from an https URL",
+        ),
+        (
+            "clients",
+            json!({ "client_id": "a", "jwks_uri": { "uri": "http://a.example/k" } }),
+            ": jwks_uri: uri: keys are fetched from an https URL",
+        ),
+        (
+            "clients",
+            json!({ "client_id": "a", "token_endpoint_auth_method": "password" }),
+            ": token_endpoint_auth_method: ",
+        ),
+        ("clients", json!({ "client_id": null }), ": client_id: has to be text, not null"),
+        ("clients", json!({ "client_id": "a", "realm": null }), ": realm: has to be text, not null"),
+        (
+            "clients",
+            json!({ "client_id": "a", "token_quota": 5 }),
+            ": token_quota: has to be text such as \"100/hour\"",
+        ),
+    ] {
+        let error = Declaration::of(&[("a.yaml".to_owned(), json!({ "name": "a", list: [entry] }))]);
+        let error = error.expect_err(&entry.to_string()).to_string();
+        assert!(error.starts_with(&format!("a.yaml: {list}[0]{expected}")), "{entry}\n{error}");
     }
 }
 

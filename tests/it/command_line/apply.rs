@@ -42,6 +42,11 @@ fn the_exit_status_is_0_for_nothing_to_do_3_for_a_difference_2_for_misuse_and_1_
     assert_eq!(operator.run(&["diff", "-f", "a.yaml"]).status, Some(3), "the file mentions it");
     operator.refused(&["apply", "-f", "nowhere.yaml"], 1, "nowhere.yaml could not be read");
     operator.refused(&["diff", "-f", "nowhere.yaml"], 1, "nowhere.yaml could not be read");
+    operator.refused(&["apply"], 2, "name a file with -f, or a plan");
+    let help = operator.run(&["apply", "-h"]).stdout;
+    for form in ["Usage: grantwell apply -f <FILE|DIR|->... [OPTIONS]\n", "       grantwell apply <PLAN> [OPTIONS]\n"] {
+        assert!(help.contains(form), "{help}");
+    }
     for misuse in [
         &["apply"][..],
         &["diff"],
@@ -84,7 +89,71 @@ fn the_plan_and_its_result_are_one_json_document_each_in_an_order_of_their_own()
     let change = json!([{ "member": "client_name", "before": "One", "after": null, "returns_to_default": true }]);
     assert_eq!(result["changes"][0]["changes"], change);
     let two = json!([{ "kind": "client", "realm": "alpha", "client_id": "two" }]);
-    assert_eq!(result["left"], two, "declared no longer, and left");
+    assert_eq!(result["left"], two, "no longer declared, and left");
+}
+
+#[test]
+fn a_script_finds_every_member_of_an_answer_where_there_is_nothing_in_it_too() {
+    let operator = with_file(REALM);
+    let plan: Value = serde_json::from_str(&operator.run(&["diff", "-f", "a.yaml"]).stdout).expect("JSON");
+    let created = operator.json(&["apply", "-f", "a.yaml", "--secrets-dir", "s"]);
+    assert_eq!(created["secrets"], json!([]), "they are in files");
+    let unchanged: Value = serde_json::from_str(&operator.run(&["diff", "-f", "a.yaml"]).stdout).expect("JSON");
+    let nothing = operator.json(&["apply", "-f", "a.yaml"]);
+    assert_eq!(nothing["secrets"], json!([]));
+    for answer in [&plan, &unchanged, &created, &nothing] {
+        assert_eq!((&answer["left"], &answer["not_searched"]), (&json!([]), &json!([])), "{answer}");
+    }
+    for (steps, count) in [(&plan["steps"], 3), (&unchanged["steps"], 3), (&created["changes"], 3)] {
+        let steps = steps.as_array().expect("a list");
+        assert_eq!(steps.len(), count);
+        assert!(steps.iter().all(|step| step["changes"].is_array()), "{steps:?}");
+    }
+}
+
+#[test]
+fn what_is_no_longer_declared_is_told_in_one_paragraph() {
+    let file = |count: usize| {
+        let clients: Vec<Value> =
+            (0..count).map(|n| json!({ "client_id": format!("c{n:02}"), "scope": "read" })).collect();
+        json!({ "name": "team-a", "clients": clients }).to_string()
+    };
+    let operator = applied(&file(12));
+    write(&operator, "a.yaml", &file(1));
+    let told = operator.run(&["diff", "-f", "a.yaml", "--output", "table"]).stdout;
+    let first: Vec<String> = (1..=8).map(|n| format!("client 'c{n:02}' of realm 'root'")).collect();
+    assert_eq!(
+        told,
+        format!(
+            "1 record is already as declared\n11 records are no longer declared and stay as they are (--prune deletes them): {}, and 3 \
+             more\nNothing to do: everything is as team-a declares it.\n",
+            first.join(", ")
+        )
+    );
+    write(&operator, "a.yaml", &file(11));
+    let told = operator.run(&["diff", "-f", "a.yaml", "--output", "table"]).stdout;
+    assert!(
+        told.contains(
+            "1 record is no longer declared and stays as it is (--prune deletes it): client 'c11' of realm 'root'\n"
+        ),
+        "{told}"
+    );
+    let pruned = operator.run(&["apply", "-f", "a.yaml", "--prune", "--yes", "--output", "table"]);
+    assert_eq!((pruned.status, pruned.stderr.as_str()), (Some(0), ""), "the plan has named it");
+}
+
+#[test]
+fn a_table_says_where_each_secret_is_as_far_as_anybody_reads_that() {
+    let operator = with_file(REALM);
+    let told = operator.run(&["apply", "-f", "a.yaml", "--secrets-dir", "s", "--output", "table"]).stdout;
+    let lines =
+        "secret of client 'one' of realm 'alpha': s/alpha/one\nsecret of client 'two' of realm 'alpha': s/alpha/two\n";
+    assert!(told.contains(lines) && !told.contains("gws_"), "{told}");
+    let clients: Vec<Value> = (0..25).map(|n| json!({ "client_id": format!("c{n:02}"), "scope": "read" })).collect();
+    let operator = with_file(&json!({ "name": "team-a", "clients": clients }).to_string());
+    let told = operator.run(&["apply", "-f", "a.yaml", "--secrets-dir", "s", "--output", "table"]).stdout;
+    assert_eq!(told.matches("secret of client").count(), 20, "{told}");
+    assert!(told.contains("s/root/c19\nand 5 more in s\nDone: 25 changes were made."), "{told}");
 }
 
 #[test]
@@ -116,7 +185,7 @@ fn pruning_is_refused_where_nobody_can_be_asked_and_says_by_name_what_it_would_d
 
     let before = operator.run(&["export"]).stdout;
     let ended = operator.run(&["apply", "-f", "a.yaml", "--prune"]);
-    ended.is_refusal(2, "nobody can be asked whether to delete 1 client with its secrets");
+    ended.is_refusal(2, "so you could not be asked; to delete 1 client with its secrets");
     assert!(ended.stderr.contains("\n  client 'two' of realm 'alpha'\n"), "{}", ended.stderr);
     refused(&operator, &["apply", "-f", "a.yaml", "--prune", "--prune-at-most", "0", "--yes"], "--prune-at-most 1");
     assert_eq!(operator.run(&["export"]).stdout, before, "nothing was changed");
@@ -232,6 +301,26 @@ fn a_plan_that_was_written_down_is_carried_out_as_it_is_and_only_once() {
         "somebody has changed the registry since the plan was made: client 'two'",
     );
     assert_eq!(operator.run(&["client", "show", "two", "--realm", "alpha"]).status, Some(1));
+}
+
+#[test]
+fn a_plan_brings_no_removed_issuer_back_and_takes_the_place_of_no_other_file() {
+    let operator = planned("name: team-a\nissuers: [{name: github, kind: github}]\n...\n");
+    operator.json(&["apply", "plan.json"]);
+    operator.json(&["issuer", "remove", "github"]);
+    operator.refused(
+        &["apply", "plan.json"],
+        1,
+        "somebody has changed the registry since the plan was made: issuer 'github'",
+    );
+
+    let declared = fs::read_to_string(operator.home.path().join("a.yaml")).expect("readable");
+    operator.refused(&["apply", "-f", "a.yaml", "--plan", "--out", "a.yaml"], 1, "a.yaml is there and is not a plan");
+    assert_eq!(fs::read_to_string(operator.home.path().join("a.yaml")).expect("readable"), declared);
+    let plan = operator.home.path().join("plan.json");
+    fs::set_permissions(&plan, fs::Permissions::from_mode(0o644)).expect("changed");
+    operator.run(&["apply", "-f", "a.yaml", "--plan", "--out", "plan.json"]);
+    assert_eq!(fs::metadata(&plan).expect("there").permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

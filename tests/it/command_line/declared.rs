@@ -112,10 +112,39 @@ fn an_export_of_a_realm_has_its_issuers_its_clients_and_their_owners_and_stands_
     let ended = operator.run(&["apply", "-f", "a.yaml", "--store", "file:other"]);
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     write(&operator, "name: team-a\nclients: [{client_id: x, owners: [nobody]}]\n");
-    let told = "its owner 'nobody' does not exist, and the file does not declare it; declare it under owners";
+    let told = "its owner 'nobody' does not exist, and the file does not declare it; declare it under owners, or make it with \
+                `grantwell owner create nobody`";
     let ended = operator.run(&["apply", "-f", "a.yaml"]);
     assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_with_what_to_do_and_the_names_filled_in() {
+    let operator = Operator::new();
+    write(&operator, "name: team-b\nrealms: [{realm: alpha}]\nowners: [{owner: bob, status: disabled}]\n");
+    operator.json(&["apply", "-f", "a.yaml"]);
+    write(
+        &operator,
+        &FILE.replace("[alice]", "[bob]").replace("issuers:\n  - {realm: alpha, name: github, preset: github}\n", ""),
+    );
+    let without_rule = FILE.split("    token_endpoint_auth_methods").next().expect("a file");
+    let rule = "client 'deploy' of realm 'alpha': rule 'main': the realm does not trust the issuer \
+                https://token.actions.githubusercontent.com; declare it under issuers, or add it with `grantwell issuer add NAME \
+                --realm alpha --issuer https://token.actions.githubusercontent.com`";
+    let owner = "its owner 'bob' is disabled, so it is given no client; enable it with `grantwell owner update bob --status \
+                 active`, or declare it under owners with status: active";
+    let realm = "realm 'alpha': it is declared by 'team-b'; take it over with --adopt, or leave it out";
+    let ended = operator.run(&["apply", "-f", "a.yaml"]);
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
+    for told in [realm, rule] {
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+    write(&operator, &without_rule.replace("[alice]", "[bob]"));
+    let ended = operator.run(&["apply", "-f", "a.yaml"]);
+    for told in [realm, owner] {
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
 }
 
 fn write(operator: &Operator, file: &str) {

@@ -18,6 +18,7 @@ mod log;
 mod operator;
 mod realms;
 mod schema;
+mod secret_files;
 mod secrets;
 mod stores;
 mod terminal;

@@ -38,7 +38,7 @@ fn a_file_that_is_wrong_is_refused_with_its_line_and_nothing_is_made_or_repeated
         ),
         (
             "name: a\nclients:\n- {client_id: x, scopes: read}\n",
-            "standard input:3:3: clients[0]: there is no member 'scopes'; did you mean 'scope'?",
+            "standard input:3:18: clients[0]: there is no member 'scopes'; did you mean 'scope'?",
         ),
         ("name: a\nclients: {client_id: hunter2hunter2}\n", "standard input:2:10: clients: has to be a list"),
         (

@@ -285,7 +285,12 @@ fn pruning_asks_after_it_has_named_what_it_deletes() {
             assert_eq!(child.wait().expect("it ends").code(), Some(i32::from(!goes_on)), "{typed:?}");
             let text = terminal.text();
             let (told, _) = text.split_once("Go on? Type yes: ").unwrap_or_else(|| panic!("{text}"));
-            assert!(told.contains("declared no longer:\n  client 'two' of realm 'alpha'\n"), "{text}");
+            let named = match format {
+                "table" => "- client 'two' of realm 'alpha' (disabled, then deleted with its secrets)\n",
+                _ => "team-a no longer declares these records:\n  client 'two' of realm 'alpha'\n",
+            };
+            assert!(told.contains(named), "{text}");
+            assert_eq!(told.matches("client 'two'").count(), 1, "{text}");
             assert!(told.contains("You are about to delete 1 client with its secrets"), "{text}");
             assert_eq!(operator.run(&["export"]).stdout != before, goes_on, "{text}");
         }

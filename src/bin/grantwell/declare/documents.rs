@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use grantwell::core::management::plan::{Declaration, InvalidDeclaration};
 use serde_json::Value;
 
-use crate::document::{self, Outline};
+use crate::document::{self, Outline, Position};
 use crate::failure::Failure;
 
 /// What was read, each with the name of its file.
@@ -56,6 +56,10 @@ impl Documents {
                 InvalidDeclaration::Form { place, why } => {
                     InvalidDeclaration::Form { place: self.located(&place), why }
                 }
+                InvalidDeclaration::UnknownMember { place, member, why } => {
+                    let place = self.placed(&place, |outline, inside| outline.position_of_member(inside, &member));
+                    InvalidDeclaration::Form { place, why }
+                }
                 InvalidDeclaration::Twice { what, first, second } => {
                     InvalidDeclaration::Twice { what, first: self.located(&first), second: self.located(&second) }
                 }
@@ -67,10 +71,17 @@ impl Documents {
 
     /// A place such as `realm.yaml: clients[0]`, with its line and column where they are known: `realm.yaml:12:5: clients[0]`.
     pub(super) fn located(&self, place: &str) -> String {
+        self.placed(place, Outline::position)
+    }
+
+    /// The same, with the position that is found in the outline of the file.
+    fn placed(&self, place: &str, position: impl Fn(&Outline, &str) -> Option<Position>) -> String {
         let source = self.sources.iter().find_map(|source| {
-            let inside = place.strip_prefix(&source.name)?.strip_prefix(": ")?;
+            let rest = place.strip_prefix(&source.name)?;
+            let inside = rest.strip_prefix(": ").or_else(|| rest.is_empty().then_some(""))?;
             let outline = source.outline.get_or_init(|| Outline::of(&source.text)).as_ref()?;
-            Some(format!("{}:{}: {inside}", source.name, outline.position(inside)?))
+            let position = position(outline, inside)?;
+            Some(format!("{}:{position}{rest}", source.name))
         });
         source.unwrap_or_else(|| place.to_owned())
     }
@@ -206,7 +217,29 @@ mod tests {
             ),
             (
                 "name: a\nclients:\n  - client_id: x\n    scopes: read\n",
-                "realm.yaml:3:5: clients[0]: there is no member 'scopes'; did you mean 'scope'?",
+                "realm.yaml:4:5: clients[0]: there is no member 'scopes'; did you mean 'scope'?",
+            ),
+            (
+                "name: a\n\nclient:\n  - client_id: x\n",
+                "realm.yaml:3:1: there is no member 'client'; did you mean 'clients'?",
+            ),
+            (
+                "name: a\nclients:\n  - client_id: x\n    token_endpoint_auth_method: password\n",
+                "realm.yaml:4:33: clients[0]: token_endpoint_auth_method: has to be client_secret_basic, client_secret_post, \
+                 private_key_jwt, workload_identity or aws_iam",
+            ),
+            (
+                "name: a\nclients:\n  - client_id: x\n    jwks_uri: http://x.example/keys\n",
+                "realm.yaml:4:15: clients[0]: jwks_uri: keys are fetched from an https URL of at most 2048 characters, without a user name, a \
+                 password or a fragment, such as https://app.example.com/jwks.json",
+            ),
+            (
+                "name: a\nclients:\n  - client_id: null\n",
+                "realm.yaml:3:16: clients[0]: client_id: has to be text, not null",
+            ),
+            (
+                "name: a\nclients:\n  - client_id: x\n    token_quota: 5\n",
+                "realm.yaml:4:18: clients[0]: token_quota: has to be text such as \"100/hour\", \"1000/day\" or \"none\"",
             ),
             (
                 "{\"name\": \"a\", \"clients\": [\n{\"client_id\": \"x\", \"access_token_lifetime\": \"1h\"}]}",

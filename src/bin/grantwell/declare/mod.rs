@@ -33,7 +33,10 @@ pub(crate) use export::run as export;
 
 /// `grantwell apply`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "grantwell apply -f <FILE|DIR|->... [OPTIONS]
+       grantwell apply <PLAN> [OPTIONS]",
+    after_help = "Examples:
   grantwell apply -f realm.yaml --plan
   grantwell apply -f realm.yaml --secrets-dir secrets
   grantwell apply -f clients/ --plan --out plan.json
@@ -55,18 +58,19 @@ Exit status:
   0  done, or there was nothing to do
   1  it failed; the message says what was changed
   2  the command line is wrong, or lacks an answer
-  3  with --plan: something would change")]
+  3  with --plan: something would change"
+)]
 pub(crate) struct Arguments {
     /// A plan that --plan --out has written: that and nothing else is carried out
     ///
     /// It is refused where it belongs to another store, where somebody has changed the registry since, where it was edited or cut off, and
     /// where another version of this program has written it. A run that was interrupted can be repeated.
-    #[arg(value_name = "PLAN", conflicts_with_all = ["file", "plan", "out", "prune", "adopt"], required_unless_present = "file")]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["file", "plan", "out", "prune", "adopt"])]
     planned: Option<PathBuf>,
     /// A file of declarations in YAML or JSON, a folder of them, or - for standard input; may be repeated
     #[arg(short, long, value_name = "FILE|DIR|-")]
     file: Vec<PathBuf>,
-    /// Takes over records that another name or nobody's file has declared, and says from whom
+    /// Takes over records that another file's name, or nobody, manages, and says from whom
     #[arg(long)]
     adopt: bool,
     /// Shows what would change, and changes nothing
@@ -130,6 +134,10 @@ pub(crate) struct DiffArguments {
 /// # Errors
 /// A [`Failure`] that says what to do.
 pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.planned.is_none() && arguments.file.is_empty() {
+        return Err(Failure::Misuse(NOTHING_NAMED.to_owned()));
+    }
+
     // 1. The plan: one that was written down, or what the files say.
     let (name, output) = (arguments.store.name()?, &arguments.output);
     let options = PlanOptions { adopt: arguments.adopt, prune: arguments.prune };
@@ -167,7 +175,7 @@ pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
     let changes: Vec<&Step> = plan.steps.iter().collect();
     let new_secrets = store.management().new_secrets(&changes).await?;
     secrets.check(&new_secrets)?;
-    prune::allow(&plan, declares_clients, arguments.prune_at_most, &arguments.confirm)?;
+    prune::allow(&plan, declares_clients, arguments.prune_at_most, &arguments.confirm, output)?;
     secrets.open(&new_secrets)?;
 
     // 4. It is carried out.
@@ -182,7 +190,8 @@ pub(crate) async fn apply(arguments: Arguments) -> Result<(), Failure> {
         }
         None => {
             store.settle(Ok(())).await?;
-            told
+            told?;
+            secrets.require_named()
         }
         Some((step, error)) => {
             let is_conflict = matches!(error, ManagementError::Conflict(_));
@@ -241,19 +250,26 @@ fn shown_only(plan: &Plan, store: &Store, name: &StoreName, output: &OutputArgum
 fn impossible(documents: &Documents, problems: &[Problem]) -> Failure {
     let line = |Problem { target, place, kind }: &Problem| {
         let advice = match kind {
-            ProblemKind::NotOurs { .. } => "; take it over with --adopt, or leave it out",
-            ProblemKind::UnknownRealm => "; declare it under realms, or name another",
-            ProblemKind::NeedsSecret => "; leave generate out, or name other token_endpoint_auth_methods",
-            ProblemKind::UnknownOwner(_) => "; declare it under owners, or make it with `grantwell owner create`",
-            ProblemKind::DisabledOwner(_) => {
-                "; enable it with `grantwell owner update --status active`, or declare it under owners"
+            ProblemKind::NotOurs { .. } => "; take it over with --adopt, or leave it out".to_owned(),
+            ProblemKind::UnknownRealm => "; declare it under realms, or name another".to_owned(),
+            ProblemKind::NeedsSecret => "; leave generate out, or name other token_endpoint_auth_methods".to_owned(),
+            ProblemKind::UnknownOwner(owner) => {
+                format!("; declare it under owners, or make it with `grantwell owner create {owner}`")
             }
-            ProblemKind::StillOwns(_) => "; declare them with other owners, or leave the owner in the file",
+            ProblemKind::DisabledOwner(owner) => format!(
+                "; enable it with `grantwell owner update {owner} --status active`, or declare it under owners with status: active"
+            ),
+            ProblemKind::UnknownIssuer { issuer, .. } => format!(
+                "; declare it under issuers, or add it with `grantwell issuer add NAME{} --issuer {issuer}`",
+                target.realm().map(|realm| format!(" --realm {realm}")).unwrap_or_default()
+            ),
+            ProblemKind::StillOwns(_) => "; declare them with other owners, or leave the owner in the file".to_owned(),
             ProblemKind::OtherIssuer { .. } => {
                 "; declare another issuer under another name, have the rules name that one, and then leave this one out"
+                    .to_owned()
             }
-            ProblemKind::IssuerIsUsed(_) => "; change their trust first, or leave the issuer in the file",
-            _ => "",
+            ProblemKind::IssuerIsUsed(_) => "; change their trust first, or leave the issuer in the file".to_owned(),
+            _ => String::new(),
         };
         format!("{}: {target}: {kind}{advice}", documents.located(place))
     };
@@ -281,5 +297,6 @@ fn listed(lines: &[String]) -> String {
     }
 }
 
+const NOTHING_NAMED: &str = "name a file with -f, or a plan: grantwell apply -f FILE, or grantwell apply PLAN";
 /// How many problems are told at once.
 const PROBLEMS: usize = 20;

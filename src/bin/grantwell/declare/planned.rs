@@ -5,17 +5,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use grantwell::core::admin_log::{Action as LogAction, AdminLogLine, Outcome};
+use grantwell::core::admin_log::{Action as LogAction, AdminLogLine, MemberChange as LoggedChange, Outcome};
 use grantwell::core::management::plan::{Action, Declaration, Plan, PlanOptions, Snapshot, Step, Target};
 use grantwell::core::management::{Effect, LogFilter, Management};
 use grantwell::core::owner::OwnerStatus;
 use grantwell::core::ports::Clock as _;
+use grantwell::core::realm::RealmName;
 use grantwell::core::time::UnixMillis;
+use grantwell::core::trust::issuer::IssuerName;
 use grantwell::system::SystemClock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,8 +77,14 @@ impl PlanFile {
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(&error))?;
         let body = json.strip_suffix("\n}").unwrap_or(&json);
         let text = format!("{body}{SEAL}{}\"\n}}\n", digest(body));
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        opened.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes())).map_err(|error| failed(&error))?;
+        require_plan_or_nothing(path)?;
+        // Whatever mode the plan before had, this one is its owner's alone; and no link is followed.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
+            _ => {}
+        }
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))?;
         output::note(&format!(
             "the plan is in {0}, which has no secret; carry it out with: grantwell apply {0}",
             path.display()
@@ -172,7 +180,7 @@ impl PlanFile {
             .lines
             .into_iter()
             .filter(|(line, effect)| is_done(line.outcome, *effect))
-            .filter_map(|(line, _)| deleted(line))
+            .flat_map(|(line, _)| deleted(line))
             .filter(|deleted| created.contains(&deleted))
             .map(|deleted| deleted.to_string())
             .collect();
@@ -180,18 +188,55 @@ impl PlanFile {
     }
 }
 
+/// A plan takes the place of an earlier one, and of no other file: a declaration is easily named by mistake.
+fn require_plan_or_nothing(path: &Path) -> Result<(), Failure> {
+    let mut begins = Vec::new();
+    let read = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => File::open(path).and_then(|file| file.take(64).read_to_end(&mut begins)),
+    };
+    let is_plan = read.is_ok() && String::from_utf8_lossy(&begins).contains("\"grantwell_plan\"");
+    if is_plan || (read.is_ok() && begins.is_empty()) {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} is there and is not a plan, so it was not overwritten; name another file with --out",
+        path.display()
+    )))
+}
+
 /// What a line of the log says was deleted.
-fn deleted(line: AdminLogLine) -> Option<Target> {
-    let AdminLogLine { action, target, .. } = line;
-    if action == LogAction::DELETE_CLIENT {
-        Some(Target::Client { realm: target.realm?, client_id: target.client_id? })
+fn deleted(line: AdminLogLine) -> Vec<Target> {
+    let AdminLogLine { action, target, members, .. } = line;
+    let (realm, client_id, owner) = (target.realm, target.client_id, target.owner);
+    if action == LogAction::UPDATE_ISSUERS {
+        return realm.map_or_else(Vec::new, |realm| removed_issuers(&realm, &members));
+    }
+    let deleted = if action == LogAction::DELETE_CLIENT {
+        realm.zip(client_id).map(|(realm, client_id)| Target::Client { realm, client_id })
     } else if action == LogAction::DELETE_REALM {
-        Some(Target::Realm { realm: target.realm? })
+        realm.map(|realm| Target::Realm { realm })
     } else if action == LogAction::DELETE_OWNER {
-        Some(Target::Owner { owner: target.owner? })
+        owner.map(|owner| Target::Owner { owner })
     } else {
         None
-    }
+    };
+    deleted.into_iter().collect()
+}
+
+/// The issuers that a realm had before a change and not after it.
+fn removed_issuers(realm: &RealmName, members: &[LoggedChange]) -> Vec<Target> {
+    let names = |value: &Value| -> BTreeSet<IssuerName> {
+        let issuers = value.as_array().into_iter().flatten();
+        issuers.filter_map(|issuer| issuer.get("name")?.as_str()?.parse().ok()).collect()
+    };
+    let of_issuers = members.iter().filter(|change| change.name == "trusted_issuers");
+    let removed = of_issuers.flat_map(|change| {
+        let after = names(&change.after);
+        names(&change.before).into_iter().filter(move |name| !after.contains(name))
+    });
+    removed.map(|name| Target::Issuer { realm: realm.clone(), name }).collect()
 }
 
 /// Whether `step`, as it is planned now, is what is left of `planned`.

@@ -1,11 +1,13 @@
 //! Whether a plan may delete what it deletes. Whoever deletes by mistake has lost the secrets of the clients.
 
+use std::io::{self, IsTerminal as _};
+
 use grantwell::core::management::plan::{Action, Plan, Step, Target};
 
 use super::shown;
 use crate::confirm::{ConfirmArguments, Unattended};
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Format, OutputArguments};
 
 /// Refuses to delete too many, or all because of a list that is empty by mistake, and asks.
 ///
@@ -16,6 +18,7 @@ pub(super) fn allow(
     declares_clients: bool,
     at_most: Option<u32>,
     confirm: &ConfirmArguments,
+    output: &OutputArguments,
 ) -> Result<(), Failure> {
     let deleted: Vec<&Step> = plan.steps.iter().filter(|step| step.action == Action::Delete).collect();
     let (count, of) = (deleted.len(), &plan.name);
@@ -37,7 +40,11 @@ pub(super) fn allow(
              repeat the command with --prune-at-most {count}"
         )));
     }
-    output::note(&format!("these are of {of} and are declared no longer:{names}"));
+    // Whoever is asked has seen them in the plan, unless that went elsewhere.
+    let is_seen = io::stdout().is_terminal() || !io::stdin().is_terminal();
+    if output.format() == Format::Json || !is_seen {
+        output::note(&format!("{of} no longer declares these records:{names}"));
+    }
     let consequence =
         if deletes_clients { "which ends their tokens and cannot be taken back" } else { "which cannot be taken back" };
     confirm.confirm(&format!("delete {what}, {consequence}"), Unattended::Ends)

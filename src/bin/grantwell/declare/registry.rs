@@ -15,7 +15,7 @@ use crate::failure::Failure;
 
 /// The realms that a declaration speaks of, with their clients; where it deletes, every realm with every client. Of a realm that has more
 /// clients than [`WHOLE`], nothing is read beyond but the clients that are declared: a partition of 100,000 is not read
-/// through, past which the functions would have to wait, to find that one of them is declared no longer.
+/// through, past which the functions would have to wait, to find that one of them is no longer declared.
 pub(super) async fn snapshot(
     management: &Management,
     declaration: &Declaration,

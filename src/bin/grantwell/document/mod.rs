@@ -13,9 +13,9 @@ use grantwell::core::json::Unambiguous;
 use serde_json::Value;
 use serde_json::error::Category;
 
-use fault::{ENDS_EARLY, Position};
+use fault::ENDS_EARLY;
 
-pub(crate) use fault::Fault;
+pub(crate) use fault::{Fault, Position};
 pub(crate) use outline::Outline;
 
 /// Reads the text of a file, or of standard input where it is called `-`.

@@ -28,7 +28,15 @@ enum Inside {
     Number,
     Other,
     List(Vec<Outline>),
-    Object(Vec<(String, Outline)>),
+    Object(Vec<Member>),
+}
+
+#[derive(Debug)]
+struct Member {
+    name: String,
+    /// Where its name is written.
+    position: Option<Position>,
+    outline: Outline,
 }
 
 impl Outline {
@@ -39,17 +47,33 @@ impl Outline {
 
     /// Where `place` is, such as `clients[0]: jwks: keys[1].kty`: as near as can be told.
     pub(crate) fn position(&self, place: &str) -> Option<Position> {
+        self.nearest(place).position
+    }
+
+    /// Where the name of a member of what is at `place` is, or else that place.
+    pub(crate) fn position_of_member(&self, place: &str, name: &str) -> Option<Position> {
+        let whole = self.nearest(place);
+        let member = match &whole.inside {
+            Inside::Object(members) => members.iter().find(|member| member.name == name),
+            Inside::List(_) | Inside::Number | Inside::Other => None,
+        };
+        member.and_then(|member| member.position).or(whole.position)
+    }
+
+    fn nearest(&self, place: &str) -> &Self {
         let mut nearest = self;
         for step in place.split(['.', ':', ' ', '[', ']']).filter(|step| !step.is_empty()) {
             let inside = match &nearest.inside {
                 Inside::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
-                Inside::Object(members) => members.iter().find(|(name, _)| name == step).map(|(_, inside)| inside),
+                Inside::Object(members) => {
+                    members.iter().find(|member| member.name == step).map(|member| &member.outline)
+                }
                 Inside::Number | Inside::Other => None,
             };
             let Some(inside) = inside else { break };
             nearest = inside;
         }
-        nearest.position
+        nearest
     }
 
     /// The first number that is written with a zero before its other digits.
@@ -62,7 +86,7 @@ impl Outline {
             }
             Inside::Other => None,
             Inside::List(items) => items.iter().find_map(|item| item.leading_zero(text)),
-            Inside::Object(members) => members.iter().find_map(|(_, member)| member.leading_zero(text)),
+            Inside::Object(members) => members.iter().find_map(|member| member.outline.leading_zero(text)),
         }
     }
 }
@@ -92,8 +116,9 @@ impl<'de> Visitor<'de> for OfAnyType {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inside, A::Error> {
         let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
+        while let Some((name, outline)) = map.next_entry::<Spanned<String>, Outline>()? {
+            let Spanned { value: name, referenced, .. } = name;
+            members.push(Member { name, position: yaml::position(referenced), outline });
         }
         Ok(Inside::Object(members))
     }

@@ -11,6 +11,7 @@ use crate::core::owner::{Owner, OwnerId};
 use crate::core::realm::RealmName;
 use crate::core::scope::Scope;
 use crate::core::trust::issuer::IssuerUrl;
+use crate::core::trust::rule::{InvalidTrust, RuleName, RuleProblem};
 
 /// What is wrong with the declaration of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,13 @@ pub enum ProblemKind {
     },
     /// The members do not fit together.
     Registration(InvalidRegistration),
+    /// A rule of a client is for an issuer that its realm does not trust, and that the file does not declare.
+    UnknownIssuer {
+        /// The rule.
+        rule: RuleName,
+        /// The issuer.
+        issuer: IssuerUrl,
+    },
     /// A realm's default scope is not among the scopes that it allows.
     DefaultScope {
         /// The first scope token outside.
@@ -72,6 +80,18 @@ pub enum ProblemKind {
     IssuerIsUsed(Vec<(RealmName, ClientId)>),
 }
 
+impl ProblemKind {
+    /// Why a client cannot be registered so.
+    pub(super) fn of_registration(error: InvalidRegistration) -> Self {
+        match error {
+            InvalidRegistration::Trust(InvalidTrust::Rule { rule, problem: RuleProblem::UnknownIssuer(issuer) }) => {
+                Self::UnknownIssuer { rule, issuer }
+            }
+            error => Self::Registration(error),
+        }
+    }
+}
+
 impl fmt::Display for ProblemKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -80,6 +100,9 @@ impl fmt::Display for ProblemKind {
             Self::UnknownRealm => formatter.write_str("its realm does not exist, and the file does not declare it"),
             Self::Member { name, why } => write!(formatter, "{name}: {why}"),
             Self::Registration(error) => error.fmt(formatter),
+            Self::UnknownIssuer { rule, issuer } => {
+                write!(formatter, "rule '{rule}': the realm does not trust the issuer {issuer}")
+            }
             Self::DefaultScope { scope, allowed } => {
                 write!(formatter, "the default scope '{scope}' is not among the realm's allowed scopes '{allowed}'")
             }

@@ -27,7 +27,7 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
     /// What becomes of its members, in the order in which they are shown.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub changes: Vec<MemberChange>,
     /// What it says afterwards of the file that declares it; absent where it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +129,16 @@ impl Step {
     /// Whether it changes anything.
     pub fn is_change(&self) -> bool {
         self.action != Action::Nothing
+    }
+}
+
+impl Target {
+    /// The realm that it is or is in; an owner is in none.
+    pub fn realm(&self) -> Option<&RealmName> {
+        match self {
+            Self::Realm { realm } | Self::Issuer { realm, .. } | Self::Client { realm, .. } => Some(realm),
+            Self::Owner { .. } => None,
+        }
     }
 }
 

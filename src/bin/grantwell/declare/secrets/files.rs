@@ -1,10 +1,11 @@
 //! Secrets in files: `DIR/REALM/CLIENT_ID`, each of them its owner's alone.
 
-use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use grantwell::core::client::id::ClientId;
 use grantwell::core::client::secret::ClientSecret;
@@ -16,11 +17,21 @@ use crate::failure::Failure;
 /// A directory of secrets.
 pub(crate) struct Files {
     directory: PathBuf,
+    /// Held from the first change in the directory on: the file of a secret that is nobody's yet has the same name for every run.
+    lock: OnceLock<File>,
+    /// The files that have got their names.
+    named: Mutex<BTreeSet<PathBuf>>,
+    /// What became of secrets that have no file of their name, though their clients are registered.
+    lost: Mutex<Vec<String>>,
 }
 
 impl Files {
     pub(super) fn in_directory(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, lock: OnceLock::new(), named: Mutex::default(), lost: Mutex::default() }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The file of a client's secret. An id can begin with a dot and be `..`; no file's name does.
@@ -60,13 +71,46 @@ impl Files {
         Ok(())
     }
 
-    /// Makes the directories, and sees that files can be made in them.
+    /// Has the directory to itself until the end of this process.
+    pub(super) fn lock(&self) -> Result<(), Failure> {
+        if self.lock.get().is_some() {
+            return Ok(());
+        }
+        let path = self.directory.join(LOCK);
+        let refused = |why: String| Failure::new(format!("nothing was changed, because {why}"));
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.map_err(|error| refused(format!("{} could not be opened: {error}", path.display())))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock.get_or_init(|| file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(refused(format!(
+                "another `grantwell apply` is writing secrets to {}; wait until it has ended, and run this again",
+                self.directory.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(refused(format!("{} could not be locked: {error}", path.display()))),
+        }
+    }
+
+    /// Makes the directories, and sees that files can be made in them. What was checked before may have changed while another run ended.
     pub(super) fn open(&self, new: &[(&RealmName, &ClientId)]) -> Result<(), Failure> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(|error| {
+            Failure::new(format!(
+                "nothing was changed, because {} could not be made: {error}",
+                self.directory.display()
+            ))
+        })?;
+        self.lock()?;
+        self.check(new)?;
         for (realm, _) in new {
             let directory = self.of_realm(realm);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
             let probe = directory.join(PROBE);
-            let tried = made.and_then(|()| write_new(&probe, b"")).and_then(|()| fs::remove_file(&probe));
+            // An interrupted run may have left one.
+            let tried = made.and_then(|()| remove(&probe)).and_then(|()| write_new(&probe, b""));
+            let tried = tried.and_then(|()| fs::remove_file(&probe));
             tried.map_err(|error| {
                 Failure::new(format!(
                     "nothing was changed, because no file can be made in {}: {error}",
@@ -80,10 +124,7 @@ impl Files {
     /// Writes the secret of a client that is about to be registered. What an earlier run has left is the secret of nobody.
     pub(super) fn keep(&self, realm: &RealmName, client_id: &ClientId, secret: &ClientSecret) -> io::Result<()> {
         let path = self.unnamed(realm, client_id);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove(&path)?;
         let written = write_new(&path, secret.expose_client_secret().as_bytes());
         if written.is_err() {
             // A part of a secret is of no use to anybody.
@@ -101,13 +142,40 @@ impl Files {
         if !unnamed.exists() {
             return Ok(false);
         }
-        rename_to_new(&unnamed, &path).map(|()| true).map_err(|error| {
+        let renamed = rename_to_new(&unnamed, &path);
+        if renamed.is_ok() {
+            self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        }
+        renamed.map(|()| true).map_err(|error| {
             format!(
                 "the secret of client '{client_id}' of realm '{realm}' stays in {}, because {} could not be made: {error}",
                 unnamed.display(),
                 path.display()
             )
         })
+    }
+
+    /// The client is registered with the secret that was written last, so its file gets its name.
+    pub(super) fn registered(&self, realm: &RealmName, client_id: &ClientId) {
+        let why = match self.finish(realm, client_id) {
+            Ok(true) => return,
+            Ok(false) => format!(
+                "the secret of client '{client_id}' of realm '{realm}' is gone from {}; make another with `grantwell client rotate-secret`",
+                self.unnamed(realm, client_id).display()
+            ),
+            Err(why) => why,
+        };
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+    }
+
+    /// Whether a client's file has got its name.
+    pub(super) fn is_named(&self, path: &Path) -> bool {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+    }
+
+    /// What became of secrets that have no file of their name.
+    pub(super) fn lost(&self) -> Vec<String> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Removes what was written of a client that is not registered.
@@ -177,6 +245,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => fs::remove_file(from)?,
+        // An interrupted run has come as far as giving it the name.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same(from, to) => fs::remove_file(from)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
         // Not every file system has links.
         Err(_) if to.symlink_metadata().is_ok() => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -186,6 +256,22 @@ fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Whether these are two names of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs::symlink_metadata(one), fs::symlink_metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+const LOCK: &str = ".grantwell-apply.lock";
 const PROBE: &str = ".grantwell-tries-to-write";
 /// The bits of group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;

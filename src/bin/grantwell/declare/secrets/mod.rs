@@ -7,7 +7,7 @@ mod files;
 mod printed;
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use grantwell::config;
@@ -17,6 +17,7 @@ use grantwell::core::management::Management;
 use grantwell::core::management::plan::{KeepSecret, Plan, Target};
 use grantwell::core::port_error::PortError;
 use grantwell::core::realm::RealmName;
+use serde::Serialize;
 
 use self::files::Files;
 use self::printed::Printed;
@@ -88,10 +89,7 @@ impl Secrets {
     /// The client is registered with the secret that was kept last.
     pub(super) fn registered(&self, realm: &RealmName, client_id: &ClientId) {
         if let Self::Files(files) = self {
-            match files.finish(realm, client_id) {
-                Ok(_) => {}
-                Err(failure) => output::warn(&failure),
-            }
+            files.registered(realm, client_id);
         }
     }
 
@@ -105,9 +103,18 @@ impl Secrets {
     /// The file that has a client's secret.
     pub(super) fn file_of(&self, realm: &RealmName, client_id: &ClientId) -> Option<PathBuf> {
         match self {
-            Self::Files(files) => Some(files.path(realm, client_id)).filter(|path| path.exists()),
+            Self::Files(files) => Some(files.path(realm, client_id)).filter(|path| files.is_named(path)),
             Self::Printed { .. } => None,
         }
+    }
+
+    /// Fails where a client is registered and its secret is not in the file of its name.
+    pub(super) fn require_named(&self) -> Result<(), Failure> {
+        let lost = match self {
+            Self::Files(files) => files.lost(),
+            Self::Printed { .. } => Vec::new(),
+        };
+        if lost.is_empty() { Ok(()) } else { Err(Failure::new(lost.join("; "))) }
     }
 
     /// Names the files of clients whose registration an earlier run did not see the end of.
@@ -115,6 +122,11 @@ impl Secrets {
         let Self::Files(files) = self else { return Ok(()) };
         for step in plan.steps.iter().filter(|step| step.base.is_some()) {
             let Target::Client { realm, client_id } = &step.target else { continue };
+            if files.unfinished(realm, client_id)?.is_none() {
+                continue;
+            }
+            // Another run may be about to name it.
+            files.lock()?;
             let Some(secret) = files.unfinished(realm, client_id)? else { continue };
             let client = management.client(realm, client_id).await?;
             if management.is_secret_of(&client, &secret).await?
@@ -130,11 +142,19 @@ impl Secrets {
         Ok(())
     }
 
-    /// What the answer has printed already, as far as it is JSON.
-    pub(super) fn printed(&self) -> Option<&Printed> {
+    /// Prints the rest of an answer in JSON, an object: after the secrets that are printed already, or a list of none.
+    pub(super) fn end<T: Serialize>(&self, answer: &T) -> Result<(), Failure> {
         match self {
-            Self::Printed { on, .. } => Some(on),
-            Self::Files(_) => None,
+            Self::Printed { on, .. } => on.end(answer),
+            Self::Files(_) => Printed::new(Format::Json).end(answer),
+        }
+    }
+
+    /// Where files are written.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Files(files) => Some(files.directory()),
+            Self::Printed { .. } => None,
         }
     }
 }

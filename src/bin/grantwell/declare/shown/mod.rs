@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use grantwell::config;
 use grantwell::core::declaration::DeclarationName;
 use grantwell::core::management::plan::{Action, AdoptedFrom, MemberChange, Plan, Step, Target};
+use grantwell::core::realm::RealmName;
 use serde::Serialize;
 use textwrap::{Options, WordSplitter};
 
@@ -48,12 +49,7 @@ pub(super) fn ran(
         Format::Json => {
             let change = |(step, outcome): &(&Step, Outcome)| ShownChange {
                 outcome: *outcome,
-                secret_file: match &step.target {
-                    Target::Client { realm, client_id } if step.action == Action::Create => {
-                        secrets.file_of(realm, client_id)
-                    }
-                    _ => None,
-                },
+                secret_file: secret_file(step, secrets),
                 step: (*step).clone(),
             };
             let answer = Answer {
@@ -66,14 +62,18 @@ pub(super) fn ran(
                 not_done: ran.changes.len() - ran.count(Outcome::Done) - ran.count(Outcome::DoneBefore),
                 changes: ran.changes.iter().map(change).collect(),
                 left: &plan.left,
+                not_searched: &plan.not_searched,
             };
-            match secrets.printed() {
-                Some(printed) => printed.end(&answer),
-                None => output::json(&answer),
-            }
+            secrets.end(&answer)
         }
-        Format::Table if ran.stopped.is_some() || ran.is_interrupted || !plan.has_changes() => Ok(()),
         Format::Table => {
+            let files = files(ran, secrets);
+            if !files.is_empty() {
+                output::text(&files.join("\n"))?;
+            }
+            if ran.stopped.is_some() || ran.is_interrupted || !plan.has_changes() {
+                return Ok(());
+            }
             let before = match before {
                 0 => String::new(),
                 before => format!("; {before} had been made before"),
@@ -81,6 +81,27 @@ pub(super) fn ran(
             output::text(&format!("Done: {} made{before}.", changes_were(ran.count(Outcome::Done))))
         }
     }
+}
+
+/// The file that has the secret of a client that was created.
+fn secret_file(step: &Step, secrets: &Secrets) -> Option<PathBuf> {
+    match &step.target {
+        Target::Client { realm, client_id } if step.action == Action::Create => secrets.file_of(realm, client_id),
+        _ => None,
+    }
+}
+
+/// A line for each file with a secret, as far as anybody reads them.
+fn files(ran: &Ran<'_>, secrets: &Secrets) -> Vec<String> {
+    let created = ran.changes.iter().filter_map(|(step, _)| Some((&step.target, secret_file(step, secrets)?)));
+    let mut lines: Vec<String> =
+        created.map(|(target, path)| format!("secret of {target}: {}", path.display())).collect();
+    let more = lines.len().saturating_sub(FILES);
+    lines.truncate(FILES);
+    if let (1.., Some(directory)) = (more, secrets.directory()) {
+        lines.push(format!("and {more} more in {}", directory.display()));
+    }
+    lines
 }
 
 /// Why a plan was carried out in part, what of it is done and what is not. Without a failure somebody else was quicker.
@@ -172,8 +193,8 @@ struct Answer<'a> {
     done_before: usize,
     not_done: usize,
     changes: Vec<ShownChange>,
-    #[serde(skip_serializing_if = "<[Target]>::is_empty")]
     left: &'a [Target],
+    not_searched: &'a [RealmName],
 }
 
 #[derive(Serialize)]
@@ -194,19 +215,21 @@ fn text(plan: &Plan) -> String {
     let mut tell = |sentence: String| text.push_str(&wrapped(&sentence, "", "  ", width));
     match plan.count(Action::Nothing) {
         0 => {}
-        1 => tell("1 record is as it is declared".to_owned()),
-        count => tell(format!("{count} records are as they are declared")),
+        1 => tell("1 record is already as declared".to_owned()),
+        count => tell(format!("{count} records are already as declared")),
     }
-    for target in plan.left.iter().take(MANY) {
-        tell(format!("{target} is declared no longer, and is left as it is (--prune deletes it)"));
-    }
-    match plan.left.len().saturating_sub(MANY) {
-        0 => {}
-        more => tell(format!("and {more} more are declared no longer")),
+    match plan.left.as_slice() {
+        [] => {}
+        [one] => tell(format!("1 record is no longer declared and stays as it is (--prune deletes it): {one}")),
+        left => tell(format!(
+            "{} records are no longer declared and stay as they are (--prune deletes them): {}",
+            left.len(),
+            first_of(left)
+        )),
     }
     for realm in &plan.not_searched {
         tell(format!(
-            "realm {realm} has many clients: which of them are declared no longer was not looked for (--prune looks)"
+            "realm {realm} has many clients: which of them are no longer declared was not looked for (--prune looks)"
         ));
     }
     let [create, change, delete] = [Action::Create, Action::Change, Action::Delete].map(|action| plan.count(action));
@@ -253,6 +276,18 @@ fn of_step(step: &Step, colours: &Colours, width: Option<usize>) -> String {
     text
 }
 
+/// The first of several records, and how many more there are.
+fn first_of(targets: &[Target]) -> String {
+    let mut named: Vec<String> = targets.iter().take(SOME).map(Target::to_string).collect();
+    match targets.len().saturating_sub(SOME) {
+        0 => named.join(", "),
+        more => {
+            named.push(format!("and {more} more"));
+            named.join(", ")
+        }
+    }
+}
+
 /// One or more lines, each with its end. Elsewhere than on a terminal it is one, for grep.
 fn wrapped(text: &str, first: &str, others: &str, width: Option<usize>) -> String {
     let Some(width) = width else { return format!("{first}{text}\n") };
@@ -292,5 +327,9 @@ const DRIFT: u8 = 3;
 const INDENT: usize = 4;
 /// How many records a sentence names.
 const FEW: usize = 5;
+/// How many records a paragraph names.
+const SOME: usize = 8;
+/// How many files of secrets are named.
+const FILES: usize = 20;
 /// How many records a list has.
 const MANY: usize = 25;

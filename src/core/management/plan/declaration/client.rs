@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::entry::{
-    Entry, InvalidDeclaration, Written, as_stored, check_address, check_member, form, missing, require_known, take,
+    Entry, InvalidDeclaration, Written, as_stored, check_address, check_member, check_value, form, missing,
+    require_known, take,
 };
 use crate::core::client::id::ClientId;
 use crate::core::client::metadata::ClientMetadata;
@@ -50,7 +51,9 @@ fn as_registered(place: &str, members: Map<String, Value>) -> Result<Map<String,
         let (stored, value) = match (name.as_str(), value) {
             (name, one) if other_name.is_some() => {
                 let list = if one.is_null() { one } else { json!([one]) };
-                (other_name.unwrap_or(name), list)
+                let stored = other_name.unwrap_or(name);
+                check_value(stored, &list, &ClientMetadata::new()).map_err(|error| form(&of_member(), error.why))?;
+                (stored, list)
             }
             ("jwks", keys @ Value::Object(_)) => (name.as_str(), registered_keys(&of_member(), &keys)?),
             ("trust", Value::Array(rules)) => (name.as_str(), rules_of(&of_member(), rules)?),
@@ -59,7 +62,13 @@ fn as_registered(place: &str, members: Map<String, Value>) -> Result<Map<String,
             }
             ("jwks_uri", address) => {
                 check_address(&of_member(), &address)?;
-                (name.as_str(), as_stored(&name, address))
+                let is_text = address.is_string();
+                let address = as_stored(&name, address);
+                if is_text {
+                    check_value(&name, &address, &ClientMetadata::new())
+                        .map_err(|error| form(&of_member(), error.why))?;
+                }
+                (name.as_str(), address)
             }
             (_, value) => (name.as_str(), as_stored(&name, value)),
         };

@@ -48,6 +48,16 @@ pub enum InvalidDeclaration {
         /// What is wrong.
         why: String,
     },
+    /// There is a member of which nothing is known.
+    #[error("{place}: {why}")]
+    UnknownMember {
+        /// The file, and of what in it this is a member.
+        place: String,
+        /// The member.
+        member: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A record is declared twice.
     #[error("{what} is declared twice: {first} and {second}")]
     Twice {
@@ -66,6 +76,13 @@ pub enum InvalidDeclaration {
         /// Another.
         second: String,
     },
+}
+
+impl InvalidDeclaration {
+    pub(super) fn unknown(place: &str, member: &str, known: &[&str]) -> Self {
+        let why = unknown_member(member, known);
+        Self::UnknownMember { place: place.to_owned(), member: member.to_owned(), why }
+    }
 }
 
 /// A member as a file declares it that is stored as `value`: the same, but for what is stored as text to the letter.
@@ -96,6 +113,18 @@ pub(super) fn check_member<T: DeserializeOwned + serde::Serialize>(
     value: &Value,
     defaults: &T,
 ) -> Result<(), InvalidDeclaration> {
+    check_value(name, value, defaults).map_err(|Malformed { place: within, why }| {
+        let within = within.map(|within| if within.starts_with('[') { within } else { format!(": {within}") });
+        form(&format!("{place}: {name}{}", within.unwrap_or_default()), why)
+    })
+}
+
+/// [`check_member`] without the place of the member: what is wrong is told with its place within it.
+pub(super) fn check_value<T: DeserializeOwned + serde::Serialize>(
+    name: &str,
+    value: &Value,
+    defaults: &T,
+) -> Result<(), Malformed> {
     let mut record: Map<String, Value> = Members::of(defaults)
         .into_iter()
         .filter(|(_, value)| !value.is_null())
@@ -105,10 +134,10 @@ pub(super) fn check_member<T: DeserializeOwned + serde::Serialize>(
         return Ok(());
     }
     record.insert(name.to_owned(), value.clone());
-    read::<T>(&Value::Object(record)).map(|_| ()).map_err(|error| {
-        let Malformed { place: within, why } = error.within(name);
-        let within = within.map(|within| if within.starts_with('[') { within } else { format!(": {within}") });
-        form(&format!("{place}: {name}{}", within.unwrap_or_default()), why)
+    read::<T>(&Value::Object(record)).map(|_| ()).map_err(|error| match name {
+        // Whoever writes a number would not come to the form by quotes alone.
+        "token_quota" if !value.is_string() => Malformed { place: None, why: QUOTA.to_owned() },
+        _ => error.within(name),
     })
 }
 
@@ -120,7 +149,7 @@ pub(super) fn require_known(
 ) -> Result<(), InvalidDeclaration> {
     match members.keys().find(|name| !names.contains(&name.as_str())) {
         None => Ok(()),
-        Some(unknown) => Err(form(place, unknown_member(unknown, names))),
+        Some(unknown) => Err(InvalidDeclaration::unknown(place, unknown, names)),
     }
 }
 
@@ -152,5 +181,6 @@ pub(super) fn missing(place: &str, member: &str) -> InvalidDeclaration {
     InvalidDeclaration::Form { place: place.to_owned(), why: format!("it has to say its {member}") }
 }
 
+const QUOTA: &str = "has to be text such as \"100/hour\", \"1000/day\" or \"none\"";
 /// What `max_age` of an issuer says where a token is good until its `exp`.
 pub const UNTIL_EXP: &str = "until exp";

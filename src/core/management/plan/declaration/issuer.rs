@@ -3,8 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::entry::{
-    Entry, InvalidDeclaration, UNTIL_EXP, Written, check_address, check_member, form, missing, require_known, take,
+    Entry, InvalidDeclaration, UNTIL_EXP, Written, check_address, check_member, check_value, form, missing,
+    require_known, take,
 };
+use crate::core::form::Malformed;
 use crate::core::keys::jwk_set::JwkSet;
 use crate::core::members::names_of;
 use crate::core::realm::RealmName;
@@ -40,11 +42,23 @@ pub(super) fn read(
     let declared: Option<IssuerUrl> = parsed(&members, "issuer", &place)?;
     let issuer = declared.or_else(|| kind?.issuer()).ok_or_else(|| missing(&place, "issuer"))?;
     members.insert("issuer".to_owned(), json!(issuer));
-    if let Some((written_as, keys)) = take_keys(&mut members, &place)? {
-        let keys = keys_of(&format!("{place}: {written_as}"), keys, &issuer)?;
+    let keys = take_keys(&mut members, &place)?;
+    let nothing_said =
+        TrustedIssuer::new(name.clone(), issuer.clone(), kind.unwrap_or_default(), IssuerKeys::DISCOVERY);
+    if let Some((written_as, keys)) = keys {
+        let of_keys = format!("{place}: {written_as}");
+        let is_text = keys.get("jwks_uri").is_some_and(Value::is_string);
+        let keys = keys_of(&of_keys, keys, &issuer)?;
+        check_value("keys", &keys, &nothing_said).map_err(|Malformed { place, why }| {
+            // As it is written: under a name of its own, and an address may be text alone.
+            let within = place.unwrap_or_default();
+            let within = within.strip_suffix(".uri").filter(|_| is_text).unwrap_or(&within);
+            let within = within.strip_prefix(written_as).unwrap_or(within).trim_start_matches('.');
+            let within = if within.is_empty() { String::new() } else { format!(": {within}") };
+            form(&format!("{of_keys}{within}"), why)
+        })?;
         members.insert("keys".to_owned(), keys);
     }
-    let nothing_said = TrustedIssuer::new(name.clone(), issuer, kind.unwrap_or_default(), IssuerKeys::DISCOVERY);
     for (member, value) in &members {
         match member.as_str() {
             "max_age" => check_age(&format!("{place}: {member}"), value)?,

@@ -16,7 +16,7 @@ pub use entry::{Entry, InvalidDeclaration, UNTIL_EXP, declared_form};
 use super::step::Target;
 use crate::core::client::id::ClientId;
 use crate::core::declaration::DeclarationName;
-use crate::core::form::{read, unknown_member};
+use crate::core::form::read;
 use crate::core::owner::OwnerId;
 use crate::core::realm::RealmName;
 use crate::core::trust::issuer::IssuerName;
@@ -63,7 +63,7 @@ impl Declaration {
             });
         };
         if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str()) && *name != SCHEMA) {
-            return Err(form(file, unknown_member(unknown, &MEMBERS)));
+            return Err(InvalidDeclaration::unknown(file, unknown, &MEMBERS));
         }
         if members.get(SCHEMA).is_some_and(|schema| !schema.is_string() && !schema.is_null()) {
             return Err(form(&format!("{file}: {SCHEMA}"), "has to be text: where the schema of this file is"));

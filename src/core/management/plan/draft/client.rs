@@ -17,7 +17,7 @@ impl Draft<'_> {
     pub(super) fn clients(&mut self) {
         for (id, entry) in &self.declaration.clients {
             let (realm, client_id) = id;
-            if self.is_refused(realm) || self.names_refused_owner(entry) {
+            if self.is_unknown(realm) {
                 continue;
             }
             let planned = match self.realm_to_be(realm) {
@@ -29,6 +29,9 @@ impl Draft<'_> {
                     self.clients.insert(id.clone(), metadata);
                     self.steps.push(step);
                 }
+                // That has been said.
+                Err(ProblemKind::UnknownIssuer { issuer, .. })
+                    if self.refused_issuers.contains(&(realm.clone(), issuer.clone())) => {}
                 Err(kind) => self.refuse(Target::from(id), entry, kind),
             }
         }
@@ -63,7 +66,7 @@ impl Draft<'_> {
         let forgotten = self.forgotten(entry, stored.and_then(|client| client.managed_by.as_ref()));
         let before = stored.map_or_else(ClientMetadata::new, |client| client.metadata.clone());
         let metadata: ClientMetadata = merged(&before, &ClientMetadata::new(), entry, &forgotten)?;
-        metadata.check_change(&before, realm).map_err(ProblemKind::Registration)?;
+        metadata.check_change(&before, realm).map_err(ProblemKind::of_registration)?;
         self.check_owners(&before, &metadata)?;
         if !entry.generate && uses_secret(&metadata) {
             return Err(ProblemKind::NeedsSecret);

@@ -18,7 +18,7 @@ impl Draft<'_> {
     pub(super) fn issuers(&mut self) {
         for (id, entry) in &self.declaration.issuers {
             let (realm, name) = id;
-            if self.is_refused(realm) {
+            if self.is_unknown(realm) {
                 continue;
             }
             let planned = match self.realm_to_be(realm) {
@@ -30,7 +30,11 @@ impl Draft<'_> {
                     self.realms.insert(realm.name.clone(), realm);
                     self.steps.push(step);
                 }
-                Err(kind) => self.refuse(Target::from(id), entry, kind),
+                Err(kind) => {
+                    let url = entry.members.get("issuer").and_then(|url| serde_json::from_value(url.clone()).ok());
+                    self.refused_issuers.extend(url.map(|url| (realm.clone(), url)));
+                    self.refuse(Target::from(id), entry, kind);
+                }
             }
         }
     }

@@ -20,8 +20,8 @@ use crate::core::client::metadata::{ClientMetadata, InvalidRegistration};
 use crate::core::client::{Client, ClientStatus};
 use crate::core::declaration::{DeclarationName, ManagedBy};
 use crate::core::members::Members;
-use crate::core::owner::OwnerId;
 use crate::core::realm::{Realm, RealmName};
+use crate::core::trust::issuer::IssuerUrl;
 use crate::core::trust::rule::InvalidTrust;
 
 /// What has to happen, in the order in which it is carried out.
@@ -33,10 +33,10 @@ pub struct Plan {
     /// What happens to each record that is declared, or was.
     pub steps: Vec<Step>,
     /// Records that the file has declared and does not any more, and that stay.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub left: Vec<Target>,
     /// Realms with so many clients that nobody has looked which of them the file has declared and does not any more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub not_searched: Vec<RealmName>,
 }
 
@@ -72,7 +72,7 @@ impl Plan {
             stored,
             options,
             realms: BTreeMap::new(),
-            refused_owners: BTreeSet::new(),
+            refused_issuers: BTreeSet::new(),
             clients: stored.clients().map(|client| (key_of(client), client.metadata.clone())).collect(),
             steps: Vec::new(),
             left: Vec::new(),
@@ -136,10 +136,10 @@ struct Draft<'a> {
     declaration: &'a Declaration,
     stored: &'a Snapshot,
     options: PlanOptions,
-    /// Realms as they will be, where they are declared or their issuers are.
+    /// Realms as they are declared, also where that is refused, and with the issuers that are.
     realms: BTreeMap<RealmName, Realm>,
-    /// Declared owners of which something is wrong.
-    refused_owners: BTreeSet<OwnerId>,
+    /// Declared issuers of which something is wrong, by realm and URL.
+    refused_issuers: BTreeSet<(RealmName, IssuerUrl)>,
     /// Clients as they will be.
     clients: BTreeMap<(RealmName, ClientId), ClientMetadata>,
     steps: Vec<Step>,
@@ -153,8 +153,8 @@ impl Draft<'_> {
         self.realms.get(name).cloned().or_else(|| self.stored.realm(name))
     }
 
-    /// A realm that is declared and refused has had its say: what is in it is not spoken of.
-    fn is_refused(&self, realm: &RealmName) -> bool {
+    /// Whether nothing is known of a declared realm, so that nothing can be said of what is in it.
+    fn is_unknown(&self, realm: &RealmName) -> bool {
         self.declaration.realms.contains_key(realm) && !self.realms.contains_key(realm)
     }
 
@@ -222,7 +222,8 @@ impl Draft<'_> {
 /// Where in the entry something is wrong: at which rule, where it is of one.
 fn place_of(entry: &Entry, kind: &ProblemKind) -> String {
     let index = match kind {
-        ProblemKind::Registration(InvalidRegistration::Trust(InvalidTrust::Rule { rule, .. })) => {
+        ProblemKind::Registration(InvalidRegistration::Trust(InvalidTrust::Rule { rule, .. }))
+        | ProblemKind::UnknownIssuer { rule, .. } => {
             let rules = entry.members.get("trust").and_then(Value::as_array);
             let is_it = |written: &Value| written.get("name").and_then(Value::as_str) == Some(rule.as_str());
             rules.and_then(|rules| rules.iter().position(is_it))

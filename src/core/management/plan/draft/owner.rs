@@ -1,7 +1,5 @@
 //! Owners as they are declared, and those that are no more.
 
-use std::collections::BTreeSet;
-
 use super::{Draft, action, changes, disabled_first, merged};
 use crate::core::client::metadata::ClientMetadata;
 use crate::core::management::plan::declaration::Entry;
@@ -16,10 +14,7 @@ impl Draft<'_> {
         for (id, entry) in &self.declaration.owners {
             match self.owner(id, entry) {
                 Ok(step) => self.steps.push(step),
-                Err(kind) => {
-                    self.refused_owners.insert(id.clone());
-                    self.refuse(Target::from(id), entry, kind);
-                }
+                Err(kind) => self.refuse(Target::from(id), entry, kind),
             }
         }
     }
@@ -45,7 +40,7 @@ impl Draft<'_> {
     }
 
     /// Whether there will be the owners that a client comes to have. One that is declared beside the client is there, and may be
-    /// disabled: whoever reviews the file sees both.
+    /// disabled: whoever reviews the file sees both. Where its entry is refused, that has been said.
     pub(super) fn check_owners(&self, before: &ClientMetadata, metadata: &ClientMetadata) -> Result<(), ProblemKind> {
         for id in metadata.owners.difference(&before.owners) {
             if self.declaration.owners.contains_key(id) {
@@ -60,13 +55,6 @@ impl Draft<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether a client names an owner of which something else is wrong, which has been said.
-    pub(super) fn names_refused_owner(&self, entry: &Entry) -> bool {
-        let named = entry.members.get("owners").and_then(|owners| serde_json::from_value(owners.clone()).ok());
-        let named: BTreeSet<OwnerId> = named.unwrap_or_default();
-        !named.is_disjoint(&self.refused_owners)
     }
 
     fn owner(&self, id: &OwnerId, entry: &Entry) -> Result<Step, ProblemKind> {

@@ -16,9 +16,24 @@ impl Draft<'_> {
                     self.realms.insert(name.clone(), realm);
                     self.steps.push(step);
                 }
-                Err(kind) => self.refuse(Target::from(name), entry, kind),
+                Err(kind) => {
+                    self.refuse(Target::from(name), entry, kind);
+                    // What is in it is looked at all the same, so that everything that is wrong is told at once.
+                    if let Ok(realm) = self.realm_as_declared(name, entry) {
+                        self.realms.insert(name.clone(), realm);
+                    }
+                }
             }
         }
+    }
+
+    /// The realm with what its entry says, whether or not that may be.
+    fn realm_as_declared(&self, name: &RealmName, entry: &Entry) -> Result<Realm, ProblemKind> {
+        let stored = self.stored.realm(name).filter(|realm| realm.revision > 0);
+        let forgotten = self.forgotten(entry, stored.as_ref().and_then(|realm| realm.managed_by.as_ref()));
+        let mut realm = stored.unwrap_or_else(|| Realm::new(name.clone()));
+        realm.settings = merged(&realm.settings, &RealmSettings::default(), entry, &forgotten)?;
+        Ok(realm)
     }
 
     fn realm(&self, name: &RealmName, entry: &Entry) -> Result<(Realm, Step), ProblemKind> {
@@ -29,14 +44,15 @@ impl Draft<'_> {
         };
         let before = stored.as_ref().map(|realm| realm.settings.clone()).unwrap_or_default();
         let forgotten = self.forgotten(entry, stored.as_ref().and_then(|realm| realm.managed_by.as_ref()));
-        let settings: RealmSettings = merged(&before, &RealmSettings::default(), entry, &forgotten)?;
+        let realm = self.realm_as_declared(name, entry)?;
+        let settings = &realm.settings;
         if let (Some(default), Some(allowed)) = (&settings.default_scope, &settings.allowed_scope)
             && let Some(outside) = default.tokens().find(|token| !allowed.contains(token))
         {
             let (scope, allowed) = (outside.to_owned(), Scope::clone(allowed));
             return Err(ProblemKind::DefaultScope { scope, allowed });
         }
-        let changes = changes(&Members::of(&before), &Members::of(&settings), &forgotten);
+        let changes = changes(&Members::of(&before), &Members::of(settings), &forgotten);
         let managed_by = self.managed_by(entry);
         let step = Step {
             target: Target::from(name),
@@ -46,8 +62,6 @@ impl Draft<'_> {
             managed_by: Some(managed_by),
             adopted_from,
         };
-        let mut realm = stored.unwrap_or_else(|| Realm::new(name.clone()));
-        realm.settings = settings;
         Ok((realm, step))
     }
 }
