@@ -608,7 +608,11 @@ async fn a_realm_goes_with_its_clients_only_where_they_may_go_too() {
     assert_ne!(registered.expect("registered").client.registration_id, still.registration_id);
     assert!(house.management.keys(&alpha).await.expect("read").keys.is_empty());
     house.management.delete(&alpha, &id("c0")).await.expect("deleted");
-    assert_eq!(delete(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: false, declared_by: None }), "without clients");
+    assert_eq!(
+        delete(&alpha, false).await,
+        Ok(DeletedRealm { clients: 0, had_keys: false, declared_by: None }),
+        "without clients"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -639,7 +643,10 @@ async fn what_a_deletion_of_a_realm_has_left_goes_with_the_next_one_and_never_co
     // Keys alone can be deleted, too.
     house.management.delete_realm(&alpha, false).await.expect("deleted");
     house.registry.create_keys(&alpha, &stray).await.expect("stored");
-    assert_eq!(house.management.delete_realm(&alpha, false).await, Ok(DeletedRealm { clients: 0, had_keys: true, declared_by: None }));
+    assert_eq!(
+        house.management.delete_realm(&alpha, false).await,
+        Ok(DeletedRealm { clients: 0, had_keys: true, declared_by: None })
+    );
     // Keys of the root realm, which has no record, are nobody's leftover.
     house.management.rotate_keys(&root()).await.expect("keys");
     house.set_realm(&|settings| settings.default_scope = "a".parse().ok()).await.expect("its first record");

@@ -148,7 +148,7 @@ impl Answer {
     fn table(&self) -> String {
         let head =
             [("file", self.file.clone()), ("bytes", self.bytes.to_string()), ("made_at", output::utc(self.made_at))];
-        let left_out = "tokens, revocations and counts of quotas: clients fetch new tokens after a restore";
+        let left_out = "tokens, revocations and quota counts; clients fetch new tokens after a restore";
         output::record(head.into_iter().chain(self.holds.rows()).chain([("left_out", left_out.to_owned())]))
     }
 }

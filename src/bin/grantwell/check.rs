@@ -1,7 +1,7 @@
 //! `grantwell check`: what there is to see of a data directory, or of a backup, from outside.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ use grantwell::system::SystemClock;
 use crate::backup::{Holds, no_file, subject_text};
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
-use crate::store::{StoreArguments, StoreName};
+use crate::store::{StoreArguments, StoreName, suggest_here};
 use crate::words;
 
 /// `grantwell check`
@@ -126,7 +126,7 @@ fn of_backup(file: &Path) -> Vec<Finding> {
 fn of_directory(directory: &Path, now: UnixSeconds, rotation: u64) -> Result<Vec<Finding>, Failure> {
     let failed = |error: io::Error| Failure::new(format!("{} cannot be looked at: {error}", directory.display()));
     let odd = oddities(directory).map_err(failed)?;
-    let mut findings: Vec<Finding> = odd.iter().map(of_oddity).collect();
+    let mut findings: Vec<Finding> = odd.iter().map(|odd| of_oddity(odd, directory)).collect();
     if findings.is_empty() {
         findings.push(Finding::ok("files", "they are yours, and nobody else can read them"));
     }
@@ -160,7 +160,10 @@ fn of_directory(directory: &Path, now: UnixSeconds, rotation: u64) -> Result<Vec
 
 fn of_registry(path: &Path, now: UnixSeconds, rotation: u64) -> Vec<Finding> {
     if !path.exists() {
-        return vec![Finding::failed("registry", "there is no registry.db; restore it with: grantwell restore FILE")];
+        return vec![Finding::failed(
+            "registry",
+            format!("there is no registry.db; restore it with: {}", suggest_here("restore FILE")),
+        )];
     }
     let look = || -> Result<_, NotARegistry> {
         let registry = whole_registry(path)?;
@@ -181,7 +184,7 @@ fn of_registry(path: &Path, now: UnixSeconds, rotation: u64) -> Vec<Finding> {
         Err(why) => {
             return vec![Finding::failed(
                 "registry",
-                format!("registry.db: {why}; restore a backup with: grantwell restore FILE"),
+                format!("registry.db: {why}; restore a backup with: {}", suggest_here("restore FILE")),
             )];
         }
     };
@@ -201,7 +204,7 @@ fn of_registry(path: &Path, now: UnixSeconds, rotation: u64) -> Vec<Finding> {
     ]
 }
 
-fn of_oddity(odd: &Oddity) -> Finding {
+fn of_oddity(odd: &Oddity, directory: &Path) -> Finding {
     match odd {
         Oddity::NotOwned { name, owner } => Finding::failed(
             "files",
@@ -209,7 +212,10 @@ fn of_oddity(odd: &Oddity) -> Finding {
         ),
         Oddity::OpenToOthers { name, mode } => Finding::failed(
             "files",
-            format!("{name} is open to other users (mode {mode:04o}); close it with: chmod go= {name}"),
+            format!(
+                "{name} is open to other users (mode {mode:04o}); close it with: chmod go= {}",
+                whole_path(name, directory)
+            ),
         ),
         Oddity::NotAFile { name } => Finding::failed(
             "files",
@@ -224,6 +230,14 @@ fn of_oddity(odd: &Oddity) -> Finding {
             "tokens/ is of a build before tokens.db, and a server does not start beside it; remove it, which ends the tokens in it",
         ),
     }
+}
+
+/// Where it is from the root on, as a shell takes it: an oddity of the directory itself has its path as its name.
+fn whole_path(name: &str, directory: &Path) -> String {
+    let path = if name == directory.display().to_string() { directory.to_owned() } else { directory.join(name) };
+    let path = path::absolute(&path).unwrap_or(path).display().to_string();
+    let is_plain = path.chars().all(|character| character.is_ascii_alphanumeric() || "/._-+@:,=".contains(character));
+    if is_plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 fn of_space(bytes: u64) -> Finding {
@@ -266,13 +280,13 @@ fn of_keys(contents: &Contents, now: UnixSeconds, rotation: u64) -> Finding {
         }
     }
     let Some((days, realm)) = oldest else { return Finding::ok("signing_keys", "no realm has any") };
-    let age = format!("the oldest that signs has signed for {}, in realm '{realm}'", in_days(days));
+    let age = format!("the oldest signing key has been in use for {} (realm '{realm}')", in_days(days));
     if days > rotation / DAY + GRACE_DAYS {
         let every = in_days(rotation / DAY);
         return Finding::warning(
             "signing_keys",
             format!(
-                "{age}, and a server replaces it every {every} while it runs; see whether its log says why it could not"
+                "{age}, and a running server replaces it every {every}; look in the server's log for why it could not"
             ),
         );
     }

@@ -35,8 +35,8 @@ impl ConfirmArguments {
             return match unattended {
                 Unattended::GoesOn => Ok(()),
                 Unattended::Ends => Err(Failure::Misuse(format!(
-                    "nobody can be asked whether to {what}, because standard input is not a terminal, so nothing was changed; repeat the \
-                     command with --yes"
+                    "nothing was changed, because standard input is not a terminal, so you could not be asked; to {what}, repeat the command \
+                     with --yes"
                 ))),
             };
         }

@@ -41,14 +41,14 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Has a realm trust an issuer: rules of its clients may name it from then on
+    /// Makes a realm trust an issuer, so that trust rules of its clients may name it
     ///
     /// Trusting an issuer admits nobody. A client has rules (`grantwell client create --trust FILE`), and only a token that satisfies one of
     /// them stands for the client.
     ///
     /// The keys are fetched once now, to tell you if that does not work. Without --jwks and --jwks-uri they are where the issuer's own
-    /// document says (/.well-known/openid-configuration). Only public addresses are connected to, redirects are not followed, and an answer of
-    /// more than 64 KiB or two seconds is none.
+    /// document says (/.well-known/openid-configuration). Only public addresses are connected to, and redirects are not followed. An answer
+    /// that has more than 64 KiB, or takes more than two seconds, does not count.
     #[command(after_help = "Examples:
   grantwell issuer add github --preset github
   grantwell issuer add prod --preset eks \\
@@ -68,8 +68,8 @@ enum Command {
     Show(Show),
     /// Changes the settings that you name of an issuer
     ///
-    /// All other settings stay as they are. A running server follows within a minute. For another issuer URL add another issuer, have the
-    /// clients' rules name that one, and remove the old one.
+    /// All other settings stay as they are. A running server follows within a minute. To change the issuer's URL, add another
+    /// issuer, name it in the clients' rules, and remove the old one.
     #[command(
         override_usage = "grantwell issuer update [OPTIONS] <NAME> <WHAT TO CHANGE>...",
         after_help = "Examples:
@@ -78,7 +78,7 @@ enum Command {
         group = ArgGroup::new("changes").multiple(true).required(true).args(CHANGES)
     )]
     Update(Box<Update>),
-    /// Has a realm trust an issuer no more: within a minute its tokens admit nobody
+    /// Stops a realm trusting an issuer; within a minute its tokens are refused
     #[command(after_help = "Example:
   grantwell issuer remove github --realm alpha")]
     Remove(Remove),
@@ -93,8 +93,8 @@ struct Add {
     /// the preset github or gitlab]
     #[arg(long, value_name = "URL")]
     issuer: Option<IssuerUrl>,
-    /// Whose tokens these are: github, gitlab, eks, kubernetes, aws or spiffe. It fills in the issuer where there is one for all, how old
-    /// tokens may be, and whether each is good once
+    /// Whose tokens these are: github, gitlab, eks, kubernetes, aws or spiffe. It sets the issuer if all tokens of that kind have the same,
+    /// how old tokens may be, and whether each is accepted only once
     #[arg(long, value_name = "PRESET", value_parser = preset)]
     preset: Option<IssuerKind>,
     #[command(flatten)]
@@ -110,10 +110,10 @@ struct Update {
     name: IssuerName,
     #[command(flatten)]
     settings: Settings,
-    /// Has the keys found by the issuer's own document again, in place of --jwks or --jwks-uri
+    /// Finds the keys by the issuer's own document again, in place of --jwks or --jwks-uri
     #[arg(long, conflicts_with_all = ["jwks", "jwks_uri"])]
     discover: bool,
-    /// Changes where the keys are although none can be fetched from there now
+    /// Changes where the keys are even if none can be fetched from there now
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -140,14 +140,14 @@ struct Settings {
     /// The certificates of the authority that the issuer's server is trusted by, as PEM, in place of those that the system trusts
     #[arg(long, value_name = "FILE", value_parser = ca_file::read, conflicts_with = "jwks")]
     ca: Option<CaCertificates>,
-    /// How old a token may be, by its iat: seconds up to 86400, or with a unit such as 10m; '' lets it be good until its exp [default: 600;
+    /// How old a token may be, by its iat: seconds up to 86400, or with a unit such as 10m; '' accepts it until its exp [default: 600;
     /// until exp for gitlab, eks, kubernetes and spiffe]
     #[arg(long, value_name = "DURATION", value_parser = max_age)]
     max_age: Option<Setting<u64>>,
-    /// Has each token be good once, by its jti [default, but for gitlab, eks, kubernetes and spiffe]
+    /// Accepts each token only once, by its jti [default, except for gitlab, eks, kubernetes and spiffe]
     #[arg(long, conflicts_with = "reusable")]
     single_use: bool,
-    /// Has a token be good again and again until it is over, as one in a file is
+    /// Accepts a token again and again until it expires: for tokens that are kept in a file
     #[arg(long)]
     reusable: bool,
 }
@@ -172,7 +172,7 @@ struct Remove {
     /// Its name, as `grantwell issuer list` shows it
     #[arg(value_name = "NAME")]
     name: IssuerName,
-    /// Removes it although rules of clients need it: they admit nobody by its tokens then
+    /// Removes it although rules of clients need it; those rules then match no token
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -202,7 +202,7 @@ struct UnknownPreset;
 
 /// The text is not an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the age of a token is 1 to {max} seconds, or a number with a unit such as 10m; '' lets it be good until its exp", max = TrustedIssuer::LONGEST_AGE)]
+#[error("the age of a token is 1 to {max} seconds, or a number with a unit such as 10m; '' accepts it until its exp", max = TrustedIssuer::LONGEST_AGE)]
 struct InvalidAge;
 
 /// Why there are no keys in a file.

@@ -86,7 +86,7 @@ enum Command {
     Client(client::Arguments),
     /// Creates realms and changes their settings
     Realm(realm::Arguments),
-    /// Has realms trust issuers whose tokens stand for clients
+    /// Manages the issuers that a realm trusts: their tokens can stand for clients
     Issuer(issuer::Arguments),
     /// Makes owners of clients, and changes them
     Owner(owner::Arguments),
@@ -114,10 +114,11 @@ enum Command {
   grantwell schema > declaration.schema.json
   grantwell schema trust-rules > trust-rules.schema.json")]
     Schema(schema::Arguments),
-    /// Makes a file of declarations of another product's export
+    /// Makes a file for `grantwell apply` from another product's export
     ///
-    /// Of each member of each client it says what becomes of it: taken, changed, or left out, and why. It changes nothing; `grantwell
-    /// apply` does, with the file. No secret is taken over: apply makes a new one for each client that has one, and you hand it over.
+    /// It reads the export and changes nothing. For each member of a client that is set, it says whether the member is taken, changed or left
+    /// out, and why. `grantwell apply` then registers the clients. No secret is taken over: apply makes a new one for each client that needs
+    /// one, and you give it to the application.
     Import(import::Arguments),
     /// Gets access tokens as a client does, and asks what a token is
     Token(token::Arguments),

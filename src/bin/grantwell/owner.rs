@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Makes an owner, who can be given clients of any realm
     #[command(after_help = "Examples:
-  grantwell owner create alice --name 'Alice Example' --email alice@example.com
+  grantwell owner create alice --name 'Alice Example' \\
+      --email alice@example.com
   grantwell owner create orders \\
       --aws-principal arn:aws:iam::111122223333:role/OrdersTeam
   grantwell client create --id orders --owner orders --scope read")]

@@ -353,7 +353,8 @@ impl Delete {
             Unattended::Ends,
         )?;
         let deleted = store.management().delete_realm(&name, with_clients).await?;
-        let made_again = deleted.declared_by.map(|file| Notice::MadeAgainByFile { of: Subject::Realm(name.clone()), file });
+        let made_again =
+            deleted.declared_by.map(|file| Notice::MadeAgainByFile { of: Subject::Realm(name.clone()), file });
         words::tell(made_again.as_slice());
         let answer = Removal {
             realm: &name,

@@ -155,8 +155,8 @@ impl Answer {
 fn tell(undone: Option<&[Since]>) {
     let Some(undone) = undone else {
         output::warn(
-            "what was changed after the backup was made is not known; disable again who was disabled, rotate the secrets that were rotated, \
-             and revoke the keys that were revoked since",
+            "what was changed after the backup was made is not known; after the restore, disable again the clients that were disabled since, \
+             rotate again the secrets that were rotated, and revoke again the keys that were revoked",
         );
         return;
     };
@@ -165,7 +165,8 @@ fn tell(undone: Option<&[Since]>) {
     }
     if undone.len() > MOST_TOLD {
         let more = undone.len() - MOST_TOLD;
-        output::warn(&format!("{more} more changes are undone; --output json lists all of them"));
+        let changes = if more == 1 { "change" } else { "changes" };
+        output::warn(&format!("the restore undoes {more} more {changes}; --output json lists all of them"));
     }
 }
 
@@ -173,32 +174,40 @@ fn sentence(since: &Since) -> String {
     match since {
         Since::Disabled(of) => {
             format!(
-                "{} was disabled after the backup and is active again; disable it with: {}",
+                "{} was disabled after the backup, and the restore makes it active again; disable it then with: {}",
                 subject_text(of),
-                command("disable", of)
+                command("disable", of, "")
             )
         }
-        Since::Deleted(of @ (Subject::Client { .. } | Subject::Owner(_))) => {
+        Since::Deleted(of) => {
             format!(
-                "{} was deleted after the backup and is there again; delete it with: {}",
+                "{} was deleted after the backup, and the restore brings it back; delete it then with: {}",
                 subject_text(of),
-                command("delete", of)
+                command("delete", of, "")
             )
         }
-        Since::Deleted(of) => format!("{} was deleted after the backup and is there again", subject_text(of)),
         Since::SecretChanged(of) => format!(
-            "the secrets of {} were changed after the backup: those from before work again, and newer ones do not; replace them with `{}`, \
-             and end the earlier one with --revoke-previous",
+            "the secrets of {} were changed after the backup; with the restore the earlier ones work again, and the newer ones stop working; make \
+             a new one then with `{}`, give it to the application, and end the earlier one with `{}`",
             subject_text(of),
-            command("rotate-secret", of)
+            command("rotate-secret", of, ""),
+            command("rotate-secret", of, " --revoke-previous")
         ),
         Since::KeyEnded { realm, kid } => format!(
-            "the signing key {kid} of realm '{realm}' was revoked or replaced after the backup, and verifies again; if it has leaked, revoke it \
-             with: {}",
+            "the signing key {kid} of realm '{realm}' was revoked or replaced after the backup, and the restore lets it verify tokens again; if it \
+             has leaked, revoke it then with: {}",
             in_realm(&format!("key revoke {kid}"), realm)
         ),
-        Since::Made(of) => format!("{} was made after the backup and is gone", subject_text(of)),
-        Since::Changed(of) => format!("{} was changed after the backup and is as it was then", subject_text(of)),
+        Since::Made(of) => {
+            format!(
+                "{} was made after the backup, and the restore removes it; make it again then if you need it",
+                subject_text(of)
+            )
+        }
+        Since::Changed(of) => format!(
+            "{} was changed after the backup, and the restore takes the change back; make it again then if you need it",
+            subject_text(of)
+        ),
     }
 }
 
@@ -218,11 +227,11 @@ fn as_json(since: &Since) -> Value {
     }
 }
 
-fn command(command: &str, of: &Subject) -> String {
+fn command(command: &str, of: &Subject, options: &str) -> String {
     match of {
-        Subject::Client { realm, client_id } => in_realm(&format!("client {command} {client_id}"), realm),
-        Subject::Realm(name) | Subject::Keys(name) => suggest_here(&format!("realm {command} {name}")),
-        Subject::Owner(id) => suggest_here(&format!("owner {command} {id}")),
+        Subject::Client { realm, client_id } => in_realm(&format!("client {command} {client_id}{options}"), realm),
+        Subject::Realm(name) | Subject::Keys(name) => suggest_here(&format!("realm {command} {name}{options}")),
+        Subject::Owner(id) => suggest_here(&format!("owner {command} {id}{options}")),
     }
 }
 

@@ -189,7 +189,7 @@ fn what_was_disabled_since_is_named_with_the_command_that_does_it_again() {
         ])
     );
     let line = restored.stderr.lines().find(|line| line.contains("'one'")).expect("a line");
-    assert!(line.ends_with("disable it with: grantwell client disable one"), "{line}");
+    assert!(line.ends_with("disable it then with: grantwell client disable one"), "{line}");
 }
 
 #[test]
@@ -404,10 +404,9 @@ fn a_check_says_what_is_wrong_by_its_status_and_changes_nothing() {
     let registry = operator.data().join("registry.db");
     fs::set_permissions(&registry, Permissions::from_mode(0o640)).expect("ours");
     let failed = report(1);
-    assert!(
-        text(&finding(&failed, "files")["detail"]).contains("registry.db is open to other users (mode 0640)"),
-        "{failed}"
-    );
+    let files = finding(&failed, "files");
+    assert!(text(&files["detail"]).contains("registry.db is open to other users (mode 0640)"), "{failed}");
+    assert!(text(&files["detail"]).ends_with(&format!("chmod go= {}", registry.display())), "{failed}");
     assert_eq!(fs::metadata(&registry).expect("there").mode() & 0o777, 0o640, "nothing is changed");
     fs::set_permissions(&registry, Permissions::from_mode(0o600)).expect("ours");
 

@@ -457,6 +457,8 @@ fn a_file_that_exists_is_not_overwritten() {
     let out = operator.home.path().join("realm.yaml");
     let made = import(&operator, "hydra", &["--out", "realm.yaml"]);
     assert_eq!((made.status, made.stdout.as_str()), (Some(0), ""), "{}", made.stderr);
+    let next = "see what it would do with: grantwell apply -f realm.yaml --plan\n";
+    assert!(made.stderr.contains("note: the file is realm.yaml,") && made.stderr.ends_with(next), "{}", made.stderr);
     let written = fs::read_to_string(&out).expect("written");
     assert_eq!(written, fs::read_to_string(fixture("hydra.yaml")).expect("the file as it has to be"));
     let again = import(&operator, "auth0", &["--out", "realm.yaml"]);

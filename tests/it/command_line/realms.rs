@@ -135,7 +135,11 @@ fn realm_set_creates_and_then_changes_what_is_named() {
 fn realm_commands_refuse_what_they_cannot_do() {
     let operator = Operator::with_client();
     for (arguments, status, sentence) in [
-        (&["show", "beta"][..], 1, "there is no realm 'beta'; see the realms with `grantwell realm list`, or make it with `grantwell realm set beta`"),
+        (
+            &["show", "beta"][..],
+            1,
+            "there is no realm 'beta'; see the realms with `grantwell realm list`, or make it with `grantwell realm set beta`",
+        ),
         (
             &["set", "beta", "--default-scope", "write", "--allowed-scope", "read"],
             1,

@@ -27,15 +27,23 @@ fn clients_that_are_used_are_marked_and_the_others_are_listed() {
     }
     assert_eq!(show(&store, &idle)["last_used_on"], Value::Null);
     let table = store.run(&["client", "show", "idle", "--output", "table"]);
-    assert!(table.contains("last_used_on") && table.contains("not since 2"), "{table}");
+    assert!(table.contains("last_used_on") && table.contains("never (recorded since 2"), "{table}");
 
     wait_until(now() + 2);
     assert_eq!(unused(&store, &["--unused", "1"]), ["idle"]);
-    assert_eq!(unused(&store, &["--unused", "1h"]), [""; 0], "nobody has looked for so long");
+    let too_early = store.run_with_input(&["client", "list", "--unused", "1h"], "");
+    let said = String::from_utf8_lossy(&too_early.stderr).into_owned();
+    assert_eq!(
+        ids(&serde_json::from_slice(&too_early.stdout).expect("JSON")),
+        [""; 0],
+        "nobody has looked for so long"
+    );
+    assert!(said.contains("note: realm 'root': use is recorded since 2"), "{said}");
+    assert!(said.contains("so nothing can be said of 1 hour yet; ask again after 2"), "{said}");
     let listed: Value = serde_json::from_str(&store.run(&["client", "list", "--unused", "1"])).expect("JSON");
     assert_eq!(listed["clients"][0]["last_used_on"], Value::Null, "{listed}");
     let table = store.run(&["client", "list", "--unused", "1", "--realm", "*", "--output", "table"]);
-    assert!(table.contains("last used") && table.contains("not since 2"), "{table}");
+    assert!(table.contains("last used") && table.contains("never (recorded since 2"), "{table}");
 
     // A restart brings no mark down, and a lost file is no proof.
     drop(server);
@@ -63,7 +71,7 @@ fn a_realm_that_does_not_want_it_has_nothing_recorded() {
     let ended = store.run_with_input(&["client", "list", "--unused", "1", "--realm", "*"], "");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.success(), "{said}");
-    assert!(said.contains("warning: realm 'root' does not have it recorded"), "{said}");
+    assert!(said.contains("warning: realm 'root' does not record when its clients are used"), "{said}");
     assert!(said.contains("realm set root --record-use on"), "{said}");
 
     // Saying it again does not begin anew; off and on does.

@@ -18,8 +18,8 @@ pub(super) struct JwksUriArguments {
     /// Where the server fetches the client's public keys, a JWK Set, for private_key_jwt: an https URL (jwks_uri). It replaces
     /// --jwks; '' removes it
     ///
-    /// Only public addresses are connected to, redirects are not followed, and an answer of more than 64 KiB or two seconds is
-    /// none. The keys are fetched once now, to tell you if that does not work.
+    /// Only public addresses are connected to, and redirects are not followed. An answer that has more than 64 KiB, or takes more than
+    /// two seconds, does not count. The keys are fetched once now, to tell you if that does not work.
     #[arg(long, value_name = "URL", conflicts_with = "jwks", value_parser = jwks_uri)]
     jwks_uri: Option<Setting<JwksUrl>>,
     /// Lets the address of --jwks-uri be on a private network: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7

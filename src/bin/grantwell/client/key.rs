@@ -39,7 +39,8 @@ pub(super) enum Key {
     List(List),
     /// Removes a public key: assertions that are signed with it are refused within a minute
     #[command(after_help = "Example:
-  grantwell client key remove myClient 43MfwvvUeVhWuLXwnhs7-aO63YQrumOoTM6U9FI9sHQ")]
+  grantwell client key remove myClient \\
+      43MfwvvUeVhWuLXwnhs7-aO63YQrumOoTM6U9FI9sHQ")]
     Remove(Remove),
 }
 

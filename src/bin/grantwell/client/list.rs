@@ -67,8 +67,8 @@ struct FilterArguments {
     /// Lists only clients whose secret stops working within this time, such as 30d, or already has (client_secret_expires_at)
     #[arg(long, value_name = "DURATION", value_parser = duration::seconds, help_heading = "Filters")]
     expiring: Option<u64>,
-    /// Lists only clients that were not used within this time, such as 90d: of realms that have it recorded (`realm set --record-use
-    /// on`), and as far back as it was
+    /// Lists only clients that were not used within this time, such as 90d. Works for realms that record the use of their clients
+    /// (`realm set --record-use on`), once they have recorded it for that long
     #[arg(long, value_name = "DURATION", value_parser = duration::seconds, help_heading = "Filters")]
     unused: Option<u64>,
 }
@@ -191,7 +191,9 @@ impl List {
         }
         match printer {
             Printer::Json { is_first } => end_json(is_first, next.as_deref(), &mut stdout)?,
-            Printer::Table(_) if listed == 0 => stdout.write(&nothing_listed(&places.realm, is_filtered))?,
+            Printer::Table(_) if listed == 0 => {
+                stdout.write(&nothing_listed(&places.realm, is_filtered, self.filter.unused.is_some()))?;
+            }
             Printer::Table(table) => table.end(next.as_deref(), &mut stdout)?,
         }
         stdout.end()
@@ -321,20 +323,39 @@ impl Listing<'_> {
         }
     }
 
-    /// Whether it is known of clients of this realm when they were last used. Says so where it is not.
+    /// Whether it is known of clients of this realm who was not used for as long as is asked. Says so where it is not.
     async fn records_use(&mut self, name: &RealmName) -> Result<bool, Failure> {
         if self.realm.as_ref().is_none_or(|realm| realm.name != *name) {
             self.realm = Some(self.management.realm(name).await?);
         }
-        let is_recorded = self.realm.as_ref().is_some_and(|realm| realm.settings.client_use_recorded_since.is_some());
-        if !is_recorded {
+        let recorded_since = self.realm.as_ref().and_then(|realm| realm.settings.client_use_recorded_since);
+        let Some(recorded_since) = recorded_since else {
             output::warn(&format!(
-                "realm '{name}' does not have it recorded when its clients are used, so none of them is listed; have it recorded from now on \
-                 with: {}",
+                "realm '{name}' does not record when its clients are used, so none of them is listed; record it from now on with: {}",
                 suggest_here(&format!("realm set {name} --record-use on"))
             ));
+            return Ok(false);
+        };
+        let Some(Unused { seconds, now, kept_since, .. }) = &self.unused else { return Ok(true) };
+        let known_since = recorded_since.max(*kept_since);
+        if known_since.plus(*seconds) <= *now {
+            return Ok(true);
         }
-        Ok(is_recorded)
+        // Nobody has looked for so long, so not one client could be listed.
+        let asked = in_words(*seconds);
+        output::note(&if known_since == UnixSeconds(u64::MAX) {
+            format!(
+                "realm '{name}': no use of clients has been recorded yet, so nothing can be said of {asked} yet; start the server, and ask again \
+                 after that time"
+            )
+        } else {
+            format!(
+                "realm '{name}': use is recorded since {}, so nothing can be said of {asked} yet; ask again after {}, or for a shorter time",
+                output::utc(known_since),
+                output::utc(known_since.plus(*seconds))
+            )
+        });
+        Ok(false)
     }
 
     /// Those that were not used, where that was asked for.
@@ -454,8 +475,13 @@ fn end_json(is_first: bool, next: Option<&str>, stdout: &mut Stdout) -> Result<(
     stdout.write(&format!(",\n  \"next_page_token\": {}\n}}\n", output::indented(&next, 2)?))
 }
 
-fn nothing_listed(choice: &RealmChoice, is_filtered: bool) -> String {
+fn nothing_listed(choice: &RealmChoice, is_filtered: bool, is_of_unused: bool) -> String {
     match choice {
+        // That nobody was unused is not always known.
+        RealmChoice::One(realm) if is_of_unused => {
+            format!("realm {realm} has no such clients that are known to be unused\n")
+        }
+        RealmChoice::All if is_of_unused => "no realm has such clients that are known to be unused\n".to_owned(),
         RealmChoice::One(realm) if is_filtered => format!("realm {realm} has no such clients\n"),
         RealmChoice::One(realm) => {
             format!("realm {realm} has no clients here; register one with: {}\n", suggest("client create", realm))
@@ -465,6 +491,14 @@ fn nothing_listed(choice: &RealmChoice, is_filtered: bool) -> String {
             format!("no realm has clients here; register one with: {}\n", suggest("client create", &RealmName::root()))
         }
     }
+}
+
+/// A time in the largest unit that goes into it.
+fn in_words(seconds: u64) -> String {
+    let units = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "second"));
+    let count = seconds / unit;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The column that is not a member of the registration.

@@ -47,7 +47,7 @@ struct Shown<'a> {
     information: ClientInformation<'a>,
     #[serde(flatten)]
     secrets: Secrets,
-    /// The beginning of that day. Null where it was not seen, or the realm does not have it recorded.
+    /// The beginning of that day. Null where it was not seen, or the realm does not record it.
     last_used_on: Option<UnixSeconds>,
     #[serde(skip)]
     last_use: LastUse,
@@ -195,7 +195,7 @@ pub(super) async fn print(output: &OutputArguments, client: &Client, management:
     })
 }
 
-/// What is known of it. Nobody is asked where the realm does not have it recorded.
+/// What is known of it. Nobody is asked where the realm does not record it.
 async fn last_use(store: &Store, client: &Client, realm: &Realm) -> Result<LastUse, Failure> {
     if realm.settings.client_use_recorded_since.is_none() {
         return Ok(LastUse::NotRecorded);
@@ -215,7 +215,7 @@ pub(super) fn last_use_text(last_use: LastUse) -> String {
         LastUse::NotRecorded => "not recorded".to_owned(),
         LastUse::On(time) => day(time),
         LastUse::NotSince(UnixSeconds(u64::MAX)) => "not known".to_owned(),
-        LastUse::NotSince(time) => format!("not since {}", day(time)),
+        LastUse::NotSince(time) => format!("never (recorded since {})", day(time)),
     }
 }
 

@@ -314,14 +314,14 @@ fn tokens(client: &mut Client, source: &mut Source, apis: &[&Api]) -> Result<(),
         (Some(lifetime), own) => {
             client.lifetime(lifetime);
             if let Some(own) = own {
-                client.not_taken(&own, "it is of ID tokens; access tokens live as their API says");
+                client.not_taken(&own, "it is for ID tokens; access tokens live as long as their API says");
             }
         }
         (None, Some(own)) => {
             client.lifetime(&own);
             client.qualify(
                 &own.member,
-                "Auth0 means ID tokens by it; the API says it of access tokens, and is not in the export",
+                "in Auth0 it is for ID tokens; the API decides how long access tokens live, and it is not in the export",
             );
         }
         (None, None) => {}
@@ -341,14 +341,14 @@ fn tokens(client: &mut Client, source: &mut Source, apis: &[&Api]) -> Result<(),
     }
     if let Some(alg) = of_client.text("alg")? {
         let why = match signing_algorithm(&alg.value) {
-            Some(_) => "it is of ID tokens; what signs access tokens is their API's to say",
+            Some(_) => "it is for ID tokens; the API decides how access tokens are signed",
             None => NO_SUCH_SIGNATURE,
         };
         client.not_taken(&alg, why);
     }
     client.without(
         &mut of_client,
-        &[Without { names: &["scopes", "secret_encoded"], defaults: &["true"], because: "it is of ID tokens" }],
+        &[Without { names: &["scopes", "secret_encoded"], defaults: &["true"], because: "it is for ID tokens" }],
     );
     client.unknown(&mut of_client);
     Ok(())

@@ -260,7 +260,7 @@ impl Client {
     /// Its secret.
     pub(super) fn secrets(&mut self, source: &mut Source, names: &[&str]) {
         let what = if self.gets_a_secret() {
-            "a secret is never taken over: apply makes a new one, to be handed over to the application"
+            "a secret is never taken over: apply makes a new one, and you give it to the application"
         } else {
             "a secret is never taken over, and this client authenticates without one"
         };
@@ -300,7 +300,7 @@ impl Client {
             "redirect_uris, which this server keeps and does not use",
             fit.len(),
             all,
-            "a sign-in URL is absolute and has no fragment",
+            "a sign-in URL is absolute, and has neither a fragment nor credentials",
         );
     }
 
@@ -312,7 +312,7 @@ impl Client {
         let taken = room.len();
         self.extend("resources", room.map(|resource| json!(resource)));
         let rule = format!(
-            "an audience is an absolute URI here (RFC 8707), and a client has at most {}",
+            "an audience is an absolute URI without credentials here (RFC 8707), and a client has at most {}",
             ClientMetadata::MAX_RESOURCES
         );
         self.say_of_list(resources, "resources", taken, resources.value.len(), &rule);
@@ -468,7 +468,13 @@ fn checked(metadata: &ClientMetadata) -> Result<(), String> {
 }
 
 fn fitting<T: std::str::FromStr>(texts: &[String]) -> Vec<T> {
-    texts.iter().filter_map(|text| text.parse().ok()).collect()
+    texts.iter().filter(|text| !has_credentials(text)).filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Whether a URL has a user or a password in it, which no file may have.
+fn has_credentials(text: &str) -> bool {
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.is_some_and(|authority| authority.contains('@'))
 }
 
 fn is_default(value: &Value, defaults: &[&str]) -> bool {

@@ -67,7 +67,7 @@ impl Document {
         Ok(format!(
             "# yaml-language-server: $schema={}\n\
              # Made by grantwell import from an export of {}: {}{of_all}.\n\
-             # It has no secrets: where a client has one, apply makes a new one, to be handed over to its application.\n\
+             # It has no secrets: where a client needs one, apply makes a new one, and you give it to the application.\n\
              # Review it, and what the import has said of it; then see what it would do: grantwell apply -f FILE --plan\n\
              {}\n...\n",
             schema::DECLARATION,

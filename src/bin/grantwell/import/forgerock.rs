@@ -145,7 +145,7 @@ fn client(name: Option<String>, mut source: Source, realm: &RealmName) -> Result
     for source in [&mut source, &mut core, &mut advanced, &mut signatures, &mut overrides] {
         client.unknown(source);
     }
-    client.say_besides(&inherited, "inherited there from a group, whose value of today this is");
+    client.say_besides(&inherited, "inherited there from a group; this is its present value");
     Ok(client)
 }
 
@@ -301,12 +301,12 @@ const OF_THE_ANSWER: &[Without] = &[
     Without {
         names: &["_provider"],
         defaults: &[],
-        because: "it has the settings of the provider, of which a client gets the lifetime and the form of tokens where it says neither",
+        because: "it has the provider's settings; a client that sets no lifetime or format of its tokens gets those of the provider",
     },
     Without {
         names: &["agentgroup"],
         defaults: &[],
-        because: "there are no groups here; what it inherits from one is taken with its value of today",
+        because: "there are no groups here; what the client inherits from one is taken with its present value",
     },
 ];
 
@@ -340,7 +340,7 @@ const WITHOUT: &[Without] = &[
             "tokenExchangeAuthLevel",
         ],
         defaults: &[],
-        because: "it is of a grant that this server does not have",
+        because: "it is for a grant that this server does not have",
     },
     Without {
         names: &["secretLabelIdentifier"],
@@ -355,7 +355,7 @@ const WITHOUT: &[Without] = &[
     Without {
         names: &["jwkStoreCacheMissCacheTime", "jwksCacheTimeout"],
         defaults: &["60000", "3600000"],
-        because: "how long fetched keys are believed is what the headers of their server say",
+        because: "here the headers of the keys' server decide how long fetched keys are used",
     },
     Without {
         names: &["tokenIntrospection*"],

@@ -173,7 +173,7 @@ const WITHOUT: &[Without] = &[
     Without {
         names: &["client_secret_expires_at"],
         defaults: &[],
-        because: "it is of the secret that is not taken over; that of the new one is client_secret_expires_at, too",
+        because: "it is about the old secret, which is not taken over; for the new secret set client_secret_expires_at",
     },
     Without {
         names: &["metadata"],

@@ -39,7 +39,7 @@ use source::Malformed;
   grantwell import --from forgerock clients.json --realm alpha --name am
   grantwell apply -f realm.yaml --plan
 
-The file goes to standard output, and what became of each member to standard error.
+The file goes to standard output. What became of each member goes to standard error.
 
 Exit status: 0 the file was made; 1 it was not; 2 the command line is wrong.")]
 pub(crate) struct Arguments {
@@ -88,6 +88,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let written = if report.taken == 0 { Ok(()) } else { write(&document, *from, &report, out.as_deref()) };
     say(&report, *output)?;
     written?;
+    if let Some(path) = out.as_deref().filter(|path| report.taken > 0 && *path != Path::new("-"))
+        && matches!(output, Format::Table)
+    {
+        output::note(&format!(
+            "the file is {0}, which has no secret; see what it would do with: grantwell apply -f {0} --plan",
+            path.display()
+        ));
+    }
     if report.taken == 0 {
         return Err(Failure::new(format!("{place} has no client that can be taken, so there is no file")));
     }

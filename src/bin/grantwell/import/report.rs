@@ -83,11 +83,10 @@ impl Report {
     fn summary(&self) -> String {
         let secrets = match self.new_secrets {
             0 => String::new(),
-            1 => " The secret of 1 client is not taken: apply makes a new one, which you hand over to its application."
-                .to_owned(),
-            count => format!(
-                " The secrets of {count} clients are not taken: apply makes new ones, which you hand over to their applications."
-            ),
+            1 => " 1 client needs a new secret: apply makes it, and you give it to the application.".to_owned(),
+            count => {
+                format!(" {count} clients need new secrets: apply makes them, and you give them to the applications.")
+            }
         };
         format!("{} taken, {} left out.{secrets}", clients(self.taken), self.left_out)
     }

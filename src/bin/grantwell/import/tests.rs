@@ -91,6 +91,14 @@ fn an_id_that_is_json_is_not_shown() {
 }
 
 #[test]
+fn a_url_with_a_password_is_left_out() {
+    let url = format!("https://user:{SECRET}@app.example/callback?a=b");
+    let client =
+        json!([{ "client_id": "a", "grant_types": ["client_credentials"], "redirect_uris": [url], "audience": [url] }]);
+    imported(&client, Product::Hydra);
+}
+
+#[test]
 fn debug_shows_no_value() {
     let mut source = source::Source::of("client", json!({ "secret": SECRET, "other": [SECRET] })).expect("an object");
     let taken = source.any("secret").expect("there");

@@ -58,7 +58,7 @@ pub(super) fn tokens(client: &mut Client, attributes: &mut Source) -> Result<(),
         match lifespan.value.parse::<i64>() {
             // As long as the session, and there are no sessions here.
             Ok(..=0) => {
-                client.not_taken(&lifespan, "its tokens live as the realm says, because there are no sessions here");
+                client.not_taken(&lifespan, "there are no sessions here, so its tokens live as long as the realm says");
             }
             Ok(seconds) => client.lifetime(&lifespan.map(|_| seconds)),
             Err(_) => return Err(lifespan.malformed("it is a number of seconds as text, such as \"300\"")),
@@ -96,12 +96,12 @@ pub(super) const WITHOUT: &[Without] = &[
     Without {
         names: &["jwt.credential.*"],
         defaults: &[],
-        because: "it is of a proof that the client does not give here",
+        because: "it is for a way of authenticating that the client does not use here",
     },
     Without {
         names: &["token.endpoint.auth.signing.max.exp"],
         defaults: &[],
-        because: "how long an assertion may be valid is the realm's to say here (assertion_max_lifetime)",
+        because: "here the realm decides how long an assertion may be valid (assertion_max_lifetime)",
     },
     Without {
         names: &["client_credentials.use_refresh_token", "use.refresh.tokens"],

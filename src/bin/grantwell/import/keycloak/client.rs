@@ -144,12 +144,18 @@ fn in_tokens(client: &mut Client, scopes: Option<Taken<Vec<String>>>, realm: &Re
     let member = scopes.member.clone();
     let scopes = scopes.map(|names| names.into_iter().filter(is_in_tokens).collect::<Vec<_>>());
     if scopes.value.is_empty() {
-        client.not_taken(&scopes, "no token names these: they are for claims that Keycloak adds");
+        client.not_taken(
+            &scopes,
+            "Keycloak uses these only to add claims, and does not write them into the scope of a token",
+        );
         return;
     }
     client.scopes(Some(scopes), is_default);
     if hidden > 0 {
-        let besides = format!("without {hidden} that no token names, which are for claims that Keycloak adds");
+        let (are, them) = if hidden == 1 { ("is", "it") } else { ("are", "them") };
+        let besides = format!(
+            "{hidden} of them {are} left out: Keycloak uses {them} only to add claims, and does not write {them} into the scope of a token"
+        );
         client.qualify(&member, &besides);
     }
 }
