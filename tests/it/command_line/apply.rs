@@ -419,7 +419,7 @@ fn secrets_go_to_files_that_only_their_owner_reads() {
     }
     let mut names: Vec<String> = files(&kept).iter().map(|path| relative(path, &kept)).collect();
     names.sort();
-    assert_eq!(names, ["root/%2E.", "root/%2Ehidden", "root/a@b.c"]);
+    assert_eq!(names, [".grantwell-apply.lock", "root/%2E.", "root/%2Ehidden", "root/a@b.c"]);
     for (name, id) in [("root/%2E.", ".."), ("root/a@b.c", "a@b.c")] {
         let path = kept.join(name);
         assert_eq!(fs::metadata(&path).expect("made").permissions().mode() & 0o777, 0o600, "{name}");

@@ -27,6 +27,25 @@ fn what_an_interrupted_run_leaves_in_the_directory_stops_no_later_one() {
 }
 
 #[test]
+fn a_client_without_a_secret_needs_no_file() {
+    let operator = with_two();
+    let with_role = "name: team-a
+issuers: [{name: github, kind: github}]
+clients:
+  - {client_id: one, scope: read}
+  - client_id: deploy
+    scope: read
+    token_endpoint_auth_methods: [workload_identity]
+    trust: [{name: main, issuer: 'https://token.actions.githubusercontent.com', claims: [{path: [repository_id], equals: 74}]}]
+...
+";
+    fs::write(operator.home.path().join("a.yaml"), with_role).expect("written");
+    let ended = operator.run(&APPLY);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(operator.home.path().join("s/root/one").exists() && !operator.home.path().join("s/root/deploy").exists());
+}
+
+#[test]
 fn two_runs_do_not_write_into_one_directory() {
     let operator = with_two();
     fs::create_dir_all(operator.home.path().join("s")).expect("made");

@@ -19,6 +19,8 @@ pub(crate) struct Files {
     directory: PathBuf,
     /// Held from the first change in the directory on: the file of a secret that is nobody's yet has the same name for every run.
     lock: OnceLock<File>,
+    /// The files that are written and have no name yet.
+    kept: Mutex<BTreeSet<PathBuf>>,
     /// The files that have got their names.
     named: Mutex<BTreeSet<PathBuf>>,
     /// What became of secrets that have no file of their name, though their clients are registered.
@@ -27,7 +29,13 @@ pub(crate) struct Files {
 
 impl Files {
     pub(super) fn in_directory(directory: PathBuf) -> Self {
-        Self { directory, lock: OnceLock::new(), named: Mutex::default(), lost: Mutex::default() }
+        Self {
+            directory,
+            lock: OnceLock::new(),
+            kept: Mutex::default(),
+            named: Mutex::default(),
+            lost: Mutex::default(),
+        }
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -126,9 +134,10 @@ impl Files {
         let path = self.unnamed(realm, client_id);
         remove(&path)?;
         let written = write_new(&path, secret.expose_client_secret().as_bytes());
-        if written.is_err() {
+        match written {
+            Ok(()) => drop(self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(path)),
             // A part of a secret is of no use to anybody.
-            self.discard(realm, client_id);
+            Err(_) => self.discard(realm, client_id),
         }
         written
     }
@@ -155,13 +164,17 @@ impl Files {
         })
     }
 
-    /// The client is registered with the secret that was written last, so its file gets its name.
+    /// The client is registered, and if it is with a secret that was written, its file gets its name.
     pub(super) fn registered(&self, realm: &RealmName, client_id: &ClientId) {
+        let unnamed = self.unnamed(realm, client_id);
+        if !self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&unnamed) {
+            return;
+        }
         let why = match self.finish(realm, client_id) {
             Ok(true) => return,
             Ok(false) => format!(
                 "the secret of client '{client_id}' of realm '{realm}' is gone from {}; make another with `grantwell client rotate-secret`",
-                self.unnamed(realm, client_id).display()
+                unnamed.display()
             ),
             Err(why) => why,
         };
