@@ -37,7 +37,7 @@ from test_deployment import DATA_STATEMENTS, data
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 SCHEDULE = event("rotate/scheduled")
 OPERATOR_ACTIONS = [
-    *("dynamodb:GetItem", "dynamodb:PutItem"),
+    *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
     *("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"),
     *("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"),
 ]

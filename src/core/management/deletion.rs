@@ -8,6 +8,7 @@ use super::outcome::{ManagementError, Subject, again_after_conflict};
 use crate::core::client::id::ClientId;
 use crate::core::client::{Client, ClientStatus};
 use crate::core::declaration::DeclarationName;
+use crate::core::port_error::PortError;
 use crate::core::ports::RegistrarError;
 use crate::core::realm::RealmName;
 
@@ -60,7 +61,7 @@ impl Management {
             clients += self.delete_all(name).await?;
         }
         // 2. Nobody is left who has something signed.
-        let had_keys = self.keyring.delete(name).await?;
+        let had_keys = self.delete_own_keys(name).await?;
         // 3. The realm itself. Where somebody has registered a client since, it has one that may not go.
         let delete = async || {
             self.deletion_of_record(name, with_clients).await?;
@@ -75,7 +76,7 @@ impl Management {
             if with_clients {
                 clients += self.delete_all(name).await?;
             }
-            self.keyring.delete(name).await?;
+            self.delete_own_keys(name).await?;
         }
         Ok(DeletedRealm { clients, had_keys, declared_by: managed_by.map(|managed_by| managed_by.name) })
     }
@@ -138,7 +139,16 @@ impl Management {
 
     /// A server that had not heard of the deletion may have made keys after it. The realm that is about to be made must not publish them.
     pub(super) async fn remove_keys_left_behind(&self, realm: &RealmName) -> Result<(), ManagementError> {
-        Ok(self.keyring.delete(realm).await.map(drop)?)
+        self.delete_own_keys(realm).await.map(drop)
+    }
+
+    /// Whether there were any. Those of another registry under the same prefix are not this realm's, whatever becomes of it.
+    async fn delete_own_keys(&self, realm: &RealmName) -> Result<bool, ManagementError> {
+        match self.keyring.delete(realm).await {
+            Ok(were_there) => Ok(were_there),
+            Err(PortError::Foreign { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes a client back that was registered while its realm was deleted: it would belong to the next realm of that name.
