@@ -121,7 +121,7 @@ fn a_suggested_command_works_on_the_same_store_and_realm() {
     let (there, here) = ("--store 'file:my data'", |sentence: &str| format!("{sentence} --store 'file:my data'"));
     refused(&["client", "list"]).is_refusal(1, &here("register a first client with: grantwell client create"));
     refused(&["client", "create", "--realm", "alpha"])
-        .is_refusal(1, &here("create it with: grantwell realm set alpha"));
+        .is_refusal(1, &here("or make it with `grantwell realm set alpha"));
     let created = refused(&["client", "create", "--id", "c"]);
     assert!(
         created.stderr.contains(&format!("`grantwell client update c --scope SCOPE {there}`")),
@@ -130,7 +130,7 @@ fn a_suggested_command_works_on_the_same_store_and_realm() {
     );
     refused(&["client", "create", "--id", "c"]).is_refusal(1, &format!("`grantwell client update c {there}`"));
     refused(&["client", "show", "d"]).is_refusal(1, &here("list its clients with: grantwell client list"));
-    refused(&["realm", "show", "beta"]).is_refusal(1, &here("create it with: grantwell realm set beta"));
+    refused(&["realm", "show", "beta"]).is_refusal(1, &here("or make it with `grantwell realm set beta"));
     refused(&["key", "revoke", "k"]).is_refusal(1, &here("list its keys with: grantwell key list"));
     let quota = refused(&["realm", "set", "--token-quota-mode", "observe"]);
     let suggestion = format!("`grantwell realm set root --token-quota NUMBER/hour {there}`");
