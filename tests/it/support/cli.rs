@@ -42,7 +42,8 @@ fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         // A CI job's commands do not print secrets.
-        name.starts_with("GRANTWELL_") || ["RUST_LOG", "CI"].contains(&&*name)
+        let of_ci = ["CI", "TF_BUILD", "JENKINS_URL", "CODEBUILD_BUILD_ID", "TEAMCITY_VERSION"];
+        name.starts_with("GRANTWELL_") || name == "RUST_LOG" || of_ci.contains(&&*name)
     }) {
         command.env_remove(name);
     }
