@@ -208,7 +208,7 @@ impl Registrar for AwsRegistrar {
         let key = client_key(&client.realm, &client.client_id);
         let stored = fetch(&self.dynamodb, &self.registry_table, key.clone(), Consistency::Strong).await?;
         let stored = stored.ok_or(RegistrarError::NotFound)?;
-        let is = self.read(&client.realm, &client.client_id).await?;
+        let is = read_client(stored.clone(), &client.realm, &client.client_id)?;
         if is.revision != client.revision || is.registration_id != client.registration_id {
             return Err(RegistrarError::Conflict);
         }
