@@ -108,7 +108,8 @@ impl CallerArguments {
             form.push(("client_id", client_id.as_str()));
             let agent = http::agent(self.ca.as_deref())?;
             let sent = Confidential::new(confidential.iter().copied());
-            return aws.post((door, endpoint, &base_path_of(&issuer)?), &form, &sent, &agent, advice);
+            let answer = aws.post((door, endpoint, &base_path_of(&issuer)?), &form, &sent, &agent, advice)?;
+            return Ok(without(&sent, answer));
         }
 
         // 3. The server, which verifies it itself.
@@ -120,11 +121,15 @@ impl CallerArguments {
             StatusCode::UNAUTHORIZED => Some(credential.refused()),
             status => advice(status),
         })?;
-        // A server could send back what it got, as a value or as a name.
-        let body = String::from_utf8(answer.body)
-            .map_or_else(std::string::FromUtf8Error::into_bytes, |text| sent.removed_from(&text).into_bytes());
-        Ok(Answer { body, ..answer })
+        Ok(without(&sent, answer))
     }
+}
+
+/// A server could send back what it got, as a value or as a name.
+fn without(sent: &Confidential<'_>, answer: Answer) -> Answer {
+    let text = String::from_utf8(answer.body);
+    let body = text.map_or_else(std::string::FromUtf8Error::into_bytes, |text| sent.removed_from(&text).into_bytes());
+    Answer { body, ..answer }
 }
 
 /// Runs what waits for a server: the client of HTTP is a blocking one.
