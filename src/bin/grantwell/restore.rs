@@ -7,12 +7,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use grantwell::config;
-use grantwell::core::admin_log::{AdminLogLine, Face};
-use grantwell::core::management::{Logbook, Logging};
+use grantwell::core::admin_log::AdminLogLine;
+use grantwell::core::management::Logbook;
 use grantwell::core::ports::Clock as _;
 use grantwell::core::realm::RealmName;
-use grantwell::embedded::os_user::OsUser;
 use grantwell::embedded::store::data_dir::DataDir;
 use grantwell::embedded::store::fault::StoreError;
 use grantwell::embedded::store::registry::SqliteRegistry;
@@ -24,7 +22,7 @@ use crate::backup::{Holds, no_file, subject_text};
 use crate::confirm::{ConfirmArguments, Unattended};
 use crate::failure::Failure;
 use crate::output::{self, OutputArguments};
-use crate::store::{StoreArguments, StoreName, suggest, suggest_here};
+use crate::store::{StoreArguments, StoreName, logging_of_user, suggest, suggest_here};
 
 /// `grantwell restore`
 #[derive(Debug, clap::Args)]
@@ -124,12 +122,7 @@ async fn put_back(
 /// Of the registry only who runs this is asked, and that is not in it.
 async fn line_of_restore() -> Result<AdminLogLine, Failure> {
     let nowhere = Arc::new(SqliteRegistry::in_memory()?);
-    let logging = Logging {
-        log: Arc::clone(&nowhere) as _,
-        actors: Arc::new(OsUser::current(config::sudo_user())),
-        face: Face::COMMAND_LINE,
-        retention: config::admin_log_retention()?,
-    };
+    let logging = logging_of_user(&nowhere)?;
     let book = Logbook::new(logging, nowhere, Arc::new(SystemClock), Arc::new(SystemRandom));
     Ok(book.line_of_restore().await?)
 }

@@ -406,14 +406,19 @@ fn open_file(directory: &Path, if_absent: IfAbsent) -> Result<Store, Failure> {
 }
 
 fn management_over(registry: Arc<SqliteRegistry>) -> Result<Management, Failure> {
-    let logging = Logging {
-        log: Arc::clone(&registry) as _,
+    let logging = logging_of_user(&registry)?;
+    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) = (Arc::clone(&registry) as _, registry);
+    Ok(Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom)))
+}
+
+/// Where it is written down what whoever runs this changes in a registry of this machine.
+pub(crate) fn logging_of_user(registry: &Arc<SqliteRegistry>) -> Result<Logging, Failure> {
+    Ok(Logging {
+        log: Arc::clone(registry) as _,
         actors: Arc::new(OsUser::current(config::sudo_user())),
         face: Face::COMMAND_LINE,
         retention: config::admin_log_retention()?,
-    };
-    let (registrar, keys): (Arc<dyn Registrar>, Arc<dyn KeyStore>) = (Arc::clone(&registry) as _, registry);
-    Ok(Management::new(registrar, keys, logging, Arc::new(SystemClock), Arc::new(SystemRandom)))
+    })
 }
 
 #[cfg(feature = "aws")]
